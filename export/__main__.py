@@ -1,0 +1,62 @@
+"""``python -m export CHECKPOINT --out NETWORK`` and ``python -m export inspect NETWORK``."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from export.artifact import digest, load, save
+from export.check import network_from_checkpoint
+from export.cli import Parser, run
+from export.network import Network
+
+
+def export(checkpoint: Path, out: Path) -> int:
+    network, frames = network_from_checkpoint(checkpoint)
+    sha256 = save(network, out)
+    print(f"golden model equal to the trained network on all {frames} frames of the check set")
+    print(f"{out}: {'-'.join(map(str, network.shape))}, T = {network.steps}, {out.stat().st_size} bytes, sha256 {sha256}")
+    return 0
+
+
+def describe(network: Network) -> str:
+    """A page of text on the network."""
+    encoder = network.encoder.kind + (f" (p_min {network.encoder.p_min})" if network.encoder.kind == "latency" else "")
+    lines = [
+        f"network     {'-'.join(map(str, network.shape))}",
+        f"steps       {network.steps}",
+        f"encoder     {encoder}",
+        f"classes     {', '.join(network.class_names)}",
+        f"sha256      {digest(network)}",
+    ]
+    for index, layer in enumerate(network.layers):
+        theta = layer.thresholds
+        dead = int((theta > layer.inputs - layer.negatives).sum())
+        lines.append(
+            f"layer {index}     {layer.inputs} → {layer.outputs}, {layer.kind}, weights +1: {np.mean(layer.weights > 0):.1%}, "
+            f"thresholds {theta.min()} … {theta.max()} (median {np.median(theta):g}), never fires: {dead}"
+        )
+    lines.append("provenance  " + json.dumps(network.provenance, indent=2, sort_keys=True).replace("\n", "\n            "))
+    return "\n".join(lines)
+
+
+def main() -> int:
+    if sys.argv[1:2] == ["inspect"]:
+        parser = Parser(prog="python -m export inspect", description="Show what an artifact holds.")
+        parser.add_argument("network", type=Path, help="network.safetensors")
+        print(describe(load(parser.parse_args(sys.argv[2:]).network)))
+        return 0
+    parser = Parser(
+        prog="python -m export",
+        description="Write the artifact of a trained checkpoint, after proving the golden model equal to it on its check set. "
+        "'python -m export inspect NETWORK' shows an artifact.",
+    )
+    parser.add_argument("checkpoint", type=Path, help="checkpoint.safetensors, as training writes it")
+    parser.add_argument("--out", type=Path, required=True, help="network.safetensors to write")
+    arguments = parser.parse_args()
+    return export(arguments.checkpoint, arguments.out)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,185 @@
+"""The artifact: one network in one ``safetensors`` file, with nothing executable in it.
+
+``docs/artifact.md`` describes the file for readers in other languages.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from export.errors import UserError
+from export.files import atomic_write
+from export.network import Encoder, Layer, Network
+from export.packing import pack_weights, unpack_weights
+
+METADATA_KEY = "firstspike"
+FORMAT = "firstspike-network"
+VERSION = 1
+
+
+def save(network: Network, path: str | Path) -> str:
+    """Write the network to ``path``, whole or not at all; return its digest (64 hexadecimal digits).
+
+    Raises:
+        UserError: the provenance is not something that JSON can hold.
+        OSError: the file cannot be written.
+    """
+    tensors, header = _contents(network)
+    with atomic_write(path) as temporary:
+        safetensors.numpy.save_file(tensors, temporary, metadata={METADATA_KEY: json.dumps(header, sort_keys=True)})
+    return header["sha256"]
+
+
+def digest(network: Network) -> str:
+    """The digest that `save` would write: SHA-256 over header and tensors, 64 hexadecimal digits."""
+    return _contents(network)[1]["sha256"]
+
+
+def load(path: str | Path) -> Network:
+    """Read a network from ``path``.
+
+    Raises:
+        UserError: the file is damaged or is not such an artifact; the message names the field.
+        OSError: the file cannot be read.
+    """
+    tensors, header = read_tensors(path)
+    try:
+        return _network(tensors, header)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """All tensors of a ``safetensors`` file and the JSON object in its ``firstspike`` metadata.
+
+    Raises:
+        UserError: the file is damaged, or carries no such object.
+        OSError: the file cannot be read.
+    """
+    with Path(path).open("rb"):
+        pass  # a missing file is an OSError with its name, whatever the library makes of it
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (safetensors.SafetensorError, TypeError, ValueError, KeyError, AttributeError) as error:
+        raise UserError(f"{path}: must be a whole safetensors file: {error}") from None
+    if METADATA_KEY not in metadata:
+        raise UserError(f"{path}: header must have a '{METADATA_KEY}' entry, but has {sorted(metadata)}")
+    try:
+        header = json.loads(metadata[METADATA_KEY])
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: header must be JSON: {error}") from None
+    if not isinstance(header, dict):
+        raise UserError(f"{path}: header must be a JSON object, not {type(header).__name__}")
+    return tensors, header
+
+
+def check_format(header: dict[str, Any], expected: str, version: int) -> None:
+    """Refuse a header of another format or version.
+
+    Raises:
+        UserError: it is one.
+    """
+    if header.get("format") != expected:
+        raise UserError(f"format must be '{expected}', not {header.get('format')!r}")
+    if header.get("version") != version:
+        raise UserError(f"version must be {version}, the one this release reads, not {header.get('version')!r}")
+
+
+def get(header: dict[str, Any], name: str, kind: type) -> Any:
+    """A field of a header.
+
+    Raises:
+        UserError: it is missing or of another type.
+    """
+    value = header.get(name)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
+        raise UserError(f"header field '{name}' must be {kind.__name__}, not {value!r:.60}")
+    return value
+
+
+def encoder_header(encoder: Encoder) -> dict[str, Any]:
+    """The encoder as JSON."""
+    return {"kind": encoder.kind} | ({} if encoder.p_min is None else {"p_min": encoder.p_min})
+
+
+def read_encoder(header: dict[str, Any]) -> Encoder:
+    """The inverse of `encoder_header`, out of a whole header.
+
+    Raises:
+        UserError: it is missing, or not an encoder.
+    """
+    fields = get(header, "encoder", dict)
+    if unknown := sorted(set(fields) - {"kind", "p_min"}):
+        raise UserError(f"header field 'encoder' must have 'kind' and 'p_min' only, but has {unknown}")
+    return Encoder(get(fields, "kind", str), fields.get("p_min"))
+
+
+def _contents(network: Network) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    tensors = {}
+    for index, layer in enumerate(network.layers):
+        tensors[f"layers.{index}.weights"] = pack_weights(layer.weights)
+        tensors[f"layers.{index}.thresholds"] = layer.thresholds
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "steps": network.steps,
+        "encoder": encoder_header(network.encoder),
+        "layers": [{"inputs": la.inputs, "outputs": la.outputs, "kind": la.kind} for la in network.layers],
+        "class_names": list(network.class_names),
+        "provenance": network.provenance,
+    }
+    try:
+        # What JSON cannot hold is refused here; what it changes (tuples, integer keys) is changed before it is hashed.
+        header = json.loads(json.dumps(header, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"provenance must be something that JSON can hold: {error}") from None
+    return tensors, header | {"sha256": _sha256(tensors, header)}
+
+
+def _sha256(tensors: dict[str, np.ndarray], header: dict[str, Any]) -> str:
+    """SHA-256 over the header without its digest, then over each tensor's name and bytes, sorted by name."""
+    sha = hashlib.sha256()
+    unsigned = {key: value for key, value in header.items() if key != "sha256"}
+    sha.update(json.dumps(unsigned, sort_keys=True, separators=(",", ":")).encode())
+    for name in sorted(tensors):
+        little_endian = tensors[name].astype(tensors[name].dtype.newbyteorder("<"), copy=False)
+        sha.update(name.encode() + b"\0" + little_endian.tobytes())
+    return sha.hexdigest()
+
+
+def _network(tensors: dict[str, np.ndarray], header: dict[str, Any]) -> Network:
+    check_format(header, FORMAT, VERSION)
+    descriptions = get(header, "layers", list)
+    names = {f"layers.{index}.{part}" for index in range(len(descriptions)) for part in ("weights", "thresholds")}
+    if set(tensors) != names:
+        raise UserError(f"tensors must be {sorted(names)}, not {sorted(tensors)}")
+    if (found := _sha256(tensors, header)) != header.get("sha256"):
+        raise UserError(f"sha256 must be that of header and tensors, {found}, not {header.get('sha256')!r}: the file is damaged")
+    layers = []
+    for index, description in enumerate(descriptions):
+        try:
+            layers.append(_layer(tensors, index, description))
+        except UserError as error:
+            raise UserError(f"layers.{index}: {error}") from None
+    class_names = get(header, "class_names", list)
+    return Network(tuple(layers), get(header, "steps", int), read_encoder(header), tuple(class_names), get(header, "provenance", dict))
+
+
+def _layer(tensors: dict[str, np.ndarray], index: int, description: object) -> Layer:
+    if not isinstance(description, dict):
+        raise UserError(f"header field 'layers' must hold objects, not {description!r:.60}")
+    thresholds = tensors[f"layers.{index}.thresholds"]
+    if thresholds.dtype != np.int32:
+        raise UserError(f"thresholds must be int32, not {thresholds.dtype}")
+    inputs, outputs = get(description, "inputs", int), get(description, "outputs", int)
+    layer = Layer(unpack_weights(tensors[f"layers.{index}.weights"], inputs), thresholds, get(description, "kind", str))
+    if layer.outputs != outputs:
+        raise UserError(f"weights must have {outputs} rows, one per output, not {layer.outputs}")
+    return layer

@@ -1,0 +1,85 @@
+"""From a checkpoint to a network, and the replay that proves the two equal."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export import reference
+from export.artifact import check_format, get, read_encoder, read_tensors
+from export.errors import UserError
+from export.network import Layer, Network
+
+CHECKPOINT_FORMAT = "firstspike-checkpoint"
+CHECKPOINT_VERSION = 1
+
+
+def binarize(latent: np.ndarray) -> np.ndarray:
+    """±1 int8 weights of real ones: their sign, with sign(0) = +1 [S3]."""
+    return np.where(latent >= 0, 1, -1).astype(np.int8)
+
+
+def round_thresholds(thresholds: np.ndarray, fan_in: int) -> np.ndarray:
+    """Integer thresholds int32 of real ones: rounded up, then clipped to ``-fan_in … fan_in + 1`` [S3]."""
+    return np.clip(np.ceil(thresholds), -fan_in, fan_in + 1).astype(np.int32)
+
+
+def network_from_checkpoint(path: str | Path) -> tuple[Network, int]:
+    """The network of a checkpoint, after its check set was replayed without any difference, and the number of frames in it.
+
+    Raises:
+        UserError: the file is damaged, or the golden model differs from what the training framework computed.
+        OSError: the file cannot be read.
+    """
+    tensors, header = read_tensors(path)
+    try:
+        network = _network(tensors, header)
+        return network, _replay(network, tensors)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _network(tensors: dict[str, np.ndarray], header: dict[str, Any]) -> Network:
+    check_format(header, CHECKPOINT_FORMAT, CHECKPOINT_VERSION)
+    layers = []
+    while f"layers.{len(layers)}.weights" in tensors:
+        index = len(layers)
+        latent = tensors[f"layers.{index}.weights"]
+        thresholds = _tensor(tensors, f"layers.{index}.thresholds")
+        if latent.ndim != 2 or thresholds.ndim != 1 or not (np.isfinite(latent).all() and np.isfinite(thresholds).all()):
+            raise UserError(f"layers.{index}: weights must be a finite matrix and thresholds a finite vector")
+        layers.append(Layer(binarize(latent), round_thresholds(thresholds, latent.shape[1])))
+    names = get(header, "class_names", list)
+    return Network(tuple(layers), get(header, "steps", int), read_encoder(header), tuple(names), get(header, "provenance", dict))
+
+
+def _replay(network: Network, tensors: dict[str, np.ndarray]) -> int:
+    inputs = network.check_spike_times(_tensor(tensors, "check.inputs"))
+    if len(inputs) == 0:
+        raise UserError("check set must have at least one frame, not 0")
+    golden = reference.run(network, inputs)
+    for index, times in enumerate(golden.spike_times):
+        _compare(f"check.spike_times.{index}", times, tensors)
+    for name in ("class_index", "step", "margin", "silent"):
+        _compare(f"check.{name}", getattr(golden.decisions, name), tensors)
+    return len(inputs)
+
+
+def _compare(name: str, golden: np.ndarray, tensors: dict[str, np.ndarray]) -> None:
+    trained = _tensor(tensors, name)
+    if trained.shape != golden.shape:
+        raise UserError(f"{name} must have shape {golden.shape}, not {trained.shape}")
+    different = trained != golden
+    if different.any():
+        place = tuple(int(k) for k in np.argwhere(different)[0])
+        where = f"frame {place[0]}" + (f", neuron {place[1]}" if len(place) > 1 else "")
+        raise UserError(
+            f"the golden model must equal the trained network, but {name} differs in {int(different.sum())} places, "
+            f"first at {where}: trained {int(trained[place])}, golden {int(golden[place])}"
+        )
+
+
+def _tensor(tensors: dict[str, np.ndarray], name: str) -> np.ndarray:
+    if name not in tensors:
+        raise UserError(f"tensor '{name}' must be there, but is missing")
+    return tensors[name]
