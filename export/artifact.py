@@ -169,7 +169,9 @@ def _network(tensors: dict[str, np.ndarray], header: dict[str, Any]) -> Network:
         except UserError as error:
             raise UserError(f"layers.{index}: {error}") from None
     class_names = get(header, "class_names", list)
-    return Network(tuple(layers), get(header, "steps", int), read_encoder(header), tuple(class_names), get(header, "provenance", dict))
+    return Network(
+        tuple(layers), get(header, "steps", int), read_encoder(header), tuple(class_names), get(header, "provenance", dict)
+    )
 
 
 def _layer(tensors: dict[str, np.ndarray], index: int, description: object) -> Layer:

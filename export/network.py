@@ -3,6 +3,7 @@
 The numbered statements of ``docs/semantics.md`` define what the arrays mean; comments cite them as [S1], [S2], ….
 """
 
+import itertools
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -147,7 +148,7 @@ class Network:
         layers = tuple(self.layers)
         if not layers:
             raise UserError("a network must have at least one layer, not 0")
-        for index, (layer, following) in enumerate(zip(layers, layers[1:], strict=False)):
+        for index, (layer, following) in enumerate(itertools.pairwise(layers)):
             if layer.outputs != following.inputs:
                 raise UserError(
                     f"layer {index + 1} must take the {layer.outputs} outputs of layer {index}, but has {following.inputs} inputs"
