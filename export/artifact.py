@@ -87,9 +87,10 @@ def check_format(header: dict[str, Any], expected: str, version: int) -> None:
         UserError: it is one.
     """
     if header.get("format") != expected:
-        raise UserError(f"format must be '{expected}', not {header.get('format')!r}")
-    if header.get("version") != version:
-        raise UserError(f"version must be {version}, the one this release reads, not {header.get('version')!r}")
+        raise UserError(f"format must be '{expected}', not {header.get('format')!r:.60}")
+    found = header.get("version")
+    if type(found) is not int or found != version:
+        raise UserError(f"version must be {version}, the one this release reads, not {found!r:.60}")
 
 
 def get(header: dict[str, Any], name: str, kind: type) -> Any:
@@ -119,6 +120,18 @@ def read_encoder(header: dict[str, Any]) -> Encoder:
     if unknown := sorted(set(fields) - {"kind", "p_min"}):
         raise UserError(f"header field 'encoder' must have 'kind' and 'p_min' only, but has {unknown}")
     return Encoder(get(fields, "kind", str), fields.get("p_min"))
+
+
+def read_class_names(header: dict[str, Any]) -> tuple[str, ...]:
+    """The class names out of a header.
+
+    Raises:
+        UserError: they are missing, or not all strings.
+    """
+    names = get(header, "class_names", list)
+    if not all(isinstance(name, str) for name in names):
+        raise UserError(f"header field 'class_names' must hold strings, not {names!r:.60}")
+    return tuple(names)
 
 
 def _contents(network: Network) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -161,16 +174,21 @@ def _network(tensors: dict[str, np.ndarray], header: dict[str, Any]) -> Network:
     if set(tensors) != names:
         raise UserError(f"tensors must be {sorted(names)}, not {sorted(tensors)}")
     if (found := _sha256(tensors, header)) != header.get("sha256"):
-        raise UserError(f"sha256 must be that of header and tensors, {found}, not {header.get('sha256')!r}: the file is damaged")
+        raise UserError(
+            f"sha256 must be that of header and tensors, {found}, not {header.get('sha256')!r:.80}: the file is damaged"
+        )
     layers = []
     for index, description in enumerate(descriptions):
         try:
             layers.append(_layer(tensors, index, description))
         except UserError as error:
             raise UserError(f"layers.{index}: {error}") from None
-    class_names = get(header, "class_names", list)
     return Network(
-        tuple(layers), get(header, "steps", int), read_encoder(header), tuple(class_names), get(header, "provenance", dict)
+        tuple(layers),
+        get(header, "steps", int),
+        read_encoder(header),
+        read_class_names(header),
+        get(header, "provenance", dict),
     )
 
 
@@ -181,7 +199,7 @@ def _layer(tensors: dict[str, np.ndarray], index: int, description: object) -> L
     if thresholds.dtype != np.int32:
         raise UserError(f"thresholds must be int32, not {thresholds.dtype}")
     inputs, outputs = get(description, "inputs", int), get(description, "outputs", int)
-    layer = Layer(unpack_weights(tensors[f"layers.{index}.weights"], inputs), thresholds, get(description, "kind", str))
-    if layer.outputs != outputs:
-        raise UserError(f"weights must have {outputs} rows, one per output, not {layer.outputs}")
-    return layer
+    weights = unpack_weights(tensors[f"layers.{index}.weights"], inputs)
+    if len(weights) != outputs:
+        raise UserError(f"weights must have {outputs} rows, one per output, not {len(weights)}")
+    return Layer(weights, thresholds, get(description, "kind", str))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from export import reference
-from export.artifact import check_format, get, read_encoder, read_tensors
+from export.artifact import check_format, get, read_class_names, read_encoder, read_tensors
 from export.errors import UserError
 from export.network import Layer, Network
 
@@ -41,7 +41,7 @@ def network_from_checkpoint(path: str | Path) -> tuple[Network, int]:
 
 def _network(tensors: dict[str, np.ndarray], header: dict[str, Any]) -> Network:
     check_format(header, CHECKPOINT_FORMAT, CHECKPOINT_VERSION)
-    layers = []
+    layers: list[Layer] = []
     while f"layers.{len(layers)}.weights" in tensors:
         index = len(layers)
         latent = tensors[f"layers.{index}.weights"]
@@ -49,8 +49,8 @@ def _network(tensors: dict[str, np.ndarray], header: dict[str, Any]) -> Network:
         if latent.ndim != 2 or thresholds.ndim != 1 or not (np.isfinite(latent).all() and np.isfinite(thresholds).all()):
             raise UserError(f"layers.{index}: weights must be a finite matrix and thresholds a finite vector")
         layers.append(Layer(binarize(latent), round_thresholds(thresholds, latent.shape[1])))
-    names = get(header, "class_names", list)
-    return Network(tuple(layers), get(header, "steps", int), read_encoder(header), tuple(names), get(header, "provenance", dict))
+    names = read_class_names(header)
+    return Network(tuple(layers), get(header, "steps", int), read_encoder(header), names, get(header, "provenance", dict))
 
 
 def _replay(network: Network, tensors: dict[str, np.ndarray]) -> int:

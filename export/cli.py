@@ -4,6 +4,7 @@ Exit status: 0 done, 1 something differs, 2 the user's mistake, 130 interrupted.
 """
 
 import argparse
+import io
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -24,6 +25,8 @@ class Parser(argparse.ArgumentParser):
 
 def run(main: Callable[[], int]) -> NoReturn:
     """Run ``main`` and exit with its status; a user's mistake becomes one line and status 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without θ or → is no reason to stop
     try:
         status = main()
         sys.stdout.flush()

@@ -16,6 +16,11 @@ MAX_STEPS = 1 << 15
 MAX_FAN_IN = 1 << 20  # far below 2**24, up to which float32 counts exactly (the golden model multiplies in float32)
 
 
+def default_p_min(steps: int) -> int:
+    """Smallest intensity that spikes unless the encoder says otherwise: the faintest bin is background [S2]."""
+    return max(1, 256 // steps)
+
+
 @dataclass(frozen=True)
 class Encoder:
     """How an 8-bit intensity becomes a spike time [S2].
@@ -39,7 +44,7 @@ class Encoder:
     def resolved(self, steps: int) -> "Encoder":
         """The same encoder with its default ``p_min`` made explicit."""
         if self.kind == "latency" and self.p_min is None:
-            return replace(self, p_min=max(1, 256 // steps))
+            return replace(self, p_min=default_p_min(steps))
         return self
 
     def encode(self, images: np.ndarray, steps: int) -> np.ndarray:
@@ -54,7 +59,8 @@ class Encoder:
         if images.dtype != np.uint8 or images.ndim < 2:
             raise UserError(f"intensities must be uint8 of shape (frames, inputs), not {images.dtype} {images.shape}")
         p = np.arange(256, dtype=np.int32)
-        table = np.where(p < self.resolved(steps).p_min, steps, (255 - p) * steps // 256).astype(np.int32)
+        p_min = default_p_min(steps) if self.p_min is None else self.p_min
+        table = np.where(p < p_min, steps, (255 - p) * steps // 256).astype(np.int32)
         return table[images.reshape(len(images), -1)]
 
 
@@ -132,7 +138,7 @@ class Network:
         steps: ``T``, the number of time steps, at least 1 [S1].
         encoder: how intensities become spike times.
         class_names: one per output; by default "0", "1", ….
-        provenance: where the network comes from; anything that JSON can hold.
+        provenance: where the network comes from; a dictionary of anything that JSON can hold.
 
     Raises:
         UserError: a parameter is not as said.
@@ -141,7 +147,7 @@ class Network:
     layers: tuple[Layer, ...]
     steps: int
     encoder: Encoder = Encoder()
-    class_names: tuple[str, ...] | None = None
+    class_names: tuple[str, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -155,10 +161,11 @@ class Network:
                 )
         if not _is_integer(self.steps) or not 1 <= self.steps <= MAX_STEPS:
             raise UserError(f"steps (T) must be an integer from 1 to {MAX_STEPS}, not {self.steps!r}")
-        names = self.class_names
-        names = tuple(str(j) for j in range(layers[-1].outputs)) if names is None else tuple(map(str, names))
+        names = tuple(map(str, self.class_names or range(layers[-1].outputs)))
         if len(names) != layers[-1].outputs:
             raise UserError(f"class_names must be {layers[-1].outputs}, one per output, not {len(names)}")
+        if not isinstance(self.provenance, dict):
+            raise UserError(f"provenance must be a dictionary, not {type(self.provenance).__name__}")
         object.__setattr__(self, "layers", layers)
         object.__setattr__(self, "steps", int(self.steps))
         object.__setattr__(self, "encoder", self.encoder.resolved(self.steps))
