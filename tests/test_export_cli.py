@@ -1,0 +1,193 @@
+"""``python -m export`` as a user meets it, and the parts of it that the other command lines share."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import export
+from export.cli import Parser, run
+from tests.networks import random_network, random_spike_times, worked_example, write_checkpoint
+
+ROOT = Path(__file__).parent.parent
+
+
+def command(*arguments):
+    return subprocess.run([sys.executable, "-m", "export", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True)
+
+
+def assert_refused(done, message):
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == f"error: {message}\n"
+
+
+@pytest.fixture
+def network():
+    return random_network(np.random.default_rng(79), (6, 5, 3), 4)
+
+
+@pytest.fixture
+def checkpoint(tmp_path, network):
+    times = random_spike_times(np.random.default_rng(2), 9, 6, 4)
+    return write_checkpoint(tmp_path / "checkpoint.safetensors", network, times)
+
+
+def test_export_and_inspect(tmp_path, checkpoint, network):
+    out = tmp_path / "new" / "network.safetensors"
+    done = command(checkpoint, "--out", out)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = export.load(out)
+    assert done.stdout.splitlines() == [
+        "golden model equal to the trained network on all 9 frames of the check set",
+        f"{out}: 6-5-3, T = 4, {out.stat().st_size} bytes, sha256 {export.digest(found)}",
+    ]
+    for made, original in zip(found.layers, network.layers, strict=True):
+        assert np.array_equal(made.weights, original.weights)
+        assert np.array_equal(made.thresholds, original.thresholds)
+    done = command("inspect", out)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "network     6-5-3\nsteps       4\nencoder     none\nclasses     0, 1, 2\n" in done.stdout
+    assert f"sha256      {export.digest(found)}\n" in done.stdout
+    assert "layer 1     5 → 3, if, weights +1: " in done.stdout
+    assert '"strict": 50.0' in done.stdout
+
+
+def test_export_twice_gives_the_same_bytes(tmp_path, checkpoint):
+    for name in ("a", "b"):
+        assert command(checkpoint, "--out", tmp_path / name).returncode == 0
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_inspect_counts_neurons_that_never_fire(tmp_path):
+    layer = export.Layer(np.array([[1, 1, -1], [1, 1, 1], [-1, -1, -1]]), np.array([3, 3, 1]))
+    export.save(export.Network((layer,), 4, export.Encoder("latency", 9)), tmp_path / "n")
+    done = command("inspect", tmp_path / "n")
+    assert "encoder     latency (p_min 9)" in done.stdout
+    assert "layer 0     3 → 3, if, weights +1: 55.6%, thresholds 1 … 3 (median 3), never fires: 2" in done.stdout
+
+
+def test_inspect_without_unicode(tmp_path):
+    """A terminal that cannot show the arrows gets the text all the same."""
+    export.save(worked_example(), tmp_path / "n")
+    done = subprocess.run(
+        [sys.executable, "-m", "export", "inspect", str(tmp_path / "n")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={"PYTHONIOENCODING": "ascii", "PATH": ""},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "3 \\u2192 2" in done.stdout
+
+
+def test_difference_writes_nothing(tmp_path, network):
+    times = random_spike_times(np.random.default_rng(2), 9, 6, 4)
+    checkpoint = write_checkpoint(tmp_path / "c", network, times, tensors={"check.step": np.zeros(9, np.int32) + 7})
+    assert_refused(
+        command(checkpoint, "--out", tmp_path / "new" / "network.safetensors"),
+        f"{checkpoint}: the golden model must equal the trained network, but check.step differs in 9 places, "
+        f"first at frame 0: trained 7, golden {export.reference.run(network, times).decisions.step[0]}",
+    )
+    assert list(tmp_path.iterdir()) == [checkpoint]
+
+
+def test_difference_leaves_the_old_file(tmp_path, checkpoint, network):
+    out = tmp_path / "network.safetensors"
+    export.save(worked_example(), out)
+    before = out.read_bytes()
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
+    done = command(checkpoint, "--out", out)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {checkpoint}: must be a whole safetensors file: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert out.read_bytes() == before
+    assert sorted(tmp_path.iterdir()) == [checkpoint, out]
+
+
+def test_artifact_is_no_checkpoint(tmp_path):
+    export.save(worked_example(), tmp_path / "n")
+    assert_refused(
+        command(tmp_path / "n", "--out", tmp_path / "m"),
+        f"{tmp_path / 'n'}: format must be 'firstspike-checkpoint', not 'firstspike-network'",
+    )
+
+
+def test_missing_file(tmp_path):
+    missing = tmp_path / "missing.safetensors"
+    assert_refused(command(missing, "--out", tmp_path / "n"), f"{missing}: No such file or directory")
+    assert_refused(command("inspect", missing), f"{missing}: No such file or directory")
+
+
+def test_folders_in_the_way(tmp_path, checkpoint):
+    assert_refused(command("inspect", tmp_path), f"{tmp_path}: Is a directory")
+    assert_refused(command(checkpoint, "--out", tmp_path), f"{tmp_path}: Is a directory")
+
+
+def test_wrong_arguments(checkpoint):
+    assert_refused(command(checkpoint), "the following arguments are required: --out (see python -m export --help)")
+    assert_refused(command("inspect"), "the following arguments are required: network (see python -m export inspect --help)")
+    assert_refused(command("inspect", "a", "b"), "unrecognized arguments: b (see python -m export inspect --help)")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["inspect", "--help"]])
+def test_help(arguments):
+    done = command(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: python -m export")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "stderr"),
+    [
+        (0, 0, ""),
+        (1, 1, ""),
+        (export.UserError("first\nsecond"), 2, "error: first second\n"),
+        (FileNotFoundError(2, "No such file or directory", "x"), 2, "error: x: No such file or directory\n"),
+        (OSError("no name"), 2, "error: no name\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+    ],
+)
+def test_run(outcome, status, stderr, capsys):
+    def main():
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    with pytest.raises(SystemExit) as caught:
+        run(main)
+    assert caught.value.code == status
+    assert capsys.readouterr().err == stderr
+
+
+def test_run_lets_bugs_through():
+    """Only what a user can cause is turned into a line; a bug keeps its traceback."""
+    with pytest.raises(ZeroDivisionError):
+        run(lambda: 1 // 0)
+
+
+def test_closed_pipe_is_quiet(tmp_path):
+    network = export.Network(worked_example().layers, 4, provenance={"long": ["x" * 100] * 5000})
+    export.save(network, tmp_path / "n")
+    line = f"'{sys.executable}' -m export inspect '{tmp_path / 'n'}' | head -n 1"
+    done = subprocess.run(line, shell=True, cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "network     3-2\n"
+    assert done.stderr == ""
+
+
+def test_parser_error_is_one_line(capsys):
+    parser = Parser(prog="python -m test")
+    parser.add_argument("--steps", type=int)
+    with pytest.raises(SystemExit) as caught:
+        parser.parse_args(["--steps", "x"])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == "error: argument --steps: invalid int value: 'x' (see python -m test --help)\n"
+
+
+def test_provenance_is_shown_as_json(tmp_path):
+    export.save(export.Network(worked_example().layers, 4, provenance={"b": 1, "a": [2]}), tmp_path / "n")
+    shown = command("inspect", tmp_path / "n").stdout.partition("provenance  ")[2]
+    assert json.loads(shown) == {"a": [2], "b": 1}

@@ -1,0 +1,63 @@
+import os
+import stat
+
+import pytest
+
+from export.files import atomic_write
+
+
+def test_writes_whole(tmp_path):
+    target = tmp_path / "new" / "folder" / "file.txt"
+    with atomic_write(target) as temporary:
+        temporary.write_text("content")
+        assert temporary.parent == target.parent
+        assert not target.exists()
+    assert target.read_text() == "content"
+    assert os.listdir(target.parent) == ["file.txt"]  # noqa: PTH208
+    umask = os.umask(0)
+    os.umask(umask)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_failure_leaves_the_old_file_and_nothing_else(tmp_path, error):
+    target = tmp_path / "file.txt"
+    target.write_text("old")
+
+    def fail():
+        with atomic_write(target) as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_failure_leaves_nothing_where_nothing_was(tmp_path):
+    def fail():
+        with atomic_write(tmp_path / "file.txt"):
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_in_the_way(tmp_path):
+    def fail():
+        with atomic_write(tmp_path / "folder") as temporary:
+            temporary.write_text("content")
+
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        fail()
+    assert caught.value.filename == str(tmp_path / "folder")
+    assert list(tmp_path.iterdir()) == [tmp_path / "folder"]
+
+
+def test_file_where_a_folder_must_be(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises((NotADirectoryError, FileExistsError)), atomic_write(tmp_path / "file" / "inside"):
+        pytest.fail("must not come here")

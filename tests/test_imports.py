@@ -1,0 +1,34 @@
+"""Checking and building a network that somebody else trained needs no training framework: only ``model`` imports torch."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def modules(package):
+    found = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in sorted((ROOT / package).rglob("*.py"))]
+    return [name.removesuffix(".__init__") for name in found]
+
+
+def imported(names):
+    """Names of all modules in ``sys.modules`` after importing ``names`` in a fresh interpreter."""
+    program = f"import sys\nfor name in {names!r}: __import__(name)\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("package", ["export"])
+def test_no_torch(package):
+    names = modules(package)
+    assert package in names
+    assert f"{package}.__main__" in names
+    assert not {name for name in imported(names) if name.split(".")[0] == "torch"}
+
+
+def test_export_needs_numpy_and_safetensors_only():
+    heavy = {"amaranth", "cocotb", "hw", "joblib", "matplotlib", "model", "sim", "sklearn", "torch"}
+    assert not heavy & imported(modules("export"))
