@@ -1,7 +1,8 @@
 """The network as plain arrays, its golden model, and the file that carries it. Needs numpy and safetensors only."""
 
+from export import reference, scores
 from export.artifact import digest, load, save
 from export.errors import UserError
 from export.network import Encoder, Layer, Network
 
-__all__ = ["Encoder", "Layer", "Network", "UserError", "digest", "load", "save"]
+__all__ = ["Encoder", "Layer", "Network", "UserError", "digest", "load", "reference", "save", "scores"]

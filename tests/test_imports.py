@@ -32,3 +32,9 @@ def test_no_torch(package):
 def test_export_needs_numpy_and_safetensors_only():
     heavy = {"amaranth", "cocotb", "hw", "joblib", "matplotlib", "model", "sim", "sklearn", "torch"}
     assert not heavy & imported(modules("export"))
+
+
+def test_one_import_of_export_is_enough():
+    names = ["Encoder", "Layer", "Network", "UserError", "digest", "load", "reference.run", "save", "scores.score"]
+    program = "import export\n" + "\n".join(f"export.{name}" for name in names)
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
