@@ -1,0 +1,190 @@
+"""The whole of a co-simulation: golden model, Verilog, simulator, comparison, report."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+
+import hw.cost
+import hw.verilog
+from export import Network, UserError, reference
+from export.reference import Decisions, Result
+from export.scores import score
+from hw import Accelerator, Folding, default_folding
+from hw.words import WordFormat
+from sim import frames
+from sim.build import build
+from sim.compare import Comparison, Difference, compare, join
+from sim.ports import Ports
+from sim.report import Report, assemble
+from sim.timing import Timing
+from sim.simulate import MODES, simulate
+from sim.wrapper import Design, design
+
+LEAD_IN = 3
+"""Frames that are run before the one whose waveform is wanted, in case it is what they left behind that matters."""
+
+
+def cosimulate(
+    network: Network,
+    spike_times: np.ndarray,
+    labels: np.ndarray | None = None,
+    *,
+    folding: Folding | None = None,
+    out: str | Path | None = None,
+    jobs: int = 1,
+    waves: bool = False,
+    verilog: tuple[str, Mapping[str, Any]] | None = None,
+    expected: Result | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> Report:
+    """Run frames through the network's circuit in both modes and compare every spike with the golden model.
+
+    Parameters:
+        network: the network.
+        spike_times: integers (frames, inputs), 0 … T, ``T`` = never.
+        labels: integers (frames,); without them the report has no accuracy.
+        folding: how much works at once; `hw.default_folding` by default.
+        out: folder for ``report.json``, ``report.html`` and, on a difference, its waveform.
+        jobs: processes that share the frames.
+        waves: write the waveform of the first frame if nothing differs.
+        verilog: text and port map to simulate instead of what `hw.verilog.generate` writes.
+        expected: what to compare with; by default what the golden model makes of ``spike_times``.
+        about: further entries for the report, such as the name of the data set.
+
+    Raises:
+        UserError: the arguments do not fit together, nothing could be compared, or the tool chain is missing.
+        sim.build.BuildError: the circuit does not compile.
+        sim.simulate.SimulationError: the simulator fails.
+    """
+    began = time.monotonic()
+    spike_times = network.check_spike_times(spike_times)
+    golden = expected if expected is not None else reference.run(network, spike_times)
+    _refuse_nothing(network, spike_times, labels, golden, jobs)
+    seconds: dict[str, float] = {"golden": time.monotonic() - began}
+
+    began_generate = time.monotonic()
+    accelerator = Accelerator(network, folding or _folding(network, verilog))
+    if verilog is None:
+        verilog = hw.verilog.generate(accelerator), hw.verilog.port_map(accelerator)
+    elif verilog[1] != hw.verilog.port_map(accelerator):
+        raise UserError("the port map must be that of this network and folding, but it differs")
+    job = _Job(design(verilog[0], Ports.from_map(verilog[1]), network.shape), accelerator.input_format, network.steps)
+    seconds["generate"] = time.monotonic() - began_generate
+
+    built = build(job.design)
+    seconds["build"] = built.seconds
+
+    began_simulate = time.monotonic()
+    shards = np.array_split(np.arange(len(spike_times)), min(jobs, len(spike_times)))
+    parts = joblib.Parallel(n_jobs=len(shards))(
+        joblib.delayed(_run_shard)(job, spike_times[shard], _part(golden, shard)) for shard in shards
+    )
+    comparisons = {mode: join([part.comparisons[mode] for part in parts]) for mode in MODES}
+    timings = {mode: Timing.join([part.timings[mode] for part in parts]) for mode in MODES}
+    seconds["simulate"] = time.monotonic() - began_simulate
+
+    first = next((comparisons[mode].first for mode in MODES if comparisons[mode].first), None)
+    waveforms: list[Path] = []
+    if out is not None and (first is not None or waves):
+        began_waves = time.monotonic()
+        waveforms = _waveforms(job, spike_times, golden, first, shards, Path(out))
+        seconds["waves"] = time.monotonic() - began_waves
+    seconds["total"] = time.monotonic() - began
+    report = assemble(
+        network,
+        spike_times,
+        labels,
+        golden,
+        comparisons,
+        timings,
+        limit=hw.cost.limit(network, accelerator.folding, spike_times, golden),
+        folding=accelerator.folding,
+        build=built,
+        seconds=seconds,
+        first=first,
+        waveforms=waveforms,
+        about=dict(about or {}),
+    )
+    if out is not None:
+        report.save(Path(out))
+    return report
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """What a process needs to know to run some of the frames, on this machine or another."""
+
+    design: Design
+    word: WordFormat
+    steps: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    comparisons: dict[str, Comparison]
+    timings: dict[str, Timing]
+
+
+def _run_shard(job: _Job, spike_times: np.ndarray, golden: Result) -> _Part:
+    recordings = simulate(build(job.design), job.design.ports, frames.pack(spike_times, job.word))
+    comparisons = {mode: compare(mode, recording, golden, job.steps) for mode, recording in recordings.items()}
+    return _Part(comparisons, {mode: Timing.of(recording) for mode, recording in recordings.items()})
+
+
+def _folding(network: Network, verilog: tuple[str, Mapping[str, Any]] | None) -> Folding:
+    """The folding that given Verilog was written for, or the default."""
+    if verilog is None:
+        return default_folding(network)
+    folding = verilog[1].get("folding", {})
+    if not all(isinstance(folding.get(field.name), list) for field in fields(Folding)):
+        raise UserError("the port map must have a folding, but has none")
+    return Folding(**{field.name: tuple(folding[field.name]) for field in fields(Folding)})
+
+
+def _part(golden: Result, shard: np.ndarray) -> Result:
+    """The golden result of some of the frames."""
+    decisions = Decisions(*(getattr(golden.decisions, field.name)[shard] for field in fields(Decisions)))
+    return Result(tuple(times[shard] for times in golden.spike_times), decisions)
+
+
+def _waveforms(
+    job: _Job, spike_times: np.ndarray, golden: Result, first: Difference | None, shards: Sequence[np.ndarray], out: Path
+) -> list[Path]:
+    """Run some frames again in a simulator that can dump waveforms: of the first difference, or of frame 0 in both modes."""
+    out.mkdir(parents=True, exist_ok=True)
+    built = build(job.design, traced=True)
+    frame = 0 if first is None else min(first.frame, len(spike_times) - 1)
+    run_began = int(next(shard[0] for shard in shards if frame <= shard[-1]))
+    name = out / ("frame" if first is None else "first_difference")
+    modes = MODES if first is None else (first.mode,)
+    for began in (max(run_began, frame - LEAD_IN), run_began):
+        chosen = np.arange(began, frame + 1)
+        words = frames.pack(spike_times[chosen], job.word)
+        recordings = simulate(built, job.design.ports, words, modes=modes, waves=(name, frame - began))
+        comparisons = [compare(mode, recordings[mode], _part(golden, chosen), job.steps) for mode in modes]
+        if first is None or any(comparison.differences for comparison in comparisons):
+            break  # else it takes more of what came before to bring the difference out
+    return [path for mode in modes if (path := Path(f"{name}_{mode}.vcd")).exists()]
+
+
+def _refuse_nothing(network: Network, spike_times: np.ndarray, labels: np.ndarray | None, golden: Result, jobs: int) -> None:
+    """Refuse what would compare nothing, or could not be scored.
+
+    Raises:
+        UserError: it would, or could not.
+    """
+    if jobs < 1:
+        raise UserError(f"jobs must be at least 1, not {jobs}")
+    if len(spike_times) == 0:
+        raise UserError("there must be at least one frame, not 0")
+    if len(golden.decisions.step) != len(spike_times):
+        raise UserError(f"expected results must be of {len(spike_times)} frames, not {len(golden.decisions.step)}")
+    if not any((times < network.steps).any() for times in golden.spike_times):
+        raise UserError("some neuron must spike in some frame, but none does: there is nothing to compare")
+    if labels is not None:
+        score(golden, labels)

@@ -1,0 +1,100 @@
+"""Spike times to the words that a circuit takes, and the words that it emits back to spikes; all in numpy.
+
+``docs/sim.md`` describes the files.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from hw.words import WordFormat
+from sim.ports import Payload
+
+# What is worked on at a time bounds the memory.
+FRAMES = 512
+CHUNK = 1 << 16  # words
+
+
+@dataclass(frozen=True, eq=False)
+class Spikes:
+    """Spikes in the order in which they were seen.
+
+    Attributes:
+        frame: int64 (spikes,).
+        neuron: int64 (spikes,).
+        step: int64 (spikes,).
+        frames: number of frames that were closed.
+    """
+
+    frame: np.ndarray
+    neuron: np.ndarray
+    step: np.ndarray
+    frames: int
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+
+@dataclass(frozen=True, eq=False)
+class Words:
+    """The spike words of some frames, packed.
+
+    Attributes:
+        records: uint32 (words, units).
+        counts: int64 (frames,), the number of words of each frame.
+    """
+
+    records: np.ndarray
+    counts: np.ndarray
+
+    def file(self) -> bytes:
+        """The frame file: the number of frames; then per frame the number of words, and the words. 32-bit units, big-endian,
+        a word's most significant unit first, which is the order in which ``$fread`` fills a vector."""
+        frames, units = len(self.counts), self.records.shape[1]
+        starts = np.concatenate([[0], np.cumsum(self.counts)])
+        file = np.empty(1 + frames + len(self.records) * units, ">u4")
+        file[0] = frames
+        file[1 + np.arange(frames) + starts[:-1] * units] = self.counts
+        frame_of_word = np.repeat(np.arange(frames), self.counts)
+        at = 2 + frame_of_word + np.arange(len(self.records)) * units
+        file[at[:, None] + np.arange(units)] = self.records[:, ::-1]
+        return file.tobytes()
+
+
+def pack(spike_times: np.ndarray, word: WordFormat) -> Words:
+    """The words of whole frames.
+
+    Parameters:
+        spike_times: integers (frames, inputs), 0 … steps, ``steps`` = never.
+        word: the input's format.
+    """
+    records, counts = [], []
+    for at in range(0, max(1, len(spike_times)), FRAMES):
+        chunk = spike_times[at : at + FRAMES]
+        words = word.from_spike_times(chunk)
+        records.append(word.pack(words))
+        counts.append(np.bincount(words.frame, minlength=len(chunk)))
+    return Words(np.concatenate(records), np.concatenate(counts))
+
+
+def read(path: str, payload: Payload) -> np.ndarray:
+    """Records uint32 (records, units) of a file that the wrapper wrote; a record that was cut short is left out."""
+    units = np.fromfile(path, "<u4")
+    return units[: len(units) // payload.units * payload.units].reshape(-1, payload.units)
+
+
+def spikes(records: np.ndarray, payload: Payload) -> Spikes:
+    """The spikes in the words that a layer emitted."""
+    last_of_frame = payload.get(records, "last_of_frame")
+    frame_of_word = np.cumsum(last_of_frame) - last_of_frame
+    index, time = payload.get(records, "index"), payload.get(records, "time")
+    word, lane = (np.concatenate(arrays) for arrays in zip(*_set_bits(records, payload), strict=True))
+    neuron = index[word] * payload["bits"].width + lane
+    return Spikes(frame_of_word[word], neuron, time[word], int(last_of_frame.sum()))
+
+
+def _set_bits(records: np.ndarray, payload: Payload) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for at in range(0, max(1, len(records)), CHUNK):
+        word, lane = np.nonzero(payload.get_bits(records[at : at + CHUNK], "bits"))
+        yield word + at, lane

@@ -1,0 +1,133 @@
+"""The pictures of a report, as SVG text."""
+
+import io
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from export.reference import Result
+from sim.timing import Timing
+
+MODEL, HARDWARE, DECISION, MUTED = "#1f77b4", "#d62728", "#2ca02c", "#8a94a0"
+STYLE = {
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": MUTED,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "svg.hashsalt": "firstspike",
+    "svg.fonttype": "none",
+}
+
+
+def rasters(
+    frames: Sequence[int],
+    spike_times: np.ndarray,
+    golden: Result,
+    seen: Sequence[np.ndarray],
+    steps: int,
+    class_names: Sequence[str],
+    labels: np.ndarray | None,
+    image_shape: tuple[int, ...] | None,
+) -> str:
+    """Per frame: the input, then each layer's spikes, model (rings) and hardware (dots) over each other."""
+    layers = len(seen)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(3.4 * len(frames), 2.0 + 1.9 * layers), layout="constrained")
+        axes = figure.subplots(1 + layers, len(frames), squeeze=False, height_ratios=[1.1] + [1.3] * (layers - 1) + [1])
+        for column, frame in enumerate(frames):
+            decided = class_names[golden.decisions.class_index[frame]]
+            label = "" if labels is None else f", label {class_names[labels[frame]]}"
+            _input(axes[0][column], spike_times[frame], steps, image_shape)
+            axes[0][column].set_title(f"frame {frame}: decided {decided}{label}")
+            for layer in range(layers):
+                panel = axes[1 + layer][column]
+                _raster(panel, golden.spike_times[layer][frame], seen[layer][frame], steps, int(golden.decisions.step[frame]))
+                if column == 0:
+                    panel.set_ylabel("output neuron" if layer == layers - 1 else f"layer {layer}, neuron")
+                if layer == layers - 1:
+                    panel.set_xlabel("step")
+                    if len(class_names) <= 20:
+                        panel.set_yticks(range(len(class_names)), class_names, fontsize=7)
+        handles, names = axes[1][0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False)
+        return _svg(figure)
+
+
+def _input(panel: mpl.axes.Axes, times: np.ndarray, steps: int, image_shape: tuple[int, ...] | None) -> None:
+    if image_shape is not None and len(image_shape) == 2 and np.prod(image_shape) == len(times):
+        image = panel.imshow(np.where(times < steps, times, np.nan).reshape(image_shape), cmap="viridis_r", vmin=0, vmax=steps - 1)
+        panel.figure.colorbar(image, ax=panel, label="input spike at step", shrink=0.9)
+        panel.set_xticks([])
+        panel.set_yticks([])
+        panel.spines[:].set_visible(True)
+    else:
+        neuron = np.flatnonzero(times < steps)
+        panel.plot(times[neuron], neuron, ".", color=MUTED, markersize=3)
+        panel.set_xlim(-0.5, steps - 0.5)
+        panel.set_ylabel("input")
+
+
+def _raster(panel: mpl.axes.Axes, golden: np.ndarray, seen: np.ndarray, steps: int, decision: int) -> None:
+    panel.axvspan(decision + 0.5, steps - 0.5, color="#eef1f4", lw=0, label="after the decision")
+    expected, found = np.flatnonzero(golden < steps), np.flatnonzero(seen < steps)
+    panel.plot(golden[expected], expected, "o", mfc="none", mec=MODEL, mew=0.8, markersize=4.5, label="golden model")
+    panel.plot(seen[found], found, ".", color=HARDWARE, markersize=2.5, label="hardware (Verilog)")
+    panel.set_xlim(-0.5, steps - 0.5)
+    panel.set_ylim(-0.03 * len(golden) - 0.5, 1.03 * len(golden) - 0.5)
+    panel.xaxis.get_major_locator().set_params(integer=True)
+
+
+def histograms(timings: Mapping[str, Timing], step: np.ndarray, steps: int) -> str:
+    """Cycles per frame in both modes, and the steps taken."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(10.2, 2.9), layout="constrained")
+        latency, interval, taken = figure.subplots(1, 3)
+        for panel, name, title in ((latency, "latency", "first word to result"), (interval, "intervals", "from result to result")):
+            values = {mode: getattr(timing, name) for mode, timing in timings.items()}
+            longest = max((int(v.max()) for v in values.values() if len(v)), default=1)
+            bins = np.unique(np.linspace(0, longest + 1, 51).astype(int))
+            for (mode, v), color in zip(values.items(), (MUTED, HARDWARE), strict=False):
+                panel.hist(v, bins=bins, color=color, alpha=0.75, label=mode)
+            panel.set(title=f"cycles, {title}", xlabel="cycles", ylabel="frames")
+            panel.legend(frameon=False)
+        counts = np.bincount(step + 1, minlength=steps + 1)[1:]
+        taken.bar(np.arange(1, steps + 1), counts, color=DECISION, alpha=0.85)
+        taken.set(title="steps taken until the decision", xlabel="steps", ylabel="frames")
+        taken.xaxis.get_major_locator().set_params(integer=True)
+        return _svg(figure)
+
+
+def confusion(labels: np.ndarray, decided: np.ndarray, class_names: Sequence[str]) -> str:
+    """How many frames of each label were decided to be of each class; decisions that are missing are left out."""
+    classes = len(class_names)
+    there = decided >= 0
+    counts = np.bincount(labels[there] * classes + decided[there], minlength=classes**2).reshape(classes, classes)
+    size = min(9.0, 2.2 + 0.42 * classes)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(size + 0.6, size), layout="constrained")
+        panel = figure.subplots()
+        share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        panel.imshow(np.sqrt(share), cmap="Blues", vmin=0, vmax=1)
+        if classes <= 30:
+            for row, column in np.argwhere(counts):
+                color = "white" if share[row, column] > 0.4 else "#333"
+                panel.text(column, row, counts[row, column], ha="center", va="center", color=color, fontsize=8)
+            long = max(map(len, class_names)) > 3
+            panel.set_xticks(range(classes), class_names, rotation=60 if long else 0, ha="right" if long else "center")
+            panel.set_yticks(range(classes), class_names)
+        panel.set(xlabel="decided (hardware)", ylabel="label")
+        panel.spines[:].set_visible(False)
+        panel.tick_params(length=0)
+        return _svg(figure)
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]

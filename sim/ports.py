@@ -1,0 +1,109 @@
+"""Where everything is in the ports of a generated circuit, read from the JSON port map that lies beside its Verilog."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from export.errors import UserError
+from hw.words import unpack_bits
+
+UNIT = 32
+"""Width in bits of the unit in which payloads travel through files; a payload takes as many as it needs."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of a packed payload: its lowest bit, its width in bits, and whether it is two's complement."""
+
+    offset: int
+    width: int
+    signed: bool = False
+
+
+@dataclass(frozen=True)
+class Payload:
+    """A packed payload.
+
+    Attributes:
+        width: in bits.
+        fields: by name.
+        units: 32-bit units that hold it, the least significant first.
+    """
+
+    width: int
+    fields: Mapping[str, Field]
+
+    @property
+    def units(self) -> int:
+        return max(1, -(-self.width // UNIT))
+
+    def __getitem__(self, name: str) -> Field:
+        return self.fields[name]
+
+    def get(self, records: np.ndarray, name: str) -> np.ndarray:
+        """One field, int64 (records,), of records uint32 (records, units). The field must be at most 32 bits wide."""
+        field = self.fields[name]
+        if field.width == 0:
+            return np.zeros(len(records), np.int64)
+        unit, shift = divmod(field.offset, UNIT)
+        value = records[:, unit].astype(np.uint64) >> np.uint64(shift)
+        if shift + field.width > UNIT:
+            value |= records[:, unit + 1].astype(np.uint64) << np.uint64(UNIT - shift)
+        value = (value & np.uint64((1 << field.width) - 1)).astype(np.int64)
+        if field.signed:
+            value -= (value >> (field.width - 1)) << field.width
+        return value
+
+    def get_bits(self, records: np.ndarray, name: str) -> np.ndarray:
+        """One field of any width as bool (records, width), index 0 the least significant bit."""
+        field = self.fields[name]
+        return unpack_bits(records)[:, field.offset : field.offset + field.width]
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The ports of a circuit that a simulation drives and watches.
+
+    Attributes:
+        top: name of the module.
+        word: the input's spike words.
+        result: the results.
+        monitors: the spike words that each layer emits.
+    """
+
+    top: str
+    word: Payload
+    result: Payload
+    monitors: tuple[Payload, ...]
+
+    @classmethod
+    def from_map(cls, port_map: Mapping[str, Any]) -> "Ports":
+        """Read a port map.
+
+        Raises:
+            UserError: a port or a field that a simulation needs is not in it.
+        """
+        try:
+            ports = port_map["ports"]
+            monitors = []
+            while f"monitor_{len(monitors)}__payload" in ports:
+                monitors.append(_payload(ports[f"monitor_{len(monitors)}__payload"]))
+            word, result = _payload(ports["i__payload"]), _payload(ports["o__payload"])
+            for payload in (word, *monitors):
+                _require(payload, ("time", "index", "bits", "last_of_step", "last_of_frame"))
+            _require(result, ("class_index", "step", "margin", "silent", "error"))
+            return cls(port_map["top"], word, result, tuple(monitors))
+        except KeyError as error:
+            raise UserError(f"port map must have {error}, but has not: was it written for another version?") from None
+
+
+def _payload(port: Mapping[str, Any]) -> Payload:
+    fields = {name: Field(f["offset"], f["width"], f.get("signed", False)) for name, f in port["fields"].items()}
+    return Payload(port["width"], fields)
+
+
+def _require(payload: Payload, names: tuple[str, ...]) -> None:
+    for name in names:
+        payload.fields[name]

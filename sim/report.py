@@ -1,0 +1,216 @@
+"""What a co-simulation found: as a table for the terminal, as ``report.json``, and as a page with pictures."""
+
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export import Network, digest
+from export.files import atomic_write
+from export.reference import Result
+from export.scores import Scores, score
+from hw import Folding
+from sim.build import Build
+from sim.compare import Comparison, Difference
+from sim.timing import Timing
+
+SCORES = ("strict", "first_index", "lenient", "fired")
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """The outcome of a co-simulation.
+
+    Attributes:
+        data: everything that goes into ``report.json``; ``docs/sim.md`` lists the keys.
+        network: the network.
+        spike_times: int32 (frames, inputs).
+        labels: int64 (frames,), or None.
+        golden: what the golden model says.
+        comparisons: by mode.
+        timings: by mode.
+        first_difference: the first place where something differs, or None.
+        waveforms: files with the waveform of that place.
+    """
+
+    data: dict[str, Any]
+    network: Network
+    spike_times: np.ndarray
+    labels: np.ndarray | None
+    golden: Result
+    comparisons: Mapping[str, Comparison]
+    timings: Mapping[str, Timing]
+    first_difference: Difference | None
+    waveforms: tuple[Path, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Nothing differs, in either mode, and something was compared."""
+        return all(comparison.passed for comparison in self.comparisons.values())
+
+    def table(self) -> str:
+        """The report in a few lines."""
+        data, full, early = self.data, self.comparisons["full"], self.comparisons["early"]
+        accuracy, cycles = data["accuracy"], data["cycles"]
+        exported = "proved equal to PyTorch when it was exported" if accuracy["pytorch"] else "no PyTorch scores in the artifact"
+        verdict = "equal to the golden model" if self.passed else "DIFFERS from the golden model"
+        rtl = (
+            f"{verdict}: {data['frames']:,} frames, {full.spike_times_compared:,} spike times ({full.spikes_compared:,} spikes), "
+            f"{full.differences:,} differences; early exit: {early.spikes_compared:,} spikes, {early.differences:,} differences"
+        )
+        over = cycles["interval_over_limit"]
+        rows = [
+            ("PyTorch, ±1 weights", _accuracy(accuracy["pytorch"]), _scores(accuracy["pytorch"])),
+            ("golden model", _accuracy(accuracy["golden"]), exported),
+            ("RTL (Verilator)", _accuracy(accuracy["rtl"]), rtl),
+            ("", "", _scores(accuracy["rtl"] and accuracy["rtl"] | {"silent_share": data["silent_share"]})),
+            (
+                "cycles per image",
+                "",
+                f"early: {_cycles(cycles['early'])}, interval {_mean(cycles['early']['interval'])}"
+                + ("" if over is None else f" = {over:.3f} × limit")
+                + f"     full: {_cycles(cycles['full'])}, interval {_mean(cycles['full']['interval'])}",
+            ),
+            (
+                "per image",
+                "",
+                f"steps taken: {data['steps_mean']:.2f} of {self.network.steps}     "
+                f"hidden spikes by the decision: {data['hidden_spikes_by_decision_mean']:.1f}",
+            ),
+            (
+                "seconds",
+                "",
+                "     ".join(f"{name} {value:.1f}" for name, value in data["seconds"].items()),
+            ),
+        ]
+        lines = [f"{name:<22}{value:<11}{text}".rstrip() for name, value, text in rows if value or text]
+        if self.first_difference is not None:
+            lines.append(f"first difference      {self.first_difference}")
+            lines += [f"waveform              {path}" for path in self.waveforms]
+        return "\n".join(lines)
+
+    def save(self, folder: Path) -> None:
+        """Write ``report.json`` and ``report.html`` into a folder."""
+        from sim.page import page  # drawing pictures takes a second to load, and not every report is drawn
+
+        with atomic_write(folder / "report.json") as path:
+            path.write_text(json.dumps(self.data, indent=2) + "\n", encoding="utf-8")
+        with atomic_write(folder / "report.html") as path:
+            path.write_text(page(self), encoding="utf-8")
+
+
+def assemble(
+    network: Network,
+    spike_times: np.ndarray,
+    labels: np.ndarray | None,
+    golden: Result,
+    comparisons: Mapping[str, Comparison],
+    timings: Mapping[str, Timing],
+    *,
+    limit: np.ndarray,
+    folding: Folding,
+    build: Build,
+    seconds: Mapping[str, float],
+    first: Difference | None,
+    waveforms: list[Path],
+    about: Mapping[str, Any],
+) -> Report:
+    """Work out everything that a report holds from what was found."""
+    full, early = comparisons["full"], comparisons["early"]
+    rtl = Result(full.seen, full.decisions)
+    unlabelled = score(rtl, np.zeros(full.frames, np.int64))  # for what does not depend on labels
+    data = {
+        "dataset": None,
+        **about,
+        "passed": all(comparison.passed for comparison in comparisons.values()),
+        "frames": full.frames,
+        **_counts(full),
+        "early": {"frames": early.frames, **_counts(early)},
+        "first_difference": None if first is None else vars(first) | {"text": str(first)},
+        "waveforms": [str(path) for path in waveforms],
+        "accuracy": {
+            "pytorch": _pytorch(network, about),
+            "golden": None if labels is None else _percentages(score(golden, labels)),
+            "rtl": None if labels is None else _percentages(score(rtl, labels)),
+        },
+        "silent_share": unlabelled.silent_share,
+        "cycles": {
+            **{mode: _statistics(timing.latency) | {"interval": _statistics(timing.intervals)} for mode, timing in timings.items()},
+            "interval_over_limit": timings["early"].interval_over(limit),
+            "limit_mean": float(limit.mean()),
+        },
+        "steps_mean": unlabelled.steps_mean,
+        "hidden_spikes_by_decision_mean": unlabelled.hidden_spikes_by_decision_mean,
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+        "simulation": {mode: {"cycles": timing.cycles, "seconds": round(timing.seconds, 3)} for mode, timing in timings.items()},
+        "network": {"shape": list(network.shape), "steps": network.steps, "sha256": digest(network)},
+        "folding": folding.as_dict(),
+        "build_cached": build.cached,
+        "versions": _versions(build),
+    }
+    return Report(data, network, spike_times, labels, golden, comparisons, timings, first, tuple(waveforms))
+
+
+def _counts(comparison: Comparison) -> dict[str, int]:
+    return {
+        "frames_equal": int(comparison.equal.sum()),
+        "spikes_compared": comparison.spikes_compared,
+        "spikes_received": comparison.spikes_received,
+        "spike_times_compared": comparison.spike_times_compared,
+        "differences": comparison.differences,
+    }
+
+
+def _percentages(scores: Scores) -> dict[str, float]:
+    return {name: getattr(scores, name) for name in SCORES}
+
+
+def _pytorch(network: Network, about: Mapping[str, Any]) -> dict[str, float] | None:
+    """The training side's scores on the test part of the same data set, from the artifact's provenance; None without."""
+    provenance = network.provenance
+    if "dataset" not in about or about["dataset"] is None or provenance.get("dataset") != about["dataset"]:
+        return None
+    test = provenance.get("scores", {}).get("test", {})
+    if not all(name in test for name in SCORES):
+        return None
+    return {name: test[name] for name in (*SCORES, "silent_share") if name in test}
+
+
+def _statistics(values: np.ndarray) -> dict[str, float | int | None]:
+    if len(values) == 0:
+        return {"min": None, "mean": None, "max": None}
+    return {"min": int(values.min()), "mean": float(values.mean()), "max": int(values.max())}
+
+
+def _versions(build: Build) -> dict[str, str]:
+    packages = ("amaranth", "cocotb", "numpy", "safetensors")
+    return {
+        "python": platform.python_version(),
+        "verilator": build.verilator,
+        "compiler": build.compiler,
+        **{package: importlib.metadata.version(package) for package in packages},
+    }
+
+
+def _accuracy(scores: Mapping[str, float] | None) -> str:
+    return "" if scores is None else f"{scores['strict']:.2f} %"
+
+
+def _scores(scores: Mapping[str, float] | None) -> str:
+    if scores is None:
+        return ""
+    silent = f"; silent {scores['silent_share']:.2f} %" if "silent_share" in scores else ""
+    return "(" + " · ".join(f"{name} {scores[name]:.2f}" for name in SCORES) + silent + ")"
+
+
+def _cycles(cycles: Mapping[str, Any]) -> str:
+    return "none" if cycles["min"] is None else f"{cycles['min']} / {cycles['mean']:.1f} / {cycles['max']}"
+
+
+def _mean(cycles: Mapping[str, Any]) -> str:
+    return "none" if cycles["mean"] is None else f"{cycles['mean']:.1f}"

@@ -1,0 +1,132 @@
+"""Runs a built simulator over frames and reads back what it wrote down."""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from cocotb_tools.check_results import get_results
+from cocotb_tools.runner import get_runner
+
+from sim import frames
+from sim.build import Build
+from sim.frames import Spikes, Words
+from sim.ports import Payload, Ports
+from sim.wrapper import TOP
+
+MODES = ("full", "early")
+
+
+class SimulationError(RuntimeError):
+    """The simulator ended before the run did; the message ends in the last lines of what it said."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """What came out of one run of some frames in one mode.
+
+    Attributes:
+        layers: the spikes that each layer emitted.
+        results: the fields of the results, int64 (results,) each, by name.
+        starts: int64 (frames,), the cycle in which each frame's first word was taken.
+        ends: int64 (results,), the cycle in which each result was given.
+        sent: frames that were taken to their end.
+        stuck: whether the run was given up because nothing moved any more.
+        seconds: what it took.
+    """
+
+    layers: tuple[Spikes, ...]
+    results: dict[str, np.ndarray]
+    starts: np.ndarray
+    ends: np.ndarray
+    sent: int
+    stuck: bool
+    seconds: float
+
+    @property
+    def received(self) -> int:
+        return len(self.ends)
+
+    @property
+    def cycles(self) -> int:
+        """From the first word taken to the last result given."""
+        return int(self.ends[-1] - self.starts[0]) if len(self.ends) else 0
+
+
+def simulate(
+    build: Build,
+    ports: Ports,
+    words: Words,
+    *,
+    modes: Sequence[str] = MODES,
+    waves: tuple[Path, int] | None = None,
+    log: Path | None = None,
+) -> dict[str, Recording]:
+    """Run frames back to back, in each of the modes, in one simulator process.
+
+    Parameters:
+        build: the simulator.
+        ports: of the circuit in it.
+        words: the frames.
+        modes: out of "full" and "early".
+        waves: for a traced build, where to write the waveform, without "_full.vcd", and the index of its frame.
+        log: where to write what the simulator says; by default nowhere.
+
+    Raises:
+        SimulationError: the simulator fails.
+    """
+    with tempfile.TemporaryDirectory(prefix="firstspike.") as name:
+        folder = Path(name)
+        (folder / "frames.bin").write_bytes(words.file())
+        plusargs = [f"+frames={folder / 'frames.bin'}", f"+out={folder}"]
+        if waves is not None:
+            plusargs += [f"+waves={waves[0].absolute()}", f"+dump={waves[1]}"]
+        status = _run(build, folder, plusargs, modes, log)
+        return {mode: _read(folder, mode, ports, status[mode]) for mode in modes}
+
+
+def _run(build: Build, folder: Path, plusargs: list[str], modes: Sequence[str], log: Path | None) -> dict[str, dict]:
+    log = log or folder / "simulation.log"
+    results, status = folder / "results.xml", folder / "status.json"
+    variables = {"FIRSTSPIKE_MODES": ",".join(modes), "FIRSTSPIKE_STATUS": str(status), "COCOTB_LOG_LEVEL": "WARNING"}
+    runner = get_runner("verilator")
+    try:
+        runner.test(
+            test_module="sim.testbench",
+            hdl_toplevel=TOP,
+            hdl_toplevel_lang="verilog",
+            build_dir=build.folder,
+            test_dir=folder,
+            results_xml=str(results),
+            plusargs=plusargs,
+            extra_env=variables,
+            log_file=log,
+        )
+        failed = get_results(results)[1]
+    except (SystemExit, RuntimeError):
+        failed = 1
+    if failed or not status.exists():
+        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+        raise SimulationError("the simulation failed: " + " | ".join(lines[-8:]))
+    return json.loads(status.read_text())
+
+
+def _read(folder: Path, mode: str, ports: Ports, status: dict) -> Recording:
+    layers = []
+    for index, payload in enumerate(ports.monitors):
+        records = frames.read(f"{folder}/{mode}.monitor_{index}.bin", payload)
+        layers.append(frames.spikes(records, payload))
+    # A record of the results: the cycle in two units, then the result.
+    units = np.fromfile(folder / f"{mode}.results.bin", "<u4").reshape(-1, 2 + ports.result.units)
+    results = {name: ports.result.get(units[:, 2:], name) for name in ports.result.fields}
+    return Recording(
+        layers=tuple(layers),
+        results=results,
+        starts=np.fromfile(folder / f"{mode}.starts.bin", "<i8"),
+        ends=np.ascontiguousarray(units[:, :2]).view("<i8")[:, 0],
+        sent=status["sent"],
+        stuck=status["stuck"],
+        seconds=status["seconds"],
+    )

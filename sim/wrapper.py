@@ -1,0 +1,58 @@
+"""The SystemVerilog around a circuit in a simulation: what reads the frames and writes down what comes out."""
+
+from dataclasses import dataclass
+
+from sim.ports import Ports
+from sim.templates import render
+
+TOP = "bench"
+CONTROLS = ("rst", "early", "start", "done", "stuck", "sent", "received")
+"""The ports of the wrapper; nothing else of the model is visible from outside."""
+
+LINGER = 64
+"""Cycles without any transfer after which a run that lacks nothing is over."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """A circuit to simulate: everything that a build depends on, and nothing else.
+
+    Attributes:
+        verilog: text of the circuit.
+        ports: its ports.
+        capacity: greatest number of words in a frame.
+        patience: cycles without any transfer after which a run that lacks something is given up.
+    """
+
+    verilog: str
+    ports: Ports
+    capacity: int
+    patience: int
+
+    def wrapper(self, *, traced: bool = False) -> str:
+        """Text of the wrapper; ``traced`` for one that dumps the waveform of a frame."""
+        return render(
+            "bench.sv.j2",
+            top=self.ports.top,
+            word=self.ports.word,
+            result=self.ports.result,
+            monitors=self.ports.monitors,
+            capacity=self.capacity,
+            patience=self.patience,
+            linger=LINGER,
+            traced=traced,
+        )
+
+    def control(self) -> str:
+        """Text of the Verilator control file: makes the wrapper's ports visible, and names the warnings to be waived."""
+        lines = ["`verilator_config"]
+        lines += [f'public_flat_rw -module "{TOP}" -var "{name}"' for name in CONTROLS]
+        return "\n".join(lines) + "\n"
+
+
+def design(verilog: str, ports: Ports, shape: tuple[int, ...]) -> Design:
+    """The design of a network of the given layer sizes, from the inputs to the outputs."""
+    # A word of a frame carries at least one spike, but for the one that closes an empty step 0 and one to spare.
+    # Between two transfers a layer looks, at worst, at all its synapses one by one, and the next one does.
+    synapses = sum(inputs * outputs for inputs, outputs in zip(shape, shape[1:], strict=False))
+    return Design(verilog, ports, capacity=shape[0] + 2, patience=10_000 + 4 * synapses)
