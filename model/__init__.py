@@ -1,0 +1,1 @@
+"""Training of binarized single-spike networks in PyTorch, and the data sets. ``model.datasets`` works without PyTorch."""

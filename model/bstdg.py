@@ -1,0 +1,116 @@
+"""The learning rule: gradients from spike times and from potentials at chosen steps, with no tape over time.
+
+After the rule of Z. Cai et al., "Spike Timing Dependent Gradient for Direct Training of Fast and Efficient Binarized Spiking
+Neural Networks", IEEE JETCAS 13(4), 2023 (BSTDG), with the chosen step and the window changed; ``docs/model.md`` derives it.
+
+A layer runs without autograd; afterwards one node of the graph is attached to its outcome. That node keeps the spike times that
+came in and, per neuron, one step and one potential: nothing that is kept has a time axis.
+
+Between layers the gradient travels on the spike times: ``-∂L/∂t_i`` stands for ``∂L/∂s_i``, what the loss gains if input ``i`` counts
+among those that have spiked. Moving a spike later takes its weight out of a potential, hence the sign.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def binarize(latent: Tensor) -> Tensor:
+    """±1 weights, float, of latent ones: their sign, with sign(0) = +1 [S3]."""
+    return torch.where(latent >= 0, 1.0, -1.0)
+
+
+def round_thresholds(thresholds: Tensor, fan_in: int) -> Tensor:
+    """Integer-valued thresholds, float, of real ones: rounded up, then clipped to ``-fan_in … fan_in + 1`` [S3]."""
+    return thresholds.ceil().clamp(-fan_in, fan_in + 1)
+
+
+class SpikeTimes(torch.autograd.Function):
+    """Attach the rule to the spike times of a layer.
+
+    With ``g_j = -∂L/∂t_j`` (from the next layer), ``τ_j`` the step at which neuron ``j``'s potential was highest, ``m_j = V_j(τ_j) - θ_j``
+    and a triangular window of half-width ``h``::
+
+        δ_j = g_j · max(0, 1 - |m_j| / h) / h
+        ∂L/∂w_ji = Σ_frames δ_j · [t_i ≤ τ_j]      (only where the latent |w_ji| ≤ 1)
+        ∂L/∂θ_j = -Σ_frames δ_j                    (straight through the rounding)
+        -∂L/∂t_i = Σ_j δ_j · w_ji
+    """
+
+    @staticmethod
+    def forward(
+        context: Any,
+        times: Tensor,  # (B, N) spike times of the inputs
+        latent: Tensor,  # (M, N)
+        thresholds: Tensor,  # (M,)
+        fired_at: Tensor,  # (B, M) spike times of the layer
+        best_step: Tensor,  # (B, M) τ
+        best_margin: Tensor,  # (B, M) V(τ) - θ
+        window: float,
+    ) -> Tensor:
+        context.save_for_backward(times, latent, best_step, best_margin)
+        context.window = window
+        return fired_at.to(torch.float32)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        times, latent, best_step, best_margin = context.saved_tensors
+        delta = (1 - best_margin.abs() / context.window).clamp_(min=0).div_(context.window).mul_(gradients[0]).neg_()
+        weights = _weight_gradient(times, best_step, delta).mul_(latent.abs() <= 1) if context.needs_input_grad[1] else None
+        inputs = -(delta @ binarize(latent)) if context.needs_input_grad[0] else None
+        return inputs, weights, -delta.sum(0), None, None, None, None
+
+
+class Margins(torch.autograd.Function):
+    """Attach the rule to the margins ``m_k = V_k(t*) - θ_k`` of the outputs at the decision: no window, and ``τ_k = t*`` for all.
+
+    ::
+
+        ∂L/∂w_ki = Σ_frames ∂L/∂m_k · [t_i ≤ t*]      ∂L/∂θ_k = -Σ_frames ∂L/∂m_k      -∂L/∂t_i = Σ_k ∂L/∂m_k · w_ki
+    """
+
+    @staticmethod
+    def forward(
+        context: Any,
+        times: Tensor,  # (B, N)
+        latent: Tensor,  # (K, N)
+        thresholds: Tensor,  # (K,)
+        margins: Tensor,  # (B, K) at t*
+        step: Tensor,  # (B,) t*
+    ) -> Tensor:
+        context.save_for_backward(times, latent, step)
+        return margins.clone()
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        times, latent, step = context.saved_tensors
+        delta = gradients[0]
+        weights = (delta.T @ (times <= step[:, None]).to(delta.dtype)).mul_(latent.abs() <= 1)
+        inputs = -(delta @ binarize(latent)) if context.needs_input_grad[0] else None
+        return inputs, weights, -delta.sum(0), None, None
+
+
+def _weight_gradient(times: Tensor, best_step: Tensor, delta: Tensor) -> Tensor:
+    """``Σ_frames δ_j · [t_i ≤ τ_j]``, shape (M, N): one product per step, over the frames that have a ``τ_j`` there."""
+    gradient = delta.new_zeros(delta.shape[1], times.shape[1])
+    for step in best_step.unique().tolist():
+        there = delta.where(best_step == step, 0.0)
+        frames = there.any(1).nonzero()[:, 0]
+        if len(frames):
+            gradient.addmm_(there[frames].T, (times[frames] <= step).to(delta.dtype))
+    return gradient
+
+
+def margin_loss(margins: Tensor, labels: Tensor, scale: float) -> Tensor:
+    """Cross-entropy over the classes, with the scaled margins at the decision as logits.
+
+    It is blind to a shift that all margins share: what keeps outputs from falling silent is `model.training.Homeostasis`.
+
+    Parameters:
+        margins: float (frames, classes), ``V_k(t*) - θ_k``.
+        labels: int64 (frames,).
+        scale: logits per unit of potential.
+    """
+    return functional.cross_entropy(margins * scale, labels)

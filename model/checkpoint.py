@@ -1,0 +1,111 @@
+"""The checkpoint: the trained parameters with a check set, for ``python -m export``; and back into PyTorch.
+
+``export.check`` reads it without PyTorch and replays the check set.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+import torch
+
+from export import Encoder, Network, UserError, reference
+from export.artifact import METADATA_KEY, check_format, encoder_header, get, read_encoder, read_tensors
+from export.check import CHECKPOINT_FORMAT, CHECKPOINT_VERSION
+from export.files import atomic_write
+from model.layers import SingleSpikeNetwork
+
+CHECK_FRAMES = 10_000  # at most so many frames go into the check set
+
+
+def write(
+    path: str | Path,
+    network: SingleSpikeNetwork,
+    encoder: Encoder,
+    class_names: tuple[str, ...],
+    provenance: dict[str, Any],
+    check_times: np.ndarray,
+    check: reference.Result,
+) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Parameters:
+        check_times: int32 (frames, inputs), the check set's input.
+        check: what the PyTorch network makes of it.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    tensors = {"check.inputs": np.ascontiguousarray(check_times[:CHECK_FRAMES], np.int32)}
+    for index, layer in enumerate(network.layers):
+        tensors[f"layers.{index}.weights"] = layer.weights.detach().numpy()
+        tensors[f"layers.{index}.thresholds"] = layer.thresholds.detach().numpy()
+        tensors[f"check.spike_times.{index}"] = check.spike_times[index][:CHECK_FRAMES]
+    for name in ("class_index", "step", "margin"):
+        tensors[f"check.{name}"] = getattr(check.decisions, name)[:CHECK_FRAMES]
+    tensors["check.silent"] = check.decisions.silent[:CHECK_FRAMES].astype(np.uint8)
+    header = {
+        "format": CHECKPOINT_FORMAT,
+        "version": CHECKPOINT_VERSION,
+        "steps": network.steps,
+        "encoder": encoder_header(encoder.resolved(network.steps)),
+        "class_names": list(class_names),
+        "provenance": provenance,
+    }
+    save(path, tensors, header)
+
+
+def save(path: str | Path, tensors: dict[str, np.ndarray], header: dict[str, Any]) -> None:
+    """Write tensors and a JSON header as one safetensors file, whole or not at all.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    with atomic_write(path) as temporary:
+        safetensors.numpy.save_file(contiguous, temporary, metadata={METADATA_KEY: json.dumps(header, sort_keys=True)})
+
+
+def read(path: str | Path) -> tuple[SingleSpikeNetwork, Encoder, dict[str, Any]]:
+    """The network of a checkpoint in PyTorch, its encoder, and the whole header.
+
+    Raises:
+        UserError: the file is damaged, or is no checkpoint.
+        OSError: the file cannot be read.
+    """
+    tensors, header = read_tensors(path)
+    try:
+        check_format(header, CHECKPOINT_FORMAT, CHECKPOINT_VERSION)
+        return _network(tensors, get(header, "steps", int)), read_encoder(header), header
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _network(tensors: dict[str, np.ndarray], steps: int) -> SingleSpikeNetwork:
+    layers = []
+    while f"layers.{len(layers)}.weights" in tensors:
+        weights, thresholds = (tensors.get(f"layers.{len(layers)}.{part}") for part in ("weights", "thresholds"))
+        if weights is None or thresholds is None or weights.ndim != 2 or thresholds.shape != weights.shape[:1]:
+            raise UserError(f"layers.{len(layers)}: must have weights (outputs, inputs) and thresholds (outputs,)")
+        if layers and layers[-1][0].shape[0] != weights.shape[1]:
+            raise UserError(f"layers.{len(layers)}: must take {layers[-1][0].shape[0]} inputs, not {weights.shape[1]}")
+        layers.append((weights, thresholds))
+    if not layers:
+        raise UserError("must have tensors 'layers.0.weights' and 'layers.0.thresholds', but has none")
+    return _build(layers, steps)
+
+
+def to_torch(network: Network) -> SingleSpikeNetwork:
+    """An exported network in PyTorch: its ±1 weights as latent ones."""
+    return _build([(layer.weights.astype(np.float32), layer.thresholds.astype(np.float32)) for layer in network.layers], network.steps)
+
+
+def _build(layers: list[tuple[np.ndarray, np.ndarray]], steps: int) -> SingleSpikeNetwork:
+    network = SingleSpikeNetwork([layers[0][0].shape[1], *(len(weights) for weights, _ in layers)], steps)
+    with torch.no_grad():
+        for layer, (weights, thresholds) in zip(network.layers, layers, strict=True):
+            layer.weights.copy_(torch.from_numpy(weights))
+            layer.thresholds.copy_(torch.from_numpy(thresholds))
+    return network

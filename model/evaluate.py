@@ -1,0 +1,141 @@
+"""Scores of a stored network on a data set: a checkpoint in PyTorch, an exported network in the golden model."""
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export import Encoder, Network, UserError, load, reference, scores
+from export.artifact import get, read_tensors
+from export.check import CHECKPOINT_FORMAT
+from export.files import atomic_write
+from model import checkpoint, evaluation
+from model.datasets import Dataset
+from model.encoding import as_spike_times
+from model.evaluation import ShiftPoint
+from model.layers import SingleSpikeNetwork
+from model.training import spike_times
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A stored network.
+
+    Attributes:
+        network: in PyTorch, if the file is a checkpoint, or for the golden model, if it is an artifact.
+        encoder: how it takes images.
+        class_names: one per output.
+    """
+
+    network: SingleSpikeNetwork | Network
+    encoder: Encoder
+    class_names: tuple[str, ...]
+
+    @classmethod
+    def read(cls, path: str | Path) -> "Subject":
+        """Read a checkpoint or an artifact; the header tells which.
+
+        Raises:
+            UserError: it is neither, or damaged.
+            OSError: the file cannot be read.
+        """
+        if read_tensors(path)[1].get("format") == CHECKPOINT_FORMAT:
+            trained, encoder, header = checkpoint.read(path)
+            return cls(trained, encoder, tuple(get(header, "class_names", list)))
+        network = load(path)
+        return cls(network, network.encoder, network.class_names or ())
+
+    @property
+    def by(self) -> str:
+        """What computes it."""
+        return "golden model" if isinstance(self.network, Network) else "PyTorch"
+
+    @property
+    def inputs(self) -> int:
+        return self.network.inputs if isinstance(self.network, Network) else self.network.layers[0].inputs
+
+    def frames(self, dataset: Dataset, part: str) -> tuple[np.ndarray, np.ndarray]:
+        """Spike times int32 (frames, inputs) and labels of the ``train`` or ``test`` part.
+
+        Raises:
+            UserError: there is no such part, it has no labels, or it does not fit the network.
+        """
+        labels = getattr(dataset, f"{part}_labels")
+        times = spike_times(dataset, part, self.encoder, self.network.steps)
+        if times.shape[1] != self.inputs:
+            raise UserError(f"the network takes {self.inputs} inputs, but {dataset.name} has {times.shape[1]}")
+        if labels is None:
+            raise UserError(f"{dataset.name} must have labels for its {part} part, y_{part}, to be scored, but has none")
+        if len(dataset.class_names) > len(self.class_names):
+            raise UserError(f"the network has {len(self.class_names)} classes, but {dataset.name} has {len(dataset.class_names)}")
+        return times, labels
+
+    def run(self, times: np.ndarray) -> reference.Result:
+        """Spike times of every layer and the decisions."""
+        if isinstance(self.network, Network):
+            return reference.run(self.network, times)
+        return evaluation.run(self.network, as_spike_times(times, self.network.steps))[0]
+
+    def shift_curve(self, times: np.ndarray, labels: np.ndarray) -> list[ShiftPoint]:
+        """What a shift of all output thresholds would do to these frames; in PyTorch, whatever the file is."""
+        network = self.network if isinstance(self.network, SingleSpikeNetwork) else checkpoint.to_torch(self.network)
+        last = network.layers[-1]
+        _, margins = evaluation.run(network, as_spike_times(times, network.steps))
+        return evaluation.shift_curve(margins, last.integer_thresholds().numpy(), last.inputs, labels)
+
+
+def evaluate(path: Path, dataset: Dataset, part: str) -> tuple[Subject, scores.Scores, dict[str, Any]]:
+    """The stored network, its scores, and the same as a JSON object with what they were measured on.
+
+    Raises:
+        UserError: the file is damaged, or data set and network do not fit.
+        OSError: the file cannot be read.
+    """
+    subject = Subject.read(path)
+    times, labels = subject.frames(dataset, part)
+    score = scores.score(subject.run(times), labels)
+    about = {
+        "network": path.name,
+        "by": subject.by,
+        "dataset": Path(dataset.name).name,
+        "dataset_digest": dataset.digest,
+        "part": part,
+        "frames": len(labels),
+    }
+    return subject, score, about | score.as_dict()
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write an object as JSON, whole or not at all."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def write_curve(curve: list[ShiftPoint], path: Path) -> Path:
+    """Write the curve as CSV to ``path`` and as a plot beside it; the plot's path."""
+    import matplotlib.figure
+
+    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, curve[0].as_dict())
+        writer.writeheader()
+        writer.writerows(point.as_dict() for point in curve)
+    figure = matplotlib.figure.Figure(figsize=(7, 3.6), layout="constrained")
+    percent = figure.add_subplot()
+    steps = percent.twinx()
+    shifts = [point.shift for point in curve]
+    lines = [
+        *percent.plot(shifts, [point.strict for point in curve], "C0", label="strict accuracy"),
+        *percent.plot(shifts, [point.silent_share for point in curve], "C3", label="silent frames"),
+        *steps.plot(shifts, [point.steps_mean for point in curve], "C2--", label="steps taken, mean (right)"),
+    ]
+    percent.axvline(0, color="0.8", zorder=0)
+    percent.set(xlabel="shift of all output thresholds", ylabel="percent", ylim=(0, 100))
+    steps.set(ylabel="steps", ylim=(0, None))
+    percent.legend(handles=lines, loc="center right")
+    plot = path.with_suffix(".svg")
+    with atomic_write(plot) as temporary:
+        figure.savefig(temporary, format="svg", metadata={"Date": None})
+    return plot

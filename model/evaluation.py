@@ -1,0 +1,83 @@
+"""What a PyTorch network does on whole data sets, as the arrays that the golden model has too; and the knob on its output thresholds."""
+
+import math
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from torch import Tensor
+
+from export import reference
+from model.layers import SingleSpikeNetwork
+
+BATCH = 500  # frames worked on at a time: bounds the memory
+
+
+def run(network: SingleSpikeNetwork, times: Tensor) -> tuple[reference.Result, np.ndarray]:
+    """Spike times of every layer and the decisions, as `export.reference.run` gives them, and the margins int32 (T, frames, outputs).
+
+    Parameters:
+        network: the network.
+        times: spike times (frames, inputs).
+    """
+    parts = [network.run(times[at : at + BATCH]) for at in range(0, max(1, len(times)), BATCH)]
+    margins = np.concatenate([part[1].numpy() for part in parts], axis=1).astype(np.int32)
+    layers = zip(*(part[0] for part in parts), strict=True)
+    spike_times = tuple(np.concatenate([part.numpy() for part in layer]).astype(np.int32) for layer in layers)
+    return reference.Result(spike_times, decide(margins)), margins
+
+
+def decide(margins: np.ndarray) -> reference.Decisions:
+    """The decisions that follow from the margins (T, frames, outputs) of every step [S5]."""
+    steps, frames, _ = margins.shape
+    fires = (margins >= 0).any(axis=2)  # (T, frames)
+    silent = ~fires.any(axis=0)
+    step = np.where(silent, steps - 1, fires.argmax(axis=0))
+    at_decision = margins[step, np.arange(frames)]
+    return reference.Decisions(
+        class_index=at_decision.argmax(axis=1).astype(np.int32),  # the lowest index on a tie
+        step=step.astype(np.int32),
+        margin=at_decision.max(axis=1).astype(np.int32),
+        silent=silent,
+    )
+
+
+@dataclass(frozen=True)
+class ShiftPoint:
+    """Scores with one shift added to all output thresholds; ``strict`` and ``silent_share`` in percent."""
+
+    shift: int
+    strict: float
+    silent_share: float
+    steps_mean: float
+
+    def as_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+def shift_curve(margins: np.ndarray, thresholds: np.ndarray, fan_in: int, labels: np.ndarray) -> list[ShiftPoint]:
+    """The knob between speed, silence and accuracy: one point for each shift of all output thresholds, up to ±2·√fan-in.
+
+    Hidden layers do not see the output thresholds, so one run of the network serves all points.
+
+    Parameters:
+        margins: int32 (T, frames, outputs), of the unshifted network.
+        thresholds: integers (outputs,), unshifted; shifted ones are clipped to ``-fan_in … fan_in + 1``.
+        fan_in: inputs of the output layer.
+        labels: integers (frames,).
+    """
+    reach = math.ceil(2 * math.sqrt(fan_in))
+    points = []
+    for shift in range(-reach, reach + 1):
+        change = np.clip(thresholds + shift, -fan_in, fan_in + 1) - thresholds
+        decisions = decide(margins - change.astype(np.int32))
+        strict, silent = 100 * float((decisions.class_index == labels).mean()), 100 * float(decisions.silent.mean())
+        points.append(ShiftPoint(shift, strict, silent, float((decisions.step + 1).mean())))
+    return points
+
+
+def choose_shift(curve: list[ShiftPoint], max_silent: float) -> ShiftPoint:
+    """The most accurate point with at most ``max_silent`` percent of silent frames, of equals the fastest; if none, the least silent."""
+    allowed = [point for point in curve if point.silent_share <= max_silent]
+    if not allowed:
+        return min(curve, key=lambda point: (point.silent_share, -point.strict))
+    return max(allowed, key=lambda point: (point.strict, -point.steps_mean))

@@ -1,0 +1,101 @@
+"""How a network is trained: every choice in one place, with a default per data set."""
+
+import math
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from export import UserError
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All choices of a training run.
+
+    Attributes:
+        hidden: sizes of the hidden layers; none is allowed.
+        steps: ``T``, the number of time steps.
+        epochs: passes over the training frames.
+        seed: of the split, the initial weights, the order of frames and the augmentation.
+        batch_size: frames per update.
+        learning_rate: Adam's, for the latent weights; falls to 0 along half a cosine.
+        threshold_rate: the same for the thresholds, in units of potential.
+        augment: largest shift of a training image, in pixels, in both directions, a new one for each frame and epoch.
+        validation: training frames held out to choose epoch and shift: a share below 1, or a number of frames.
+        max_silent: the most silent frames that the chosen shift may leave, in percent of the validation frames.
+        silent_start, silent_end: percent of silent frames that the output thresholds are held at, at the first and last update.
+        window: half-width of the gradient's window, in units of √fan-in.
+        loss_scale: logits per unit of potential, in units of 1/√fan-in of the output layer.
+
+    Raises:
+        UserError: a value is out of range.
+    """
+
+    hidden: tuple[int, ...] = (128,)
+    steps: int = 8
+    epochs: int = 30
+    seed: int = 0
+    batch_size: int = 256
+    learning_rate: float = 0.002
+    threshold_rate: float = 0.05
+    augment: int = 0
+    validation: float = 0.1
+    max_silent: float = 5.0
+    silent_start: float = 40.0
+    silent_end: float = 4.0
+    window: float = 0.5
+    loss_scale: float = 3.7
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden", tuple(self.hidden))
+        if any(not _is_integer(size) or size < 1 for size in self.hidden):
+            raise UserError(f"hidden must be positive integers, not {list(self.hidden)}")
+        for name, least, most in (
+            ("steps", 1, 1 << 15), ("epochs", 1, None), ("seed", 0, (1 << 32) - 1), ("batch_size", 1, None), ("augment", 0, None),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if not _is_integer(value) or value < least or (most is not None and value > most):
+                up_to = "" if most is None else f" and at most {most}"
+                raise UserError(f"{name} must be an integer, at least {least}{up_to}, not {value!r}")
+        for name in ("learning_rate", "threshold_rate", "validation", "window", "loss_scale"):
+            if not (0 < getattr(self, name) < math.inf):
+                raise UserError(f"{name} must be a positive number, not {getattr(self, name)!r}")
+        for name in ("max_silent", "silent_start", "silent_end"):
+            if not 0 < getattr(self, name) <= 100:
+                raise UserError(f"{name} must be in percent, above 0 and at most 100, not {getattr(self, name)!r}")
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"hidden": list(self.hidden)}
+
+    def held_out(self, frames: int) -> int:
+        """The number of training frames held out for validation.
+
+        Raises:
+            UserError: nothing would be left on one side.
+        """
+        held_out = round(self.validation * frames) if self.validation < 1 else int(self.validation)
+        if not 0 < held_out < frames:
+            raise UserError(f"validation must leave frames on both sides: {held_out} of {frames} training frames would be held out")
+        return held_out
+
+    def silent_target(self, progress: float) -> float:
+        """The share of silent frames (0 … 1) to hold at ``progress`` (0 … 1): exponential, and constant over the last fifth."""
+        progress = min(1.0, progress / 0.8)
+        return (self.silent_start / 100) ** (1 - progress) * (self.silent_end / 100) ** progress
+
+
+DEFAULTS = {
+    "digits": Recipe(hidden=(128,), epochs=100, batch_size=64, augment=0, validation=0.2),
+    "mnist": Recipe(hidden=(600,), epochs=40, augment=1, validation=5000),
+    "fashion-mnist": Recipe(hidden=(600,), epochs=40, validation=5000),
+}
+
+
+def default(dataset: str, **changes: Any) -> Recipe:
+    """The default recipe for a data set, with changes; None stands for no change."""
+    known = {field.name for field in fields(Recipe)}
+    assert set(changes) <= known, set(changes) - known
+    return replace(DEFAULTS.get(dataset, Recipe()), **{name: value for name, value in changes.items() if value is not None})

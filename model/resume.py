@@ -1,0 +1,99 @@
+"""The state of a training run between two epochs, in one file: with it, a resumed run equals one that was never interrupted."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from export import UserError
+from export.artifact import check_format, get, read_tensors
+from model import checkpoint, evaluation
+
+if TYPE_CHECKING:
+    from model.training import Trainer
+
+FORMAT, VERSION = "firstspike-resume", 1
+
+
+@dataclass
+class Best:
+    """The epoch to keep, its unshifted parameters, and the knob's curve on the validation frames with the chosen point."""
+
+    epoch: int
+    point: evaluation.ShiftPoint
+    curve: list[evaluation.ShiftPoint]
+    parameters: dict[str, torch.Tensor]
+
+
+def save_state(path: str | Path, trainer: "Trainer") -> None:
+    """Write the state of a run after an epoch, whole or not at all.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    assert trainer.best is not None
+    tensors = {f"network.{name}": tensor for name, tensor in trainer.network.state_dict().items()}
+    tensors |= {f"best.{name}": tensor for name, tensor in trainer.best.parameters.items()}
+    for index, moments in trainer.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
+    tensors["generator"] = trainer.generator.get_state()
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "recipe": trainer.recipe.as_dict(),
+        "dataset_digest": trainer.dataset.digest,
+        "epoch": trainer.epoch,
+        "best_epoch": trainer.best.epoch,
+        "point": trainer.best.point.as_dict(),
+        "curve": [point.as_dict() for point in trainer.best.curve],
+    }
+    checkpoint.save(path, {name: tensor.numpy() for name, tensor in tensors.items()}, header)
+
+
+def load_state(path: str | Path, trainer: "Trainer") -> None:
+    """Take a fresh run to the state in the file.
+
+    Raises:
+        UserError: there is no such file, it is damaged, or it belongs to another data set or recipe.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{path}: must be there to resume from, but is missing: train without --resume first")
+    tensors, header = read_tensors(path)
+    try:
+        check_format(header, FORMAT, VERSION)
+        _check_same(header, trainer)
+        _restore(tensors, header, trainer)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    except (KeyError, TypeError, RuntimeError, ValueError) as error:
+        raise UserError(f"{path}: must be the whole state of a training run: {error}") from None
+
+
+def _check_same(header: dict[str, Any], trainer: "Trainer") -> None:
+    recipe = get(header, "recipe", dict)
+    for name, value in trainer.recipe.as_dict().items():
+        if recipe.get(name) != value:
+            raise UserError(f"to resume, {name} must be {recipe.get(name)!r} as before, not {value!r}")
+    if header.get("dataset_digest") != trainer.dataset.digest:
+        raise UserError(f"to resume, the data set must be the same, but its digest was {header.get('dataset_digest')!r:.20}")
+
+
+def _restore(tensors: dict[str, Any], header: dict[str, Any], trainer: "Trainer") -> None:
+    parts: dict[str, dict[str, torch.Tensor]] = {"network": {}, "best": {}, "optimizer": {}}
+    for name, array in tensors.items():
+        group, _, rest = name.partition(".")
+        if group in parts:
+            parts[group][rest] = torch.from_numpy(array)
+    trainer.network.load_state_dict(parts["network"])
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for name, tensor in parts["optimizer"].items():
+        index, _, moment = name.partition(".")
+        moments.setdefault(int(index), {})[moment] = tensor
+    groups = trainer.optimizer.state_dict()["param_groups"]
+    trainer.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    trainer.generator.set_state(torch.from_numpy(tensors["generator"]))
+    curve = [evaluation.ShiftPoint(**point) for point in get(header, "curve", list)]
+    point = evaluation.ShiftPoint(**get(header, "point", dict))
+    trainer.best = Best(get(header, "best_epoch", int), point, curve, parts["best"])
+    trainer.epoch = get(header, "epoch", int)

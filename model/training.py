@@ -1,0 +1,286 @@
+"""The training loop."""
+
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from export import Encoder, UserError, scores
+from model import checkpoint, evaluation
+from model.bstdg import margin_loss
+from model.datasets import Dataset, split_stratified
+from model.encoding import as_spike_times
+from model.layers import SingleSpikeNetwork
+from model.recipes import Recipe
+from model.resume import Best, load_state, save_state
+
+CHECKPOINT, RESUME = "checkpoint.safetensors", "resume.safetensors"
+FIRING, FIRING_OUTPUTS = 0.25, 0.03  # share of frames in which a neuron fires before training: hidden, output
+SETTLING_FRAMES = 1000
+HOMEOSTASIS = 1.0  # units of potential per update, times the deviation of the silent share
+HOMEOSTASIS_FLOOR = 0.1  # of the schedule's factor: the thresholds follow to the end
+
+
+class Frames(NamedTuple):
+    """Spike times (frames, inputs) and labels int64 (frames,)."""
+
+    times: Tensor
+    labels: Tensor
+
+
+class Epoch(NamedTuple):
+    """What an epoch gave: means over its training frames (shares 0 … 1), and the chosen shift on the validation frames."""
+
+    loss: float
+    accuracy: float
+    silent: float
+    steps: float
+    validation: evaluation.ShiftPoint
+
+
+class Trainer:
+    """A training run, epoch by epoch. Everything follows from data set, recipe and, to the last bit, the number of threads.
+
+    Attributes:
+        network: the network in its current state.
+        epoch: finished epochs.
+        best: the best epoch so far; None before the first.
+
+    Raises:
+        UserError: the data set cannot be trained on with this recipe.
+    """
+
+    def __init__(self, dataset: Dataset, recipe: Recipe) -> None:
+        self.dataset, self.recipe = dataset, recipe
+        self.encoder = Encoder("none") if dataset.train_images is None else Encoder("latency").resolved(recipe.steps)
+        self.train, self.validation = self._split()
+        self.epoch = 0
+        self.best: Best | None = None
+        self.generator = torch.Generator().manual_seed(recipe.seed)
+        sizes = (dataset.inputs, *recipe.hidden, len(dataset.class_names))
+        self.network = SingleSpikeNetwork(sizes, recipe.steps, window=recipe.window, generator=self.generator)
+        first = torch.randperm(len(self.train.labels), generator=self.generator)[:SETTLING_FRAMES]
+        self.network.settle_thresholds(self.train.times[first], FIRING, FIRING_OUTPUTS)
+        self.loss_scale = recipe.loss_scale / math.sqrt(sizes[-2])
+        self.weights = [layer.weights for layer in self.network.layers]
+        self.thresholds = [layer.thresholds for layer in self.network.layers]
+        groups = [{"params": self.weights}, {"params": self.thresholds}]
+        self.optimizer = torch.optim.Adam(groups, lr=recipe.learning_rate, eps=1e-10)
+        self.translations = translations(dataset.image_shape, recipe.augment) if recipe.augment else None
+
+    def advice(self) -> list[str]:
+        """What looks wrong with the data, one line each."""
+        present = set(self.train.labels.unique().tolist())
+        return [
+            f"no training frame has class {name!r}, so it cannot be learned: add frames of it, or leave the class out"
+            for index, name in enumerate(self.dataset.class_names)
+            if index not in present
+        ]
+
+    def run_epoch(self, bar: tqdm) -> Epoch:
+        """One pass over the training frames, and the choice of epoch and shift.
+
+        Raises:
+            UserError: the loss is not a number any more.
+        """
+        order = torch.randperm(len(self.train.labels), generator=self.generator)
+        batches = order.split(self.recipe.batch_size)
+        totals, seen = np.zeros(4), 0
+        for number, batch in enumerate(batches):
+            progress = (self.epoch * len(batches) + number + 1) / (self.recipe.epochs * len(batches))
+            totals += self._update(self._augment(self.train.times[batch]), self.train.labels[batch], progress)
+            seen += len(batch)
+            loss, accuracy, silent, steps = totals / seen
+            bar.set_postfix_str(
+                f"loss {loss:.3f}, {100 * accuracy:.1f} % right, {100 * silent:.1f} % silent, {steps:.2f} steps", refresh=False
+            )
+            bar.update(len(batch))
+        self.epoch += 1
+        return Epoch(*(totals / seen).tolist(), self._judge())
+
+    def _split(self) -> tuple[Frames, Frames]:
+        dataset, steps = self.dataset, self.recipe.steps
+        if dataset.train_labels is None or (dataset.train_images is None and dataset.train_spike_times is None):
+            raise UserError(f"{dataset.name} must have training frames with labels to train on, but has none")
+        times = spike_times(dataset, "train", self.encoder, steps)
+        train, validation = split_stratified(dataset.train_labels, self.recipe.held_out(len(times)), self.recipe.seed)
+        tensors = as_spike_times(times, steps), torch.from_numpy(dataset.train_labels)
+        return Frames(*(tensor[train] for tensor in tensors)), Frames(*(tensor[validation] for tensor in tensors))
+
+    def _augment(self, times: Tensor) -> Tensor:
+        if self.translations is None:
+            return times
+        choice = torch.randint(len(self.translations), (len(times),), generator=self.generator)
+        never = torch.full((len(times), 1), self.recipe.steps, dtype=times.dtype)
+        return torch.cat([times, never], 1).gather(1, self.translations[choice])
+
+    def _update(self, times: Tensor, labels: Tensor, progress: float) -> tuple[float, float, float, float]:
+        """One step of the optimizer; sums over the frames of loss, hits, silence, steps."""
+        decisions = self.network(times)
+        loss = margin_loss(decisions.margins, labels, self.loss_scale)
+        if not math.isfinite(loss.item()):
+            raise UserError(
+                f"the loss must stay a number, but is {loss.item()} in epoch {self.epoch + 1}: "
+                f"try a --learning-rate below {self.recipe.learning_rate}"
+            )
+        schedule = (1 + math.cos(math.pi * progress)) / 2
+        for group, rate in zip(self.optimizer.param_groups, (self.recipe.learning_rate, self.recipe.threshold_rate), strict=True):
+            group["lr"] = rate * schedule
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        silent = int(decisions.silent.sum())
+        with torch.no_grad():
+            for weights in self.weights:
+                weights.clamp_(-1, 1)
+            # Homeostasis: the level that all output thresholds share, to which the loss is blind, follows the share of silent frames.
+            gain = HOMEOSTASIS * max(schedule, HOMEOSTASIS_FLOOR)
+            self.thresholds[-1].sub_(gain * (silent / len(labels) - self.recipe.silent_target(progress)))
+        hits = int((decisions.class_index == labels).sum())
+        return len(labels) * loss.item(), hits, silent, int((decisions.step + 1).sum())
+
+    def _judge(self) -> evaluation.ShiftPoint:
+        """Choose the shift on the validation frames; keep the epoch if none before did better (of equals, the latest)."""
+        _, margins = evaluation.run(self.network, self.validation.times)
+        last = self.network.layers[-1]
+        curve = evaluation.shift_curve(margins, last.integer_thresholds().numpy(), last.inputs, self.validation.labels.numpy())
+        point = evaluation.choose_shift(curve, self.recipe.max_silent)
+        if self.best is None or self._rank(point) >= self._rank(self.best.point):
+            parameters = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+            self.best = Best(self.epoch, point, curve, parameters)
+        return point
+
+    def _rank(self, point: evaluation.ShiftPoint) -> tuple[bool, float]:
+        return point.silent_share <= self.recipe.max_silent, point.strict
+
+    def finish(self, path: str | Path) -> dict[str, scores.Scores]:
+        """Write the best epoch, shifted, as a checkpoint; its scores on the validation frames and, if there are labels, the test frames.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        assert self.best is not None, "at least one epoch must be finished"
+        self.network.load_state_dict(self.best.parameters)
+        with torch.no_grad():
+            self.thresholds[-1].copy_(self.network.layers[-1].integer_thresholds() + self.best.point.shift)
+        dataset = self.dataset
+        check_times, (check, _) = self.validation.times, evaluation.run(self.network, self.validation.times)
+        result = {"validation": scores.score(check, self.validation.labels.numpy())}
+        if dataset.test_images is not None or dataset.test_spike_times is not None:
+            check_times = as_spike_times(spike_times(dataset, "test", self.encoder, self.recipe.steps), self.recipe.steps)
+            check, _ = evaluation.run(self.network, check_times)
+            if dataset.test_labels is not None:
+                result["test"] = scores.score(check, dataset.test_labels)
+        provenance = {
+            "dataset": Path(dataset.name).name,
+            "dataset_digest": dataset.digest,
+            "split": dataset.split,
+            "seed": self.recipe.seed,
+            "recipe": self.recipe.as_dict(),
+            "epochs": self.epoch,
+            "best_epoch": self.best.epoch,
+            "shift": self.best.point.shift,
+            "shift_curve": [point.as_dict() for point in self.best.curve],
+            "scores": {part: score.as_dict() for part, score in result.items()},
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+        }
+        names = dataset.class_names
+        checkpoint.write(path, self.network, self.encoder, names, provenance, check_times.numpy(), check)
+        return result
+
+    def silent_outputs(self) -> list[str]:
+        """A line of advice for every output that never fires on the validation frames, in the network's current state."""
+        fired_at = evaluation.run(self.network, self.validation.times)[0].spike_times[-1]
+        return [
+            f"the output of class {self.dataset.class_names[index]!r} never fires on the validation frames: "
+            "train for more epochs, or allow fewer silent frames with --max-silent"
+            for index in np.flatnonzero((fired_at == self.recipe.steps).all(axis=0))
+        ]
+
+
+def spike_times(dataset: Dataset, part: str, encoder: Encoder, steps: int) -> np.ndarray:
+    """Spike times int32 (frames, inputs) of the ``train`` or ``test`` part.
+
+    Raises:
+        UserError: there is no such part, or it does not fit the encoder or the number of steps.
+    """
+    images, times = getattr(dataset, f"{part}_images"), getattr(dataset, f"{part}_spike_times")
+    if images is not None:
+        return encoder.encode(images, steps)
+    if times is None:
+        raise UserError(f"{dataset.name} must have a {part} part, but has none")
+    if encoder.kind != "none":
+        raise UserError(f"{dataset.name} has spike times, but the network takes images through its encoder '{encoder.kind}'")
+    if times.max() > steps:
+        raise UserError(f"{dataset.name}: spike times must be from 0 to {steps} ({steps} = never), but reach {times.max()}: see --steps")
+    return times
+
+
+def translations(image_shape: tuple[int, ...] | None, reach: int) -> Tensor:
+    """For every shift of an image by up to ``reach`` pixels: where each pixel comes from, int64; "outside" is index height·width.
+
+    Raises:
+        UserError: the inputs are no image, or are too small to be shifted so far.
+    """
+    if image_shape is None or min(image_shape) <= reach:
+        raise UserError(f"augment must be 0, or smaller than both sides of the images, but is {reach} for images of shape {image_shape}")
+    height, width = image_shape
+    padded = np.full((height + 2 * reach, width + 2 * reach), height * width)
+    padded[reach : reach + height, reach : reach + width] = np.arange(height * width).reshape(height, width)
+    offsets = range(2 * reach + 1)
+    return torch.from_numpy(np.stack([padded[y : y + height, x : x + width].ravel() for y in offsets for x in offsets]))
+
+
+def train(dataset: Dataset, recipe: Recipe, out: str | Path, *, resume: bool = False, say: Any = print) -> dict[str, scores.Scores]:
+    """Train, and write ``out/checkpoint.safetensors``; ``out/resume.safetensors`` after every epoch.
+
+    Ctrl-C keeps what the finished epochs gave: the checkpoint is written, then KeyboardInterrupt raised again.
+
+    Parameters:
+        resume: go on after the last finished epoch of ``out/resume.safetensors``, exactly as if never interrupted.
+        say: takes a line for the user.
+
+    Raises:
+        UserError: data set and recipe do not fit, there is nothing to resume, or the loss is not a number any more.
+        OSError: a file cannot be read or written.
+        KeyboardInterrupt: the user stopped the training.
+    """
+    trainer, out = Trainer(dataset, recipe), Path(out)
+    if resume:
+        load_state(out / RESUME, trainer)
+        say(f"resumed after epoch {trainer.epoch} of {recipe.epochs}")
+    for line in trainer.advice():
+        say(f"warning: {line}")
+    interrupted = False
+    try:
+        while trainer.epoch < recipe.epochs:
+            name = f"epoch {trainer.epoch + 1}/{recipe.epochs}"
+            with tqdm(total=len(trainer.train.labels), desc=name, unit=" frames", leave=False, disable=None) as bar:
+                epoch = trainer.run_epoch(bar)
+            save_state(out / RESUME, trainer)
+            say(f"{name}: {describe(epoch)}")
+    except KeyboardInterrupt:
+        if trainer.best is None:
+            raise UserError("training was interrupted before its first epoch ended: nothing to keep") from None
+        interrupted = True
+        say(f"interrupted: keeping epoch {trainer.best.epoch}, the best of {trainer.epoch}; --resume goes on from epoch {trainer.epoch}")
+    result = trainer.finish(out / CHECKPOINT)
+    for line in trainer.silent_outputs():
+        say(f"warning: {line}")
+    if interrupted:
+        raise KeyboardInterrupt
+    return result
+
+
+def describe(epoch: Epoch) -> str:
+    """A line on an epoch."""
+    point = epoch.validation
+    return (
+        f"loss {epoch.loss:.4f}, {100 * epoch.accuracy:.2f} % right, {100 * epoch.silent:.1f} % silent, {epoch.steps:.2f} steps; "
+        f"validation, shift {point.shift}: {point.strict:.2f} % right, {point.silent_share:.1f} % silent, {point.steps_mean:.2f} steps"
+    )
