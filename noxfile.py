@@ -1,0 +1,105 @@
+"""Thin wrappers around the four command lines; ``nox -l`` lists them, ``nox`` alone co-simulates the digits network.
+
+The sessions share one environment, because installing PyTorch once is enough: ``environment`` makes it, and the others require
+it. ``verilog`` has its own, which is small: it needs no PyTorch. Both stay for the next time.
+"""
+
+import argparse
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["cosim"]
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+BUILD = Path("build")
+FORWARDED = {
+    "training": (
+        *("--hidden", "--steps", "--epochs", "--seed", "--batch-size", "--learning-rate"),
+        *("--augment", "--max-silent", "--validation"),
+    ),
+    "folding": ("--simd", "--pe", "--form"),
+    "simulation": ("--images", "--jobs"),
+}  # options of `cosim` that go to the commands behind it
+shared: dict[str, str] = {}  # the shared environment's "python", once the session `environment` has run
+
+
+def install(session: nox.Session, group: str) -> None:
+    """Install a dependency group of ``pyproject.toml`` at the versions of ``constraints.txt``."""
+    session.install("-c", "constraints.txt", *dict.fromkeys(nox.project.dependency_groups(PROJECT, group)))
+
+
+def run(session: nox.Session, *arguments: str | Path) -> None:
+    """Run the shared environment's Python."""
+    if not shared:
+        session.error("the session 'environment' must run first: leave out --no-dependencies")
+    session.run(shared["python"], *map(str, arguments), external=True)
+
+
+@nox.session(default=False)
+def environment(session: nox.Session) -> None:
+    """Make the environment that the sessions share (needed by them, not by you)."""
+    install(session, "tests")
+    shared["python"] = str(Path(session.bin) / "python")
+
+
+@nox.session(python=False, requires=["environment"])
+def cosim(session: nox.Session) -> None:
+    """Train, export, generate Verilog, co-simulate every spike: [--dataset NAME] [--hidden 600] … | --network FILE --dataset NAME."""
+    parser = argparse.ArgumentParser(prog="nox -s cosim --", allow_abbrev=False)
+    parser.add_argument("--dataset", help="digits (default), mnist, fashion-mnist or FILE.npz; with --network also random")
+    parser.add_argument("--network", type=Path, help="an artifact: nothing is trained")
+    parser.add_argument("--out", type=Path, help="folder of the results (default: build/DATASET, or build/NETWORK)")
+    for title, names in FORWARDED.items():
+        group = parser.add_argument_group(title, "as in the command behind it")
+        for name in names:
+            group.add_argument(name, dest=name)
+    parser.add_argument("--waves", action="store_true", help="write the waveform of a frame")
+    given = parser.parse_args(session.posargs)
+    train, fold, simulate = (
+        [part for name in names if (value := vars(given)[name]) is not None for part in (name, value)] for names in FORWARDED.values()
+    )
+    if given.network is None:
+        dataset = given.dataset or "digits"
+        folder = given.out or BUILD / Path(dataset).stem
+        network = folder / "network.safetensors"
+        run(session, "-m", "model", "train", "--dataset", dataset, *train, "--out", folder)
+        run(session, "-m", "export", folder / "checkpoint.safetensors", "--out", network)
+    else:
+        if given.dataset is None or train:
+            parser.error("--network needs --dataset, and takes no options of training")
+        dataset, network = given.dataset, given.network
+        folder = given.out or BUILD / network.stem
+    run(session, "-m", "hw", network, "--out", folder / "accelerator.v", *fold)
+    waves = ["--waves"] if given.waves else []
+    run(session, "-m", "sim", network, "--dataset", dataset, *fold, *simulate, *waves, "--out", folder)
+
+
+@nox.session(python=False, requires=["environment"])
+def tests(session: nox.Session) -> None:
+    """Run the tests; arguments go to pytest."""
+    run(session, "-m", "pytest", *session.posargs)
+
+
+@nox.session(requires=["environment"])
+def lint(session: nox.Session) -> None:
+    """Check style and types."""
+    install(session, "lint")
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", "--check")
+    session.run("mypy", "--python-executable", shared["python"])
+
+
+@nox.session
+def verilog(session: nox.Session) -> None:
+    """Generate Verilog and its port map from an artifact, without PyTorch: NETWORK [--out FILE.v] [--simd … --pe … --form …]."""
+    install(session, "hw")
+    session.run("python", "-m", "hw", *session.posargs)
+
+
+@nox.session(python=False, requires=["environment"])
+def bench(session: nox.Session) -> None:
+    """Measure: 'cosim' compares co-simulation with a bare C++ loop around the same Verilated model."""
+    run(session, "-m", "bench", *session.posargs)

@@ -1,0 +1,119 @@
+"""The documentation says what is so: its examples run, its links lead somewhere, its statements are those that the code cites."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import export
+from tests.networks import random_network, worked_example
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def blocks(page, language="python"):
+    """The fenced code blocks of a page."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+
+
+def anchors(page):
+    """The anchors of a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)]+)\)", text) + re.findall(r'src="([^"]+)"', text):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = page if not path else page.parent / path
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), target
+
+
+def test_code_cites_statements_that_exist():
+    defined = set(re.findall(r"^## \[(S\d+)\]", (ROOT / "docs/semantics.md").read_text(), re.MULTILINE))
+    assert defined == {f"S{number}" for number in range(1, 9)}
+    for folder in ("export", "hw", "model", "sim", "tests"):
+        for path in (ROOT / folder).rglob("*.py"):
+            cited = set(re.findall(r"\[(S\d+)[\]–,]", path.read_text()))
+            assert cited <= defined, path
+
+
+def test_artifact_page(tmp_path, monkeypatch, capsys):
+    """Both Python blocks, the digest, and the closing bytes of the file."""
+    monkeypatch.chdir(tmp_path)
+    check_digest, write_example = blocks("docs/artifact.md")
+    exec(write_example, {})
+    page = (ROOT / "docs/artifact.md").read_text()
+    assert f"prints `{capsys.readouterr().out.strip()}`" in page
+    exec(check_digest, {})
+    data = (tmp_path / "network.safetensors").read_bytes()
+    assert data[-10:].hex() == "01000000020000000506"
+    assert "\n    01 00 00 00  02 00 00 00  05 06\n" in page
+    assert export.digest(export.load("network.safetensors")) == export.digest(worked_example())
+
+
+@pytest.fixture(scope="module")
+def unpack(tmp_path_factory):
+    """``docs/examples/unpack.c``, compiled."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    assert compiler, "a C compiler must be on PATH"
+    program = tmp_path_factory.mktemp("unpack") / "unpack"
+    flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-O1"]
+    subprocess.run([compiler, *flags, "-o", program, ROOT / "docs/examples/unpack.c"], check=True)
+    return program
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 3), (8, 9, 2), (9, 8), (784, 60, 10)], ids=str)
+def test_unpack_in_c(unpack, tmp_path, shape):
+    network = random_network(np.random.default_rng([*shape]), shape, 4)
+    names = tuple(f'"layers.{j}.weights":' for j in range(shape[-1]))  # a name that looks like the table must not mislead it
+    export.save(export.Network(network.layers, 4, class_names=names), tmp_path / "network.safetensors")
+    loaded = export.load(tmp_path / "network.safetensors")
+    for index, layer in enumerate(loaded.layers):
+        arguments = [unpack, tmp_path / "network.safetensors", str(index), str(layer.inputs)]
+        done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+        seen = [[1 if sign == "+" else -1 for sign in line] for line in done.stdout.splitlines()]
+        assert seen == layer.weights.tolist()
+
+
+@pytest.mark.parametrize("arguments", [[], ["missing", "0", "3"], ["network", "1", "3"], ["network", "0", "9"], ["short", "0", "3"]])
+def test_unpack_in_c_refuses(unpack, tmp_path, arguments):
+    export.save(worked_example(), tmp_path / "network")
+    (tmp_path / "short").write_bytes((tmp_path / "network").read_bytes()[:-1])
+    assert subprocess.run([unpack, *arguments], cwd=tmp_path).returncode == 2
+
+
+def test_from_arrays(tmp_path):
+    """The whole page runs, and leaves what it says."""
+    program = "\n".join(blocks("docs/from-arrays.md"))
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "0 differences" in done.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {"cosim", "digits.json", "digits.safetensors", "digits.v"}
+    report = json.loads((tmp_path / "cosim" / "report.json").read_text())
+    assert (report["frames"], report["frames_equal"], report["differences"]) == (200, 200, 0)
+    assert report["spikes_compared"] > 0
+
+
+def test_commands_in_readme_and_ci_agree():
+    readme, ci = (ROOT / "README.md").read_text(), (ROOT / ".ci/run").read_text()
+    first, second = re.findall(r"^```sh\n(.*)\n```$", readme, re.MULTILINE)
+    assert first.endswith("nox -s cosim")
+    assert second.endswith("nox -s tests")
+    assert first.split(" && ")[:2] == ["python3 -m venv .venv", ".venv/bin/pip install -c constraints.txt nox"]
+    assert first.rpartition(" && ")[0] in ci
+    assert first.split(" && ")[2] in ci
+    assert second in ci
