@@ -174,9 +174,7 @@ def _network(tensors: dict[str, np.ndarray], header: dict[str, Any]) -> Network:
     if set(tensors) != names:
         raise UserError(f"tensors must be {sorted(names)}, not {sorted(tensors)}")
     if (found := _sha256(tensors, header)) != header.get("sha256"):
-        raise UserError(
-            f"sha256 must be that of header and tensors, {found}, not {header.get('sha256')!r:.80}: the file is damaged"
-        )
+        raise UserError(f"sha256 must be that of header and tensors, {found}, not {header.get('sha256')!r:.80}: the file is damaged")
     layers = []
     for index, description in enumerate(descriptions):
         try:

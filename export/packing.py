@@ -31,8 +31,7 @@ def unpack_weights(packed: np.ndarray, inputs: int) -> np.ndarray:
     """
     if packed.dtype != np.uint8 or packed.ndim != 2 or packed.shape[1] != row_bytes(inputs):
         raise UserError(
-            f"packed weights must be uint8 of shape (outputs, {row_bytes(inputs)}) for {inputs} inputs, "
-            f"not {packed.dtype} {packed.shape}"
+            f"packed weights must be uint8 of shape (outputs, {row_bytes(inputs)}) for {inputs} inputs, not {packed.dtype} {packed.shape}"
         )
     bits = np.unpackbits(packed, axis=1, bitorder="little")
     padding = bits[:, inputs:]

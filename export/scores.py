@@ -44,9 +44,7 @@ def score(result: Result, labels: np.ndarray) -> Scores:
     labels = np.asarray(labels)
     frames = len(output_times)
     if frames == 0 or labels.shape != (frames,):
-        raise UserError(
-            f"scores need at least one frame and one label per frame, not {frames} frames and labels of shape {labels.shape}"
-        )
+        raise UserError(f"scores need at least one frame and one label per frame, not {frames} frames and labels of shape {labels.shape}")
     if labels.min() < 0 or labels.max() >= output_times.shape[1]:
         raise UserError(f"labels must be from 0 to {output_times.shape[1] - 1}, not {labels.min()} to {labels.max()}")
     strict = decisions.class_index == labels

@@ -291,10 +291,7 @@ def test_wrong_header_is_refused(tmp_path, change, message):
         (
             "extra",
             np.zeros(1, np.uint8),
-            (
-                "tensors must be ['layers.0.thresholds', 'layers.0.weights'], "
-                "not ['extra', 'layers.0.thresholds', 'layers.0.weights']"
-            ),
+            ("tensors must be ['layers.0.thresholds', 'layers.0.weights'], not ['extra', 'layers.0.thresholds', 'layers.0.weights']"),
         ),
     ],
 )
@@ -329,9 +326,7 @@ def test_layers_that_do_not_join_are_refused(tmp_path):
 def test_wrong_digest_is_refused(tmp_path):
     path = write_raw(tmp_path / "n", worked_example(), change_header=set_to(sha256="0" * 64), resign=False)
     network = worked_example()
-    assert refusal(path) == (
-        f"sha256 must be that of header and tensors, {export.digest(network)}, not '{'0' * 64}': the file is damaged"
-    )
+    assert refusal(path) == (f"sha256 must be that of header and tensors, {export.digest(network)}, not '{'0' * 64}': the file is damaged")
     path = write_raw(tmp_path / "n", network, change_header=lambda h: h.pop("sha256"), resign=False)
     assert refusal(path).endswith("not None: the file is damaged")
 

@@ -180,9 +180,7 @@ def test_chunks_join(frames):
     assert [part.shape for part in golden.spike_times] == [(frames, 3), (frames, 2)]
     assert all(part.dtype == np.int32 for part in golden.spike_times)
     decisions = golden.decisions
-    assert [a.dtype for a in (decisions.class_index, decisions.step, decisions.margin, decisions.silent)] == [np.int32] * 3 + [
-        bool
-    ]
+    assert [a.dtype for a in (decisions.class_index, decisions.step, decisions.margin, decisions.silent)] == [np.int32] * 3 + [bool]
     assert all(len(a) == frames for a in (decisions.class_index, decisions.step, decisions.margin, decisions.silent))
     if frames > 1:
         alone = reference.run(network, times[-1:])
