@@ -44,7 +44,8 @@ class Accelerator(wiring.Component):
         self.network, self.folding, self.frames_in = network, folding, frames_in
         self.plans = plans = folding.plans(network)
         self.input_format = input_format(plans[0])
-        self.monitor_formats = tuple(input_format(plan) for plan in plans[1:]) + (
+        self.monitor_formats = (
+            *(input_format(plan) for plan in plans[1:]),
             WordFormat(network.outputs, network.steps, plans[-1].pe),
         )
         payload = PIXEL if frames_in == "pixels" else self.input_format.layout

@@ -107,7 +107,7 @@ class LatencyEncoder(wiring.Component):
             out_ended.eq(out_taken & out.last_of_frame),
             free.eq(~sending | self.o.stream.ready),
             later.eq(Mux(walking, remaining & ~(1 << step), _of_bank(leaving, used))),
-            list_ends.eq(current == leaving_tails.word_select(step, place_bits)),
+            list_ends.eq(current.as_value() == leaving_tails.word_select(step, place_bits)),
             frame_ends.eq(list_ends & (later == 0)),
             word_ends.eq(list_ends | (place(link_read.data).word != current.word)),
             advances.eq(walking & (free | ~word_ends)),
@@ -132,21 +132,20 @@ class LatencyEncoder(wiring.Component):
                 m.d.sync += [*fields, sending.eq(1), out.bits.eq(0), out.last_of_step.eq(1), out.last_of_frame.eq(1)]
         with m.Elif(out_ended):
             m.d.comb += drop.eq(1)
-        with m.Elif(~begun):
-            with m.If(full.bit_select(leaving, 1)):
-                m.d.sync += begun.eq(1)
-                with m.If(later != 0):
-                    m.d.sync += [walking.eq(1), step.eq(next_step), remaining.eq(later), current.eq(following)]
-                with m.If(~later[0]):
-                    m.d.sync += [
-                        *fields,
-                        sending.eq(1),
-                        out.time.eq(0),
-                        out.index.eq(0),
-                        out.bits.eq(0),
-                        out.last_of_step.eq(1),
-                        out.last_of_frame.eq(later == 0),
-                    ]
+        with m.Elif(~begun), m.If(full.bit_select(leaving, 1)):
+            m.d.sync += begun.eq(1)
+            with m.If(later != 0):
+                m.d.sync += [walking.eq(1), step.eq(next_step), remaining.eq(later), current.eq(following)]
+            with m.If(~later[0]):
+                m.d.sync += [
+                    *fields,
+                    sending.eq(1),
+                    out.time.eq(0),
+                    out.index.eq(0),
+                    out.bits.eq(0),
+                    out.last_of_step.eq(1),
+                    out.last_of_frame.eq(later == 0),
+                ]
         with m.Elif(advances):
             m.d.sync += [gathered.eq(Mux(word_ends, 0, bits)), current.eq(following)]
             with m.If(list_ends):

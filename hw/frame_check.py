@@ -1,6 +1,6 @@
 """The guard at the gate: spike words from outside may be anything."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 

@@ -80,9 +80,7 @@ class IFLayer(wiring.Component):
             self._issue_xnor(m, issue, first, error, pending, closing, cut)
 
         # Count.
-        m.submodules.weights = weights = Memory(
-            shape=unsigned(plan.pe * plan.simd), depth=plan.groups * plan.words, init=plan.weight_rows
-        )
+        m.submodules.weights = weights = Memory(shape=unsigned(plan.pe * plan.simd), depth=plan.groups * plan.words, init=plan.weight_rows)
         weights_read = weights.read_port()
         counting = issue.registered(m, "counting", cut)
         m.d.comb += weights_read.addr.eq(issue.address)
@@ -92,9 +90,7 @@ class IFLayer(wiring.Component):
 
         # Integrate.
         integrating = counting.registered(m, "integrating", cut)
-        m.submodules.initial = initial = Memory(
-            shape=unsigned(plan.pe * plan.margin_bits), depth=plan.groups, init=plan.initial_rows
-        )
+        m.submodules.initial = initial = Memory(shape=unsigned(plan.pe * plan.margin_bits), depth=plan.groups, init=plan.initial_rows)
         initial_read = initial.read_port()
         m.submodules.neurons = neurons = IFNeurons(pe=plan.pe, width=plan.margin_bits, count_width=count_width(plan.simd))
         potential, fired = self._state(m, counting, integrating, neurons)

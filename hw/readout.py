@@ -14,7 +14,8 @@ ROW_TO_RESULT = 2  # cycles from the deciding row to the result
 def result_layout(plan: LayerPlan) -> data.StructLayout:
     """A frame's result, from the last layer's plan.
 
-    ``class_index``, ``step`` (t*), ``margin`` (V - θ of the class at t*), ``silent`` (no output spiked), ``error`` (the frame broke a rule).
+    ``class_index``, ``step`` (t*), ``margin`` (V - θ of the class at t*), ``silent`` (no output spiked), ``error`` (the frame broke a
+    rule).
     """
     return data.StructLayout(
         {

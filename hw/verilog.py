@@ -47,7 +47,7 @@ def port_map(accelerator: Accelerator) -> dict[str, Any]:
         ports["__".join(map(str, path))] = entry
     network = accelerator.network
     return {
-        "module": MODULE,
+        "top": MODULE,
         "network": {"shape": list(network.shape), "steps": network.steps, "sha256": digest(network)},
         "folding": accelerator.folding.as_dict(),
         "frames_in": accelerator.frames_in,

@@ -51,9 +51,7 @@ def pixel_payloads(images: np.ndarray) -> list[list[dict]]:
     return [[{"intensity": int(p), "last_of_frame": int(k == last)} for k, p in enumerate(image)] for image in images]
 
 
-def simulate(
-    accelerator, frames: list[list[dict]], *, early: bool, gaps=0.0, stalls=0.0, seed=0, results=None, reset_at=None
-) -> Record:
+def simulate(accelerator, frames: list[list[dict]], *, early: bool, gaps=0.0, stalls=0.0, seed=0, results=None, reset_at=None) -> Record:
     """Send frames back to back; ``gaps`` and ``stalls`` are the shares of cycles without a word, and without readiness for a result.
 
     Stops after ``results`` results (one per frame by default). With ``reset_at``, the circuit is reset in that cycle and all frames are

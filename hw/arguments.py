@@ -1,0 +1,37 @@
+"""The folding on a command line, shared by ``python -m hw`` and ``python -m sim``."""
+
+import argparse
+from collections.abc import Callable
+
+from export import Network
+from hw.accelerator import INPUTS
+from hw.folding import FORMS, Folding, default_folding
+
+
+def add_folding_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--simd``, ``--pe``, ``--form`` and ``--input``."""
+    group = parser.add_argument_group("folding", "one number or word per layer, separated by commas; what is left out has a fast default")
+    group.add_argument("--simd", type=_list_of(int), metavar="1,60", help="inputs per cycle")
+    group.add_argument("--pe", type=_list_of(int), metavar="600,10", help="neurons per cycle")
+    group.add_argument("--form", type=_list_of(str), metavar="delta,xnor", help=f"{' or '.join(FORMS)}")
+    group.add_argument("--input", choices=INPUTS, default="words", help="spike words, or pixels through a latency encoder (default: words)")
+
+
+def folding_from(arguments: argparse.Namespace, network: Network) -> Folding:
+    """The folding that was asked for, what was left out filled in.
+
+    Raises:
+        UserError: it does not fit the network.
+    """
+    default = default_folding(network)
+    folding = Folding(arguments.simd or default.simd, arguments.pe or default.pe, arguments.form or default.form)
+    folding.plans(network)
+    return folding
+
+
+def _list_of(kind: type) -> Callable[[str], tuple]:
+    def parse(text: str) -> tuple:
+        return tuple(kind(part) for part in text.split(","))
+
+    parse.__name__ = f"list of {kind.__name__}"  # argparse names it in its message
+    return parse
