@@ -21,12 +21,22 @@ def imported(names):
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("package", ["export"])
+@pytest.mark.parametrize("package", ["export", "hw", "sim"])
 def test_no_torch(package):
     names = modules(package)
-    assert package in names
-    assert f"{package}.__main__" in names
-    assert not {name for name in imported(names) if name.split(".")[0] == "torch"}
+    assert {package, f"{package}.__main__"} <= set(names)
+    assert "torch" not in imported(names)
+
+
+def test_no_torch_in_data_sets():
+    assert "torch" not in imported(["model.datasets"])
+
+
+@pytest.mark.parametrize(
+    ("package", "others"), [("export", {"hw", "model", "sim"}), ("hw", {"model", "sim"}), ("model", {"hw", "sim"})], ids=lambda p: str(p)
+)
+def test_arrows_point_one_way(package, others):
+    assert not others & imported(modules(package))
 
 
 def test_export_needs_numpy_and_safetensors_only():
