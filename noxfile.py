@@ -101,5 +101,8 @@ def verilog(session: nox.Session) -> None:
 
 @nox.session(python=False, requires=["environment"])
 def bench(session: nox.Session) -> None:
-    """Measure: 'cosim' compares co-simulation with a bare C++ loop around the same Verilated model."""
-    run(session, "-m", "bench", *session.posargs)
+    """Measure: cosim [NETWORK --dataset NAME …] compares co-simulation with a bare C++ loop around the same Verilated model."""
+    subject, *arguments = session.posargs or [""]
+    if subject != "cosim":
+        session.error(f"what to measure must be 'cosim' (nox -s bench -- cosim), not '{subject}'")
+    run(session, "-m", "sim", "bench", *(arguments or ("artifacts/mnist-600.safetensors", "--dataset", "mnist")))
