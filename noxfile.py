@@ -48,14 +48,14 @@ def environment(session: nox.Session) -> None:
 @nox.session(python=False, requires=["environment"])
 def cosim(session: nox.Session) -> None:
     """Train, export, generate Verilog, co-simulate every spike: [--dataset NAME] [--hidden 600] … | --network FILE --dataset NAME."""
-    parser = argparse.ArgumentParser(prog="nox -s cosim --", allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="nox -s cosim --", usage="nox -s cosim -- [OPTION …]", allow_abbrev=False)
     parser.add_argument("--dataset", help="digits (default), mnist, fashion-mnist or FILE.npz; with --network also random")
     parser.add_argument("--network", type=Path, help="an artifact: nothing is trained")
     parser.add_argument("--out", type=Path, help="folder of the results (default: build/DATASET, or build/NETWORK)")
     for title, names in FORWARDED.items():
         group = parser.add_argument_group(title, "as in the command behind it")
         for name in names:
-            group.add_argument(name, dest=name)
+            group.add_argument(name, dest=name, metavar="…")
     parser.add_argument("--waves", action="store_true", help="write the waveform of a frame")
     given = parser.parse_args(session.posargs)
     train, fold, simulate = (
