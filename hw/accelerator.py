@@ -92,7 +92,9 @@ class Accelerator(wiring.Component):
     def _entry(self, m: Module):
         """Whatever makes words of the frames that come in; returns its words."""
         if self.frames_in == "pixels":
-            m.submodules.encoder = encoder = LatencyEncoder(self.input_format, p_min=self.network.encoder.p_min)
+            p_min = self.network.encoder.p_min
+            assert p_min is not None  # a network resolves its encoder
+            m.submodules.encoder = encoder = LatencyEncoder(self.input_format, p_min=p_min)
             connect(m, flipped(self.i), encoder.i)
             return encoder.o
         m.submodules.frame_check = check = FrameCheck(self.input_format)

@@ -43,7 +43,8 @@ class Folding:
             if self.form[index] not in FORMS:
                 raise UserError(f"form of layer {index} must be one of {', '.join(FORMS)}, not {self.form[index]!r}")
         return tuple(
-            LayerPlan(layer, network.steps, *numbers) for layer, *numbers in zip(network.layers, self.simd, self.pe, self.form, strict=True)
+            LayerPlan(layer, network.steps, self.simd[index], self.pe[index], self.form[index])
+            for index, layer in enumerate(network.layers)
         )
 
     def as_dict(self) -> dict[str, list]:
