@@ -5,8 +5,8 @@ import json
 import os
 import re
 import shutil
-import tempfile
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -21,8 +21,8 @@ from sim.build import build
 from sim.compare import Comparison, Difference, compare, join
 from sim.ports import Ports
 from sim.report import Report, assemble
-from sim.timing import Timing
 from sim.simulate import MODES, simulate
+from sim.timing import Timing
 from sim.wrapper import Design, design
 
 LEAD_IN = 3
@@ -34,6 +34,7 @@ def cosimulate(
     spike_times: np.ndarray,
     labels: np.ndarray | None = None,
     *,
+    images: np.ndarray | None = None,
     folding: Folding | None = None,
     out: str | Path | None = None,
     jobs: int = 1,
@@ -48,6 +49,8 @@ def cosimulate(
         network: the network.
         spike_times: integers (frames, inputs), 0 … T, ``T`` = never.
         labels: integers (frames,); without them the report has no accuracy.
+        images: uint8 (frames, inputs); if they are given, the circuit gets their pixels through its own latency encoder, and
+            ``spike_times`` say what should become of them.
         folding: how much works at once; `hw.default_folding` by default.
         out: folder for ``report.json``, ``report.html`` and, on a difference, its waveform.
         jobs: processes that share the frames.
@@ -64,26 +67,26 @@ def cosimulate(
     began = time.monotonic()
     spike_times = network.check_spike_times(spike_times)
     golden = expected if expected is not None else reference.run(network, spike_times)
-    _refuse_nothing(network, spike_times, labels, golden, jobs)
+    _refuse_nothing(network, spike_times, labels, golden, images, jobs)
     seconds: dict[str, float] = {"golden": time.monotonic() - began}
 
     began_generate = time.monotonic()
-    accelerator = Accelerator(network, folding or _folding(network, verilog))
+    accelerator = Accelerator(network, folding or _folding(network, verilog), frames_in="words" if images is None else "pixels")
     if verilog is None:
         verilog = hw.verilog.generate(accelerator), hw.verilog.port_map(accelerator)
     elif verilog[1] != hw.verilog.port_map(accelerator):
         raise UserError("the port map must be that of this network and folding, but it differs")
-    job = _Job(design(verilog[0], Ports.from_map(verilog[1]), network.shape), accelerator.input_format, network.steps)
+    word = accelerator.input_format if images is None else None
+    job = _Job(design(verilog[0], Ports.from_map(verilog[1]), network.shape), word, network.steps)
     seconds["generate"] = time.monotonic() - began_generate
 
     built = build(job.design)
     seconds["build"] = built.seconds
 
     began_simulate = time.monotonic()
+    sent = spike_times if images is None else images
     shards = np.array_split(np.arange(len(spike_times)), min(jobs, len(spike_times)))
-    parts = joblib.Parallel(n_jobs=len(shards))(
-        joblib.delayed(_run_shard)(job, spike_times[shard], _part(golden, shard)) for shard in shards
-    )
+    parts = joblib.Parallel(n_jobs=len(shards))(joblib.delayed(_run_shard)(job, sent[shard], _part(golden, shard)) for shard in shards)
     comparisons = {mode: join([part.comparisons[mode] for part in parts]) for mode in MODES}
     timings = {mode: Timing.join([part.timings[mode] for part in parts]) for mode in MODES}
     seconds["simulate"] = time.monotonic() - began_simulate
@@ -92,7 +95,7 @@ def cosimulate(
     waveforms: list[Path] = []
     if out is not None and (first is not None or waves):
         began_waves = time.monotonic()
-        waveforms = _waveforms(job, spike_times, golden, first, shards, Path(out))
+        waveforms = _waveforms(job, sent, golden, first, shards, Path(out))
         seconds["waves"] = time.monotonic() - began_waves
     seconds["total"] = time.monotonic() - began
     report = assemble(
@@ -120,8 +123,12 @@ class _Job:
     """What a process needs to know to run some of the frames, on this machine or another."""
 
     design: Design
-    word: WordFormat
+    word: WordFormat | None  # None: frames are sent as pixels
     steps: int
+
+    def words(self, sent: np.ndarray) -> frames.Words:
+        """The words, or pixels, of frames."""
+        return frames.pack_pixels(sent) if self.word is None else frames.pack(sent, self.word)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,8 +137,8 @@ class _Part:
     timings: dict[str, Timing]
 
 
-def _run_shard(job: _Job, spike_times: np.ndarray, golden: Result) -> _Part:
-    recordings = simulate(build(job.design), job.design.ports, frames.pack(spike_times, job.word))
+def _run_shard(job: _Job, sent: np.ndarray, golden: Result) -> _Part:
+    recordings = simulate(build(job.design), job.design.ports, job.words(sent))
     comparisons = {mode: compare(mode, recording, golden, job.steps) for mode, recording in recordings.items()}
     return _Part(comparisons, {mode: Timing.of(recording) for mode, recording in recordings.items()})
 
@@ -153,26 +160,35 @@ def _part(golden: Result, shard: np.ndarray) -> Result:
 
 
 def _waveforms(
-    job: _Job, spike_times: np.ndarray, golden: Result, first: Difference | None, shards: Sequence[np.ndarray], out: Path
+    job: _Job, sent: np.ndarray, golden: Result, first: Difference | None, shards: Sequence[np.ndarray], out: Path
 ) -> list[Path]:
     """Run some frames again in a simulator that can dump waveforms: of the first difference, or of frame 0 in both modes."""
     out.mkdir(parents=True, exist_ok=True)
     built = build(job.design, traced=True)
-    frame = 0 if first is None else min(first.frame, len(spike_times) - 1)
+    frame = 0 if first is None else min(first.frame, len(sent) - 1)
     run_began = int(next(shard[0] for shard in shards if frame <= shard[-1]))
     name = out / ("frame" if first is None else "first_difference")
     modes = MODES if first is None else (first.mode,)
-    for began in (max(run_began, frame - LEAD_IN), run_began):
-        chosen = np.arange(began, frame + 1)
-        words = frames.pack(spike_times[chosen], job.word)
-        recordings = simulate(built, job.design.ports, words, modes=modes, waves=(name, frame - began))
-        comparisons = [compare(mode, recordings[mode], _part(golden, chosen), job.steps) for mode in modes]
-        if first is None or any(comparison.differences for comparison in comparisons):
-            break  # else it takes more of what came before to bring the difference out
-    return [path for mode in modes if (path := Path(f"{name}_{mode}.vcd")).exists()]
+    waveforms = []
+    for mode in modes:  # a simulator process dumps into one file
+        for began in (max(run_began, frame - LEAD_IN), run_began):
+            chosen = np.arange(began, frame + 1)
+            words = job.words(sent[chosen])
+            recordings = simulate(built, job.design.ports, words, modes=(mode,), waves=(name, frame - began))
+            if first is None or compare(mode, recordings[mode], _part(golden, chosen), job.steps).differences:
+                break  # else it takes more of what came before to bring the difference out
+        waveforms.append(name.with_name(f"{name.name}_{mode}.vcd"))
+    return waveforms
 
 
-def _refuse_nothing(network: Network, spike_times: np.ndarray, labels: np.ndarray | None, golden: Result, jobs: int) -> None:
+def _refuse_nothing(
+    network: Network,
+    spike_times: np.ndarray,
+    labels: np.ndarray | None,
+    golden: Result,
+    images: np.ndarray | None,
+    jobs: int,
+) -> None:
     """Refuse what would compare nothing, or could not be scored.
 
     Raises:
@@ -182,6 +198,8 @@ def _refuse_nothing(network: Network, spike_times: np.ndarray, labels: np.ndarra
         raise UserError(f"jobs must be at least 1, not {jobs}")
     if len(spike_times) == 0:
         raise UserError("there must be at least one frame, not 0")
+    if images is not None and not np.array_equal(network.encode(images), spike_times):
+        raise UserError("spike_times must be those of the images, but differ")
     if len(golden.decisions.step) != len(spike_times):
         raise UserError(f"expected results must be of {len(spike_times)} frames, not {len(golden.decisions.step)}")
     if not any((times < network.steps).any() for times in golden.spike_times):

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.words import WordFormat
+from hw.encoder import PIXEL
+from hw.words import WordFormat, pack_bits
 from sim.ports import Payload
 
 # What is worked on at a time bounds the memory.
@@ -76,6 +77,18 @@ def pack(spike_times: np.ndarray, word: WordFormat) -> Words:
         records.append(word.pack(words))
         counts.append(np.bincount(words.frame, minlength=len(chunk)))
     return Words(np.concatenate(records), np.concatenate(counts))
+
+
+def pack_pixels(images: np.ndarray) -> Words:
+    """Whole frames as pixels in raster order, for a circuit with its own encoder.
+
+    Parameters:
+        images: uint8 (frames, inputs).
+    """
+    frames, inputs = images.shape
+    pixels = {"intensity": images.reshape(-1), "last_of_frame": np.arange(images.size) % inputs == inputs - 1}
+    bits = [value.astype(np.int64)[:, None] >> np.arange(PIXEL[name].width) & 1 for name, value in pixels.items()]
+    return Words(pack_bits(np.concatenate(bits, axis=1)), np.full(frames, inputs))
 
 
 def read(path: str, payload: Payload) -> np.ndarray:

@@ -2,16 +2,19 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from export.reference import Result
 from sim.timing import Timing
 
 MODEL, HARDWARE, DECISION, MUTED = "#1f77b4", "#d62728", "#2ca02c", "#8a94a0"
-STYLE = {
+STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 9,
     "axes.spines.top": False,
@@ -58,7 +61,7 @@ def rasters(
         return _svg(figure)
 
 
-def _input(panel: mpl.axes.Axes, times: np.ndarray, steps: int, image_shape: tuple[int, ...] | None) -> None:
+def _input(panel: Axes, times: np.ndarray, steps: int, image_shape: tuple[int, ...] | None) -> None:
     if image_shape is not None and len(image_shape) == 2 and np.prod(image_shape) == len(times):
         image = panel.imshow(np.where(times < steps, times, np.nan).reshape(image_shape), cmap="viridis_r", vmin=0, vmax=steps - 1)
         panel.figure.colorbar(image, ax=panel, label="input spike at step", shrink=0.9)
@@ -72,14 +75,14 @@ def _input(panel: mpl.axes.Axes, times: np.ndarray, steps: int, image_shape: tup
         panel.set_ylabel("input")
 
 
-def _raster(panel: mpl.axes.Axes, golden: np.ndarray, seen: np.ndarray, steps: int, decision: int) -> None:
+def _raster(panel: Axes, golden: np.ndarray, seen: np.ndarray, steps: int, decision: int) -> None:
     panel.axvspan(decision + 0.5, steps - 0.5, color="#eef1f4", lw=0, label="after the decision")
     expected, found = np.flatnonzero(golden < steps), np.flatnonzero(seen < steps)
     panel.plot(golden[expected], expected, "o", mfc="none", mec=MODEL, mew=0.8, markersize=4.5, label="golden model")
-    panel.plot(seen[found], found, ".", color=HARDWARE, markersize=2.5, label="hardware (Verilog)")
+    panel.plot(seen[found], found, ".", color=HARDWARE, markersize=3.2, label="hardware (Verilog)")
     panel.set_xlim(-0.5, steps - 0.5)
     panel.set_ylim(-0.03 * len(golden) - 0.5, 1.03 * len(golden) - 0.5)
-    panel.xaxis.get_major_locator().set_params(integer=True)
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def histograms(timings: Mapping[str, Timing], step: np.ndarray, steps: int) -> str:
@@ -98,7 +101,7 @@ def histograms(timings: Mapping[str, Timing], step: np.ndarray, steps: int) -> s
         counts = np.bincount(step + 1, minlength=steps + 1)[1:]
         taken.bar(np.arange(1, steps + 1), counts, color=DECISION, alpha=0.85)
         taken.set(title="steps taken until the decision", xlabel="steps", ylabel="frames")
-        taken.xaxis.get_major_locator().set_params(integer=True)
+        taken.xaxis.set_major_locator(MaxNLocator(integer=True))
         return _svg(figure)
 
 

@@ -68,13 +68,15 @@ class Ports:
 
     Attributes:
         top: name of the module.
-        word: the input's spike words.
+        word: the input's spike words, or pixels.
+        cancels: whether the circuit tells when it wants no more of a frame.
         result: the results.
         monitors: the spike words that each layer emits.
     """
 
     top: str
     word: Payload
+    cancels: bool
     result: Payload
     monitors: tuple[Payload, ...]
 
@@ -87,14 +89,14 @@ class Ports:
         """
         try:
             ports = port_map["ports"]
-            monitors = []
+            monitors: list[Payload] = []
             while f"monitor_{len(monitors)}__payload" in ports:
                 monitors.append(_payload(ports[f"monitor_{len(monitors)}__payload"]))
-            word, result = _payload(ports["i__payload"]), _payload(ports["o__payload"])
-            for payload in (word, *monitors):
-                _require(payload, ("time", "index", "bits", "last_of_step", "last_of_frame"))
+            for monitor in monitors:
+                _require(monitor, ("time", "index", "bits", "last_of_step", "last_of_frame"))
+            result = _payload(ports["o__payload"])
             _require(result, ("class_index", "step", "margin", "silent", "error"))
-            return cls(port_map["top"], word, result, tuple(monitors))
+            return cls(port_map["top"], _payload(ports["i__payload"]), "i_cancel" in ports, result, tuple(monitors))
         except KeyError as error:
             raise UserError(f"port map must have {error}, but has not: was it written for another version?") from None
 

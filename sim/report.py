@@ -63,6 +63,10 @@ class Report:
             f"{verdict}: {data['frames']:,} frames, {full.spike_times_compared:,} spike times ({full.spikes_compared:,} spikes), "
             f"{full.differences:,} differences; early exit: {early.spikes_compared:,} spikes, {early.differences:,} differences"
         )
+        per_image = (
+            f"steps taken: {data['steps_mean']:.2f} of {self.network.steps}     "
+            f"hidden spikes by the decision: {data['hidden_spikes_by_decision_mean']:.1f}"
+        )
         over = cycles["interval_over_limit"]
         rows = [
             ("PyTorch, ±1 weights", _accuracy(accuracy["pytorch"]), _scores(accuracy["pytorch"])),
@@ -79,8 +83,7 @@ class Report:
             (
                 "per image",
                 "",
-                f"steps taken: {data['steps_mean']:.2f} of {self.network.steps}     "
-                f"hidden spikes by the decision: {data['hidden_spikes_by_decision_mean']:.1f}",
+                per_image,
             ),
             (
                 "seconds",

@@ -13,7 +13,7 @@ from cocotb_tools.runner import get_runner
 from sim import frames
 from sim.build import Build
 from sim.frames import Spikes, Words
-from sim.ports import Payload, Ports
+from sim.ports import Ports
 from sim.wrapper import TOP
 
 MODES = ("full", "early")

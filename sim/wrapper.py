@@ -1,5 +1,6 @@
 """The SystemVerilog around a circuit in a simulation: what reads the frames and writes down what comes out."""
 
+import itertools
 from dataclasses import dataclass
 
 from sim.ports import Ports
@@ -35,6 +36,7 @@ class Design:
             "bench.sv.j2",
             top=self.ports.top,
             word=self.ports.word,
+            cancels=self.ports.cancels,
             result=self.ports.result,
             monitors=self.ports.monitors,
             capacity=self.capacity,
@@ -52,7 +54,7 @@ class Design:
 
 def design(verilog: str, ports: Ports, shape: tuple[int, ...]) -> Design:
     """The design of a network of the given layer sizes, from the inputs to the outputs."""
-    # A word of a frame carries at least one spike, but for the one that closes an empty step 0 and one to spare.
+    # A word of a frame carries at least one spike, or is a pixel; but for the one that closes an empty step 0, and one to spare.
     # Between two transfers a layer looks, at worst, at all its synapses one by one, and the next one does.
-    synapses = sum(inputs * outputs for inputs, outputs in zip(shape, shape[1:], strict=False))
+    synapses = sum(inputs * outputs for inputs, outputs in itertools.pairwise(shape))
     return Design(verilog, ports, capacity=shape[0] + 2, patience=10_000 + 4 * synapses)

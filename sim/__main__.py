@@ -1,0 +1,110 @@
+"""``python -m sim NETWORK --dataset …``, ``python -m sim vectors NETWORK …`` and ``python -m sim bench …``."""
+
+import sys
+from argparse import ArgumentTypeError, Namespace
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from export import Network, UserError, load
+from export.cli import EXIT_DIFFERENCE, Parser, run
+from hw import Folding
+from hw.arguments import add_folding_arguments, folding_from
+from sim import inputs
+
+COMMANDS = {"vectors": "golden vectors and a plain Verilog test bench", "bench": "speed, beside that of a bare C++ loop"}
+
+
+def positive(text: str) -> int:
+    """An argument that must be an integer of at least 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise ArgumentTypeError(f"must be an integer of at least 1, not {text!r}")
+    return value
+
+
+def parser(command: str | None) -> Parser:
+    """The parser of a command; None stands for co-simulation."""
+    what = {
+        None: "Run a network's Verilog over a data set in both modes and compare every spike with the golden model. "
+        + " ".join(f"'python -m sim {name} NETWORK …': {text}." for name, text in COMMANDS.items()),
+        "vectors": "Write golden vectors of a network, and a plain Verilog test bench that checks its circuit against them.",
+        "bench": "Measure the speed of co-simulation beside that of a bare C++ loop around the same model.",
+    }[command]
+    result = Parser(prog=" ".join(filter(None, ["python -m sim", command])), description=what)
+    result.add_argument("network", type=Path, help="network.safetensors")
+    result.add_argument("--dataset", required=True, help="digits, mnist, fashion-mnist, a .npz file, or random")
+    result.add_argument("--images", type=positive, metavar="N", help="the first N test frames only (default: all; random: 1000)")
+    result.add_argument("--seed", type=int, default=0, help="of random spike times (default: 0)")
+    add_folding_arguments(result)
+    if command is None:
+        result.add_argument("--waves", action="store_true", help="write the waveform of the first frame even if nothing differs")
+        result.add_argument("--jobs", type=positive, default=1, metavar="N", help="processes that share the frames (default: 1)")
+    if command != "bench":
+        result.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for what is written")
+    return result
+
+
+def pixels(frames: inputs.Inputs, arguments: Namespace) -> np.ndarray | None:
+    """The images to send, if pixels are to be sent."""
+    if arguments.input == "words":
+        return None
+    if frames.images is None:
+        raise UserError(f"--input pixels needs images, but {arguments.dataset} has spike times")
+    return frames.images
+
+
+def cosimulate(network: Network, chosen: Folding, frames: inputs.Inputs, arguments: Namespace) -> int:
+    """Co-simulate and print the report; exit status 1 if anything differs."""
+    import sim
+
+    report = sim.cosimulate(
+        network,
+        frames.spike_times,
+        frames.labels,
+        images=pixels(frames, arguments),
+        folding=chosen,
+        out=arguments.out,
+        jobs=arguments.jobs,
+        waves=arguments.waves,
+        about=frames.about,
+    )
+    print(report.table())
+    print(f"report                {arguments.out / 'report.html'}")
+    return 0 if report.passed else EXIT_DIFFERENCE
+
+
+def vectors(network: Network, chosen: Folding, frames: inputs.Inputs, arguments: Namespace) -> int:
+    """Write golden vectors."""
+    from sim.vectors import write
+
+    for path in write(network, frames.spike_times, chosen, arguments.out):
+        print(path)
+    return 0
+
+
+def bench(network: Network, chosen: Folding, frames: inputs.Inputs, arguments: Namespace) -> int:
+    """Measure and print speeds."""
+    from sim.bench import measure
+
+    print(measure(network, frames.spike_times, chosen))
+    return 0
+
+
+def main() -> int:
+    command = sys.argv[1] if sys.argv[1:2] and sys.argv[1] in COMMANDS else None
+    arguments = parser(command).parse_args(sys.argv[1 if command is None else 2 :])
+    network = load(arguments.network)
+    chosen = folding_from(arguments, network)
+    chosen.plans(network)  # refuses what cannot be before anything is loaded or built
+    frames = inputs.load(network, arguments.dataset, arguments.images, arguments.seed)
+    action: Callable[[Network, Folding, inputs.Inputs, Namespace], int] = {None: cosimulate, "vectors": vectors, "bench": bench}[command]
+    return action(network, chosen, frames, arguments)
+
+
+if __name__ == "__main__":
+    run(main)

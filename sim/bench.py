@@ -1,0 +1,108 @@
+"""How fast co-simulation is, beside a bare C++ loop around the same model, built with the same flags."""
+
+import shlex
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import hw.verilog
+from export import Network, UserError
+from hw import Accelerator, Folding
+from sim import frames, toolchain
+from sim.build import Build, build
+from sim.ports import Ports
+from sim.simulate import MODES, simulate
+from sim.wrapper import design
+
+GOAL = 0.7
+REPEATS = 3
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One mode's speed.
+
+    Attributes:
+        cycles: that were simulated.
+        frames: that were simulated.
+        cosimulation_seconds: with cocotb, the fastest of a few runs.
+        bare_seconds: of the C++ loop, the fastest of as many.
+    """
+
+    cycles: int
+    frames: int
+    cosimulation_seconds: float
+    bare_seconds: float
+
+    @property
+    def ratio(self) -> float:
+        """Speed of co-simulation over that of the bare loop."""
+        return self.bare_seconds / self.cosimulation_seconds
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Speeds by mode, and what the build took."""
+
+    speeds: dict[str, Speed]
+    build_seconds: float
+
+    def __str__(self) -> str:
+        lines = [f"build    {self.build_seconds:.1f} s" if self.build_seconds else "build    cached"]
+        for mode, speed in self.speeds.items():
+            lines.append(
+                f"{mode:<9}{speed.cycles:,} cycles, {speed.frames:,} frames:  "
+                f"co-simulation {speed.cycles / speed.cosimulation_seconds / 1e3:,.0f} k cycles/s, "
+                f"{speed.frames / speed.cosimulation_seconds:,.0f} frames/s   "
+                f"bare C++ loop {speed.cycles / speed.bare_seconds / 1e3:,.0f} k cycles/s, "
+                f"{speed.frames / speed.bare_seconds:,.0f} frames/s   "
+                f"ratio {speed.ratio:.2f} (goal {GOAL})"
+            )
+        return "\n".join(lines)
+
+
+def measure(network: Network, spike_times: np.ndarray, folding: Folding) -> Bench:
+    """Run the same frames through both, turn about, and take the fastest run of each.
+
+    Raises:
+        UserError: there is no frame, or the tool chain is missing.
+    """
+    if len(spike_times) == 0:
+        raise UserError("there must be at least one frame, not 0")
+    accelerator = Accelerator(network, folding)
+    ports = Ports.from_map(hw.verilog.port_map(accelerator))
+    built = build(design(hw.verilog.generate(accelerator), ports, network.shape))
+    words = frames.pack(spike_times, accelerator.input_format)
+    with tempfile.TemporaryDirectory(prefix="firstspike.") as name:
+        folder = Path(name)
+        (folder / "frames.bin").write_bytes(words.file())
+        program = _link(built, folder)
+        cosimulated: dict[str, list[float]] = {mode: [] for mode in MODES}
+        bare: dict[str, list[float]] = {mode: [] for mode in MODES}
+        cycles = {}
+        for _ in range(REPEATS):
+            for mode, recording in simulate(built, ports, words).items():
+                cosimulated[mode].append(recording.seconds)
+            command = [str(program), f"+frames={folder / 'frames.bin'}", f"+out={folder}"]
+            for line in subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines():
+                mode, count, seconds, received, stuck = line.split()
+                if (int(received), int(stuck)) != (len(spike_times), 0):
+                    raise RuntimeError(f"the bare loop must give {len(spike_times)} results, not {received}")
+                bare[mode].append(float(seconds))
+                cycles[mode] = int(count)
+    speeds = {mode: Speed(cycles[mode], len(spike_times), min(cosimulated[mode]), min(bare[mode])) for mode in MODES}
+    return Bench(speeds, built.seconds)
+
+
+def _link(built: Build, folder: Path) -> Path:
+    """Compile the bare loop around the model of a build."""
+    tools = toolchain.find()
+    source = Path(__file__).parent / "templates" / "bare.cpp"
+    include = tools.include
+    objects = [str(path) for path in (*built.folder.glob("*.a"), *built.folder.glob("verilated*.o"))]
+    command = [*shlex.split(tools.cxx), "-std=c++20", "-Os", f"-I{built.folder}", f"-I{include}", f"-I{include / 'vltstd'}"]
+    subprocess.run([*command, str(source), *objects, "-pthread", "-o", str(folder / "bare")], check=True)
+    return folder / "bare"

@@ -1,0 +1,63 @@
+"""The frames that a command line asks for: the test part of a data set, or random spike times."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from export import Network, UserError
+
+RANDOM = "random"
+RANDOM_FRAMES = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """Frames for a network.
+
+    Attributes:
+        spike_times: int32 (frames, inputs).
+        labels: int64 (frames,), or None.
+        images: uint8 (frames, inputs), or None where there are only spike times.
+        about: what the report says of them.
+    """
+
+    spike_times: np.ndarray
+    labels: np.ndarray | None = None
+    images: np.ndarray | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+
+
+def load(network: Network, dataset: str, images: int | None = None, seed: int = 0) -> Inputs:
+    """The first ``images`` test frames of a data set, or all; of ``random``, that many frames of random spike times.
+
+    Raises:
+        UserError: the data set is unknown, has no test part, does not fit the network, or is smaller.
+        OSError: it cannot be read.
+    """
+    if images is not None and images < 1:
+        raise UserError(f"images must be at least 1, not {images}")
+    if dataset == RANDOM:
+        times = random_spike_times(network, images or RANDOM_FRAMES, seed)
+        return Inputs(times, about={"dataset": RANDOM, "seed": seed, "image_shape": None})
+    from model import datasets  # which data sets there are is the training side's business; it needs no training framework
+
+    data = datasets.load(dataset)
+    part = data.test_images if data.test_spike_times is None else data.test_spike_times
+    if part is None:
+        raise UserError(f"data set must have a test part, but {dataset} has none")
+    if images is not None and images > len(part):
+        raise UserError(f"images must be at most the {len(part)} test frames of {dataset}, not {images}")
+    times = (network.encode if data.test_spike_times is None else network.check_spike_times)(part[:images])
+    labels = None if data.test_labels is None else data.test_labels[: len(times)]
+    shape = None if data.image_shape is None else list(data.image_shape)
+    about = {"dataset": data.name, "dataset_digest": data.digest, "split": data.split, "image_shape": shape}
+    return Inputs(times, labels, part[:images] if data.test_spike_times is None else None, about)
+
+
+def random_spike_times(network: Network, frames: int, seed: int) -> np.ndarray:
+    """Spike times int32 (frames, inputs): in each frame another share of the inputs spikes, from none to all."""
+    rng = np.random.default_rng(seed)
+    shape = (frames, network.inputs)
+    spikes = rng.random(shape) < rng.random((frames, 1))
+    return np.where(spikes, rng.integers(0, network.steps, shape), network.steps).astype(np.int32)
