@@ -75,7 +75,7 @@ def main() -> int:
     part.add_argument("--resume", action="store_true", help="go on after the last finished epoch in DIR")
     part.add_argument("--batch-size", type=int, metavar="B", help=f"frames per update ({default})")
     part.add_argument("--learning-rate", type=float, metavar="R", help=f"of the latent weights ({default})")
-    part.add_argument("--augment", type=int, metavar="PIXELS", help=f"shift training images by up to so many pixels, 0: not ({default})")
+    part.add_argument("--augment", type=float, metavar="PIXELS", help=f"shift training images by up to so many pixels, 0: not ({default})")
     part.add_argument("--max-silent", type=float, metavar="PERCENT", help="silent validation frames to allow (default: 5)")
     part.add_argument("--validation", type=float, metavar="SHARE|FRAMES", help=f"training frames to hold out ({default})")
     part.set_defaults(function=train)

@@ -96,10 +96,9 @@ def _weight_gradient(times: Tensor, best_step: Tensor, delta: Tensor) -> Tensor:
     """``Σ_frames δ_j · [t_i ≤ τ_j]``, shape (M, N): one product per step, over the frames that have a ``τ_j`` there."""
     gradient = delta.new_zeros(delta.shape[1], times.shape[1])
     for step in best_step.unique().tolist():
-        there = delta.where(best_step == step, 0.0)
+        there = best_step == step
         frames = there.any(1).nonzero()[:, 0]
-        if len(frames):
-            gradient.addmm_(there[frames].T, (times[frames] <= step).to(delta.dtype))
+        gradient.addmm_((delta[frames] * there[frames]).T, (times[frames] <= step).to(delta.dtype))
     return gradient
 
 

@@ -84,7 +84,7 @@ def read(path: str | Path) -> tuple[SingleSpikeNetwork, Encoder, dict[str, Any]]
 
 
 def _network(tensors: dict[str, np.ndarray], steps: int) -> SingleSpikeNetwork:
-    layers = []
+    layers: list[tuple[np.ndarray, np.ndarray]] = []
     while f"layers.{len(layers)}.weights" in tensors:
         weights, thresholds = (tensors.get(f"layers.{len(layers)}.{part}") for part in ("weights", "thresholds"))
         if weights is None or thresholds is None or weights.ndim != 2 or thresholds.shape != weights.shape[:1]:

@@ -18,6 +18,8 @@ class LatencyEncoder(nn.Module):
         UserError: ``p_min`` is not an integer from 0 to 256, or ``steps`` is not a positive integer.
     """
 
+    table: Tensor
+
     def __init__(self, steps: int, p_min: int | None = None) -> None:
         super().__init__()
         check_steps(steps)

@@ -30,7 +30,7 @@ def decide(margins: np.ndarray) -> reference.Decisions:
     """The decisions that follow from the margins (T, frames, outputs) of every step [S5]."""
     steps, frames, _ = margins.shape
     fires = (margins >= 0).any(axis=2)  # (T, frames)
-    silent = ~fires.any(axis=0)
+    silent = np.logical_not(fires.any(axis=0))
     step = np.where(silent, steps - 1, fires.argmax(axis=0))
     at_decision = margins[step, np.arange(frames)]
     return reference.Decisions(

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -132,6 +132,9 @@ class Decisions(NamedTuple):
 class SingleSpikeNetwork(nn.Module):
     """Layers in a row, run together step by step, and the readout.
 
+    Attributes:
+        layers: the layers (a ``ModuleList``).
+
     Parameters:
         sizes: from the inputs to the outputs, such as (784, 600, 10).
         steps, window, generator: as in `SingleSpikeLayer`.
@@ -146,7 +149,8 @@ class SingleSpikeNetwork(nn.Module):
             raise UserError(f"a network's sizes must be at least two, inputs and outputs, not {list(sizes)}")
         self.steps = steps
         pairs = itertools.pairwise(sizes)
-        self.layers = nn.ModuleList(SingleSpikeLayer(n, m, steps, window=window, generator=generator) for n, m in pairs)
+        layers = [SingleSpikeLayer(n, m, steps, window=window, generator=generator) for n, m in pairs]
+        self.layers = cast("list[SingleSpikeLayer]", nn.ModuleList(layers))
 
     def forward(self, times: Tensor) -> Decisions:
         """Decide frames (B, N); a frame leaves the computation at its decision, since nothing after ``t*`` matters.

@@ -23,7 +23,7 @@ class Recipe:
         batch_size: frames per update.
         learning_rate: Adam's, for the latent weights; falls to 0 along half a cosine.
         threshold_rate: the same for the thresholds, in units of potential.
-        augment: largest shift of a training image, in pixels, in both directions, a new one for each frame and epoch.
+        augment: reach in pixels of `model.augmentation.RandomAffine`, anew for each frame and epoch; 0: off.
         validation: training frames held out to choose epoch and shift: a share below 1, or a number of frames.
         max_silent: the most silent frames that the chosen shift may leave, in percent of the validation frames.
         silent_start, silent_end: percent of silent frames that the output thresholds are held at, at the first and last update.
@@ -41,7 +41,7 @@ class Recipe:
     batch_size: int = 256
     learning_rate: float = 0.002
     threshold_rate: float = 0.05
-    augment: int = 0
+    augment: float = 0.0
     validation: float = 0.1
     max_silent: float = 5.0
     silent_start: float = 40.0
@@ -54,7 +54,7 @@ class Recipe:
         if any(not _is_integer(size) or size < 1 for size in self.hidden):
             raise UserError(f"hidden must be positive integers, not {list(self.hidden)}")
         for name, least, most in (
-            ("steps", 1, 1 << 15), ("epochs", 1, None), ("seed", 0, (1 << 32) - 1), ("batch_size", 1, None), ("augment", 0, None),
+            ("steps", 1, 1 << 15), ("epochs", 1, None), ("seed", 0, (1 << 32) - 1), ("batch_size", 1, None),
         ):  # fmt: skip
             value = getattr(self, name)
             if not _is_integer(value) or value < least or (most is not None and value > most):
@@ -63,6 +63,8 @@ class Recipe:
         for name in ("learning_rate", "threshold_rate", "validation", "window", "loss_scale"):
             if not (0 < getattr(self, name) < math.inf):
                 raise UserError(f"{name} must be a positive number, not {getattr(self, name)!r}")
+        if not 0 <= self.augment < math.inf:
+            raise UserError(f"augment must be a number of pixels, at least 0, not {self.augment!r}")
         for name in ("max_silent", "silent_start", "silent_end"):
             if not 0 < getattr(self, name) <= 100:
                 raise UserError(f"{name} must be in percent, above 0 and at most 100, not {getattr(self, name)!r}")
@@ -88,8 +90,8 @@ class Recipe:
 
 
 DEFAULTS = {
-    "digits": Recipe(hidden=(128,), epochs=100, batch_size=64, augment=0, validation=0.2),
-    "mnist": Recipe(hidden=(600,), epochs=40, augment=1, validation=5000),
+    "digits": Recipe(hidden=(256,), epochs=200, batch_size=128, augment=0.5, validation=0.15, silent_end=20.0),
+    "mnist": Recipe(hidden=(600,), epochs=40, augment=1.0, validation=5000),
     "fashion-mnist": Recipe(hidden=(600,), epochs=40, validation=5000),
 }
 

@@ -1,6 +1,7 @@
 """The training loop."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,9 +12,10 @@ from tqdm import tqdm
 
 from export import Encoder, UserError, scores
 from model import checkpoint, evaluation
+from model.augmentation import RandomAffine
 from model.bstdg import margin_loss
 from model.datasets import Dataset, split_stratified
-from model.encoding import as_spike_times
+from model.encoding import LatencyEncoder, as_spike_times
 from model.layers import SingleSpikeNetwork
 from model.recipes import Recipe
 from model.resume import Best, load_state, save_state
@@ -30,6 +32,9 @@ class Frames(NamedTuple):
 
     times: Tensor
     labels: Tensor
+
+    def select(self, indices: np.ndarray) -> "Frames":
+        return Frames(self.times[indices], self.labels[indices])
 
 
 class Epoch(NamedTuple):
@@ -57,10 +62,10 @@ class Trainer:
     def __init__(self, dataset: Dataset, recipe: Recipe) -> None:
         self.dataset, self.recipe = dataset, recipe
         self.encoder = Encoder("none") if dataset.train_images is None else Encoder("latency").resolved(recipe.steps)
-        self.train, self.validation = self._split()
+        self.generator = torch.Generator().manual_seed(recipe.seed)
+        self.train, self.validation, self.distorted = self._split()
         self.epoch = 0
         self.best: Best | None = None
-        self.generator = torch.Generator().manual_seed(recipe.seed)
         sizes = (dataset.inputs, *recipe.hidden, len(dataset.class_names))
         self.network = SingleSpikeNetwork(sizes, recipe.steps, window=recipe.window, generator=self.generator)
         first = torch.randperm(len(self.train.labels), generator=self.generator)[:SETTLING_FRAMES]
@@ -70,7 +75,6 @@ class Trainer:
         self.thresholds = [layer.thresholds for layer in self.network.layers]
         groups = [{"params": self.weights}, {"params": self.thresholds}]
         self.optimizer = torch.optim.Adam(groups, lr=recipe.learning_rate, eps=1e-10)
-        self.translations = translations(dataset.image_shape, recipe.augment) if recipe.augment else None
 
     def advice(self) -> list[str]:
         """What looks wrong with the data, one line each."""
@@ -92,7 +96,8 @@ class Trainer:
         totals, seen = np.zeros(4), 0
         for number, batch in enumerate(batches):
             progress = (self.epoch * len(batches) + number + 1) / (self.recipe.epochs * len(batches))
-            totals += self._update(self._augment(self.train.times[batch]), self.train.labels[batch], progress)
+            times = self.train.times[batch] if self.distorted is None else self.distorted(batch)
+            totals += self._update(times, self.train.labels[batch], progress)
             seen += len(batch)
             loss, accuracy, silent, steps = totals / seen
             bar.set_postfix_str(
@@ -100,23 +105,28 @@ class Trainer:
             )
             bar.update(len(batch))
         self.epoch += 1
-        return Epoch(*(totals / seen).tolist(), self._judge())
+        loss, accuracy, silent, steps = (totals / seen).tolist()
+        return Epoch(loss, accuracy, silent, steps, self._judge())
 
-    def _split(self) -> tuple[Frames, Frames]:
+    def _split(self) -> tuple[Frames, Frames, Callable[[Tensor], Tensor] | None]:
+        """Training and validation frames; and, with augmentation, spike times of distorted training frames by index."""
         dataset, steps = self.dataset, self.recipe.steps
-        if dataset.train_labels is None or (dataset.train_images is None and dataset.train_spike_times is None):
+        images = dataset.train_images
+        if dataset.train_labels is None or (images is None and dataset.train_spike_times is None):
             raise UserError(f"{dataset.name} must have training frames with labels to train on, but has none")
         times = spike_times(dataset, "train", self.encoder, steps)
         train, validation = split_stratified(dataset.train_labels, self.recipe.held_out(len(times)), self.recipe.seed)
-        tensors = as_spike_times(times, steps), torch.from_numpy(dataset.train_labels)
-        return Frames(*(tensor[train] for tensor in tensors)), Frames(*(tensor[validation] for tensor in tensors))
+        frames = Frames(as_spike_times(times, steps), torch.from_numpy(dataset.train_labels))
+        distorted = None
+        if self.recipe.augment:
+            affine, encode = RandomAffine(dataset.image_shape, self.recipe.augment, self.generator), LatencyEncoder(steps)
+            assert images is not None, "spike times from outside have no image shape, which RandomAffine refuses"
+            pixels = torch.from_numpy(images[train])
 
-    def _augment(self, times: Tensor) -> Tensor:
-        if self.translations is None:
-            return times
-        choice = torch.randint(len(self.translations), (len(times),), generator=self.generator)
-        never = torch.full((len(times), 1), self.recipe.steps, dtype=times.dtype)
-        return torch.cat([times, never], 1).gather(1, self.translations[choice])
+            def distorted(batch: Tensor) -> Tensor:
+                return encode(affine(pixels[batch]))
+
+        return frames.select(train), frames.select(validation), distorted
 
     def _update(self, times: Tensor, labels: Tensor, progress: float) -> tuple[float, float, float, float]:
         """One step of the optimizer; sums over the frames of loss, hits, silence, steps."""
@@ -219,21 +229,6 @@ def spike_times(dataset: Dataset, part: str, encoder: Encoder, steps: int) -> np
     if times.max() > steps:
         raise UserError(f"{dataset.name}: spike times must be from 0 to {steps} ({steps} = never), but reach {times.max()}: see --steps")
     return times
-
-
-def translations(image_shape: tuple[int, ...] | None, reach: int) -> Tensor:
-    """For every shift of an image by up to ``reach`` pixels: where each pixel comes from, int64; "outside" is index height·width.
-
-    Raises:
-        UserError: the inputs are no image, or are too small to be shifted so far.
-    """
-    if image_shape is None or min(image_shape) <= reach:
-        raise UserError(f"augment must be 0, or smaller than both sides of the images, but is {reach} for images of shape {image_shape}")
-    height, width = image_shape
-    padded = np.full((height + 2 * reach, width + 2 * reach), height * width)
-    padded[reach : reach + height, reach : reach + width] = np.arange(height * width).reshape(height, width)
-    offsets = range(2 * reach + 1)
-    return torch.from_numpy(np.stack([padded[y : y + height, x : x + width].ravel() for y in offsets for x in offsets]))
 
 
 def train(dataset: Dataset, recipe: Recipe, out: str | Path, *, resume: bool = False, say: Any = print) -> dict[str, scores.Scores]:
