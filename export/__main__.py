@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,8 +38,22 @@ def describe(network: Network) -> str:
             f"layer {index}     {layer.inputs} → {layer.outputs}, {layer.kind}, weights +1: {np.mean(layer.weights > 0):.1%}, "
             f"thresholds {theta.min()} … {theta.max()} (median {np.median(theta):g}), never fires: {dead}"
         )
-    lines.append("provenance  " + json.dumps(network.provenance, indent=2, sort_keys=True).replace("\n", "\n            "))
+    lines.append("provenance  " + layout(network.provenance, 12))
     return "\n".join(lines)
+
+
+def layout(value: Any, indent: int) -> str:
+    """A value as JSON, each part on one line where it fits."""
+    line = json.dumps(value, sort_keys=True)
+    if indent + len(line) <= 120 or not isinstance(value, dict | list) or not value or indent > 40:
+        return line
+    inner = indent + 2
+    if isinstance(value, dict):
+        parts = [f"{json.dumps(key)}: {layout(part, inner)}" for key, part in sorted(value.items())]
+    else:
+        parts = [layout(part, inner) for part in value]
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    return f"{opening}\n{' ' * inner}" + f",\n{' ' * inner}".join(parts) + f"\n{' ' * indent}{closing}"
 
 
 def main() -> int:

@@ -20,6 +20,7 @@ from export.packing import pack_weights, unpack_weights
 METADATA_KEY = "firstspike"
 FORMAT = "firstspike-network"
 VERSION = 1
+MAX_DEPTH = 64  # of the header's JSON, so that nothing that walks it comes to the interpreter's limit
 
 
 def save(network: Network, path: str | Path) -> str:
@@ -77,6 +78,8 @@ def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any
         raise UserError(f"{path}: header must be JSON: {error}") from None
     if not isinstance(header, dict):
         raise UserError(f"{path}: header must be a JSON object, not {type(header).__name__}")
+    if _depth(header) > MAX_DEPTH:
+        raise UserError(f"{path}: header must nest at most {MAX_DEPTH} deep")
     return tensors, header
 
 
@@ -151,9 +154,20 @@ def _contents(network: Network) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
         # What JSON cannot hold is refused here; what it changes (tuples, integer keys) is changed before it is hashed.
         header = json.loads(json.dumps(header, allow_nan=False))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise UserError(f"provenance must be something that JSON can hold: {error}") from None
+    if _depth(header) > MAX_DEPTH:
+        raise UserError(f"provenance must nest at most {MAX_DEPTH - 1} deep")
     return tensors, header | {"sha256": _sha256(tensors, header)}
+
+
+def _depth(value: Any) -> int:
+    """How deep dictionaries and lists are nested in a value."""
+    depth, level = 0, [value]
+    while level := [part for part in level if isinstance(part, dict | list)]:
+        depth += 1
+        level = [child for part in level for child in (part.values() if isinstance(part, dict) else part)]
+    return depth
 
 
 def _sha256(tensors: dict[str, np.ndarray], header: dict[str, Any]) -> str:

@@ -182,6 +182,22 @@ def test_deeply_nested_header_is_refused(tmp_path):
     assert refusal(path).startswith("header must be JSON: ")
 
 
+def nested(depth):
+    return {"a": nested(depth - 1)} if depth > 1 else {}
+
+
+def test_nesting_is_limited(tmp_path):
+    layers = worked_example().layers
+    export.save(Network(layers, 4, provenance=nested(63)), tmp_path / "n")
+    assert export.load(tmp_path / "n").provenance == nested(63)
+    with pytest.raises(UserError) as caught:
+        export.save(Network(layers, 4, provenance=nested(64)), tmp_path / "m")
+    assert str(caught.value) == "provenance must nest at most 63 deep"
+    assert not (tmp_path / "m").exists()
+    path = write_raw(tmp_path / "m", worked_example(), change_header=lambda h: h.update(provenance=nested(64)))
+    assert refusal(path) == "header must nest at most 64 deep"
+
+
 def test_checkpoint_is_no_artifact(tmp_path):
     path = write_raw(tmp_path / "n", worked_example(), change_header=lambda h: h.update(format="firstspike-checkpoint"))
     assert refusal(path) == "format must be 'firstspike-network', not 'firstspike-checkpoint'"

@@ -187,7 +187,16 @@ def test_parser_error_is_one_line(capsys):
     assert capsys.readouterr().err == "error: argument --steps: invalid int value: 'x' (see python -m test --help)\n"
 
 
-def test_provenance_is_shown_as_json(tmp_path):
-    export.save(export.Network(worked_example().layers, 4, provenance={"b": 1, "a": [2]}), tmp_path / "n")
+@pytest.mark.parametrize(
+    ("provenance", "lines"),
+    [
+        ({}, 1),
+        ({"b": 1, "a": [2, {"c": None}]}, 1),
+        ({"curve": [{"shift": shift, "strict": 97.123456789} for shift in range(50)], "seed": 1, "note": "θ" * 200}, 56),
+    ],
+)
+def test_provenance_is_shown_as_json(tmp_path, provenance, lines):
+    export.save(export.Network(worked_example().layers, 4, provenance=provenance), tmp_path / "n")
     shown = command("inspect", tmp_path / "n").stdout.partition("provenance  ")[2]
-    assert json.loads(shown) == {"a": [2], "b": 1}
+    assert json.loads(shown) == provenance
+    assert len(shown.splitlines()) == lines
