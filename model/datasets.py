@@ -173,13 +173,12 @@ def _npz(path: Path) -> Dataset:
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    with path.open("rb"):
-        pass  # a missing file is an OSError with its name
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-    except Exception as error:  # numpy raises whatever zipfile, struct and ast raise on damaged bytes
-        raise UserError(f"{path}: must be a whole .npz file of plain arrays: {error}") from None
+    with path.open("rb") as content:  # a missing file is an OSError with its name
+        try:
+            with np.load(content, allow_pickle=False) as file:
+                return {key: file[key] for key in file.files}
+        except Exception as error:  # numpy raises whatever zipfile, struct and ast raise on damaged bytes
+            raise UserError(f"{path}: must be a whole .npz file of plain arrays: {error}") from None
 
 
 def _from_arrays(name: str, arrays: dict[str, np.ndarray]) -> Dataset:

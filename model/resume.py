@@ -76,7 +76,8 @@ def _check_same(header: dict[str, Any], trainer: "Trainer") -> None:
         if recipe.get(name) != value:
             raise UserError(f"to resume, {name} must be {recipe.get(name)!r} as before, not {value!r}")
     if header.get("dataset_digest") != trainer.dataset.digest:
-        raise UserError(f"to resume, the data set must be the same, but its digest was {header.get('dataset_digest')!r:.20}")
+        before, now = header.get("dataset_digest"), trainer.dataset.digest
+        raise UserError(f"to resume, the data set must be the same, with digest {before}, not {now}")
 
 
 def _restore(tensors: dict[str, Any], header: dict[str, Any], trainer: "Trainer") -> None:

@@ -104,9 +104,10 @@ class Trainer:
                 f"loss {loss:.3f}, {100 * accuracy:.1f} % right, {100 * silent:.1f} % silent, {steps:.2f} steps", refresh=False
             )
             bar.update(len(batch))
+        point = self._judge(self.epoch + 1)
         self.epoch += 1
         loss, accuracy, silent, steps = (totals / seen).tolist()
-        return Epoch(loss, accuracy, silent, steps, self._judge())
+        return Epoch(loss, accuracy, silent, steps, point)
 
     def _split(self) -> tuple[Frames, Frames, Callable[[Tensor], Tensor] | None]:
         """Training and validation frames; and, with augmentation, spike times of distorted training frames by index."""
@@ -153,7 +154,7 @@ class Trainer:
         hits = int((decisions.class_index == labels).sum())
         return len(labels) * loss.item(), hits, silent, int((decisions.step + 1).sum())
 
-    def _judge(self) -> evaluation.ShiftPoint:
+    def _judge(self, epoch: int) -> evaluation.ShiftPoint:
         """Choose the shift on the validation frames; keep the epoch if none before did better (of equals, the latest)."""
         _, margins = evaluation.run(self.network, self.validation.times)
         last = self.network.layers[-1]
@@ -161,7 +162,7 @@ class Trainer:
         point = evaluation.choose_shift(curve, self.recipe.max_silent)
         if self.best is None or self._rank(point) >= self._rank(self.best.point):
             parameters = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
-            self.best = Best(self.epoch, point, curve, parameters)
+            self.best = Best(epoch, point, curve, parameters)
         return point
 
     def _rank(self, point: evaluation.ShiftPoint) -> tuple[bool, float]:
@@ -263,7 +264,7 @@ def train(dataset: Dataset, recipe: Recipe, out: str | Path, *, resume: bool = F
         if trainer.best is None:
             raise UserError("training was interrupted before its first epoch ended: nothing to keep") from None
         interrupted = True
-        say(f"interrupted: keeping epoch {trainer.best.epoch}, the best of {trainer.epoch}; --resume goes on from epoch {trainer.epoch}")
+        say(f"interrupted: keeping epoch {trainer.best.epoch}, the best of {trainer.epoch}; --resume goes on")
     result = trainer.finish(out / CHECKPOINT)
     for line in trainer.silent_outputs():
         say(f"warning: {line}")

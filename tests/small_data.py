@@ -1,0 +1,54 @@
+"""Small data sets and PyTorch twins of networks, for the tests of ``model``."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from export import Network
+from model import checkpoint
+from model.datasets import Dataset
+from model.layers import SingleSpikeNetwork
+
+FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+
+def stripes(frames: int = 200, classes: int = 4, side: int = 6) -> Dataset:
+    """Images (side, side) with one bright row, whose number is the class, on a noisy background."""
+    rng = np.random.default_rng(5)
+    labels = np.arange(frames) % classes
+    images = rng.integers(0, 90, (frames, side, side))
+    images[np.arange(frames), labels] += rng.integers(60, 160, (frames, side))
+    pixels = images.astype(np.uint8).reshape(frames, side * side)
+    half = frames // 2
+    names = tuple(f"row {index}" for index in range(classes))
+    parts = (pixels[:half], labels[:half].astype(np.int64), pixels[half:], labels[half:].astype(np.int64))
+    return Dataset("stripes", names, "0" * 64, "first half", *parts, (side, side))
+
+
+def twin(network: Network) -> SingleSpikeNetwork:
+    """The same network in PyTorch."""
+    return checkpoint.to_torch(network)
+
+
+def write_idx(directory: Path, shape: tuple[int, int] = (28, 28)) -> dict[str, bytes]:
+    """The four files of MNIST with made-up content; their uncompressed bytes by name."""
+    directory.mkdir(parents=True)
+    rng = np.random.default_rng(1)
+    contents = {}
+    for name in FILES:
+        frames = 60000 if name.startswith("train") else 10000
+        dimensions = (frames, *shape) if "images" in name else (frames,)
+        if "images" in name:
+            values = np.repeat(rng.integers(0, 256, (frames, 1, 1), np.uint8), shape[0] * shape[1]).tobytes()
+        else:
+            values = (np.arange(frames) % 10).astype(np.uint8).tobytes()
+        contents[name] = bytes([0, 0, 8, len(dimensions)]) + np.array(dimensions, ">u4").tobytes() + values
+        (directory / f"{name}.gz").write_bytes(gzip.compress(contents[name], 1, mtime=0))
+    return contents
+
+
+def tensor(values: object) -> torch.Tensor:
+    """Spike times as a data set holds them."""
+    return torch.tensor(values, dtype=torch.uint8)

@@ -1,0 +1,138 @@
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from export.cli import run
+from model.__main__ import main
+from tests.small_data import stripes
+
+ROOT = Path(__file__).parent.parent
+QUICK = ("--hidden", "16", "--epochs", "2", "--batch-size", "16", "--learning-rate", "0.01", "--validation", "0.25", "--augment", "0")
+
+
+class Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def model(capfd, monkeypatch):
+    """Runs the command line in this process."""
+
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["model", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            run(main)
+        return Done(caught.value.code, *capfd.readouterr())
+
+    return command
+
+
+def start(*arguments):
+    """Starts it in a process of its own."""
+    command = [sys.executable, "-m", "model", *map(str, arguments)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module")
+def npz(tmp_path_factory):
+    data, path = stripes(), tmp_path_factory.mktemp("npz") / "stripes.npz"
+    images = {part: getattr(data, f"{part}_images").reshape(-1, 6, 6) for part in ("train", "test")}
+    labels = {part: getattr(data, f"{part}_labels") for part in ("train", "test")}
+    np.savez(path, x_train=images["train"], y_train=labels["train"], x_test=images["test"], y_test=labels["test"])
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(npz):
+    out = npz.parent / "out"
+    with start("train", "--dataset", npz, "--out", out, *QUICK) as process:
+        streams = process.communicate(timeout=120)
+    return Done(process.returncode, *streams), out
+
+
+def test_train(trained):
+    done, out = trained
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert len(lines) == 6
+    pattern = (
+        r"epoch \d/2: loss \d\.\d{4}, \d+\.\d\d % right, \d+\.\d % silent, \d\.\d\d steps; "
+        r"validation, shift -?\d+: \d+\.\d\d % right, \d+\.\d % silent, \d\.\d\d steps"
+    )
+    assert all(re.fullmatch(pattern, line) for line in lines[:2])
+    assert lines[2].split()[:6] == ["strict", "first_index", "lenient", "fired", "silent", "steps"]
+    assert [line.split()[0] for line in lines[3:5]] == ["validation", "test"]
+    assert lines[5] == f"{out}/checkpoint.safetensors"
+    assert sorted(path.name for path in out.iterdir()) == ["checkpoint.safetensors", "resume.safetensors"]
+
+
+def test_evaluate(model, trained, npz, tmp_path):
+    out, curve = tmp_path / "scores.json", tmp_path / "curve.csv"
+    done = model("evaluate", trained[1] / "checkpoint.safetensors", "--dataset", npz, "--out", out, "--shift-curve", curve)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[1].startswith("PyTorch, test")
+    assert lines[2:] == [str(out), str(curve), str(tmp_path / "curve.svg")]
+    report = json.loads(out.read_text())
+    assert f"{report['strict']:.2f}%" in lines[1]
+    assert report["dataset"] == "stripes.npz"
+
+
+def test_scores_are_written_beside_the_network(model, trained, npz):
+    done = model("evaluate", trained[1] / "checkpoint.safetensors", "--dataset", npz)
+    written = trained[1] / "checkpoint_scores.json"
+    assert done.stdout.splitlines()[-1] == str(written)
+    written.unlink()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--dataset", "minst", "--out", "x"], "data set must be digits, mnist, fashion-mnist or a .npz file, not 'minst'"),
+        (["train", "--dataset", "no.npz", "--out", "x"], "no.npz: No such file or directory"),
+        (["train", "--dataset", "digits", "--out", "x", "--epochs", "0"], "epochs must be an integer, at least 1, not 0"),
+        (
+            ["train", "--dataset", "digits", "--out", "x", "--hidden", "6oo"],
+            "argument --hidden: must be sizes such as 600 or 600,128, not '6oo' (see python -m model train --help)",
+        ),
+        (["train", "--out", "x"], "the following arguments are required: --dataset (see python -m model train --help)"),
+        ([], "the following arguments are required: command (see python -m model --help)"),
+        (["evaluate", "no.safetensors", "--dataset", "digits"], "no.safetensors: No such file or directory"),
+        (["evaluate", "README.md", "--dataset", "minst"], "data set must be digits, mnist, fashion-mnist or a .npz file, not 'minst'"),
+    ],
+)
+def test_mistakes_get_one_line(model, arguments, message):
+    done = model(*arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {message}\n")
+
+
+def test_empty_data_directory(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("FIRSTSPIKE_DATA", str(tmp_path))
+    done = model("train", "--dataset", "mnist", "--out", tmp_path / "out")
+    assert done.stderr == f"error: data directory {tmp_path} must have a folder 'mnist', but holds nothing\n"
+    assert done.returncode == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_then_resume(npz, tmp_path):
+    with start("train", "--dataset", npz, "--out", tmp_path, *QUICK, "--epochs", "100000") as process:
+        while not (tmp_path / "resume.safetensors").exists():
+            time.sleep(0.05)
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        out, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (130, "interrupted\n")
+    assert re.search(r"^interrupted: keeping epoch \d+, the best of \d+; --resume goes on$", out, re.MULTILINE)
+    assert (tmp_path / "checkpoint.safetensors").exists()
