@@ -50,6 +50,13 @@ def test_code_cites_statements_that_exist():
             assert cited <= defined, path
 
 
+def test_code_cites_pages_that_exist():
+    for folder in ("export", "hw", "model", "sim", "tests"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for page in re.findall(r"``(docs/[^`]+)``", path.read_text()):
+                assert (ROOT / page).exists(), f"{path}: {page}"
+
+
 def test_artifact_page(tmp_path, monkeypatch, capsys):
     """Both Python blocks, the digest, and the closing bytes of the file."""
     monkeypatch.chdir(tmp_path)
