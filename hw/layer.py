@@ -12,6 +12,7 @@ from amaranth.lib.wiring import In, Out
 from hw.folding import LayerPlan
 from hw.neuron import IFNeurons, count_width, delta_counts, xnor_counts
 from hw.streams import input_format, rows, words
+from hw.words import bits_for
 
 ISSUE_TO_ROW = 2  # cycles from the issue of a group's last read to its row
 
@@ -80,7 +81,7 @@ class IFLayer(wiring.Component):
             self._issue_xnor(m, issue, first, error, pending, closing, cut)
 
         # Count.
-        m.submodules.weights = weights = Memory(shape=unsigned(plan.pe * plan.simd), depth=plan.groups * plan.words, init=plan.weight_rows)
+        m.submodules.weights = weights = _rows_memory(plan.pe * plan.simd, plan.weight_rows)
         weights_read = weights.read_port()
         counting = issue.registered(m, "counting", cut)
         m.d.comb += weights_read.addr.eq(issue.address)
@@ -90,7 +91,7 @@ class IFLayer(wiring.Component):
 
         # Integrate.
         integrating = counting.registered(m, "integrating", cut)
-        m.submodules.initial = initial = Memory(shape=unsigned(plan.pe * plan.margin_bits), depth=plan.groups, init=plan.initial_rows)
+        m.submodules.initial = initial = _rows_memory(plan.pe * plan.margin_bits, plan.initial_rows)
         initial_read = initial.read_port()
         m.submodules.neurons = neurons = IFNeurons(pe=plan.pe, width=plan.margin_bits, count_width=count_width(plan.simd))
         potential, fired = self._state(m, counting, integrating, neurons)
@@ -238,6 +239,11 @@ class IFLayer(wiring.Component):
         return potential, read.data[: plan.pe]
 
 
+def _rows_memory(width: int, content: list[int]) -> Memory:
+    """At least two rows deep: an address of no bits becomes ``[-1:0]`` in Verilog, which is two."""
+    return Memory(shape=unsigned(width), depth=max(2, len(content)), init=content)
+
+
 class _Issue:
     """What travels down the pipeline beside the numbers."""
 
@@ -245,8 +251,8 @@ class _Issue:
         word = input_format(plan).layout
         self._plan = plan
         self.valid = Signal(name=f"{stage}_valid")
-        self.address = Signal(range(plan.groups * plan.words), name=f"{stage}_address")
-        self.group = Signal(range(plan.groups), name=f"{stage}_group")
+        self.address = Signal(bits_for(plan.groups * plan.words), name=f"{stage}_address")
+        self.group = Signal(bits_for(plan.groups), name=f"{stage}_group")
         self.spikes = Signal(plan.simd, name=f"{stage}_spikes")
         self.time = Signal(word["time"].shape, name=f"{stage}_time")
         self.first = Signal(name=f"{stage}_first")  # the first step of its frame: no neuron has fired yet
