@@ -14,8 +14,9 @@ PIXEL = data.StructLayout({"intensity": 8, "last_of_frame": 1})
 class LatencyEncoder(wiring.Component):
     """Sorts a frame by spike time while it arrives: each step has a list of its pixels, linked through one memory.
 
-    Two banks: one frame arrives while the one before leaves. Throughput: one pixel per cycle in; one spiking pixel per cycle out, plus
-    one cycle per frame, plus one where step 0 is empty. A frame begins to leave two cycles after its last pixel.
+    Two banks: one frame arrives while the one before leaves. Throughput: one pixel per cycle in; one spiking pixel per cycle out, and
+    two more cycles per frame. Latency, from the frame's last pixel: two cycles to the word that closes an empty step 0, three to the
+    first word with a spike.
 
     A frame that is cut short or too long is flagged; the one after it is right again.
 
