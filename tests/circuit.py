@@ -1,42 +1,328 @@
-"""Runs an accelerator in Amaranth's own simulator, frame after frame, and records everything that it shows."""
+"""Runs circuits in Amaranth's own simulator: parts that drive and watch ports cycle by cycle, and whole frames through an accelerator."""
 
 import random
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
+from unittest import mock
 
 import numpy as np
+from amaranth.hdl import Assert, Module, ResetInserter, Signal
+from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
+import hw.accelerator
+from hw import Accelerator
 from hw.words import Words
+
+IDLE_CYCLES = 12  # watched after the last expected event: nothing more may come
+Payload = dict[str, int]
+
+
+class Part:
+    """Something at a port. Every cycle, all parts `drive`, in order; then the cycle's signals are settled, and all parts `look`."""
+
+    done = True  # nothing more is expected
+
+    def drive(self, ctx) -> None:
+        pass
+
+    def look(self, ctx, cycle: int) -> None:
+        pass
+
+
+class Source(Part):
+    """Sends frames over a stream, back to back; where it is cancelled, it goes to the frame's last word.
+
+    Parameters:
+        stream: the receiver's port.
+        frames: payloads, one list per frame.
+        gaps: share of cycles without a word.
+        cancel: the receiver's cancel, if it has one.
+    """
+
+    def __init__(self, stream, frames: list[list[Payload]], *, gaps: float = 0.0, cancel=None, seed: int = 0):
+        self._stream, self._frames, self._gaps, self._cancel = stream, frames, gaps, cancel
+        self._random = random.Random(seed)
+        self._frame = self._at = 0
+        self._offered = self._closing = False
+        self.first_cycles: list[int] = []  # per frame, when its first word was taken
+        self.last_cycles: list[int] = []
+
+    @property
+    def done(self) -> bool:
+        return self._frame == len(self._frames)
+
+    def drive(self, ctx) -> None:
+        if not self._offered and not self.done and self._random.random() >= self._gaps:
+            self._offered = True
+            payload = self._frames[self._frame][self._at]
+            if self._closing:
+                payload = payload | {"bits": 0, "last_of_step": 1, "last_of_frame": 1}
+            ctx.set(self._stream.payload, payload)
+        ctx.set(self._stream.valid, self._offered)
+
+    def look(self, ctx, cycle: int) -> None:
+        if not (self._offered and ctx.get(self._stream.ready)):
+            return
+        self._offered = False
+        if self._at == 0:
+            self.first_cycles.append(cycle)
+        if self._closing or self._at == len(self._frames[self._frame]) - 1:
+            self.last_cycles.append(cycle)
+            self._frame, self._at, self._closing = self._frame + 1, 0, False
+        else:
+            self._at += 1
+            self._closing = self._cancel is not None and bool(ctx.get(self._cancel))
+
+
+class Sink(Part):
+    """Takes payloads from a stream.
+
+    Parameters:
+        stream: the sender's port.
+        expected: how many payloads, or with ``ends``, how many with that flag.
+        stalls: share of cycles in which it takes none.
+        ends: a flag that ends a frame; payloads are then kept per frame.
+        cancel: the sender's cancel, used in a share ``cancels`` of the cycles inside frames, to the frame's end.
+    """
+
+    def __init__(self, stream, expected: int, *, stalls: float = 0.0, ends: str = "", cancel=None, cancels: float = 0.0, seed: int = 0):
+        self._stream, self._expected, self._stalls, self._ends = stream, expected, stalls, ends
+        self._cancel, self._cancels = cancel, cancels
+        self._random = random.Random(seed + 1)
+        self._seen = self._cancelling = self._inside = False
+        self.received: list[Any] = [[]] if ends else []
+        self.cycles: list[int] = []  # per payload, when it was there first
+        self.cancelled: set[int] = set()  # frames
+        self.ended = 0
+
+    @property
+    def done(self) -> bool:
+        return self.ended == self._expected
+
+    def drive(self, ctx) -> None:
+        if self._inside and not self._cancelling and self._random.random() < self._cancels:
+            self._cancelling = True
+            self.cancelled.add(self.ended)
+        if self._cancel is not None:
+            ctx.set(self._cancel, self._cancelling)
+        ctx.set(self._stream.ready, self._cancelling or self._random.random() >= self._stalls)
+
+    def look(self, ctx, cycle: int) -> None:
+        if not ctx.get(self._stream.valid):
+            return
+        if not self._seen:
+            self.cycles.append(cycle)
+        self._seen = self._inside = True
+        if not ctx.get(self._stream.ready):
+            return
+        self._seen = False
+        payload = fields(ctx, self._stream.payload)
+        assert self.ended < self._expected, f"more than expected: {payload}"
+        if not self._ends:
+            self.received.append(payload)
+            self.ended += 1
+            return
+        self.received[-1].append(payload | {"dropped": self._cancelling})
+        if payload[self._ends]:
+            self.ended += 1
+            self._inside = self._cancelling = False
+            if self.ended < self._expected:
+                self.received.append([])
+
+
+class Monitor(Part):
+    """Watches words pass; keeps them per frame, as many frames as ``expected``."""
+
+    def __init__(self, port, expected: int):
+        self._port, self._expected = port, expected
+        self.frames: list[list[Payload]] = []
+        self._ended = True
+
+    @property
+    def done(self) -> bool:
+        return self._ended and len(self.frames) == self._expected
+
+    def look(self, ctx, cycle: int) -> None:
+        if ctx.get(self._port.valid):
+            word = fields(ctx, self._port.payload)
+            if self._ended:
+                assert len(self.frames) < self._expected, f"more frames than expected: {word}"
+                self.frames.append([])
+            self.frames[-1].append(word)
+            self._ended = bool(word["last_of_frame"])
+
+
+class HoldsUntilTaken(wiring.Component):
+    """Fails the simulation where a stream takes back, or changes, what it offered and nobody took.
+
+    Parameters:
+        streams: called when this component is elaborated, which is after the circuit that has the streams.
+    """
+
+    def __init__(self, streams: Callable[[], Iterable]):
+        self._streams = streams
+        super().__init__({})
+
+    def elaborate(self, platform):
+        m = Module()
+        for stream in self._streams():
+            waiting = Signal()
+            before = Signal(len(stream.payload.as_value()))
+            m.d.sync += [waiting.eq(stream.valid & ~stream.ready), before.eq(stream.payload)]
+            with m.If(waiting):
+                m.d.sync += Assert(stream.valid & (stream.payload.as_value() == before))
+        return m
+
+
+def fields(ctx, payload) -> Payload:
+    """A payload's fields by name."""
+    value = ctx.get(payload)
+    return {name: getattr(value, name) for name, _ in payload.shape()}
+
+
+def run(dut, start: Callable[[], list], *, watch: Callable[[], Iterable] = list, reset_at: int | None = None, limit: int = 100_000) -> list:
+    """Simulate until all parts are done, and `IDLE_CYCLES` more.
+
+    Parameters:
+        dut: the circuit.
+        start: makes the parts. It is called again after a reset: what was seen before is forgotten.
+        watch: streams that must hold their payload (see `HoldsUntilTaken`).
+        reset_at: a cycle in which the circuit is reset.
+
+    Returns:
+        the parts.
+    """
+    reset = Signal()
+    m = Module()
+    m.submodules.dut = ResetInserter(reset)(dut)
+    m.submodules.holds = ResetInserter(reset)(HoldsUntilTaken(watch))
+    parts = start()
+
+    async def bench(ctx):
+        nonlocal parts
+        idle = 0
+        for cycle in range(limit):
+            ctx.set(reset, cycle == reset_at)
+            if cycle == reset_at:
+                parts = start()
+            else:
+                for part in parts:
+                    part.drive(ctx)
+                for part in parts:
+                    part.look(ctx, cycle)
+                idle = idle + 1 if all(part.done for part in parts) else 0
+                if idle > IDLE_CYCLES and (reset_at is None or cycle > reset_at):
+                    return
+            await ctx.tick()
+        raise AssertionError(f"no end in sight after {limit} cycles")
+
+    simulator = Simulator(m)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return parts
+
+
+def settle(m: Module, bench: Callable) -> None:
+    """Run ``bench(set, get)`` on a combinational circuit."""
+    simulator = Simulator(m)
+
+    async def testbench(ctx):
+        bench(ctx.set, ctx.get)
+
+    simulator.add_testbench(testbench)
+    simulator.run()
 
 
 @dataclass
 class Record:
-    """What came out.
+    """What an accelerator showed.
 
     Attributes:
-        spikes: per layer, (frame, neuron, time) of each spike, in order.
-        results: per frame, a dictionary of the result's fields.
-        result_cycles: per frame, the cycle in which its result was there first.
-        first_word_cycles: per frame, the cycle in which its first word was taken.
-        words_taken: words (or pixels) that were taken in all.
+        words: per layer and frame, the words on its monitor.
+        results: per frame, the result's fields.
+        result_cycles: per frame, when its result was there first.
+        first_word_cycles: per frame, when its first word was taken.
+        last_word_cycles: per frame, when its last word was taken.
     """
 
-    spikes: list[list[tuple[int, int, int]]]
-    results: list[dict[str, int]] = field(default_factory=list)
+    words: list[list[list[Payload]]] = field(default_factory=list)
+    results: list[Payload] = field(default_factory=list)
     result_cycles: list[int] = field(default_factory=list)
     first_word_cycles: list[int] = field(default_factory=list)
-    words_taken: int = 0
+    last_word_cycles: list[int] = field(default_factory=list)
+
+    def spikes(self, layer: int, simd: int) -> list[tuple[int, int, int]]:
+        """(frame, neuron, time) of each spike of a layer, in order of appearance; ``simd`` as on its monitor."""
+        return [
+            (frame, word["index"] * simd + bit, word["time"])
+            for frame, words in enumerate(self.words[layer])
+            for word in words
+            for bit in range(simd)
+            if word["bits"] >> bit & 1
+        ]
 
 
-def word_payloads(accelerator, words: Words) -> list[list[dict]]:
-    """Words as payloads for the input stream, one list per frame."""
-    frames = [[] for _ in range(words.frame.max() + 1)]
+def simulate(
+    accelerator: Accelerator,
+    frames: list[list[Payload]],
+    *,
+    early: bool,
+    gaps: float = 0.0,
+    stalls: float = 0.0,
+    seed: int = 0,
+    reset_at: int | None = None,
+) -> Record:
+    """Send frames back to back, take one result per frame, see every stream inside hold its payload until it is taken.
+
+    With ``reset_at``, the circuit is reset in that cycle and all frames are sent again; what came before is forgotten.
+    """
+
+    class Mode(Part):
+        def drive(self, ctx):
+            ctx.set(accelerator.early, early)
+
+    def start():
+        cancel = accelerator.i_cancel if accelerator.frames_in == "words" else None
+        source = Source(accelerator.i, frames, gaps=gaps, cancel=cancel, seed=seed)
+        sink = Sink(accelerator.o, len(frames), stalls=stalls, seed=seed)
+        monitors = [Monitor(getattr(accelerator, f"monitor_{k}"), len(frames)) for k in range(len(accelerator.plans))]
+        return [Mode(), source, sink, *monitors]
+
+    with streams_inside() as streams:
+        _, source, sink, *monitors = run(accelerator, start, watch=lambda: [accelerator.o, *streams()], reset_at=reset_at)
+    words = [monitor.frames for monitor in monitors]
+    return Record(words, sink.received, sink.cycles, source.first_cycles, source.last_cycles)
+
+
+@contextmanager
+def streams_inside() -> Iterator[Callable]:
+    """While the block runs, an accelerator that is elaborated leaves its layers' inputs and its readout's output to be watched."""
+    made = []
+
+    def recording(component):
+        def make(*args, **kwargs):
+            made.append(component(*args, **kwargs))
+            return made[-1]
+
+        return make
+
+    with mock.patch.multiple(hw.accelerator, IFLayer=recording(hw.accelerator.IFLayer), Readout=recording(hw.accelerator.Readout)):
+        yield lambda: [part.i.stream if hasattr(part.i, "stream") else part.o for part in made]
+
+
+def word_payloads(words: Words) -> list[list[Payload]]:
+    """Words as payloads, one list per frame."""
+    frames: list[list[Payload]] = [[] for _ in range(words.frame.max() + 1)]
     for k, frame in enumerate(words.frame):
         frames[frame].append(
             {
                 "time": int(words.time[k]),
                 "index": int(words.index[k]),
-                "bits": int(sum(1 << s for s in np.flatnonzero(words.bits[k]))),
+                "bits": sum(1 << int(s) for s in np.flatnonzero(words.bits[k])),
                 "last_of_step": int(words.last_of_step[k]),
                 "last_of_frame": int(words.last_of_frame[k]),
                 "error": 0,
@@ -45,89 +331,7 @@ def word_payloads(accelerator, words: Words) -> list[list[dict]]:
     return frames
 
 
-def pixel_payloads(images: np.ndarray) -> list[list[dict]]:
+def pixel_payloads(images: np.ndarray) -> list[list[Payload]]:
     """Images uint8 (frames, pixels) as payloads for the input stream, one list per frame."""
     last = images.shape[1] - 1
     return [[{"intensity": int(p), "last_of_frame": int(k == last)} for k, p in enumerate(image)] for image in images]
-
-
-def simulate(accelerator, frames: list[list[dict]], *, early: bool, gaps=0.0, stalls=0.0, seed=0, results=None, reset_at=None) -> Record:
-    """Send frames back to back; ``gaps`` and ``stalls`` are the shares of cycles without a word, and without readiness for a result.
-
-    Stops after ``results`` results (one per frame by default). With ``reset_at``, the circuit is reset in that cycle and all frames are
-    sent again; what came before is forgotten.
-    """
-    rng = random.Random(seed)
-    expected = len(frames) if results is None else results
-    record = Record([[] for _ in accelerator.plans])
-
-    async def bench(ctx):
-        nonlocal record
-        frame = at = cycle = closing = 0
-        monitor_frame = [0] * len(accelerator.plans)
-        offered = False
-        result_seen = False
-        ctx.set(accelerator.early, int(early))
-        while len(record.results) < expected:
-            if cycle > 200_000:
-                raise AssertionError(f"no end in sight: {len(record.results)} of {expected} results")
-            if reset_at is not None and cycle == reset_at:
-                record = Record([[] for _ in accelerator.plans])
-                frame = at = closing = 0
-                monitor_frame = [0] * len(accelerator.plans)
-                offered = result_seen = False
-                ctx.set(accelerator.i.valid, 0)
-                ctx.set(reset, 1)
-                await ctx.tick()
-                ctx.set(reset, 0)
-                cycle += 1
-                continue
-            if not offered and frame < len(frames) and rng.random() >= gaps:
-                offered = True
-                payload = frames[frame][at]
-                if closing:
-                    payload = dict(payload, bits=0, last_of_step=1, last_of_frame=1)
-                ctx.set(accelerator.i.payload, payload)
-            ctx.set(accelerator.i.valid, int(offered))
-            ctx.set(accelerator.o.ready, int(rng.random() >= stalls))
-            # Now the cycle's signals have settled.
-            if offered and ctx.get(accelerator.i.ready):
-                record.words_taken += 1
-                if at == 0:
-                    record.first_word_cycles.append(cycle)
-                cancelled = accelerator.frames_in == "words" and ctx.get(accelerator.i_cancel)
-                if closing or at == len(frames[frame]) - 1:
-                    frame, at, closing = frame + 1, 0, False
-                else:
-                    at, closing = at + 1, bool(cancelled)
-                offered = False
-            for layer in range(len(accelerator.plans)):
-                monitor = getattr(accelerator, f"monitor_{layer}")
-                if ctx.get(monitor.valid):
-                    word = ctx.get(monitor.payload)
-                    simd = accelerator.monitor_formats[layer].simd
-                    for bit in range(simd):
-                        if word.bits >> bit & 1:
-                            record.spikes[layer].append((monitor_frame[layer], word.index * simd + bit, word.time))
-                    monitor_frame[layer] += word.last_of_frame
-            if ctx.get(accelerator.o.valid):
-                if not result_seen:
-                    record.result_cycles.append(cycle)
-                result_seen = True
-                if ctx.get(accelerator.o.ready):
-                    result = ctx.get(accelerator.o.payload)
-                    record.results.append({name: getattr(result, name) for name, _ in accelerator.o.payload.shape()})
-                    result_seen = False
-            await ctx.tick()
-            cycle += 1
-
-    from amaranth.hdl import Module, ResetInserter, Signal
-
-    reset = Signal()
-    m = Module()
-    m.submodules.dut = ResetInserter(reset)(accelerator)
-    simulator = Simulator(m)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
-    return record

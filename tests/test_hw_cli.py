@@ -1,0 +1,88 @@
+"""``python -m hw`` as a user meets it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import export
+from hw import Accelerator, Folding, default_folding, verilog
+from tests.networks import random_network
+
+ROOT = Path(__file__).parent.parent
+
+
+def command(*arguments):
+    return subprocess.run([sys.executable, "-m", "hw", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory):
+    path = tmp_path_factory.mktemp("hw") / "network.safetensors"
+    network = random_network(np.random.default_rng(2), (6, 5, 3), 4)
+    export.save(network, path)
+    return path
+
+
+def test_default_folding(tmp_path, artifact):
+    out = tmp_path / "new" / "accelerator.v"
+    done = command(artifact, "--out", out)
+    assert (done.returncode, done.stderr) == (0, "")
+    network = export.load(artifact)
+    accelerator = Accelerator(network, default_folding(network))
+    assert out.read_text() == verilog.generate(accelerator)
+    assert json.loads(out.with_suffix(".json").read_text()) == verilog.port_map(accelerator)
+    first, second = (plan.margin_bits for plan in accelerator.plans)
+    assert done.stdout.splitlines() == [
+        f"{out}: {out.stat().st_size} bytes",
+        f"{out.with_suffix('.json')}: {out.with_suffix('.json').stat().st_size} bytes",
+        f"layer 0: 6 → 5, xnor, SIMD 6, PE 5: 1 words × 1 groups, weight rows of 30 bits, margins of {first} bits",
+        f"layer 1: 5 → 3, delta, SIMD 1, PE 3: 5 words × 1 groups, weight rows of 3 bits, margins of {second} bits",
+    ]
+
+
+def test_folding_that_is_asked_for(tmp_path, artifact):
+    out = tmp_path / "accelerator.v"
+    done = command(artifact, "--out", out, "--simd", "4,2", "--pe", "2,3", "--form", "delta,xnor")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert out.read_text() == verilog.generate(Accelerator(export.load(artifact), Folding((4, 2), (2, 3), ("delta", "xnor"))))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--simd", "7,1"], "simd of layer 0 must be an integer from 1 to its 6 inputs, not 7"),
+        (["--pe", "5,4"], "pe of layer 1 must be an integer from 1 to its 3 outputs, not 4"),
+        (["--pe", "5"], "pe must have 2 entries, one per layer, not 1"),
+        (["--form", "delta,membrane"], "form of layer 1 must be one of delta, xnor, not 'membrane'"),
+        (["--input", "pixels"], "frames_in 'pixels' needs a network with encoder 'latency', not 'none'"),
+        (["--simd", "1,x"], "argument --simd: invalid list of int value: '1,x' (see python -m hw --help)"),
+        (["--input", "bytes"], "argument --input: invalid choice: 'bytes' (choose from 'words', 'pixels') (see python -m hw --help)"),
+    ],
+)
+def test_mistakes(tmp_path, artifact, options, message):
+    done = command(artifact, "--out", tmp_path / "accelerator.v", *options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.replace("choose from words, pixels", "choose from 'words', 'pixels'") == f"error: {message}\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_and_damaged_artifact(tmp_path, artifact):
+    missing = tmp_path / "nothing.safetensors"
+    done = command(missing, "--out", tmp_path / "accelerator.v")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {missing}: No such file or directory\n")
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(artifact.read_bytes()[:-5])
+    done = command(damaged, "--out", tmp_path / "accelerator.v")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "accelerator.v").exists()
+
+
+def test_out_must_be_named(artifact):
+    done = command(artifact)
+    assert (done.returncode, done.stderr) == (2, "error: the following arguments are required: --out (see python -m hw --help)\n")
