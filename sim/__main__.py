@@ -2,7 +2,6 @@
 
 import sys
 from argparse import ArgumentTypeError, Namespace
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,11 @@ from export.cli import EXIT_DIFFERENCE, Parser, run
 from hw import Folding
 from hw.arguments import add_folding_arguments, folding_from
 from sim import inputs
+from sim.build import BuildError
+from sim.simulate import SimulationError
 
+EXIT_BROKEN = 3
+"""The circuit does not compile, or the simulator fails: nothing was compared."""
 COMMANDS = {"vectors": "golden vectors and a plain Verilog test bench", "bench": "speed, beside that of a bare C++ loop"}
 
 
@@ -102,8 +105,11 @@ def main() -> int:
     chosen = folding_from(arguments, network)
     chosen.plans(network)  # refuses what cannot be before anything is loaded or built
     frames = inputs.load(network, arguments.dataset, arguments.images, arguments.seed)
-    action: Callable[[Network, Folding, inputs.Inputs, Namespace], int] = {None: cosimulate, "vectors": vectors, "bench": bench}[command]
-    return action(network, chosen, frames, arguments)
+    try:
+        return {None: cosimulate, "vectors": vectors, "bench": bench}[command](network, chosen, frames, arguments)
+    except (BuildError, SimulationError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BROKEN
 
 
 if __name__ == "__main__":

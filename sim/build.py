@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +54,7 @@ class Build:
 
     Attributes:
         folder: where it is.
+        top: name of its top module, and of the program.
         seconds: what building it took; 0 if it was there already.
         cached: whether it was.
         traced: whether it can dump waveforms.
@@ -62,6 +63,7 @@ class Build:
     """
 
     folder: Path
+    top: str
     seconds: float
     cached: bool
     traced: bool
@@ -90,29 +92,49 @@ def build(design: Design, *, traced: bool = False, extra_flags: Sequence[str] = 
         UserError: a program is missing or too old.
         BuildError: the circuit does not compile.
     """
-    tools = toolchain.find()
-    split = len(design.verilog) > SPLIT
-    flags = (*FLAGS, *extra_flags, *(TRACED_FLAGS if traced else ()), *(SPLIT_FLAGS if split else ()))
     sources = {"public.vlt": design.control(), "circuit.v": design.verilog, "bench.sv": design.wrapper(traced=traced)}
-    identity = [sources, flags, traced, tools.verilator, tools.compiler, cocotb.__version__, str(cocotb_tools.config.libs_dir)]
+    split = SPLIT_FLAGS if len(design.verilog) > SPLIT else ()
+    return compile_model(sources, TOP, (*FLAGS, *split, *extra_flags), traced=traced, jobs=jobs)
+
+
+def compile_model(sources: Mapping[str, str], top: str, flags: Sequence[str], *, traced: bool = False, jobs: int = 2) -> Build:
+    """The simulator of any sources, from the cache or newly built; `build` without the wrapper.
+
+    Parameters:
+        sources: texts by file name, in order.
+        top: name of the top module.
+        flags: arguments for Verilator.
+        traced: with waveforms.
+        jobs: compilers at a time.
+
+    Raises:
+        UserError: a program is missing or too old.
+        BuildError: the sources do not compile.
+    """
+    tools = toolchain.find()
+    flags = (*flags, *(TRACED_FLAGS if traced else ()))
+    identity = [list(sources.items()), top, flags, traced, tools.verilator, tools.compiler]
+    identity += [cocotb.__version__, str(cocotb_tools.config.libs_dir)]
     key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
     folder = cache_folder() / key
-    if not (folder / TOP).exists():
+    if not (folder / top).exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_suffix(".lock")):
-            if not (folder / TOP).exists():
+            if not (folder / top).exists():
                 began = time.monotonic()
-                _build_in_place(sources, flags, folder, traced, tools, jobs)
+                _build_in_place(sources, top, flags, folder, traced, tools, jobs)
                 seconds = time.monotonic() - began
-                return Build(folder, seconds, False, traced, tools.verilator, tools.compiler)
-    return Build(folder, 0.0, True, traced, tools.verilator, tools.compiler)
+                return Build(folder, top, seconds, False, traced, tools.verilator, tools.compiler)
+    return Build(folder, top, 0.0, True, traced, tools.verilator, tools.compiler)
 
 
 def _build_in_place(
-    sources: dict[str, str], flags: Sequence[str], folder: Path, traced: bool, tools: toolchain.Toolchain, jobs: int
+    sources: Mapping[str, str], top: str, flags: Sequence[str], folder: Path, traced: bool, tools: toolchain.Toolchain, jobs: int
 ) -> None:
     """Build into a folder of its own, and move what counts into place when it is whole."""
-    _refuse_spaces(Path(cocotb_tools.config.libs_dir))
+    for path in (cocotb_tools.config.libs_dir, sys.executable, objcache.__file__, tools.include):
+        if _has_spaces(Path(path)):
+            raise UserError(f"the paths of project and Python environment must not have spaces (make cannot handle them), but {path} has")
     # make cannot work in a folder whose name has spaces; the system's temporary folder is the way out.
     parent = None if _has_spaces(folder) else folder.parent
     with tempfile.TemporaryDirectory(prefix=f"{folder.name}.", dir=parent) as name:
@@ -121,12 +143,13 @@ def _build_in_place(
             (work / source).write_text(text)
         objects, log = work / "objects", work / "build.log"
         runner = cocotb_runner.get_runner("verilator")
-        runner.env["OBJCACHE"] = " ".join([sys.executable, objcache.__file__, str(cache_folder() / "objects")])
+        if not _has_spaces(folder):
+            runner.env["OBJCACHE"] = " ".join([sys.executable, objcache.__file__, str(cache_folder() / "objects")])
         with tools.environment(), _parallel(jobs):
             try:
                 runner.build(
                     sources=[work / source for source in sources],
-                    hdl_toplevel=TOP,
+                    hdl_toplevel=top,
                     build_dir=objects,
                     build_args=flags,
                     waves=traced,
@@ -138,7 +161,7 @@ def _build_in_place(
                 raise BuildError(f"the simulator could not be built ({failed}): {_complaints(log)}") from None
         kept = work / "kept"
         kept.mkdir()
-        for path in (objects / TOP, log, *(path for pattern in KEPT for path in objects.glob(pattern))):
+        for path in (objects / top, log, *(path for pattern in KEPT for path in objects.glob(pattern))):
             shutil.copy(path, kept)
         shutil.rmtree(folder, ignore_errors=True)
         shutil.move(kept, folder)
@@ -167,8 +190,3 @@ def _complaints(log: Path) -> str:
 
 def _has_spaces(path: Path) -> bool:
     return re.search(r"\s", str(path)) is not None
-
-
-def _refuse_spaces(path: Path) -> None:
-    if _has_spaces(path):
-        raise UserError(f"the path of the Python environment must not have spaces (make cannot handle them), but it is {path}")

@@ -11,7 +11,7 @@ import numpy as np
 
 import hw.cost
 import hw.verilog
-from export import Network, UserError, reference
+from export import Network, UserError, digest, reference
 from export.reference import Decisions, Result
 from export.scores import score
 from hw import Accelerator, Folding, default_folding
@@ -71,12 +71,15 @@ def cosimulate(
     seconds: dict[str, float] = {"golden": time.monotonic() - began}
 
     began_generate = time.monotonic()
-    accelerator = Accelerator(network, folding or _folding(network, verilog), frames_in="words" if images is None else "pixels")
+    frames_in = "words" if images is None else "pixels"
     if verilog is None:
+        folding = folding or default_folding(network)
+        folding.plans(network)  # refuses what cannot be before a circuit is begun
+        accelerator = Accelerator(network, folding, frames_in=frames_in)
         verilog = hw.verilog.generate(accelerator), hw.verilog.port_map(accelerator)
-    elif verilog[1] != hw.verilog.port_map(accelerator):
-        raise UserError("the port map must be that of this network and folding, but it differs")
-    word = accelerator.input_format if images is None else None
+    else:
+        folding = _folding_of(verilog[1], network, folding, frames_in)
+    word = WordFormat(network.inputs, network.steps, folding.simd[0]) if images is None else None
     job = _Job(design(verilog[0], Ports.from_map(verilog[1]), network.shape), word, network.steps)
     seconds["generate"] = time.monotonic() - began_generate
 
@@ -105,8 +108,8 @@ def cosimulate(
         golden,
         comparisons,
         timings,
-        limit=hw.cost.limit(network, accelerator.folding, spike_times, golden),
-        folding=accelerator.folding,
+        limit=hw.cost.limit(network, folding, spike_times, golden),
+        folding=folding,
         build=built,
         seconds=seconds,
         first=first,
@@ -143,14 +146,20 @@ def _run_shard(job: _Job, sent: np.ndarray, golden: Result) -> _Part:
     return _Part(comparisons, {mode: Timing.of(recording) for mode, recording in recordings.items()})
 
 
-def _folding(network: Network, verilog: tuple[str, Mapping[str, Any]] | None) -> Folding:
-    """The folding that given Verilog was written for, or the default."""
-    if verilog is None:
-        return default_folding(network)
-    folding = verilog[1].get("folding", {})
-    if not all(isinstance(folding.get(field.name), list) for field in fields(Folding)):
-        raise UserError("the port map must have a folding, but has none")
-    return Folding(**{field.name: tuple(folding[field.name]) for field in fields(Folding)})
+def _folding_of(port_map: Mapping[str, Any], network: Network, folding: Folding | None, frames_in: str) -> Folding:
+    """The folding that given Verilog was written for.
+
+    Raises:
+        UserError: it was written for something else than what was asked for.
+    """
+    expected = {"network": digest(network), "frames_in": frames_in}
+    found = {"network": port_map.get("network", {}).get("sha256"), "frames_in": port_map.get("frames_in")}
+    if folding is not None:
+        expected["folding"], found["folding"] = str(folding.as_dict()), str(port_map.get("folding"))
+    for name, value in expected.items():
+        if found[name] != value:
+            raise UserError(f"the port map's {name} must be {value}, not {found[name]}")
+    return Folding(**{field.name: tuple(port_map["folding"][field.name]) for field in fields(Folding)})
 
 
 def _part(golden: Result, shard: np.ndarray) -> Result:

@@ -2,7 +2,7 @@
 
 make calls it as ``python objcache.py FOLDER COMPILER ARGUMENTS…``. Verilator's run-time library and the simulator's main
 function are 15 seconds of compiling, and come out the same for every circuit. Their objects are kept in FOLDER, by the
-command, the compiler, the source, and the model's interface; any other command is passed on as it is.
+command, the compiler, the source, and, where the source uses it, the model's interface; any other command is passed on as it is.
 """
 
 import hashlib
@@ -27,8 +27,10 @@ def object_of(command: list[str]) -> tuple[Path, Path] | None:
 def key(command: list[str], source: Path) -> str:
     """What the object depends on."""
     version = subprocess.run([command[0], "--version"], capture_output=True, check=False).stdout
-    interface = Path("Vtop.h")
-    parts = ["\0".join(command).encode(), version, source.read_bytes(), interface.read_bytes() if interface.exists() else b""]
+    text, interface = source.read_bytes(), Path("Vtop.h")
+    parts = ["\0".join(command).encode(), version, text]
+    if interface.name.encode() in text and interface.exists():
+        parts.append(interface.read_bytes())
     parts += [path.read_bytes() for path in sorted(source.parent.glob("*.h"))]
     return hashlib.sha256(b"\0\0".join(parts)).hexdigest()
 

@@ -1,8 +1,9 @@
 """Runs a built simulator over frames and reads back what it wrote down."""
 
 import json
+import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +15,9 @@ from sim import frames
 from sim.build import Build
 from sim.frames import Spikes, Words
 from sim.ports import Ports
-from sim.wrapper import TOP
 
 MODES = ("full", "early")
+PROJECT = Path(__file__).resolve().parent.parent
 
 
 class SimulationError(RuntimeError):
@@ -83,34 +84,42 @@ def simulate(
         plusargs = [f"+frames={folder / 'frames.bin'}", f"+out={folder}"]
         if waves is not None:
             plusargs += [f"+waves={waves[0].absolute()}", f"+dump={waves[1]}"]
-        status = _run(build, folder, plusargs, modes, log)
-        return {mode: _read(folder, mode, ports, status[mode]) for mode in modes}
+        status = folder / "status.json"
+        variables = {"FIRSTSPIKE_MODES": ",".join(modes), "FIRSTSPIKE_STATUS": str(status)}
+        run_module(build, "sim.testbench", folder, plusargs, variables, log or folder / "simulation.log")
+        counts = json.loads(status.read_text())
+        return {mode: _read(folder, mode, ports, counts[mode]) for mode in modes}
 
 
-def _run(build: Build, folder: Path, plusargs: list[str], modes: Sequence[str], log: Path | None) -> dict[str, dict]:
-    log = log or folder / "simulation.log"
-    results, status = folder / "results.xml", folder / "status.json"
-    variables = {"FIRSTSPIKE_MODES": ",".join(modes), "FIRSTSPIKE_STATUS": str(status), "COCOTB_LOG_LEVEL": "WARNING"}
-    runner = get_runner("verilator")
+def run_module(build: Build, module: str, folder: Path, plusargs: Sequence[str], variables: Mapping[str, str], log: Path) -> None:
+    """Run the cocotb tests of a Python module in a simulator.
+
+    Raises:
+        SimulationError: one fails, or the simulator does.
+    """
+    results = folder / "results.xml"
     try:
-        runner.test(
-            test_module="sim.testbench",
-            hdl_toplevel=TOP,
+        sys.path.append(str(PROJECT))  # the simulator's Python gets this path; entries that are relative lead elsewhere there
+        get_runner("verilator").test(
+            test_module=module,
+            hdl_toplevel=build.top,
             hdl_toplevel_lang="verilog",
             build_dir=build.folder,
             test_dir=folder,
             results_xml=str(results),
             plusargs=plusargs,
-            extra_env=variables,
+            extra_env={"COCOTB_LOG_LEVEL": "WARNING", **variables},
             log_file=log,
         )
-        failed = get_results(results)[1]
+        tests, failed = get_results(results)
+        passed = tests > 0 and failed == 0
     except (SystemExit, RuntimeError):
-        failed = 1
-    if failed or not status.exists():
+        passed = False
+    finally:
+        sys.path.remove(str(PROJECT))
+    if not passed:
         lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-        raise SimulationError("the simulation failed: " + " | ".join(lines[-8:]))
-    return json.loads(status.read_text())
+        raise SimulationError("the simulation failed: " + " | ".join(lines[-12:]))
 
 
 def _read(folder: Path, mode: str, ports: Ports, status: dict) -> Recording:

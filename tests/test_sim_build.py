@@ -1,0 +1,120 @@
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from sim import objcache
+from sim.build import FLAGS, BuildError, cache_folder, compile_model
+
+VLT = '`verilator_config\npublic_flat_rw -module "counter" -var "clk"\n'
+COUNTER = "module counter(input clk, output reg [7:0] count); always @(posedge clk) count <= count + 1; endmodule\n"
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A cache of its own, but for the objects that every build shares."""
+    objects = cache_folder() / "objects"
+    objects.mkdir(parents=True, exist_ok=True)
+    monkeypatch.setenv("FIRSTSPIKE_CACHE", str(tmp_path / "cache"))
+    cache_folder().mkdir(parents=True)
+    (cache_folder() / "objects").symlink_to(objects)
+    return cache_folder()
+
+
+def counter(text=COUNTER):
+    return compile_model({"public.vlt": VLT, "counter.v": text}, "counter", FLAGS)
+
+
+def test_built_once(cache):
+    first, second, other = counter(), counter(), counter(COUNTER.replace("+ 1", "+ 2"))
+    assert (first.cached, second.cached, other.cached) == (False, True, False)
+    assert first.seconds > 0 == second.seconds
+    assert first.folder == second.folder != other.folder
+    assert (first.folder / "counter").exists()
+    assert list(first.folder.glob("*.a"))
+
+
+def test_processes_that_want_the_same_share_it(cache):
+    builds = []
+    threads = [threading.Thread(target=lambda: builds.append(counter())) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(build.cached for build in builds) == [False, True, True]
+
+
+def test_nothing_half_built_is_left(cache):
+    with pytest.raises(BuildError, match=r"the simulator could not be built \(.*\.log\): %Error.*syntax error"):
+        counter("module counter(input clk; endmodule\n")
+    assert sorted(path.suffix for path in cache.iterdir() if path.name != "objects") == [".lock", ".log"]
+
+
+def test_a_cache_with_spaces(tmp_path, monkeypatch):
+    monkeypatch.setenv("FIRSTSPIKE_CACHE", str(tmp_path / "with a space"))
+    build = counter()
+    assert " " in str(build.folder)
+    assert (build.folder / "counter").exists()
+
+
+def test_default_cache(tmp_path, monkeypatch):
+    monkeypatch.delenv("FIRSTSPIKE_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "firstspike" / "builds"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "firstspike" / "builds"
+
+
+class TestObjcache:
+    @pytest.fixture
+    def compiler(self, tmp_path, monkeypatch):
+        """A compiler that counts its calls; returns how to call it through the cache."""
+        monkeypatch.chdir(tmp_path)
+        calls = tmp_path / "calls"
+        script = tmp_path / "compiler"
+        script.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exit\necho call >> {calls}\n[ "$1" = -fail ] && exit 3\ncat "$2" > "$5"\n')
+        script.chmod(0o755)
+        (tmp_path / "lib").mkdir()
+        source = tmp_path / "lib" / "source.cpp"
+        source.write_text('#include "Vtop.h"')
+
+        def call(*arguments):
+            command = [sys.executable, objcache.__file__, str(tmp_path / "kept"), str(script), *arguments]
+            return subprocess.run(command, check=False).returncode
+
+        call.source, call.calls = source, lambda: len(calls.read_text().splitlines())
+        return call
+
+    def test_compiles_once(self, compiler, tmp_path):
+        for _ in range(2):
+            assert compiler("-O1", str(compiler.source), "-c", "-o", "object.o") == 0
+        assert (tmp_path / "object.o").read_text() == '#include "Vtop.h"'
+        assert compiler.calls() == 1
+
+    @pytest.mark.parametrize("what", ["source", "header", "interface", "flags"])
+    def test_compiles_again_when_something_changed(self, compiler, tmp_path, what):
+        assert compiler("-O1", str(compiler.source), "-c", "-o", "object.o") == 0
+        path = {"source": compiler.source, "header": tmp_path / "lib" / "new.h", "interface": tmp_path / "Vtop.h"}.get(what)
+        if path is not None:
+            path.write_text("two")
+        assert compiler("-O2" if what == "flags" else "-O1", str(compiler.source), "-c", "-o", "object.o") == 0
+        assert compiler.calls() == 2
+
+    def test_keeps_what_does_not_use_the_interface(self, compiler, tmp_path):
+        compiler.source.write_text("one")
+        for interface in ("a", "b"):
+            (tmp_path / "Vtop.h").write_text(interface)
+            assert compiler("-O1", str(compiler.source), "-c", "-o", "object.o") == 0
+        assert compiler.calls() == 1
+
+    def test_passes_on_what_is_of_this_model(self, compiler, tmp_path):
+        (tmp_path / "model.cpp").write_text("model")
+        for _ in range(2):
+            assert compiler("-O1", "model.cpp", "-c", "-o", "object.o") == 0
+        assert compiler.calls() == 2
+
+    def test_failure(self, compiler, tmp_path):
+        assert compiler("-fail", str(compiler.source), "-c", "-o", "object.o") == 3
+        assert not list(tmp_path.glob("kept/*"))

@@ -1,0 +1,162 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export import Encoder, Layer, Network, save
+from sim import inputs
+from tests.networks import random_network
+
+ROOT = Path(__file__).parent.parent
+
+
+def sim(*arguments, **variables):
+    command = [sys.executable, "-m", "sim", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    path = tmp_path_factory.mktemp("cli") / "network.safetensors"
+    save(random_network(np.random.default_rng(41), (9, 6, 3), 4, spread=0.6), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """A network that takes images, and a data set for it."""
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(42)
+    scores = {"strict": 1.0, "first_index": 2.0, "lenient": 3.0, "fired": 4.0, "silent_share": 5.0}
+    provenance = {"dataset": str(folder / "set.npz"), "scores": {"test": scores}}
+    layer = Layer(rng.choice([-1, 1], (3, 9)), rng.integers(-1, 4, 3))
+    save(Network((layer,), 4, Encoder("latency"), provenance=provenance), folder / "network.safetensors")
+    x = rng.integers(0, 256, (30, 9)).astype(np.uint8)
+    np.savez(folder / "set.npz", x_test=x, y_test=rng.integers(0, 3, 30))
+    return folder
+
+
+def test_random(network, tmp_path):
+    done = sim(network, "--dataset", "random", "--images", 50, "--seed", 3, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "equal to the golden model: 50 frames, 450 spike times" in done.stdout
+    assert "0 differences; early exit:" in done.stdout
+    assert "cycles per image" in done.stdout
+    data = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert (data["dataset"], data["seed"], data["frames"]) == ("random", 3, 50)
+    assert data["accuracy"] == {"pytorch": None, "golden": None, "rtl": None}
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+@pytest.mark.parametrize("source", ["words", "pixels"])
+def test_file(images, tmp_path, source):
+    arguments = ["--dataset", images / "set.npz", "--out", tmp_path, "--simd", 3, "--pe", 2, "--form", "xnor", "--input", source]
+    done = sim(images / "network.safetensors", *arguments)
+    assert done.returncode == 0, done.stderr
+    data = json.loads((tmp_path / "report.json").read_text())
+    assert data["frames"] == 30
+    assert data["folding"] == {"simd": [3], "pe": [2], "form": ["xnor"]}
+    assert data["accuracy"]["golden"] == data["accuracy"]["rtl"]
+    assert data["accuracy"]["pytorch"]["strict"] == 1.0
+    assert "PyTorch, ±1 weights   1.00 %" in done.stdout
+
+
+def spoilt(network, out, change):
+    """Run the command line with a generator whose Verilog is changed."""
+    program = (
+        "import runpy, sys, hw.verilog as v\n"
+        "honest = v.generate\n"
+        f"v.generate = lambda accelerator: honest(accelerator).replace{change}\n"
+        "sys.argv[0] = 'sim'\n"
+        "runpy.run_module('sim', run_name='__main__')\n"
+    )
+    command = [sys.executable, "-c", program, str(network), "--dataset", "random", "--images", "5", "--out", str(out)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_a_difference_is_exit_status_1(network, tmp_path):
+    done = spoilt(network, tmp_path, (" > $signed(", " < $signed("))
+    assert done.returncode == 1, done.stderr
+    assert "DIFFERS from the golden model" in done.stdout
+    assert "first difference      full mode, frame 0, readout" in done.stdout
+    assert json.loads((tmp_path / "report.json").read_text())["passed"] is False
+
+
+def test_a_circuit_that_does_not_compile_is_exit_status_3(network, tmp_path):
+    done = spoilt(network, tmp_path / "out", ("endmodule", "end module"))
+    assert (done.returncode, done.stderr.count("\n")) == (3, 1)
+    assert "error: the simulator could not be built" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_vectors(network, tmp_path):
+    done = sim("vectors", network, "--dataset", "random", "--images", 3, "--out", tmp_path / "vectors")
+    assert done.returncode == 0, done.stderr
+    assert {"testbench.v", "accelerator.v", "words.hex"} <= {path.name for path in (tmp_path / "vectors").iterdir()}
+
+
+def test_bench(network):
+    done = sim("bench", network, "--dataset", "random", "--images", 20)
+    assert done.returncode == 0, done.stderr
+    for mode in ("full", "early"):
+        assert f"{mode:<9}" in done.stdout
+    assert done.stdout.count("ratio") == 2
+    assert done.stdout.count("20 frames") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset", "random"], "the following arguments are required: --out"),
+        (["--out", "{out}"], "the following arguments are required: --dataset"),
+        (["--dataset", "cats", "--out", "{out}"], "data set must be digits, mnist, fashion-mnist or a .npz file, not 'cats'"),
+        (["--dataset", "digits", "--out", "{out}"], "encoder must be 'latency' to encode intensities, not 'none'"),
+        (["--dataset", "random", "--images", "0", "--out", "{out}"], "must be an integer of at least 1, not '0'"),
+        (["--dataset", "random", "--images", "x", "--out", "{out}"], "must be an integer of at least 1, not 'x'"),
+        (["--dataset", "random", "--jobs", "-1", "--out", "{out}"], "must be an integer of at least 1, not '-1'"),
+        (["--dataset", "random", "--simd", "1,2,3", "--out", "{out}"], "simd must have 2 entries, one per layer, not 3"),
+        (["--dataset", "random", "--pe", "7,3", "--out", "{out}"], "pe of layer 0 must be an integer from 1 to its 6 outputs, not 7"),
+        (["--dataset", "random", "--form", "delta,and", "--out", "{out}"], "form of layer 1 must be one of delta, xnor, not 'and'"),
+        (["--dataset", "random", "--input", "pixels", "--out", "{out}"], "--input pixels needs images, but random has spike times"),
+        (["--dataset", "{set}", "--images", "31", "--out", "{out}"], "images must be at most the 30 test frames of"),
+        (["--dataset", "{out}/missing.npz", "--out", "{out}"], "missing.npz: No such file or directory"),
+    ],
+)
+def test_mistakes(network, images, tmp_path, arguments, message):
+    out = tmp_path / "out"
+    chosen = images / "network.safetensors" if "{set}" in arguments else network
+    done = sim(chosen, *(part.format(out=out, set=images / "set.npz") for part in arguments))
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert not out.exists()
+
+
+def test_not_a_network(tmp_path):
+    (tmp_path / "x").write_text("no")
+    done = sim(tmp_path / "x", "--dataset", "random", "--out", tmp_path / "out")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "must be a whole safetensors file" in done.stderr
+
+
+def test_no_compiler(network, tmp_path):
+    done = sim(network, "--dataset", "random", "--images", 2, "--out", tmp_path / "out", CXX="no-such-compiler")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "'no-such-compiler' is not found" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_random_spike_times_are_the_same_for_a_seed():
+    network = random_network(np.random.default_rng(43), (50, 2), 3)
+    one, same, other = (inputs.random_spike_times(network, 40, seed) for seed in (1, 1, 2))
+    assert np.array_equal(one, same)
+    assert not np.array_equal(one, other)
+    assert set(np.unique(one)) == {0, 1, 2, 3}
+    share = (one < 3).mean(axis=1)
+    assert share.min() < 0.2
+    assert share.max() > 0.8

@@ -1,0 +1,200 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from export import reference
+from sim.compare import Difference, compare, join
+from sim.frames import Spikes
+from sim.simulate import Recording
+from tests.networks import random_network, random_spike_times
+
+STEPS = 5
+NETWORK = random_network(np.random.default_rng(5), (12, 9, 4), STEPS, spread=0.6)
+TIMES = random_spike_times(np.random.default_rng(6), 20, 12, STEPS)
+GOLDEN = reference.run(NETWORK, TIMES)
+
+
+def perfect(mode="full"):
+    """What a circuit without faults would have given, in an order of its own; in early mode just what has to be there."""
+    layers = []
+    for times in GOLDEN.spike_times:
+        there = times < STEPS
+        if mode == "early":
+            there &= times <= GOLDEN.decisions.step[:, None]
+        frame, neuron = np.nonzero(there)
+        layers.append(Spikes(frame, neuron, times[frame, neuron].astype(np.int64), len(TIMES)))
+    decisions = {name: getattr(GOLDEN.decisions, name).astype(np.int64) for name in ("class_index", "step", "margin", "silent")}
+    cycles = np.arange(len(TIMES))
+    return Recording(tuple(layers), decisions | {"error": np.zeros(len(TIMES), np.int64)}, cycles, cycles + 9, len(TIMES), False, 1.0)
+
+
+def with_layer(recording, layer, **arrays):
+    layers = list(recording.layers)
+    layers[layer] = replace(layers[layer], **arrays)
+    return replace(recording, layers=tuple(layers))
+
+
+def with_result(recording, name, frame, value):
+    changed = recording.results[name].copy()
+    changed[frame] = value
+    return replace(recording, results=recording.results | {name: changed})
+
+
+@pytest.mark.parametrize("mode", ["full", "early"])
+def test_equal(mode):
+    result = compare(mode, perfect(mode), GOLDEN, STEPS)
+    assert result.passed
+    assert result.equal.all()
+    assert (result.differences, result.first) == (0, None)
+    assert result.spikes_compared == result.spikes_received > 0
+    assert result.spike_times_compared == 20 * (9 + 4)
+
+
+def test_early_mode_may_see_more_than_it_must():
+    assert compare("early", perfect("full"), GOLDEN, STEPS).passed
+
+
+def test_full_mode_must_see_what_comes_after_the_decision():
+    assert perfect("early").layers[0].step.size < perfect("full").layers[0].step.size
+    assert not compare("full", perfect("early"), GOLDEN, STEPS).passed
+
+
+@pytest.mark.parametrize("mode", ["full", "early"])
+@pytest.mark.parametrize("layer", [0, 1])
+def test_late_spike(mode, layer):
+    recording = perfect(mode)
+    step = recording.layers[layer].step.copy()
+    at = int(np.flatnonzero(step < STEPS - 1)[0])
+    step[at] += 1
+    result = compare(mode, with_layer(recording, layer, step=step), GOLDEN, STEPS)
+    spikes = recording.layers[layer]
+    expected = Difference(mode, int(spikes.frame[at]), layer, int(spikes.neuron[at]), "step", int(step[at]) - 1, int(step[at]))
+    assert (result.first, result.differences, result.passed) == (expected, 1, False)
+    assert np.flatnonzero(~result.equal).tolist() == [spikes.frame[at]]
+    assert str(result.first) == (
+        f"{mode} mode, frame {expected.frame}, layer {layer}, neuron {expected.neuron}: step expected {step[at] - 1}, seen {step[at]}"
+    )
+
+
+@pytest.mark.parametrize("mode", ["full", "early"])
+def test_missing_spike(mode):
+    recording = perfect(mode)
+    spikes = recording.layers[0]
+    kept = np.ones(len(spikes), bool)
+    kept[at := len(spikes) // 2] = False
+    fewer = {name: getattr(spikes, name)[kept] for name in ("frame", "neuron", "step")}
+    result = compare(mode, with_layer(recording, 0, **fewer), GOLDEN, STEPS)
+    assert (result.differences, result.passed) == (1, False)
+    assert result.spikes_received == result.spikes_compared - 1
+    assert result.first == Difference(mode, int(spikes.frame[at]), 0, int(spikes.neuron[at]), "step", int(spikes.step[at]), None)
+    assert str(result.first).endswith("seen none")
+
+
+@pytest.mark.parametrize(
+    ("frame", "neuron", "step", "what"),
+    [
+        (3, 9, 0, "impossible spike"),  # of no neuron
+        (3, 2, STEPS, "impossible spike"),  # at a step that stands for never
+        (20, 0, 0, "impossible spike"),  # of no frame
+    ],
+)
+@pytest.mark.parametrize("mode", ["full", "early"])
+def test_impossible_spike(mode, frame, neuron, step, what):
+    recording = perfect(mode)
+    spikes = recording.layers[0]
+    more = {"frame": np.append(spikes.frame, frame), "neuron": np.append(spikes.neuron, neuron), "step": np.append(spikes.step, step)}
+    result = compare(mode, with_layer(recording, 0, **more), GOLDEN, STEPS)
+    assert (result.differences, result.passed) == (1, False)
+    assert result.first == Difference(mode, frame, 0, neuron, what, None, step)
+
+
+@pytest.mark.parametrize("mode", ["full", "early"])
+def test_second_spike(mode):
+    recording = perfect(mode)
+    spikes = recording.layers[1]
+    more = {name: np.append(getattr(spikes, name), getattr(spikes, name)[0]) for name in ("frame", "neuron", "step")}
+    result = compare(mode, with_layer(recording, 1, **more), GOLDEN, STEPS)
+    assert (result.differences, result.passed) == (1, False)
+    assert result.first == Difference(mode, int(spikes.frame[0]), 1, int(spikes.neuron[0]), "second spike", None, int(spikes.step[0]))
+
+
+def test_early_mode_refuses_a_late_spike_that_is_not_golden():
+    late = (GOLDEN.spike_times[0] == STEPS) & (GOLDEN.decisions.step[:, None] < STEPS - 1)
+    frame, neuron = (int(k[0]) for k in np.nonzero(late))
+    spikes = perfect("early").layers[0]
+    more = {
+        "frame": np.append(spikes.frame, frame),
+        "neuron": np.append(spikes.neuron, neuron),
+        "step": np.append(spikes.step, STEPS - 1),
+    }
+    result = compare("early", with_layer(perfect("early"), 0, **more), GOLDEN, STEPS)
+    assert result.first == Difference("early", frame, 0, neuron, "step", None, STEPS - 1)
+
+
+@pytest.mark.parametrize("name", ["class_index", "step", "margin", "silent", "error"])
+def test_decision(name):
+    value = int(perfect().results[name][7]) ^ 1
+    result = compare("full", with_result(perfect(), name, 7, value), GOLDEN, STEPS)
+    assert (result.differences, result.passed) == (1, False)
+    assert result.first == Difference("full", 7, "readout", None, name, value ^ 1, value)
+    assert np.flatnonzero(~result.equal).tolist() == [7]
+
+
+def test_missing_result():
+    recording = perfect()
+    fewer = {name: values[:-1] for name, values in recording.results.items()}
+    result = compare("full", replace(recording, results=fewer, ends=recording.ends[:-1]), GOLDEN, STEPS)
+    assert result.first == Difference("full", 19, "readout", None, "number of results", 20, 19)
+    assert result.decisions.class_index[19] == -1
+    assert not result.passed
+
+
+def test_result_too_many():
+    recording = perfect()
+    more = {name: np.append(values, 0) for name, values in recording.results.items()}
+    result = compare("full", replace(recording, results=more, ends=np.append(recording.ends, 99)), GOLDEN, STEPS)
+    assert result.first == Difference("full", 20, "readout", None, "number of results", 20, 21)
+    assert not result.passed
+
+
+@pytest.mark.parametrize("frames", [19, 21])
+def test_frames_of_a_layer(frames):
+    result = compare("early", with_layer(perfect("early"), 1, frames=frames), GOLDEN, STEPS)
+    assert result.first == Difference("early", min(frames, 20), 1, None, "number of frames", 20, frames)
+    assert (result.differences, result.passed) == (1, False)
+
+
+def test_first_is_the_lowest_frame_then_the_lowest_layer_then_the_earliest_step_then_the_lowest_neuron():
+    recording = with_result(with_result(perfect(), "margin", 10, 99), "margin", 12, 99)
+    for layer in (1, 0):  # nothing more comes from frame 10 on
+        spikes = recording.layers[layer]
+        fewer = {name: getattr(spikes, name)[spikes.frame < 10] for name in ("frame", "neuron", "step")}
+        recording = with_layer(recording, layer, **fewer)
+    times = GOLDEN.spike_times[0][10]
+    assert (times == times.min()).sum() > 1
+    assert np.unique(times[times < STEPS]).size > 1
+    result = compare("full", recording, GOLDEN, STEPS)
+    assert result.first == Difference("full", 10, 0, int(times.argmin()), "step", int(times.min()), None)
+    assert result.equal.tolist() == [frame < 10 for frame in range(20)]
+
+
+def test_nothing_compared_does_not_pass():
+    nothing = reference.run(NETWORK, TIMES[:0])
+    empty = Spikes(*(np.empty(0, np.int64) for _ in range(3)), 0)
+    results = {name: np.empty(0, np.int64) for name in perfect().results}
+    recording = Recording((empty, empty), results, np.empty(0, np.int64), np.empty(0, np.int64), 0, False, 0.0)
+    result = compare("full", recording, nothing, STEPS)
+    assert result.differences == 0
+    assert not result.passed
+
+
+def test_join():
+    recording = with_result(perfect(), "margin", 7, 99)
+    one = compare("full", recording, GOLDEN, STEPS)
+    two = join([compare("full", perfect(), GOLDEN, STEPS), one, one])
+    assert two.frames == 60
+    assert two.first == replace(one.first, frame=27)
+    assert np.flatnonzero(~two.equal).tolist() == [27, 47]
+    assert (two.differences, two.spikes_compared) == (2, 3 * one.spikes_compared)
+    assert two.seen[1].shape == (60, 4)

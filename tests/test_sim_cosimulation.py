@@ -1,0 +1,147 @@
+import json
+
+import numpy as np
+import pytest
+
+import hw.cost
+import sim
+from export import Encoder, Layer, Network, UserError, digest, reference
+from export.scores import score
+from hw import Accelerator, Folding
+from hw.verilog import generate, port_map
+from tests.networks import random_network, random_spike_times
+
+RNG = np.random.default_rng(11)
+NETWORK = random_network(RNG, (20, 13, 4), 6, spread=0.7)
+FOLDING = Folding((3, 5), (4, 4), ("xnor", "delta"))
+TIMES = random_spike_times(RNG, 150, 20, 6)
+LABELS = RNG.integers(0, 4, 150)
+GOLDEN = reference.run(NETWORK, TIMES)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    out = tmp_path_factory.mktemp("cosim")
+    return sim.cosimulate(NETWORK, TIMES, LABELS, folding=FOLDING, out=out, about={"dataset": "made up"}), out
+
+
+def test_equal(report):
+    report, _ = report
+    assert report.passed
+    assert report.first_difference is None
+    full, early = report.comparisons["full"], report.comparisons["early"]
+    assert full.spikes_compared == full.spikes_received == sum((times < 6).sum() for times in GOLDEN.spike_times)
+    by_decision = sum(((times < 6) & (times <= GOLDEN.decisions.step[:, None])).sum() for times in GOLDEN.spike_times)
+    assert early.spikes_compared == by_decision
+    assert early.spikes_received >= by_decision
+    assert all(np.array_equal(*pair) for pair in zip(full.seen, GOLDEN.spike_times, strict=True))
+
+
+def test_json(report):
+    report, out = report
+    data = json.loads((out / "report.json").read_text())
+    assert data == json.loads(json.dumps(report.data))
+    full = report.comparisons["full"]
+    golden = score(GOLDEN, LABELS)
+    assert (data["frames"], data["frames_equal"], data["differences"]) == (150, 150, 0)
+    assert data["spikes_compared"] == full.spikes_compared > 0
+    assert data["spike_times_compared"] == 150 * (13 + 4)
+    assert data["early"]["frames_equal"] == 150
+    assert data["early"]["spikes_compared"] > 0
+    assert data["early"]["differences"] == 0
+    scores = {name: getattr(golden, name) for name in ("strict", "first_index", "lenient", "fired")}
+    assert data["accuracy"] == {"pytorch": None, "golden": scores, "rtl": scores}
+    assert data["silent_share"] == golden.silent_share
+    assert data["steps_mean"] == golden.steps_mean
+    assert data["hidden_spikes_by_decision_mean"] == golden.hidden_spikes_by_decision_mean
+    for mode in ("early", "full"):
+        cycles = data["cycles"][mode]
+        assert 0 < cycles["min"] <= cycles["mean"] <= cycles["max"]
+    assert data["cycles"]["interval_over_limit"] >= 1
+    assert {"generate", "build", "simulate", "total"} <= set(data["seconds"])
+    assert data["network"]["sha256"] == digest(NETWORK)
+    assert {"verilator", "amaranth", "cocotb", "python", "compiler"} <= set(data["versions"])
+    assert data["dataset"] == "made up"
+    assert data["passed"] is True
+
+
+@pytest.mark.parametrize("mode", ["full", "early"])
+def test_cycles_are_those_of_the_cost_model(report, mode):
+    timing = report[0].timings[mode]
+    predicted = hw.cost.predict(NETWORK, FOLDING, TIMES, GOLDEN, early=mode == "early")
+    assert timing.latency.tolist() == predicted.latencies.tolist()
+    assert timing.intervals.tolist() == predicted.intervals.tolist()
+
+
+def test_interval_over_limit(report):
+    intervals = report[0].timings["early"].intervals
+    limit = hw.cost.limit(NETWORK, FOLDING, TIMES, GOLDEN)
+    assert report[0].data["cycles"]["interval_over_limit"] == intervals.sum() / limit[1:].sum()
+
+
+def test_jobs_find_the_same(report):
+    several = sim.cosimulate(NETWORK, TIMES, LABELS, folding=FOLDING, jobs=3)
+    assert several.passed
+    assert several.data["build_cached"]
+    for mode, comparison in report[0].comparisons.items():
+        other = several.comparisons[mode]
+        assert (other.frames, other.spikes_compared, other.spikes_received) == (150, comparison.spikes_compared, comparison.spikes_received)
+        assert len(several.timings[mode].intervals) == 147
+
+
+def test_pixels():
+    rng = np.random.default_rng(12)
+    layer = Layer(rng.choice([-1, 1], (5, 12)), rng.integers(0, 4, 5))
+    network = Network((layer,), 4, Encoder("latency"))
+    images = rng.integers(0, 256, (40, 12)).astype(np.uint8)
+    folding = Folding((2,), (5,), ("delta",))
+    assert sim.cosimulate(network, network.encode(images), images=images, folding=folding).passed
+    with pytest.raises(UserError, match="spike_times must be those of the images, but differ"):
+        sim.cosimulate(network, network.encode(images[::-1].copy()), images=images, folding=folding)
+
+
+def test_given_verilog(report):
+    accelerator = Accelerator(NETWORK, FOLDING)
+    verilog = generate(accelerator), port_map(accelerator)
+    given = sim.cosimulate(NETWORK, TIMES[:20], verilog=verilog)
+    assert given.passed
+    assert given.data["build_cached"]
+    assert given.data["folding"] == FOLDING.as_dict()
+    with pytest.raises(UserError, match="the port map's folding must be"):
+        sim.cosimulate(NETWORK, TIMES, folding=Folding((1, 1), (1, 1), ("delta", "delta")), verilog=verilog)
+    other = random_network(RNG, (20, 13, 4), 6)
+    with pytest.raises(UserError, match="the port map's network must be"):
+        sim.cosimulate(other, TIMES, verilog=verilog)
+
+
+def test_waves_on_request(tmp_path):
+    report = sim.cosimulate(NETWORK, TIMES[:4], folding=FOLDING, out=tmp_path, waves=True)
+    assert report.passed
+    for mode in ("full", "early"):
+        waveform = (tmp_path / f"frame_{mode}.vcd").read_text()
+        assert "$var" in waveform
+        assert waveform.count("\n#") > 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"spike_times": TIMES[:0]}, "there must be at least one frame, not 0"),
+        ({"spike_times": np.zeros((3, 19), int)}, "spike times must have shape"),
+        ({"spike_times": np.full((3, 20), 7)}, "spike times must be from 0 to 6"),
+        ({"spike_times": TIMES, "labels": LABELS[1:]}, "one label per frame"),
+        ({"spike_times": TIMES, "labels": LABELS + 1}, "labels must be from 0 to 3, not 1 to 4"),
+        ({"spike_times": TIMES, "jobs": 0}, "jobs must be at least 1, not 0"),
+        ({"spike_times": TIMES, "folding": Folding((0, 5), (4, 4), ("xnor", "delta"))}, "simd of layer 0 must be"),
+        ({"spike_times": TIMES, "expected": reference.run(NETWORK, TIMES[:9])}, "expected results must be of 150 frames, not 9"),
+    ],
+)
+def test_mistakes(arguments, message):
+    with pytest.raises(UserError, match=message):
+        sim.cosimulate(NETWORK, **arguments)
+
+
+def test_a_network_that_never_spikes_proves_nothing():
+    dead = Network((Layer(np.ones((2, 3)), np.array([4, 4])),), 2)
+    with pytest.raises(UserError, match="some neuron must spike in some frame, but none does"):
+        sim.cosimulate(dead, np.zeros((5, 3), int))

@@ -1,0 +1,156 @@
+"""Faults planted in the generated Verilog, or in what goes in: co-simulation sees each, and names the place.
+
+Which faults can be seen, and where first, the golden model says.
+"""
+
+import re
+
+import numpy as np
+import pytest
+
+import sim
+from export import Layer, Network, reference
+from hw import Accelerator, Folding
+from hw.verilog import generate, port_map
+from sim.compare import Difference
+from tests.networks import random_network, random_spike_times
+
+STEPS = 6
+FOLDING = Folding((2, 4), (5, 3), ("xnor", "delta"))
+NETWORK = random_network(np.random.default_rng(21), (14, 10, 6), STEPS, spread=0.5)
+TIMES = random_spike_times(np.random.default_rng(22), 60, 14, STEPS)
+GOLDEN = reference.run(NETWORK, TIMES)
+
+
+@pytest.fixture(scope="module")
+def verilog():
+    accelerator = Accelerator(NETWORK, FOLDING)
+    return generate(accelerator), port_map(accelerator)
+
+
+def changed(layer, *, weight=None, threshold=None):
+    """The network with one weight of a layer flipped, or one threshold shifted by one."""
+    layers = list(NETWORK.layers)
+    weights, thresholds = layers[layer].weights.copy(), layers[layer].thresholds.copy()
+    if weight is not None:
+        weights[weight] *= -1
+    if threshold is not None:
+        thresholds[threshold] += 1
+    layers[layer] = Layer(weights, thresholds)
+    return Network(tuple(layers), STEPS)
+
+
+def place(golden, faulty):
+    """The first difference between two golden results, in full mode: lowest frame, lowest layer, earliest step, lowest neuron."""
+    places = []
+    for layer, (expected, seen) in enumerate(zip(golden.spike_times, faulty.spike_times, strict=True)):
+        for frame, neuron in np.argwhere(expected != seen).tolist():
+            steps = int(expected[frame, neuron]), int(seen[frame, neuron])
+            places.append((frame, layer, min(steps), neuron, *steps))
+    if not places:
+        return None
+    frame, layer, _, neuron, *steps = min(places)
+    return Difference("full", frame, layer, neuron, "step", *(None if step == STEPS else step for step in steps))
+
+
+def visible(candidates):
+    """The first of some faults whose first difference is a spike late in the set, with that difference."""
+    for candidate in candidates:
+        first = place(GOLDEN, reference.run(changed(**candidate), TIMES))
+        if first is not None and first.frame >= 3 and first.layer == candidate["layer"]:
+            return candidate, first
+    raise AssertionError("some fault must be visible")
+
+
+def plant(text, layer, memory, row, change):
+    """The Verilog with another value in one row of a layer's memory."""
+    begin = text.index(rf"module \accelerator.layer_{layer} ")
+    pattern = re.compile(rf"(\\?{memory} ?\[{row}\] = (\d+)'h)([0-9a-f]+);")
+    match = pattern.search(text, begin)
+    assert match.start() < text.index("endmodule", begin)
+    return f"{text[: match.end(1)]}{change(int(match[3], 16)):x}{text[match.end(3) :]}"
+
+
+def assert_seen(report, first, out=None):
+    assert not report.passed
+    assert report.comparisons["full"].differences > 0
+    assert report.first_difference == first
+    assert f"frame {first.frame}, layer {first.layer}, neuron {first.neuron}: step expected" in report.table()
+    assert report.data["first_difference"]["text"] == str(first)
+    assert report.data["frames_equal"] < len(TIMES)
+    if out is None:
+        return
+    assert report.waveforms == (out / "first_difference_full.vcd",)
+    waveform = report.waveforms[0].read_text()
+    assert 20 < waveform.count("\n#") < 2000  # a frame, not all of them
+    assert "differences" in (out / "report.html").read_text()
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_one_weight(verilog, layer):
+    weights = NETWORK.layers[layer].weights
+    fault, first = visible({"layer": layer, "weight": (int(j), int(i))} for j, i in np.ndindex(weights.shape))
+    (neuron, source), simd, pe = fault["weight"], FOLDING.simd[layer], FOLDING.pe[layer]
+    words = -(-weights.shape[1] // simd)
+    row, bit = neuron // pe * words + source // simd, neuron % pe * simd + source % simd
+    faulty = plant(verilog[0], layer, "weights", row, lambda value: value ^ 1 << bit)
+    if FOLDING.form[layer] == "xnor":
+        # Its threshold memory holds θ + K, which counts the weight too: the flip alone shifts the sum by one for good.
+        shift = 1 if weights[neuron, source] > 0 else -1
+        width = margin_bits(layer)
+        faulty = plant(faulty, layer, "initial", neuron // pe, lambda value: add(value, neuron % pe, width, -shift))
+    assert_seen(sim.cosimulate(NETWORK, TIMES, verilog=(faulty, verilog[1])), first)
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_one_threshold(verilog, tmp_path, layer):
+    outputs = NETWORK.layers[layer].outputs
+    fault, first = visible({"layer": layer, "threshold": neuron} for neuron in range(outputs))
+    row, lane = divmod(fault["threshold"], FOLDING.pe[layer])
+    faulty = plant(verilog[0], layer, "initial", row, lambda value: add(value, lane, margin_bits(layer), -1))
+    out = tmp_path if layer == 0 else None  # a waveform takes a build of its own
+    assert_seen(sim.cosimulate(NETWORK, TIMES, verilog=(faulty, verilog[1]), out=out), first, out)
+
+
+def margin_bits(layer):
+    return FOLDING.plans(NETWORK)[layer].margin_bits
+
+
+def add(row, lane, width, amount):
+    """A row of a threshold memory with something added to one of its values."""
+    mask = (1 << width) - 1
+    value = (row >> lane * width) + amount & mask
+    return row & ~(mask << lane * width) | value << lane * width
+
+
+def test_one_input_spike():
+    for frame, source in np.argwhere(TIMES < STEPS).tolist():
+        dropped = TIMES.copy()
+        dropped[frame, source] = STEPS
+        first = place(GOLDEN, reference.run(NETWORK, dropped))
+        if first is not None and frame >= 10:
+            break
+    report = sim.cosimulate(NETWORK, dropped, folding=FOLDING, expected=GOLDEN)
+    assert first.frame == frame
+    assert_seen(report, first)
+    assert np.flatnonzero(~report.comparisons["full"].equal).tolist() == [frame]
+
+
+def test_a_tie_broken_the_other_way():
+    """Two outputs alike: the lower index wins every tie between them, until the comparison in the readout lets equals through."""
+    rng = np.random.default_rng(23)
+    layer = Layer(np.repeat(rng.choice([-1, 1], (1, 9)), 2, axis=0), np.array([1, 1]))
+    network = Network((layer,), STEPS)
+    times = random_spike_times(rng, 20, 9, STEPS)
+    accelerator = Accelerator(network, Folding((3,), (2,), ("delta",)))
+    text, ports = generate(accelerator), port_map(accelerator)
+    begin = text.index(r"module \accelerator.readout ")
+    end = text.index("endmodule", begin)
+    faulty, changes = re.subn(r"(\$signed\(row\[.*?\]\)) > (\$signed\(row\[)", r"\1 >= \2", text[begin:end])
+    assert changes == 1
+    assert sim.cosimulate(network, times, verilog=(text, ports)).passed
+    report = sim.cosimulate(network, times, verilog=(text[:begin] + faulty + text[end:], ports))
+    assert not report.passed
+    for mode, comparison in report.comparisons.items():
+        assert comparison.first == Difference(mode, 0, "readout", None, "class_index", 0, 1)
+        assert comparison.differences == 20

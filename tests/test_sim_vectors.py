@@ -1,0 +1,105 @@
+"""The plain Verilog test bench, run by Verilator without cocotb (and by Icarus Verilog, where there is one)."""
+
+import os
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from export import UserError, reference
+from hw import Folding
+from sim import toolchain
+from sim.vectors import write
+from tests.networks import random_network, random_spike_times
+
+STEPS = 5
+NETWORK = random_network(np.random.default_rng(31), (11, 9, 4), STEPS, spread=0.6)
+TIMES = random_spike_times(np.random.default_rng(32), 25, 11, STEPS)
+GOLDEN = reference.run(NETWORK, TIMES)
+SPIKES = sum((times < STEPS).sum() for times in GOLDEN.spike_times)
+BY_DECISION = sum((times <= np.minimum(GOLDEN.decisions.step, STEPS - 1)[:, None]).sum() for times in GOLDEN.spike_times)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("vectors")
+    written = write(NETWORK, TIMES, Folding((2, 4), (4, 4), ("delta", "delta")), folder)
+    assert sorted(written) == sorted(folder.iterdir())
+    return folder
+
+
+@pytest.fixture(scope="module", params=["verilator", "iverilog"])
+def run(request, folder, tmp_path_factory):
+    """How to run the test bench in a folder."""
+    work = tmp_path_factory.mktemp(request.param)
+    sources = [str(folder / name) for name in ("accelerator.v", "testbench.v")]
+    if request.param == "iverilog":
+        if shutil.which("iverilog") is None:
+            pytest.skip("Icarus Verilog is not installed")
+        program = [str(work / "testbench")]
+        command, environment = ["iverilog", "-o", *program, *sources], None
+    else:
+        tools = toolchain.find()
+        program = [str(work / "Vtestbench")]
+        command = ["verilator", "--binary", "--timing", "-Wno-fatal", "-CFLAGS", "-std=c++20", "--Mdir", str(work)]
+        command += ["--top-module", "testbench", *sources]
+        environment = os.environ | tools.variables
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+
+    def run(folder, *arguments):
+        return subprocess.run([*program, *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+    return run
+
+
+def test_pass(run, folder):
+    assert f"PASS full mode, 25 frames, {SPIKES} spikes expected, {SPIKES} seen, 0 differences" in run(folder)
+    assert re.search(rf"PASS early mode, 25 frames, {BY_DECISION} spikes expected, \d+ seen, 0 differences", run(folder, "+early"))
+
+
+def change(folder, copy, name, line):
+    """A copy of the vectors with the lowest bit of one number flipped."""
+    shutil.copytree(folder, copy)
+    lines = (copy / name).read_text().split()
+    lines[line] = f"{int(lines[line], 16) ^ 1:x}"
+    (copy / name).write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_a_spike_differs(run, folder, tmp_path, layer):
+    times = GOLDEN.spike_times[layer]
+    frame, neuron = (int(k[-1]) for k in np.nonzero(times < STEPS))
+    change(folder, tmp_path / "copy", f"steps_{layer}.hex", frame * times.shape[1] + neuron)
+    step = times[frame, neuron]
+    said = run(tmp_path / "copy")
+    assert f"spike: frame {frame}, layer {layer}, neuron {neuron}: expected step {step ^ 1}, seen {step}" in said
+    assert "FAIL full mode" in said
+
+
+def test_a_result_differs(run, folder, tmp_path):
+    change(folder, tmp_path / "copy", "results.hex", 7)
+    said = run(tmp_path / "copy", "+early")
+    decided = GOLDEN.decisions.class_index[7]
+    assert f"result: frame 7: expected class_index {decided ^ 1} step" in said
+    assert f"seen class_index {decided} step" in said
+    assert "FAIL early mode" in said
+
+
+def test_a_frame_is_missing(run, folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "copy")
+    text = (tmp_path / "copy" / "words.hex").read_text().split()
+    ends = [int(line, 16) for line in (tmp_path / "copy" / "last_words.hex").read_text().split()]
+    text[ends[-1]] = text[0]  # the last frame never ends
+    (tmp_path / "copy" / "words.hex").write_text("\n".join(text) + "\n")
+    said = run(tmp_path / "copy")
+    assert "expected 25 frames, sent 25, results 24" in said
+    assert "FAIL full mode" in said
+
+
+def test_nothing_to_compare(tmp_path):
+    quiet = random_network(np.random.default_rng(33), (3, 2), 2)
+    with pytest.raises(UserError, match="some neuron must spike"):
+        write(quiet, np.empty((0, 3), int), Folding((1,), (1,), ("delta",)), tmp_path)
+    assert not list(tmp_path.iterdir())
