@@ -14,11 +14,9 @@ from export.reference import Result
 from hw.emitter import ROW_TO_WORD
 from hw.folding import Folding, LayerPlan
 from hw.layer import ISSUE_TO_ROW
-from hw.readout import ROW_TO_RESULT
+from hw.readout import ROW_TO_CANCEL, ROW_TO_RELEASE, row_to_load
 
 ISSUE_TO_WORD = ISSUE_TO_ROW + ROW_TO_WORD
-ISSUE_TO_RESULT = ISSUE_TO_ROW + ROW_TO_RESULT
-ISSUE_TO_RELEASE = ISSUE_TO_RESULT - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,14 +53,14 @@ def predict(network: Network, folding: Folding, spike_times: np.ndarray, golden:
     """
     plans = folding.plans(network)
     counts = word_counts(plans, spike_times, golden)
-    pipeline = [_Layer(plan) for plan in plans]
+    pipeline = _Pipeline(plans)
     frames = len(spike_times)
     first_word, result = np.zeros(frames, np.int64), np.zeros(frames, np.int64)
     for frame in range(frames):
         steps = [per_layer[frame] for per_layer in counts]
         decision = int(golden.decisions.step[frame])
-        silent = bool(golden.decisions.silent[frame])
-        first_word[frame], result[frame] = _run_frame(pipeline, steps, None if silent or not early else decision)
+        runs_to_end = not early or bool(golden.decisions.silent[frame])
+        first_word[frame], result[frame] = pipeline.run(steps, None if runs_to_end else decision)
     return Cycles(first_word, result)
 
 
@@ -119,59 +117,66 @@ class _Layer:
         return self.ended if words == 1 else begin + self.cycles_per_word - 1
 
 
-def _run_frame(layers: list[_Layer], counts: list[np.ndarray], decision: int | None) -> tuple[int, int]:
-    """Advance all layers by one frame that is decided and cancelled at step ``decision`` (None: that runs to its end).
+class _Pipeline:
+    """All layers and the readout."""
 
-    Returns the cycles of its first word and of its result.
-    """
-    first = layers[0]
-    first_word = 0
-    present = [0, *(int(t) for t in np.flatnonzero(counts[0]) if t > 0)]
-    result = 0
-    for t in present:
-        ends = t == present[-1]
-        taken = first.take_step(first.ended + 1, max(1, int(counts[0][t])))
-        first_word = taken if t == 0 else first_word
-        result_of_step = _pass_on(layers, counts, t, ends)
-        if t == decision or (ends and decision is None):
-            result = result_of_step
-        # Steps after the decision still matter: they run until the cancel comes.
-    if decision is not None:
-        _cancel(layers, result)
-    return first_word, result
+    def __init__(self, plans: tuple[LayerPlan, ...]):
+        self.layers = [_Layer(plan) for plan in plans]
+        self.row_to_load = row_to_load(plans[-1])
 
+    def run(self, counts: list[np.ndarray], decision: int | None) -> tuple[int, int]:
+        """Advance by one frame that is cancelled at step ``decision`` (None: that runs to its end).
 
-def _pass_on(layers: list[_Layer], counts: list[np.ndarray], t: int, ends: bool) -> int:
-    """Carry step ``t`` from the first layer, which has taken it, as far as it goes; the cycle of the result that may come of it."""
-    for index, layer in enumerate(layers[:-1]):
-        words = int(counts[index + 1][t])
-        offered = layer.last_issue + ISSUE_TO_WORD
-        if words == 0 and t > 0 and not ends:
-            layer.may_close = offered + 1  # released without a word
-            return 0
-        following = layers[index + 1]
-        following.take_step(offered, max(1, words))
-        layer.may_close = following.ended + 1
-    last = layers[-1]
-    last.may_close = last.last_issue + ISSUE_TO_RELEASE + 1
-    return last.last_issue + ISSUE_TO_RESULT
-
-
-def _cancel(layers: list[_Layer], cycle: int) -> None:
-    """Cut the frame short: with the result, in ``cycle``, every layer that has not taken the frame's last word drops the rest."""
-    cut_at = None  # the cycle in which the layer before took its last, dropped, word
-    for index, layer in enumerate(layers):
-        if layer.ended < cycle and cut_at is None:
-            continue
-        if cut_at is not None:
-            end = cut_at + ROW_TO_WORD
-        elif index > 0 and (arrives := layers[index - 1].last_issue + ISSUE_TO_WORD) > cycle:
-            end = arrives
+        Returns the cycles of its first word and of its result.
+        """
+        first = self.layers[0]
+        first_word = deciding_row = row = 0
+        present = [0, *(int(t) for t in np.flatnonzero(counts[0]) if t > 0)]
+        for t in present:
+            taken = first.take_step(first.ended + 1, max(1, int(counts[0][t])))
+            first_word = taken if t == 0 else first_word
+            row = self._pass_on(counts, t, ends=t == present[-1])
+            if t == decision:
+                deciding_row = row  # later steps still matter: they run until the cancel comes
+        if decision is None or decision == present[-1]:
+            loads = row + self.row_to_load
+            self.layers[-1].may_close = loads + 1
         else:
-            end = cycle if layer.offered <= cycle else cycle + 1
-        cut_at = layer.ended = end
-        layer.free = end + 1
-        if index > 0:
-            layers[index - 1].may_close = end + 1
-    if cut_at is not None:
-        layers[-1].may_close = cut_at + ROW_TO_RESULT
+            loads = deciding_row + self.row_to_load
+            self._cancel(deciding_row + ROW_TO_CANCEL, loads)
+        return first_word, loads + 1
+
+    def _pass_on(self, counts: list[np.ndarray], t: int, *, ends: bool) -> int:
+        """Carry step ``t`` from the first layer, which has taken it, as far as it goes; the cycle of its last row, if it gets there."""
+        for index, layer in enumerate(self.layers[:-1]):
+            words = int(counts[index + 1][t])
+            offered = layer.last_issue + ISSUE_TO_WORD
+            if words == 0 and t > 0 and not ends:
+                layer.may_close = offered + 1  # released without a word
+                return 0
+            following = self.layers[index + 1]
+            following.take_step(offered, max(1, words))
+            layer.may_close = following.ended + 1
+        last = self.layers[-1]
+        row = last.last_issue + ISSUE_TO_ROW
+        last.may_close = row + ROW_TO_RELEASE + 1
+        return row
+
+    def _cancel(self, cycle: int, loads: int) -> None:
+        """Cut the frame short in ``cycle``: every layer that has not taken the frame's last word drops the rest."""
+        cut_at = None  # the cycle in which the layer before took its last, dropped, word
+        for index, layer in enumerate(self.layers):
+            if layer.ended < cycle and cut_at is None:
+                continue
+            if cut_at is not None:
+                end = cut_at + ROW_TO_WORD
+            elif index > 0 and (arrives := self.layers[index - 1].last_issue + ISSUE_TO_WORD) > cycle:
+                end = arrives
+            else:
+                end = cycle if layer.offered <= cycle else cycle + 1
+            cut_at = layer.ended = end
+            layer.free = end + 1
+            if index > 0:
+                self.layers[index - 1].may_close = end + 1
+        if cut_at is not None:
+            self.layers[-1].may_close = max(cut_at + ROW_TO_RELEASE, loads) + 1

@@ -1,14 +1,21 @@
 """The decision, taken at the first step in which an output spikes [S5]."""
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.argmax import ArgMax
 from hw.folding import LayerPlan
 from hw.streams import rows
 from hw.words import bits_for
 
-ROW_TO_RESULT = 2  # cycles from the deciding row to the result
+ROW_TO_CANCEL = 1  # cycles from the deciding row to the cancel
+ROW_TO_RELEASE = 1  # cycles from a row that does not finish its frame to its release
+
+
+def row_to_load(plan: LayerPlan) -> int:
+    """Cycles from the row that finishes a frame to the one in which its result is complete; it is on the output one later."""
+    return 1 + (plan.pe - 1).bit_length()
 
 
 def result_layout(plan: LayerPlan) -> data.StructLayout:
@@ -31,9 +38,10 @@ def result_layout(plan: LayerPlan) -> data.StructLayout:
 class Readout(wiring.Component):
     """Largest margin among all outputs at the deciding step, lowest index on a tie.
 
-    With ``early`` high, the result leaves at the decision and the rest of the frame is cancelled; with ``early`` low, it leaves at the
-    frame's end. Latency: two cycles from the deciding (or the last) row to the result. While a result waits to be taken, the next
-    one's step is not released.
+    With ``early`` high, a decision finishes its frame: the rest of it is cancelled. With ``early`` low, the frame's end does. That a row
+    decides shows without comparing margins, so the cancel comes one cycle after the row, ahead of the result, which comes
+    ``row_to_load + 1`` cycles after the row. The last layer may close a further step once the result is complete, and the one
+    before it was taken.
 
     Parameters:
         plan: the last layer.
@@ -50,86 +58,104 @@ class Readout(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        plan = self._plan
+        plan, row = self._plan, self.i.payload
+        verdict = data.StructLayout(
+            {
+                "valid": 1,
+                "starts": 1,  # first row of its step
+                "decides": 1,
+                "finishes": 1,
+                "fired": 1,  # an output fired in this step
+                "time": bits_for(plan.steps),
+                "first_neuron": bits_for(plan.layer.outputs),
+                "error": 1,
+            }
+        )
 
-        valid, row = Signal(), Signal(self.i.payload.shape())
-        blocked, closes = Signal(), Signal()
-        m.d.sync += valid.eq(self.i.valid | (valid & blocked & ~self.i.flush))
-        with m.If(self.i.valid):
-            m.d.sync += row.eq(self.i.payload)
-
-        margin, index = self._best_of_row(m, row)
-
-        # The best of the step so far, and with this row.
-        best_margin, best_index = Signal(signed(plan.margin_bits)), Signal(range(max(plan.layer.outputs, 2)))
-        step_margin, step_index = Signal.like(best_margin), Signal.like(best_index)
-        some_fired, step_fired = Signal(), Signal()
-        starts, later_group_wins = Signal(), Signal()
+        # What the row means, in the cycle in which it comes.
+        arriving = Signal(verdict)
+        some_fired, decided, cancelling = Signal(), Signal(), Signal()
+        closes, ends = Signal(), Signal()
         m.d.comb += [
-            starts.eq(row.group == 0),
-            later_group_wins.eq(margin > best_margin),
-            step_margin.eq(Mux(starts | later_group_wins, margin, best_margin)),
-            step_index.eq(Mux(starts | later_group_wins, row.group * plan.pe + index, best_index)),
-            step_fired.eq(row.fire.any() | (some_fired & ~starts)),
-        ]
-        with m.If(valid):
-            m.d.sync += [best_margin.eq(step_margin), best_index.eq(step_index), some_fired.eq(step_fired)]
-
-        decided, cancelling = Signal(), Signal()
-        decides, finishes = Signal(), Signal()
-        kept, result = Signal(self.o.payload.shape()), Signal(self.o.payload.shape())
-        m.d.comb += [
-            closes.eq(valid & row.last_of_step),
-            decides.eq(closes & ~decided & ~cancelling & (step_fired | row.last_of_frame)),
-            finishes.eq((decides & self.early) | (closes & row.last_of_frame & ~cancelling)),
-            blocked.eq(finishes & self.o.valid & ~self.o.ready),
-            self.i.release.eq(closes & ~blocked),
+            closes.eq(self.i.valid & row.last_of_step),
+            ends.eq(closes & row.last_of_frame),
+            arriving.valid.eq(self.i.valid),
+            arriving.starts.eq(row.group == 0),
+            arriving.fired.eq(row.fire.any() | (some_fired & ~arriving.starts)),
+            arriving.decides.eq(closes & ~decided & ~cancelling & (arriving.fired | row.last_of_frame)),
+            arriving.finishes.eq((arriving.decides & self.early) | (ends & ~cancelling)),
+            arriving.time.eq(row.time),
+            arriving.first_neuron.eq(row.group * plan.pe),
+            arriving.error.eq(row.error),
             self.i.cancel.eq(cancelling),
+        ]
+        with m.If(self.i.valid):
+            m.d.sync += some_fired.eq(arriving.fired)
+        with m.If(arriving.decides):
+            m.d.sync += [decided.eq(1), cancelling.eq(self.early)]
+        with m.If(ends):
+            m.d.sync += [decided.eq(0), cancelling.eq(0)]
+
+        # Its best margin, level by level.
+        advance = Signal()
+        m.submodules.argmax = argmax = ArgMax(count=plan.pe, width=plan.margin_bits, always=plan.last_group_size)
+        taken = Signal(verdict)
+        taken_margins, all_present = Signal(plan.pe * plan.margin_bits), Signal()
+        with m.If(advance):
+            m.d.sync += [taken.eq(arriving), taken_margins.eq(row.margin), all_present.eq(row.group != plan.groups - 1)]
+        m.d.comb += [argmax.values.eq(taken_margins), argmax.all_present.eq(all_present), argmax.advance.eq(advance)]
+        compared = taken
+        for level in range(argmax.latency):
+            following = Signal(verdict, name=f"compared_{level}")
+            with m.If(advance):
+                m.d.sync += following.eq(compared)
+            compared = following
+
+        # The best of the step so far.
+        best_margin, best_index = Signal(signed(plan.margin_bits)), Signal(bits_for(plan.layer.outputs))
+        step_margin, step_index = Signal.like(best_margin), Signal.like(best_index)
+        row_wins = Signal()
+        m.d.comb += [
+            row_wins.eq(compared.starts | (argmax.value > best_margin)),
+            step_margin.eq(Mux(row_wins, argmax.value, best_margin)),
+            step_index.eq(Mux(row_wins, compared.first_neuron + argmax.place, best_index)),
+        ]
+        with m.If(compared.valid):
+            m.d.sync += [best_margin.eq(step_margin), best_index.eq(step_index)]
+
+        # The result.
+        kept, result = Signal(self.o.payload.shape()), Signal(self.o.payload.shape())
+        complete, loads = Signal(), Signal()
+        m.d.comb += [
+            complete.eq(compared.valid & compared.finishes),
+            loads.eq(complete & (~self.o.valid | self.o.ready)),
+            advance.eq(~complete | loads),
             result.eq(kept),
         ]
-        with m.If(decides):
+        with m.If(compared.decides):
             m.d.comb += [
                 result.class_index.eq(step_index),
-                result.step.eq(Mux(step_fired, row.time, plan.steps - 1)),
+                result.step.eq(Mux(compared.fired, compared.time, plan.steps - 1)),
                 result.margin.eq(step_margin),
-                result.silent.eq(~step_fired),
+                result.silent.eq(~compared.fired),
             ]
-        m.d.comb += result.error.eq(row.error)
-
+        m.d.comb += result.error.eq(compared.error)
+        with m.If(compared.valid & compared.decides):
+            m.d.sync += kept.eq(result)
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
-        with m.If(finishes & ~blocked):
+        with m.If(loads):
             m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(result)]
-        with m.If(decides & ~blocked):
-            m.d.sync += [kept.eq(result), decided.eq(1), cancelling.eq(self.early)]
-        with m.If(closes & row.last_of_frame & ~blocked):
-            m.d.sync += [decided.eq(0), cancelling.eq(0)]
-        return m
 
-    def _best_of_row(self, m: Module, row) -> tuple[Value, Value]:
-        """Largest margin among the neurons of a row and its place, by a tree of comparisons; the lower place wins a tie."""
-        plan = self._plan
-        last_group = Signal()
-        m.d.comb += last_group.eq(row.group == plan.groups - 1)
-        ranks = [
-            (row.margin.word_select(p, plan.margin_bits).as_signed(), Const(p, bits_for(plan.pe)), p < plan.last_group_size)
-            for p in range(plan.pe)
-        ]
-        level = 0
-        while len(ranks) > 1:
-            winners = []
-            for k in range(0, len(ranks) - 1, 2):
-                (low_margin, low_index, low_always), (high_margin, high_index, high_always) = ranks[k : k + 2]
-                margin = Signal(signed(plan.margin_bits), name=f"margin_{level}_{k // 2}")
-                index = Signal(bits_for(plan.pe), name=f"index_{level}_{k // 2}")
-                higher_wins = Signal(name=f"higher_wins_{level}_{k // 2}")
-                exists = 1 if high_always else ~last_group
-                m.d.comb += [
-                    higher_wins.eq((high_margin > low_margin) & exists),
-                    margin.eq(Mux(higher_wins, high_margin, low_margin)),
-                    index.eq(Mux(higher_wins, high_index, low_index)),
-                ]
-                winners.append((margin, index, low_always))
-            ranks = winners + ranks[2 * len(winners) :]
-            level += 1
-        return ranks[0][0], ranks[0][1]
+        # Releases: one for every step that the layer closed and that was not cancelled, none while a result is on its way.
+        owed, on_its_way = Signal(), Signal()
+        m.d.comb += self.i.release.eq(owed & (~on_its_way | loads))
+        with m.If(self.i.release):
+            m.d.sync += owed.eq(0)
+        with m.If(loads):
+            m.d.sync += on_its_way.eq(0)
+        with m.If(arriving.finishes):
+            m.d.sync += on_its_way.eq(1)
+        with m.If(closes & ~(arriving.decides & self.early & ~ends)):
+            m.d.sync += owed.eq(1)
+        return m
