@@ -8,7 +8,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from amaranth.hdl import Assert, Module, ResetInserter, Signal
+from amaranth.hdl import Assert, ClockDomain, Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
@@ -183,7 +183,7 @@ def fields(ctx, payload) -> Payload:
     return {name: getattr(value, name) for name, _ in payload.shape()}
 
 
-def run(dut, start: Callable[[], list], *, watch: Callable[[], Iterable] = list, reset_at: int | None = None, limit: int = 100_000) -> list:
+def run(dut, start: Callable[[], list], *, watch: Callable[[], Iterable] = list, reset_at: int | None = None, limit: int = 20_000) -> list:
     """Simulate until all parts are done, and `IDLE_CYCLES` more.
 
     Parameters:
@@ -197,6 +197,7 @@ def run(dut, start: Callable[[], list], *, watch: Callable[[], Iterable] = list,
     """
     reset = Signal()
     m = Module()
+    m.domains.sync = ClockDomain()
     m.submodules.dut = ResetInserter(reset)(dut)
     m.submodules.holds = ResetInserter(reset)(HoldsUntilTaken(watch))
     parts = start()

@@ -8,7 +8,7 @@ import pytest
 
 from export import Layer
 from hw.folding import LayerPlan
-from hw.readout import ROW_TO_RESULT, Readout
+from hw.readout import ROW_TO_CANCEL, ROW_TO_RELEASE, Readout, row_to_load
 from tests.circuit import Part, Sink, run
 from tests.rows import RowSource, Step
 
@@ -112,9 +112,32 @@ def test_reset_in_the_middle(reset_at, early):
     assert sink.received == [decision(frame) | {"error": 0} for frame in frames]
 
 
-def test_cycles():
-    """The result is there two cycles after the deciding row in early mode, after the last row in full mode."""
-    frames = [[Step(0, [0, 1, 0], [-1, 0, -1]), Step(3, [0, 0, 0], [-1, 2, -1])]]
+class CancelWatch(Part):
+    """When the cancel came first."""
+
+    def __init__(self, dut):
+        self._dut = dut
+        self.first = None
+
+    def look(self, ctx, cycle):
+        if self.first is None and ctx.get(self._dut.i.cancel):
+            self.first = cycle
+
+
+@pytest.mark.parametrize(("outputs", "pe"), [(3, 2), (1, 1), (5, 5), (9, 9), (4, 1)])
+def test_cycles(outputs, pe):
+    """From the deciding row (early) or the last row (full) to the cancel, the result and the next step."""
+    plan = plan_of(outputs, pe)
+    nothing, fires = [0] * outputs, [0] * (outputs - 1) + [1]
+    frames = [[Step(0, nothing, nothing), Step(1, fires, nothing), Step(3, nothing, nothing), Step(5, nothing, nothing)]] * 2
     for early in (0, 1):
-        sink, source, _ = run_readout(plan_of(3, 2), frames, early=early)
-        assert sink.cycles == [source.last_row_cycles[0][0 if early else 1] + ROW_TO_RESULT]
+        dut = Readout(plan)
+        mode = Mode(dut, itertools.repeat(early))
+        sink, source, watch, _ = run(dut, lambda d=dut, m=mode: (Sink(d.o, 2), RowSource(d.i, plan, frames), CancelWatch(d), m))
+        rows = source.last_row_cycles
+        finishes = rows[0][1 if early else 3]
+        assert sink.cycles[0] == finishes + row_to_load(plan) + 1
+        assert watch.first == (finishes + ROW_TO_CANCEL if early else None)
+        assert rows[0][1] == rows[0][0] + ROW_TO_RELEASE + plan.groups
+        end_released = ROW_TO_CANCEL + ROW_TO_RELEASE if early else ROW_TO_RELEASE
+        assert rows[1][0] == finishes + max(row_to_load(plan), end_released) + plan.groups
