@@ -11,12 +11,10 @@ import numpy as np
 
 from export import Network
 from export.reference import Result
-from hw.emitter import ROW_TO_WORD
+from hw.emitter import ROW_TO_SKIP, ROW_TO_WORD
 from hw.folding import Folding, LayerPlan
 from hw.layer import ISSUE_TO_ROW
 from hw.readout import ROW_TO_CANCEL, ROW_TO_RELEASE, row_to_load
-
-ISSUE_TO_WORD = ISSUE_TO_ROW + ROW_TO_WORD
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,12 +148,12 @@ class _Pipeline:
         """Carry step ``t`` from the first layer, which has taken it, as far as it goes; the cycle of its last row, if it gets there."""
         for index, layer in enumerate(self.layers[:-1]):
             words = int(counts[index + 1][t])
-            offered = layer.last_issue + ISSUE_TO_WORD
+            row = layer.last_issue + ISSUE_TO_ROW
             if words == 0 and t > 0 and not ends:
-                layer.may_close = offered + 1  # released without a word
+                layer.may_close = row + ROW_TO_SKIP + 1
                 return 0
             following = self.layers[index + 1]
-            following.take_step(offered, max(1, words))
+            following.take_step(row + ROW_TO_WORD, max(1, words))
             layer.may_close = following.ended + 1
         last = self.layers[-1]
         row = last.last_issue + ISSUE_TO_ROW
@@ -170,7 +168,7 @@ class _Pipeline:
                 continue
             if cut_at is not None:
                 end = cut_at + ROW_TO_WORD
-            elif index > 0 and (arrives := self.layers[index - 1].last_issue + ISSUE_TO_WORD) > cycle:
+            elif index > 0 and (arrives := self.layers[index - 1].last_issue + ISSUE_TO_ROW + ROW_TO_WORD) > cycle:
                 end = arrives
             else:
                 end = cycle if layer.offered <= cycle else cycle + 1

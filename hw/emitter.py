@@ -1,21 +1,22 @@
 """From rows of neurons that fired to the spike words of the next layer."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.folding import LayerPlan
 from hw.streams import rows, words
-from hw.words import WordFormat
+from hw.words import WordFormat, bits_for
 
-ROW_TO_WORD = 1  # cycles from a step's last row to its first word
+ROW_TO_WORD = 2  # cycles from a step's last row to its first word
+ROW_TO_SKIP = 1  # cycles from the last row of a step that sends nothing to its release
 
 
 class SpikeEmitter(wiring.Component):
     """Holds one step's spikes and sends those words that have any, one per cycle, lowest index first.
 
-    Latency: one cycle from a step's last row to its first word; a step without spikes is released in that cycle, without a word, unless it
-    is step 0 or ends the frame.
+    Latency: two cycles from a step's last row to its first word. A step without spikes sends no word, unless it is step 0 or ends the
+    frame, and is released a cycle after its last row; any other step is released with its last word.
 
     Parameters:
         plan: the layer whose rows come in.
@@ -38,37 +39,46 @@ class SpikeEmitter(wiring.Component):
         full, ended, failed = Signal(), Signal(), Signal()
         time = Signal.like(row.time)
         with_spikes = Signal(form.words)
-        must_close, last, taken = Signal(), Signal(), Signal()
-        index = Signal.like(self.o.stream.payload.index)
+        index = Signal(bits_for(form.words))
+        some, last, skips, loads, taken = Signal(), Signal(), Signal(), Signal(), Signal()
+        valid, word = Signal(), Signal(form.layout)
 
         m.d.comb += [
-            with_spikes.eq(Cat(held.word_select(k, form.simd).any() for k in range(form.words))),
-            must_close.eq(ended | (time == 0)),
+            with_spikes.eq(Cat(held.word_select(k, form.simd).any() for k in range(form.words)) & ~self.o.cancel.replicate(form.words)),
+            some.eq(with_spikes.any()),
             last.eq((with_spikes & (with_spikes - 1)) == 0),
-            taken.eq(self.o.stream.valid & self.o.stream.ready),
-            self.o.stream.valid.eq(full & (with_spikes.any() | must_close)),
-            self.o.stream.payload.time.eq(time),
-            self.o.stream.payload.index.eq(index),
-            self.o.stream.payload.bits.eq(held.word_select(index, form.simd)),
-            self.o.stream.payload.last_of_step.eq(last),
-            self.o.stream.payload.last_of_frame.eq(last & ended),
-            self.o.stream.payload.error.eq(failed),
+            skips.eq(full & ~some & ~ended & (time != 0)),
+            loads.eq(full & ~skips & (~valid | self.o.stream.ready)),
+            taken.eq(valid & self.o.stream.ready),
+            self.o.stream.valid.eq(valid),
+            self.o.stream.payload.eq(word),
             self.i.cancel.eq(self.o.cancel),
-            self.i.release.eq(full & ((taken & last) | ~self.o.stream.valid)),
+            self.i.release.eq(skips | (taken & word.last_of_step)),
         ]
         for k in reversed(range(form.words)):
             with m.If(with_spikes[k]):
                 m.d.comb += index.eq(k)
 
         with m.If(taken):
-            m.d.sync += held.word_select(index, form.simd).eq(0)
-        with m.If(self.i.release):
+            m.d.sync += valid.eq(0)
+        with m.If(loads):
+            m.d.sync += [
+                valid.eq(1),
+                word.time.eq(time),
+                word.index.eq(index),
+                word.bits.eq(Mux(some, held.word_select(index, form.simd), 0)),
+                word.last_of_step.eq(last),
+                word.last_of_frame.eq(last & ended),
+                word.error.eq(failed),
+                held.word_select(index, form.simd).eq(0),
+            ]
+        with m.If(skips | (loads & last)):
             m.d.sync += full.eq(0)
         # A cancelled frame ends with the word that is being offered, if it is the last, else with an empty one.
         with m.If(self.o.cancel):
             m.d.sync += held.eq(0)
         with m.If(self.i.flush):
-            m.d.sync += full.eq(0)
+            m.d.sync += [full.eq(0), valid.eq(0)]
         with m.If(self.i.valid):
             with m.Switch(row.group):
                 for group in range(plan.groups):

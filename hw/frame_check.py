@@ -12,7 +12,8 @@ class FrameCheck(wiring.Component):
     """Passes words on; once one breaks a rule, that frame is flagged and the rest of its spikes are dropped.
 
     The rules: the index and the time are in range; step 0 comes first; time does not go back; a step is closed before the next begins, and
-    does not go on after it was closed; padding inputs do not spike; the end of a frame closes its last step. No latency.
+    does not go on after it was closed, but for an empty word that ends the frame; padding inputs do not spike; the end of a frame closes
+    its last step. No latency.
 
     Parameters:
         form: the words.
@@ -39,7 +40,7 @@ class FrameCheck(wiring.Component):
             first & (word.time != 0),
             ~first & (word.time < last_time),
             ~first & open_step & ~continues,
-            ~first & ~open_step & continues & word.bits.any(),
+            ~first & ~open_step & continues & (word.bits.any() | ~word.last_of_frame),
             word.last_of_frame & ~word.last_of_step,
         ]
         if form.words < 1 << len(word.index):
