@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from hw.emitter import ROW_TO_WORD, SpikeEmitter
+from hw.emitter import ROW_TO_SKIP, ROW_TO_WORD, SpikeEmitter
 from hw.folding import LayerPlan
 from tests.circuit import Sink, run
 from tests.networks import random_layer
@@ -105,11 +105,11 @@ def test_reset_in_the_middle(reset_at):
 
 
 def test_cycles():
-    """One word per cycle, the first a cycle after the step's last row; a step without spikes is released in that cycle."""
+    """One word per cycle from `ROW_TO_WORD` cycles after the step's last row on; a step without spikes is released without one."""
     everything, nothing = [1] * 8, [0] * 8
     frames = [[Step(0, everything, nothing), Step(1, nothing, nothing), Step(2, everything, nothing)]]
     sink, source = run_emitter(*emitter(8, 8, 2), frames)
     rows = source.last_row_cycles[0]
     first, last = rows[0] + ROW_TO_WORD, rows[2] + ROW_TO_WORD
     assert sink.cycles == [*range(first, first + 4), *range(last, last + 4)]
-    assert rows == [0, first + 4, first + 4 + ROW_TO_WORD + 1]
+    assert rows == [0, first + 4, first + 4 + ROW_TO_SKIP + 1]
