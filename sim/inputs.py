@@ -51,7 +51,7 @@ def load(network: Network, dataset: str, images: int | None = None, seed: int = 
     times = (network.encode if data.test_spike_times is None else network.check_spike_times)(part[:images])
     labels = None if data.test_labels is None else data.test_labels[: len(times)]
     shape = None if data.image_shape is None else list(data.image_shape)
-    about = {"dataset": data.name, "dataset_digest": data.digest, "split": data.split, "image_shape": shape}
+    about = {"dataset": data.name, "dataset_digest": data.digest, "split": data.split, "test_frames": len(part), "image_shape": shape}
     return Inputs(times, labels, part[:images] if data.test_spike_times is None else None, about)
 
 

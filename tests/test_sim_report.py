@@ -108,6 +108,27 @@ def test_table_of_a_difference(different):
     assert different.data["accuracy"] == {"pytorch": None, "golden": None, "rtl": None}
 
 
+@pytest.mark.parametrize(
+    ("about", "text"),
+    [
+        ({"test_frames": 40}, "scores DIFFER from those that the artifact gives for PyTorch"),
+        ({"test_frames": 4000}, "PyTorch's scores are those of all 4000 test frames"),
+        ({"test_frames": 40, "dataset_digest": "12"}, "no PyTorch scores of these frames in the artifact"),
+    ],
+)
+def test_golden_model_against_pytorch(about, text):
+    network = Network(BARE.layers, BARE.steps, provenance=PROVENANCE | {"dataset_digest": "34"})
+    report = sim.cosimulate(network, TIMES, LABELS, folding=FOLDING, about={"dataset": "made up"} | about)
+    assert report.table().splitlines()[1 if "digest" not in str(about) else 0].endswith(text)
+
+
+def test_golden_model_equal_to_pytorch():
+    scores = sim.cosimulate(BARE, TIMES, LABELS, folding=FOLDING).data["accuracy"]["golden"]
+    network = Network(BARE.layers, BARE.steps, provenance={"dataset": "made up", "scores": {"test": scores}})
+    report = sim.cosimulate(network, TIMES, LABELS, folding=FOLDING, about={"dataset": "made up", "test_frames": 40})
+    assert report.table().splitlines()[1].endswith("equal to PyTorch on all frames (every spike, when it was exported)")
+
+
 def test_scores_of_another_data_set_are_not_shown():
     other = sim.cosimulate(NETWORK, TIMES[:1], folding=FOLDING, about={"dataset": "another"})
     assert other.data["accuracy"]["pytorch"] is None
