@@ -91,6 +91,17 @@ def test_thresholds_from_end_to_end(form, pe, sign):
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_error_in_one_word_flags_the_rest_of_its_frame(form):
+    plan = LayerPlan(random_layer(np.random.default_rng(0), 6, 4), 4, 2, 3, form)
+    frames = word_payloads(input_format(plan).from_spike_times(np.tile([0, 0, 1, 1, 2, 3], (3, 1))))
+    wrong = next(word for word in frames[1] if word["time"] == 1)
+    wrong["error"] = 1
+    dut = IFLayer(plan)
+    sink, _ = run(dut, lambda: (RowSink(dut.o, plan, 3), Source(dut.i.stream, frames)))
+    assert [[step.error for step in frame] for frame in sink.frames] == [[0, 0, 0, 0], [0, 1, 1, 1], [0, 0, 0, 0]]
+
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("reset_at", [0, 1, 2, 5, 11, 23])
 def test_reset_in_the_middle(form, reset_at):
     rng = np.random.default_rng(3)
