@@ -1,6 +1,6 @@
 """From rows of neurons that fired to the spike words of the next layer."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -35,7 +35,8 @@ class SpikeEmitter(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         plan, form, row = self._plan, self._form, self.i.payload
-        held = Signal(form.words * form.simd)
+        held = Signal(form.words * form.simd)  # written whole in every step
+        unsent = Signal(form.words)  # words of it with spikes, not sent yet
         full, ended, failed = Signal(), Signal(), Signal()
         time = Signal.like(row.time)
         with_spikes = Signal(form.words)
@@ -44,7 +45,7 @@ class SpikeEmitter(wiring.Component):
         valid, word = Signal(), Signal(form.layout)
 
         m.d.comb += [
-            with_spikes.eq(Cat(held.word_select(k, form.simd).any() for k in range(form.words)) & ~self.o.cancel.replicate(form.words)),
+            with_spikes.eq(unsent & ~self.o.cancel.replicate(form.words)),
             some.eq(with_spikes.any()),
             last.eq((with_spikes & (with_spikes - 1)) == 0),
             skips.eq(full & ~some & ~ended & (time != 0)),
@@ -70,22 +71,30 @@ class SpikeEmitter(wiring.Component):
                 word.last_of_step.eq(last),
                 word.last_of_frame.eq(last & ended),
                 word.error.eq(failed),
-                held.word_select(index, form.simd).eq(0),
+                unsent.bit_select(index, 1).eq(0),
             ]
         with m.If(skips | (loads & last)):
             m.d.sync += full.eq(0)
         # A cancelled frame ends with the word that is being offered, if it is the last, else with an empty one.
         with m.If(self.o.cancel):
-            m.d.sync += held.eq(0)
+            m.d.sync += unsent.eq(0)
         with m.If(self.i.flush):
             m.d.sync += [full.eq(0), valid.eq(0)]
         with m.If(self.i.valid):
             with m.Switch(row.group):
                 for group in range(plan.groups):
-                    begin = group * plan.pe
-                    end = min(begin + plan.pe, plan.layer.outputs)
                     with m.Case(group):
-                        m.d.sync += held[begin:end].eq(row.fire & ~self.o.cancel.replicate(plan.pe))
+                        self._take_row(m, group * plan.pe, held, unsent)
             with m.If(row.last_of_step):
                 m.d.sync += [full.eq(1), ended.eq(row.last_of_frame), failed.eq(row.error), time.eq(row.time)]
         return m
+
+    def _take_row(self, m: Module, begin: int, held: Signal, unsent: Signal) -> None:
+        """Hold the spikes of a row whose first neuron is ``begin``, and mark the words that it gives spikes to."""
+        simd = self._form.simd
+        end = min(begin + self._plan.pe, self._plan.layer.outputs)
+        m.d.sync += held[begin:end].eq(self.i.payload.fire)
+        for word in range(begin // simd, -(-end // simd)):
+            part = self.i.payload.fire[max(word * simd, begin) - begin : min((word + 1) * simd, end) - begin]
+            with m.If(part.any() & ~self.o.cancel):
+                m.d.sync += unsent[word].eq(1)
