@@ -25,6 +25,7 @@ from sim.simulate import MODES, simulate
 from sim.timing import Timing
 from sim.wrapper import Design, design
 
+FIRST = "first_difference"
 LEAD_IN = 3
 """Frames that are run before the one whose waveform is wanted, in case it is what they left behind that matters."""
 
@@ -65,6 +66,9 @@ def cosimulate(
         sim.simulate.SimulationError: the simulator fails.
     """
     began = time.monotonic()
+    out = None if out is None else Path(out)
+    if out is not None and out.exists() and not out.is_dir():
+        raise UserError(f"out must be a folder, but {out} is a file")
     spike_times = network.check_spike_times(spike_times)
     golden = expected if expected is not None else reference.run(network, spike_times)
     _refuse_nothing(network, spike_times, labels, golden, images, jobs)
@@ -95,10 +99,12 @@ def cosimulate(
     seconds["simulate"] = time.monotonic() - began_simulate
 
     first = next((comparisons[mode].first for mode in MODES if comparisons[mode].first), None)
+    for stale in [] if out is None else out.glob(f"{FIRST}_*.vcd"):
+        stale.unlink()
     waveforms: list[Path] = []
     if out is not None and (first is not None or waves):
         began_waves = time.monotonic()
-        waveforms = _waveforms(job, sent, golden, first, shards, Path(out))
+        waveforms = _waveforms(job, sent, golden, first, shards, out)
         seconds["waves"] = time.monotonic() - began_waves
     seconds["total"] = time.monotonic() - began
     report = assemble(
@@ -117,7 +123,7 @@ def cosimulate(
         about=dict(about or {}),
     )
     if out is not None:
-        report.save(Path(out))
+        report.save(out)
     return report
 
 
@@ -176,7 +182,7 @@ def _waveforms(
     built = build(job.design, traced=True)
     frame = 0 if first is None else min(first.frame, len(sent) - 1)
     run_began = int(next(shard[0] for shard in shards if frame <= shard[-1]))
-    name = out / ("frame" if first is None else "first_difference")
+    name = out / ("frame" if first is None else FIRST)
     modes = MODES if first is None else (first.mode,)
     waveforms = []
     for mode in modes:  # a simulator process dumps into one file

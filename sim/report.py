@@ -145,7 +145,7 @@ def assemble(
         **_counts(full),
         "early": {"frames": early.frames, **_counts(early)},
         "first_difference": None if first is None else vars(first) | {"text": str(first)},
-        "waveforms": [str(path) for path in waveforms],
+        "waveforms": [path.name for path in waveforms],
         "accuracy": {
             "pytorch": _pytorch(network, about),
             "golden": None if labels is None else _percentages(score(golden, labels)),

@@ -115,12 +115,16 @@ def test_given_verilog(report):
 
 
 def test_waves_on_request(tmp_path):
+    stale = tmp_path / "first_difference_full.vcd"
+    stale.touch()
     report = sim.cosimulate(NETWORK, TIMES[:4], folding=FOLDING, out=tmp_path, waves=True)
     assert report.passed
     for mode in ("full", "early"):
         waveform = (tmp_path / f"frame_{mode}.vcd").read_text()
         assert "$var" in waveform
         assert waveform.count("\n#") > 10
+    assert not stale.exists()
+    assert report.data["waveforms"] == ["frame_full.vcd", "frame_early.vcd"]
 
 
 @pytest.mark.parametrize(
@@ -139,6 +143,12 @@ def test_waves_on_request(tmp_path):
 def test_mistakes(arguments, message):
     with pytest.raises(UserError, match=message):
         sim.cosimulate(NETWORK, **arguments)
+
+
+def test_out_is_a_file(tmp_path):
+    (tmp_path / "out").touch()
+    with pytest.raises(UserError, match=r"out must be a folder, but .* is a file"):
+        sim.cosimulate(NETWORK, TIMES, out=tmp_path / "out")
 
 
 def test_a_network_that_never_spikes_proves_nothing():

@@ -136,6 +136,18 @@ def test_one_input_spike():
     assert np.flatnonzero(~report.comparisons["full"].equal).tolist() == [frame]
 
 
+def test_a_circuit_that_takes_nothing_is_given_up(verilog):
+    begin = verilog[0].index("module accelerator(")
+    end = verilog[0].index("endmodule", begin)
+    stuck, changes = re.subn(r"\(i__ready\)", "()", verilog[0][begin:end])
+    assert changes
+    report = sim.cosimulate(NETWORK, TIMES, verilog=(verilog[0][:begin] + stuck + verilog[0][end:], verilog[1]))
+    assert not report.passed
+    assert report.first_difference == Difference("full", 0, 0, None, "number of frames", len(TIMES), 0)
+    assert report.data["frames_equal"] == report.data["early"]["frames_equal"] == 0
+    assert report.data["spikes_received"] == 0 < report.data["spikes_compared"]
+
+
 def test_a_tie_broken_the_other_way():
     """Two outputs alike: the lower index wins every tie between them, until the comparison in the readout lets equals through."""
     rng = np.random.default_rng(23)
@@ -144,12 +156,13 @@ def test_a_tie_broken_the_other_way():
     times = random_spike_times(rng, 20, 9, STEPS)
     accelerator = Accelerator(network, Folding((3,), (2,), ("delta",)))
     text, ports = generate(accelerator), port_map(accelerator)
-    begin = text.index(r"module \accelerator.readout ")
-    end = text.index("endmodule", begin)
-    faulty, changes = re.subn(r"(\$signed\(row\[.*?\]\)) > (\$signed\(row\[)", r"\1 >= \2", text[begin:end])
-    assert changes == 1
+    modules = re.split(r"^(?=module )", text, flags=re.MULTILINE)
+    faulty = [
+        re.sub(r" > (?=\$signed\()", " >= ", module) if "accelerator.readout" in module.split("(")[0] else module for module in modules
+    ]
+    assert faulty != modules
     assert sim.cosimulate(network, times, verilog=(text, ports)).passed
-    report = sim.cosimulate(network, times, verilog=(text[:begin] + faulty + text[end:], ports))
+    report = sim.cosimulate(network, times, verilog=("".join(faulty), ports))
     assert not report.passed
     for mode, comparison in report.comparisons.items():
         assert comparison.first == Difference(mode, 0, "readout", None, "class_index", 0, 1)
