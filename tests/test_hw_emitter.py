@@ -78,6 +78,7 @@ def test_cancel_at_any_time(outputs, pe, simd, gaps, stalls, cancels):
         kept = as_tuples(word for word in words if not word["dropped"])
         expected = plain_words(frames[frame], simd)
         assert kept == (expected[: len(kept)] if frame in sink.cancelled else expected), f"frame {frame}"
+        assert len(words) <= len(kept) + 2, "after the word that is offered comes the end"
 
 
 def test_steps_of_one_time():
