@@ -53,7 +53,7 @@ class Recording:
     @property
     def cycles(self) -> int:
         """From the first word taken to the last result given."""
-        return int(self.ends[-1] - self.starts[0]) if len(self.ends) else 0
+        return int(self.ends[-1] - self.starts[0]) if len(self.ends) and len(self.starts) else 0
 
 
 def simulate(

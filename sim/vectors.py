@@ -13,7 +13,7 @@ from sim import frames
 from sim.compare import DECISION_FIELDS
 from sim.ports import Payload, Ports
 from sim.templates import render
-from sim.wrapper import design
+from sim.wrapper import LINGER, design
 
 README = """\
 Golden vectors of a network, and a plain Verilog test bench for its circuit. In this folder, for example:
@@ -64,6 +64,7 @@ def write(network: Network, spike_times: np.ndarray, folding: Folding, folder: P
             frames=len(spike_times),
             words=len(words.records),
             steps=network.steps,
+            linger=LINGER,
             patience=design("", ports, network.shape).patience,
         ),
     }

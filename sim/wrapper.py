@@ -22,7 +22,7 @@ class Design:
         verilog: text of the circuit.
         ports: its ports.
         capacity: greatest number of words in a frame.
-        patience: cycles without any transfer after which a run that lacks something is given up.
+        patience: cycles without a word taken or a result given after which a run is given up.
     """
 
     verilog: str

@@ -136,16 +136,31 @@ def test_one_input_spike():
     assert np.flatnonzero(~report.comparisons["full"].equal).tolist() == [frame]
 
 
-def test_a_circuit_that_takes_nothing_is_given_up(verilog):
+def top_changed(verilog, pattern, replacement):
+    """The Verilog with a change in the top module."""
     begin = verilog[0].index("module accelerator(")
     end = verilog[0].index("endmodule", begin)
-    stuck, changes = re.subn(r"\(i__ready\)", "()", verilog[0][begin:end])
+    text, changes = re.subn(pattern, replacement, verilog[0][begin:end])
     assert changes
-    report = sim.cosimulate(NETWORK, TIMES, verilog=(verilog[0][:begin] + stuck + verilog[0][end:], verilog[1]))
+    return verilog[0][:begin] + text + verilog[0][end:], verilog[1]
+
+
+def test_a_circuit_that_takes_nothing(verilog):
+    """Inside, the first word is taken again and again; outside it never is. The run is given up, though words keep coming out."""
+    report = sim.cosimulate(NETWORK, TIMES, verilog=top_changed(verilog, r"\(i__ready\)", "()"))
     assert not report.passed
-    assert report.first_difference == Difference("full", 0, 0, None, "number of frames", len(TIMES), 0)
+    assert report.first_difference.frame == 0
     assert report.data["frames_equal"] == report.data["early"]["frames_equal"] == 0
-    assert report.data["spikes_received"] == 0 < report.data["spikes_compared"]
+    assert report.comparisons["full"].decisions.class_index.tolist()[1:] == [-1] * (len(TIMES) - 1)
+
+
+def test_a_circuit_that_gives_too_much(verilog):
+    """A result in every cycle: the run ends soon after there are as many as frames."""
+    flood = top_changed(verilog, r"\.o__valid\(o__valid\)", ".o__valid()")
+    report = sim.cosimulate(NETWORK, TIMES, verilog=top_changed(flood, r"wire o__valid;", "wire o__valid = 1;"))
+    assert not report.passed
+    assert report.first_difference.frame == 0
+    assert report.comparisons["full"].differences > len(TIMES)
 
 
 def test_a_tie_broken_the_other_way():
