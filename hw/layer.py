@@ -67,7 +67,7 @@ class IFLayer(wiring.Component):
         # Issue: which weights, which neurons, for which step.
         issue = _Issue(plan)
         closing = Signal()  # the form closes a step
-        with m.If(self.o.release | cut):
+        with m.If(self.o.release):
             m.d.sync += pending.eq(0)
         with m.If(closing & ~cut):
             m.d.sync += [pending.eq(1), ended.eq(0)]
