@@ -1,6 +1,7 @@
 """``python -m model train`` and ``python -m model evaluate``."""
 
 import argparse
+import os
 from pathlib import Path
 
 from export.cli import Parser, run
@@ -94,6 +95,9 @@ def main() -> int:
     part.set_defaults(function=evaluate)
 
     arguments = parser.parse_args()
+    # Before PyTorch loads: its threads sleep while they wait for each other. By default they spin, and where other programs want
+    # the cores too, that made an update ten times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     return arguments.function(arguments)
 
 

@@ -116,26 +116,29 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def write_curve(curve: list[ShiftPoint], path: Path) -> Path:
     """Write the curve as CSV to ``path`` and as a plot beside it; the plot's path."""
+    import matplotlib
     import matplotlib.figure
 
     with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, curve[0].as_dict())
         writer.writeheader()
         writer.writerows(point.as_dict() for point in curve)
-    figure = matplotlib.figure.Figure(figsize=(7, 3.6), layout="constrained")
-    percent = figure.add_subplot()
-    steps = percent.twinx()
+    figure = matplotlib.figure.Figure(figsize=(7, 4.8), layout="constrained")
+    accuracy, silence = figure.subplots(2, sharex=True)
+    steps = silence.twinx()
     shifts = [point.shift for point in curve]
+    accuracy.plot(shifts, [point.strict for point in curve], "C0")
     lines = [
-        *percent.plot(shifts, [point.strict for point in curve], "C0", label="strict accuracy"),
-        *percent.plot(shifts, [point.silent_share for point in curve], "C3", label="silent frames"),
-        *steps.plot(shifts, [point.steps_mean for point in curve], "C2--", label="steps taken, mean (right)"),
+        *silence.plot(shifts, [point.silent_share for point in curve], "C3", label="silent frames"),
+        *steps.plot(shifts, [point.steps_mean for point in curve], "C2--", label="steps taken, mean"),
     ]
-    percent.axvline(0, color="0.8", zorder=0)
-    percent.set(xlabel="shift of all output thresholds", ylabel="percent", ylim=(0, 100))
-    steps.set(ylabel="steps", ylim=(0, None))
-    percent.legend(handles=lines, loc="center right")
+    for axes in (accuracy, silence):
+        axes.axvline(0, color="0.8", zorder=0)
+    accuracy.set(ylabel="strict accuracy, %")
+    silence.set(xlabel="shift of all output thresholds", ylabel="silent frames, %", ylim=(0, 100))
+    steps.set(ylabel="steps taken, mean", ylim=(0, None))
+    silence.legend(handles=lines, loc="upper left")
     plot = path.with_suffix(".svg")
-    with atomic_write(plot) as temporary:
+    with atomic_write(plot) as temporary, matplotlib.rc_context({"svg.hashsalt": "firstspike"}):  # the same file every time
         figure.savefig(temporary, format="svg", metadata={"Date": None})
     return plot

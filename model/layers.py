@@ -90,7 +90,7 @@ class SingleSpikeLayer(nn.Module):
         following = State(
             margin,
             state.fired_at.masked_fill(fires, step),
-            torch.where(better, margin, state.best_margin),
+            torch.maximum(margin, state.best_margin),
             state.best_step.masked_fill(better, step),
         )
         return following, fires.to(spikes.dtype)

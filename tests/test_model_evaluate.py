@@ -54,6 +54,7 @@ def test_curve(trained, tmp_path):
     with (tmp_path / "curve.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [{key: float(value) for key, value in row.items()} for row in rows] == [point.as_dict() for point in curves[0]]
+    assert evaluate.write_curve(curves[0], tmp_path / "again.csv").read_bytes() == plot.read_bytes()
     assert xml.etree.ElementTree.parse(plot).getroot().tag.endswith("svg")
 
 
