@@ -47,9 +47,12 @@ def environment(session: nox.Session) -> None:
 
 @nox.session(python=False, requires=["environment"])
 def cosim(session: nox.Session) -> None:
-    """Train, export, generate Verilog, co-simulate every spike: [--dataset NAME] [--hidden 600] … | --network FILE --dataset NAME."""
+    """Train, export, generate Verilog, co-simulate every spike: [--dataset NAME] [--hidden 600] … | --network FILE."""
     parser = argparse.ArgumentParser(prog="nox -s cosim --", usage="nox -s cosim -- [OPTION …]", allow_abbrev=False)
-    parser.add_argument("--dataset", help="digits (default), mnist, fashion-mnist or FILE.npz; with --network also random")
+    parser.add_argument(
+        "--dataset",
+        help="digits, mnist, fashion-mnist or FILE.npz; with --network also random (default: digits, or what the network was trained on)",
+    )
     parser.add_argument("--network", type=Path, help="an artifact: nothing is trained")
     parser.add_argument("--out", type=Path, help="folder of the results (default: build/DATASET, or build/NETWORK)")
     for title, names in FORWARDED.items():
@@ -68,13 +71,14 @@ def cosim(session: nox.Session) -> None:
         run(session, "-m", "model", "train", "--dataset", dataset, *train, "--out", folder)
         run(session, "-m", "export", folder / "checkpoint.safetensors", "--out", network)
     else:
-        if given.dataset is None or train:
-            parser.error("--network needs --dataset, and takes no options of training")
+        if train:
+            parser.error("--network takes no options of training")
         dataset, network = given.dataset, given.network
         folder = given.out or BUILD / network.stem
     run(session, "-m", "hw", network, "--out", folder / "accelerator.v", *fold)
     waves = ["--waves"] if given.waves else []
-    run(session, "-m", "sim", network, "--dataset", dataset, *fold, *simulate, *waves, "--out", folder)
+    of = ["--dataset", dataset] if dataset else []
+    run(session, "-m", "sim", network, *of, *fold, *simulate, *waves, "--out", folder)
 
 
 @nox.session(python=False, requires=["environment"])
@@ -101,8 +105,8 @@ def verilog(session: nox.Session) -> None:
 
 @nox.session(python=False, requires=["environment"])
 def bench(session: nox.Session) -> None:
-    """Measure: cosim [NETWORK --dataset NAME …] compares co-simulation with a bare C++ loop around the same Verilated model."""
+    """Measure: cosim [NETWORK …] compares co-simulation with a bare C++ loop around the same Verilated model."""
     subject, *arguments = session.posargs or [""]
     if subject != "cosim":
         session.error(f"what to measure must be 'cosim' (nox -s bench -- cosim), not '{subject}'")
-    run(session, "-m", "sim", "bench", *(arguments or ("artifacts/mnist-600.safetensors", "--dataset", "mnist")))
+    run(session, "-m", "sim", "bench", *(arguments or ("artifacts/mnist-600.safetensors",)))

@@ -40,7 +40,7 @@ def parser(command: str | None) -> Parser:
     }[command]
     result = Parser(prog=" ".join(filter(None, ["python -m sim", command])), description=what)
     result.add_argument("network", type=Path, help="network.safetensors")
-    result.add_argument("--dataset", required=True, help="digits, mnist, fashion-mnist, a .npz file, or random")
+    result.add_argument("--dataset", help="digits, mnist, fashion-mnist, a .npz file, or random (default: what the network was trained on)")
     result.add_argument("--images", type=positive, metavar="N", help="the first N test frames only (default: all; random: 1000)")
     result.add_argument("--seed", type=int, default=0, help="of random spike times (default: 0)")
     add_folding_arguments(result)
@@ -57,7 +57,7 @@ def pixels(frames: inputs.Inputs, arguments: Namespace) -> np.ndarray | None:
     if arguments.input == "words":
         return None
     if frames.images is None:
-        raise UserError(f"--input pixels needs images, but {arguments.dataset} has spike times")
+        raise UserError("--input pixels needs images, but the data set has spike times")
     return frames.images
 
 
@@ -104,7 +104,7 @@ def main() -> int:
     network = load(arguments.network)
     chosen = folding_from(arguments, network)
     chosen.plans(network)  # refuses what cannot be before anything is loaded or built
-    frames = inputs.load(network, arguments.dataset, arguments.images, arguments.seed)
+    frames = inputs.load(network, arguments.dataset or inputs.trained_on(network), arguments.images, arguments.seed)
     try:
         return {None: cosimulate, "vectors": vectors, "bench": bench}[command](network, chosen, frames, arguments)
     except (BuildError, SimulationError) as error:

@@ -55,6 +55,18 @@ def load(network: Network, dataset: str, images: int | None = None, seed: int = 
     return Inputs(times, labels, part[:images] if data.test_spike_times is None else None, about)
 
 
+def trained_on(network: Network) -> str:
+    """The data set that the network's provenance names.
+
+    Raises:
+        UserError: it names none.
+    """
+    name = network.provenance.get("dataset")
+    if not isinstance(name, str):
+        raise UserError("--dataset must be given, because the network does not say what it was trained on")
+    return name
+
+
 def random_spike_times(network: Network, frames: int, seed: int) -> np.ndarray:
     """Spike times int32 (frames, inputs): in each frame another share of the inputs spikes, from none to all."""
     rng = np.random.default_rng(seed)
