@@ -95,9 +95,9 @@ def main() -> int:
     part.set_defaults(function=evaluate)
 
     arguments = parser.parse_args()
-    # Before PyTorch loads: its threads wait for each other awake, but not for long. Without a limit an update took ten times as long
-    # where other programs wanted the cores too; without any waiting, two threads were slower than one.
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    # Before PyTorch loads: one thread, unless the user asks for more. The products of these networks are small; a second thread gained
+    # little on an idle machine and, by waiting awake, made an update several times slower on a busy one.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     return arguments.function(arguments)
 
 

@@ -91,7 +91,7 @@ class Recipe:
 
 DEFAULTS = {
     "digits": Recipe(hidden=(256,), epochs=200, batch_size=128, augment=0.5, validation=0.15, silent_end=20.0),
-    "mnist": Recipe(hidden=(600,), epochs=40, augment=1.0, validation=5000, silent_end=6.0),
+    "mnist": Recipe(hidden=(600,), epochs=30, augment=1.0, validation=5000, silent_end=6.0),
     "fashion-mnist": Recipe(hidden=(600,), epochs=40, augment=0.5, validation=5000, silent_end=6.0),
 }
 
