@@ -10,11 +10,13 @@ import numpy as np
 from export.artifact import digest, load, save
 from export.check import network_from_checkpoint
 from export.cli import Parser, run
+from export.files import refuse_overwriting
 from export.network import Network
 
 
 def export(checkpoint: Path, out: Path) -> int:
     network, frames = network_from_checkpoint(checkpoint)
+    refuse_overwriting(checkpoint, out)
     sha256 = save(network, out)
     print(f"golden model equal to the trained network on all {frames} frames of the check set")
     print(f"{out}: {'-'.join(map(str, network.shape))}, T = {network.steps}, {out.stat().st_size} bytes, sha256 {sha256}")

@@ -132,8 +132,8 @@ def read_class_names(header: dict[str, Any]) -> tuple[str, ...]:
         UserError: they are missing, or not all strings.
     """
     names = get(header, "class_names", list)
-    if not all(isinstance(name, str) for name in names):
-        raise UserError(f"header field 'class_names' must hold strings, not {names!r:.60}")
+    if not names or not all(isinstance(name, str) for name in names):
+        raise UserError(f"header field 'class_names' must hold strings, at least one, not {names!r:.60}")
     return tuple(names)
 
 

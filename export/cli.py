@@ -1,6 +1,6 @@
 """What the four command lines share: one line for a mistake, and an exit status that means something.
 
-Exit status: 0 done, 1 something differs, 2 the user's mistake, 130 interrupted.
+Exit status: 0 done, 1 something differs, 2 the user's mistake, 3 a circuit that does not compile or run (``sim`` only), 130 interrupted.
 """
 
 import argparse

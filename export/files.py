@@ -7,6 +7,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from export.errors import UserError
+
+
+def refuse_overwriting(source: Path, out: Path) -> None:
+    """Refuse to write over what is being read.
+
+    Raises:
+        UserError: both are the same file.
+    """
+    if out.exists() and out.samefile(source):
+        raise UserError(f"--out must be another file than {source}, which it would overwrite")
+
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
@@ -21,7 +33,10 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(target)) from None
     os.close(handle)
     temporary = Path(name)
     try:

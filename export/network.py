@@ -82,7 +82,7 @@ class Layer:
     kind: str = "if"
 
     def __post_init__(self) -> None:
-        weights, thresholds = np.asarray(self.weights), np.asarray(self.thresholds)
+        weights, thresholds = _array("weights", self.weights), _array("thresholds", self.thresholds)
         if weights.ndim != 2 or 0 in weights.shape:
             raise UserError(f"weights must have shape (outputs, inputs), both at least 1, not {weights.shape}")
         if weights.shape[1] > MAX_FAN_IN:
@@ -151,9 +151,13 @@ class Network:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if isinstance(self.layers, Layer) or not all(isinstance(layer, Layer) for layer in self.layers):
+            raise UserError("layers must be a sequence of Layer")
         layers = tuple(self.layers)
         if not layers:
             raise UserError("a network must have at least one layer, not 0")
+        if not isinstance(self.encoder, Encoder):
+            raise UserError(f"encoder must be an Encoder, not {self.encoder!r}")
         for index, (layer, following) in enumerate(itertools.pairwise(layers)):
             if layer.outputs != following.inputs:
                 raise UserError(
@@ -214,6 +218,13 @@ class Network:
         if times.shape[1] != self.inputs:
             raise UserError(f"the network takes {self.inputs} inputs, but the images have {times.shape[1]} pixels")
         return times
+
+
+def _array(name: str, value: Any) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise UserError(f"{name} must be an array, all rows of one length") from None
 
 
 def _is_integer(value: object) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from export import load
 from export.cli import Parser, run
+from export.files import refuse_overwriting
 from hw.accelerator import Accelerator
 from hw.arguments import add_folding_arguments, folding_from
 from hw.verilog import write
@@ -17,6 +18,7 @@ def main() -> int:
     add_folding_arguments(parser)
     arguments = parser.parse_args()
     network = load(arguments.network)
+    refuse_overwriting(arguments.network, arguments.out)
     accelerator = Accelerator(network, folding_from(arguments, network), frames_in=arguments.input)
     for path in write(accelerator, arguments.out):
         print(f"{path}: {path.stat().st_size} bytes")

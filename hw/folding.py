@@ -131,7 +131,7 @@ class LayerPlan:
 
 
 def _check_range(name: str, index: int, value: int, most: int, of_what: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= most:
         raise UserError(f"{name} of layer {index} must be an integer from 1 to its {most} {of_what}, not {value!r}")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from amaranth.back import verilog
 from amaranth.lib import data
 
-from export import digest
+from export import UserError, digest
 from export.files import atomic_write
 from hw.accelerator import Accelerator
 
@@ -59,9 +59,12 @@ def write(accelerator: Accelerator, path: str | Path) -> tuple[Path, Path]:
     """Write the Verilog to ``path`` and its port map beside it, as ``.json``; return both paths.
 
     Raises:
+        UserError: ``path`` ends in .json, the port map's place.
         OSError: a file cannot be written.
     """
     path = Path(path)
+    if path.suffix == ".json":
+        raise UserError(f"the Verilog's name must not end in .json, which is the port map's, but is {path}")
     text, ports = generate(accelerator), json.dumps(port_map(accelerator), indent=2) + "\n"
     with atomic_write(path) as verilog_file, atomic_write(path.with_suffix(".json")) as map_file:
         verilog_file.write_text(text)

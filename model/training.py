@@ -246,7 +246,9 @@ def train(dataset: Dataset, recipe: Recipe, out: str | Path, *, resume: bool = F
         OSError: a file cannot be read or written.
         KeyboardInterrupt: the user stopped the training.
     """
-    trainer, out = Trainer(dataset, recipe), Path(out)
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)  # what cannot be written is better known before the work
+    trainer = Trainer(dataset, recipe)
     if resume:
         load_state(out / RESUME, trainer)
         say(f"resumed after epoch {trainer.epoch} of {recipe.epochs}")
@@ -262,7 +264,8 @@ def train(dataset: Dataset, recipe: Recipe, out: str | Path, *, resume: bool = F
             say(f"{name}: {describe(epoch)}")
     except KeyboardInterrupt:
         if trainer.best is None:
-            raise UserError("training was interrupted before its first epoch ended: nothing to keep") from None
+            say("interrupted before the first epoch ended: there is nothing to keep")
+            raise
         interrupted = True
         say(f"interrupted: keeping epoch {trainer.best.epoch}, the best of {trainer.epoch}; --resume goes on")
     result = trainer.finish(out / CHECKPOINT)

@@ -127,6 +127,13 @@ def test_folders_in_the_way(tmp_path, checkpoint):
     assert_refused(command(checkpoint, "--out", tmp_path), f"{tmp_path}: Is a directory")
 
 
+def test_checkpoint_is_not_overwritten(checkpoint):
+    before = checkpoint.read_bytes()
+    done = command(checkpoint, "--out", checkpoint)
+    assert_refused(done, f"--out must be another file than {checkpoint}, which it would overwrite")
+    assert checkpoint.read_bytes() == before
+
+
 def test_wrong_arguments(checkpoint):
     assert_refused(command(checkpoint), "the following arguments are required: --out (see python -m export --help)")
     assert_refused(command("inspect"), "the following arguments are required: network (see python -m export inspect --help)")

@@ -86,3 +86,18 @@ def test_missing_and_damaged_artifact(tmp_path, artifact):
 def test_out_must_be_named(artifact):
     done = command(artifact)
     assert (done.returncode, done.stderr) == (2, "error: the following arguments are required: --out (see python -m hw --help)\n")
+
+
+def test_network_is_not_overwritten(artifact):
+    before = artifact.read_bytes()
+    done = command(artifact, "--out", artifact)
+    assert (done.returncode, done.stderr) == (2, f"error: --out must be another file than {artifact}, which it would overwrite\n")
+    assert artifact.read_bytes() == before
+
+
+def test_verilog_does_not_take_the_port_maps_name(tmp_path, artifact):
+    out = tmp_path / "accelerator.json"
+    done = command(artifact, "--out", out)
+    message = f"error: the Verilog's name must not end in .json, which is the port map's, but is {out}\n"
+    assert (done.returncode, done.stderr) == (2, message)
+    assert not out.exists()

@@ -125,9 +125,10 @@ def test_ctrl_c_keeps_what_the_finished_epochs_gave(tmp_path, monkeypatch):
 
 def test_ctrl_c_before_the_first_epoch_ends(tmp_path, monkeypatch):
     stop_after(monkeypatch, 0)
-    with pytest.raises(UserError) as caught:
-        train(tmp_path)
-    assert str(caught.value) == "training was interrupted before its first epoch ended: nothing to keep"
+    lines = []
+    with pytest.raises(KeyboardInterrupt):
+        training.train(stripes(), RECIPE, tmp_path, say=lines.append)
+    assert lines == ["interrupted before the first epoch ended: there is nothing to keep"]
     assert list(tmp_path.iterdir()) == []
 
 
