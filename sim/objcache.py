@@ -6,6 +6,7 @@ command, the compiler, the source, and, where the source uses it, the model's in
 """
 
 import hashlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -26,7 +27,8 @@ def object_of(command: list[str]) -> tuple[Path, Path] | None:
 
 def key(command: list[str], source: Path) -> str:
     """What the object depends on."""
-    version = subprocess.run([command[0], "--version"], capture_output=True, check=False).stdout
+    compiler = itertools.takewhile(lambda word: not word.startswith("-"), command)  # more than one word in `ccache g++`
+    version = subprocess.run([*compiler, "--version"], capture_output=True, check=False).stdout
     text, interface = source.read_bytes(), Path("Vtop.h")
     parts = ["\0".join(command).encode(), version, text]
     if interface.name.encode() in text and interface.exists():

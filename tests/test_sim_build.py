@@ -74,17 +74,22 @@ class TestObjcache:
         monkeypatch.chdir(tmp_path)
         calls = tmp_path / "calls"
         script = tmp_path / "compiler"
-        script.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exit\necho call >> {calls}\n[ "$1" = -fail ] && exit 3\ncat "$2" > "$5"\n')
-        script.chmod(0o755)
+        says = f'[ "$1" = --version ] && exec cat {tmp_path / "version"}'
+        script.write_text(f'#!/bin/sh\n{says}\necho call >> {calls}\n[ "$1" = -fail ] && exit 3\ncat "$2" > "$5"\n')
+        launcher = tmp_path / "launcher"
+        launcher.write_text('#!/bin/sh\n[ "$1" = --version ] && echo launcher || exec "$@"\n')
+        for program in (script, launcher):
+            program.chmod(0o755)
+        (tmp_path / "version").write_text("one")
         (tmp_path / "lib").mkdir()
         source = tmp_path / "lib" / "source.cpp"
         source.write_text('#include "Vtop.h"')
 
-        def call(*arguments):
-            command = [sys.executable, objcache.__file__, str(tmp_path / "kept"), str(script), *arguments]
+        def call(*arguments, before=()):
+            command = [sys.executable, objcache.__file__, str(tmp_path / "kept"), *map(str, before), str(script), *arguments]
             return subprocess.run(command, check=False).returncode
 
-        call.source, call.calls = source, lambda: len(calls.read_text().splitlines())
+        call.source, call.launcher, call.calls = source, launcher, lambda: len(calls.read_text().splitlines())
         return call
 
     def test_compiles_once(self, compiler, tmp_path):
@@ -101,6 +106,14 @@ class TestObjcache:
             path.write_text("two")
         assert compiler("-O2" if what == "flags" else "-O1", str(compiler.source), "-c", "-o", "object.o") == 0
         assert compiler.calls() == 2
+
+    @pytest.mark.parametrize("launched", [False, True])
+    def test_compiles_again_with_another_compiler(self, compiler, tmp_path, launched):
+        for version, calls in (("one", 1), ("one", 1), ("two", 2)):
+            (tmp_path / "version").write_text(version)
+            before = [compiler.launcher] if launched else []
+            assert compiler("-O1", str(compiler.source), "-c", "-o", "object.o", before=before) == 0
+            assert compiler.calls() == calls
 
     def test_keeps_what_does_not_use_the_interface(self, compiler, tmp_path):
         compiler.source.write_text("one")
