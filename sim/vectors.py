@@ -19,7 +19,7 @@ README = """\
 Golden vectors of a network, and a plain Verilog test bench for its circuit. In this folder, for example:
 
     iverilog -o testbench accelerator.v testbench.v && vvp testbench && vvp testbench +early
-    verilator --binary --timing -Wno-fatal --top-module testbench accelerator.v testbench.v && obj_dir/Vtestbench
+    verilator --binary --timing -Wno-fatal -CFLAGS -std=c++20 --top testbench *.v && obj_dir/Vtestbench && obj_dir/Vtestbench +early
 
 words.hex       the input words of all frames, in order
 last_words.hex  per frame, the index of its last word
