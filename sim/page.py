@@ -1,6 +1,5 @@
 """A report as one HTML page that needs nothing beside it."""
 
-import json
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,7 +38,7 @@ def page(report: "Report") -> str:
         confusion=None
         if report.labels is None
         else pictures.confusion(report.labels, full.decisions.class_index, report.network.class_names),
-        json_text=json.dumps(report.data, indent=2),
+        json_text=report.json(),
     )
 
 

@@ -35,7 +35,7 @@ class Report:
         comparisons: by mode.
         timings: by mode.
         first_difference: the first place where something differs, or None.
-        waveforms: files with the waveform of that place.
+        waveforms: files with the waveform of that place, or of the first frame if that was asked for.
     """
 
     data: dict[str, Any]
@@ -50,14 +50,19 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Nothing differs, in either mode, and something was compared."""
+        """Nothing differs, in either mode, something was compared, and scores that PyTorch gave on the same frames are equal."""
+        return self.equal_to_golden and self.data["equal_to_pytorch"] is not False
+
+    @property
+    def equal_to_golden(self) -> bool:
+        """The circuit does what the golden model does."""
         return all(comparison.passed for comparison in self.comparisons.values())
 
     def table(self) -> str:
         """The report in a few lines."""
         data, full, early = self.data, self.comparisons["full"], self.comparisons["early"]
         accuracy, cycles = data["accuracy"], data["cycles"]
-        verdict = "equal to the golden model" if self.passed else "DIFFERS from the golden model"
+        verdict = "equal to the golden model" if self.equal_to_golden else "DIFFERS from the golden model"
         rtl = (
             f"{verdict}: {data['frames']:,} frames, {full.spike_times_compared:,} spike times ({full.spikes_compared:,} spikes), "
             f"{full.differences:,} differences; early exit: {early.spikes_compared:,} spikes, {early.differences:,} differences"
@@ -66,24 +71,18 @@ class Report:
             f"steps taken: {data['steps_mean']:.2f} of {self.network.steps}     "
             f"hidden spikes by the decision: {data['hidden_spikes_by_decision_mean']:.1f}"
         )
-        over = cycles["interval_over_limit"]
+        over = "–" if cycles["interval_over_limit"] is None else f"{cycles['interval_over_limit']:.3f}"
+        taken = (
+            f"early: {_cycles(cycles['early'])}, interval {_mean(cycles['early']['interval'])} = {over} × limit     "
+            f"full: {_cycles(cycles['full'])}, interval {_mean(cycles['full']['interval'])}"
+        )
         rows = [
             ("PyTorch, ±1 weights", _accuracy(accuracy["pytorch"]), _scores(accuracy["pytorch"])),
-            ("golden model", _accuracy(accuracy["golden"]), self._against_pytorch()),
+            ("golden model", _accuracy(accuracy["golden"]), self.against_pytorch()),
             ("RTL (Verilator)", _accuracy(accuracy["rtl"]), rtl),
             ("", "", _scores(accuracy["rtl"] and accuracy["rtl"] | {"silent_share": data["silent_share"]})),
-            (
-                "cycles per image",
-                "",
-                f"early: {_cycles(cycles['early'])}, interval {_mean(cycles['early']['interval'])}"
-                + ("" if over is None else f" = {over:.3f} × limit")
-                + f"     full: {_cycles(cycles['full'])}, interval {_mean(cycles['full']['interval'])}",
-            ),
-            (
-                "per image",
-                "",
-                per_image,
-            ),
+            ("cycles per image", "", taken),
+            ("per image", "", per_image),
             (
                 "seconds",
                 "",
@@ -93,26 +92,26 @@ class Report:
         lines = [f"{name:<22}{value:<11}{text}".rstrip() for name, value, text in rows if value or text]
         if self.first_difference is not None:
             lines.append(f"first difference      {self.first_difference}")
-            lines += [f"waveform              {path}" for path in self.waveforms]
+        lines += [f"waveform              {path}" for path in self.waveforms]
         return "\n".join(lines)
 
-    def _against_pytorch(self) -> str:
-        """What can be said of golden model and PyTorch: export compared every spike; here the scores speak, frame for frame counted."""
-        pytorch, golden, frames = self.data["accuracy"]["pytorch"], self.data["accuracy"]["golden"], self.data["frames"]
-        if pytorch is None or golden is None:
-            return "no PyTorch scores of these frames in the artifact"
-        if self.data.get("test_frames") != frames:
-            return f"PyTorch's scores are those of all {self.data.get('test_frames')} test frames"
-        if any(round(pytorch[name] * frames / 100) != round(golden[name] * frames / 100) for name in SCORES):
-            return "scores DIFFER from those that the artifact gives for PyTorch"
-        return "equal to PyTorch on all frames (every spike, when it was exported)"
+    def against_pytorch(self) -> str:
+        """What can be said of golden model and PyTorch: here only scores are compared; it was export that compared every spike."""
+        equal, frames = self.data["equal_to_pytorch"], f"{self.data['frames']:,} frames"
+        if equal is None:
+            return "not compared with PyTorch: the artifact has no scores of exactly these frames"
+        return f"equal to PyTorch's scores on all {frames}" if equal else f"scores DIFFER from those that PyTorch gave on the same {frames}"
+
+    def json(self) -> str:
+        """The text of ``report.json``."""
+        return json.dumps(self.data, indent=2, allow_nan=False)
 
     def save(self, folder: Path) -> None:
         """Write ``report.json`` and ``report.html`` into a folder."""
         from sim.page import page  # drawing pictures takes a second to load, and not every report is drawn
 
         with atomic_write(folder / "report.json") as path:
-            path.write_text(json.dumps(self.data, indent=2) + "\n", encoding="utf-8")
+            path.write_text(self.json() + "\n", encoding="utf-8")
         with atomic_write(folder / "report.html") as path:
             path.write_text(page(self), encoding="utf-8")
 
@@ -137,20 +136,22 @@ def assemble(
     full, early = comparisons["full"], comparisons["early"]
     rtl = Result(full.seen, full.decisions)
     unlabelled = score(rtl, np.zeros(full.frames, np.int64))  # for what does not depend on labels
-    data = {
+    accuracy = {
+        "pytorch": None if labels is None else _pytorch(network, about, full.frames),
+        "golden": None if labels is None else _percentages(score(golden, labels)),
+        "rtl": None if labels is None else _percentages(score(rtl, labels)),
+    }
+    data: dict[str, Any] = {
         "dataset": None,
         **about,
-        "passed": all(comparison.passed for comparison in comparisons.values()),
+        "passed": None,  # in its place, until the report is whole
         "frames": full.frames,
         **_counts(full),
         "early": {"frames": early.frames, **_counts(early)},
         "first_difference": None if first is None else vars(first) | {"text": str(first)},
         "waveforms": [path.name for path in waveforms],
-        "accuracy": {
-            "pytorch": _pytorch(network, about),
-            "golden": None if labels is None else _percentages(score(golden, labels)),
-            "rtl": None if labels is None else _percentages(score(rtl, labels)),
-        },
+        "accuracy": accuracy,
+        "equal_to_pytorch": _equal_to_pytorch(accuracy["pytorch"], accuracy["golden"], full.frames),
         "silent_share": unlabelled.silent_share,
         "cycles": {
             **{mode: _statistics(timing.latency) | {"interval": _statistics(timing.intervals)} for mode, timing in timings.items()},
@@ -166,7 +167,9 @@ def assemble(
         "build_cached": build.cached,
         "versions": _versions(build),
     }
-    return Report(data, network, spike_times, labels, golden, comparisons, timings, first, tuple(waveforms))
+    report = Report(data, network, spike_times, labels, golden, comparisons, timings, first, tuple(waveforms))
+    data["passed"] = report.passed
+    return report
 
 
 def _counts(comparison: Comparison) -> dict[str, int]:
@@ -183,17 +186,32 @@ def _percentages(scores: Scores) -> dict[str, float]:
     return {name: getattr(scores, name) for name in SCORES}
 
 
-def _pytorch(network: Network, about: Mapping[str, Any]) -> dict[str, float] | None:
-    """The training side's scores on the test part of the same data set, from the artifact's provenance; None without."""
-    provenance = network.provenance
-    if about.get("dataset") is None or provenance.get("dataset") != about["dataset"]:
+def _pytorch(network: Network, about: Mapping[str, Any], frames: int) -> dict[str, float] | None:
+    """PyTorch's scores on these frames, from the artifact's provenance, which may hold anything; None without."""
+    if about.get("test_frames") != frames or not _same_data_set(network.provenance, about):
         return None
-    if "dataset_digest" in about and provenance.get("dataset_digest", about["dataset_digest"]) != about["dataset_digest"]:
+    test: Any = network.provenance
+    for key in ("scores", "test"):
+        test = test.get(key) if isinstance(test, dict) else None
+    if not isinstance(test, dict):
         return None
-    test = provenance.get("scores", {}).get("test", {})
-    if not all(name in test for name in SCORES):
+    found = {name: test[name] for name in (*SCORES, "silent_share") if type(test.get(name)) in (int, float) and 0 <= test[name] <= 100}
+    return found if set(SCORES) <= set(found) else None
+
+
+def _same_data_set(provenance: Mapping[str, Any], about: Mapping[str, Any]) -> bool:
+    """By digest; where one side has none, by name, a file's without its folder."""
+    if provenance.get("dataset_digest") is not None and about.get("dataset_digest") is not None:
+        return provenance["dataset_digest"] == about["dataset_digest"]
+    theirs, ours = provenance.get("dataset"), about.get("dataset")
+    return isinstance(theirs, str) and isinstance(ours, str) and Path(theirs).name == Path(ours).name
+
+
+def _equal_to_pytorch(pytorch: Mapping[str, float] | None, golden: Mapping[str, float] | None, frames: int) -> bool | None:
+    """Whether the scores count the same frames as right; None where there is nothing to compare."""
+    if pytorch is None or golden is None:
         return None
-    return {name: test[name] for name in (*SCORES, "silent_share") if name in test}
+    return all(round(pytorch[name] * frames / 100) == round(golden[name] * frames / 100) for name in SCORES)
 
 
 def _statistics(values: np.ndarray) -> dict[str, float | int | None]:

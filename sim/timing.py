@@ -48,8 +48,12 @@ class Timing:
         return self.interval[self.interval >= 0]
 
     def interval_over(self, limit: np.ndarray) -> float | None:
-        """Mean interval over mean limit, both of the same frames; None where no frame followed another, or frames are missing."""
+        """Mean interval over mean limit, both of the same frames; None where that limit is 0, or frames are missing.
+
+        No frame that followed another has no limit either.
+        """
         if len(limit) != len(self.interval):
             return None
         followed = self.interval >= 0
-        return float(self.interval[followed].sum() / limit[followed].sum()) if followed.any() else None
+        total = limit[followed].sum()
+        return float(self.interval[followed].sum() / total) if total else None

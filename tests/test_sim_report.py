@@ -1,29 +1,33 @@
+import json
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
 import sim
-from export import Network, reference
+from export import Layer, Network, reference
+from export.scores import score
 from hw import Folding
 from sim.page import page
 from tests.networks import random_network, random_spike_times
 
+FRAMES = {"dataset": "made up", "dataset_digest": "12", "test_frames": 40}
 RNG = np.random.default_rng(51)
 FOLDING = Folding((4, 4), (8, 3), ("delta", "delta"))
-SCORES = {"strict": 91.25, "first_index": 90.5, "lenient": 92.75, "fired": 89.0}
-PROVENANCE = {"dataset": "made up", "scores": {"test": SCORES | {"silent_share": 1.25}}}
 BARE = random_network(RNG, (16, 8, 3), 5, spread=0.6)
-NETWORK = Network(BARE.layers, BARE.steps, class_names=("cat & dog", "<owl>", "eel"), provenance=PROVENANCE)
 TIMES = random_spike_times(RNG, 40, 16, 5)
 LABELS = RNG.integers(0, 3, 40)
+SCORES = score(reference.run(BARE, TIMES), LABELS).as_dict()
+PROVENANCE = {"dataset": "made up", "dataset_digest": "12", "scores": {"test": SCORES}}
+NETWORK = Network(BARE.layers, BARE.steps, class_names=("cat & dog", "<owl>", "eel"), provenance=PROVENANCE)
 
 
 @pytest.fixture(scope="module")
 def report():
-    return sim.cosimulate(NETWORK, TIMES, LABELS, folding=FOLDING, about={"dataset": "made up", "image_shape": [4, 4]})
+    return sim.cosimulate(NETWORK, TIMES, LABELS, folding=FOLDING, about=FRAMES | {"image_shape": [4, 4]})
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +95,11 @@ def test_page_of_a_difference(different):
 
 def test_table(report):
     lines = report.table().splitlines()
-    assert lines[0] == "PyTorch, ±1 weights   91.25 %    (strict 91.25 · first_index 90.50 · lenient 92.75 · fired 89.00; silent 1.25 %)"
+    listed = " · ".join(f"{name} {SCORES[name]:.2f}" for name in ("strict", "first_index", "lenient", "fired"))
+    assert lines[0] == f"PyTorch, ±1 weights   {SCORES['strict']:.2f} %    ({listed}; silent {SCORES['silent_share']:.2f} %)"
     full, early = report.comparisons["full"], report.comparisons["early"]
     strict = report.data["accuracy"]["rtl"]["strict"]
+    assert lines[1] == f"golden model          {strict:.2f} %    equal to PyTorch's scores on all 40 frames"
     assert lines[2] == (
         f"RTL (Verilator)       {strict:.2f} %    equal to the golden model: 40 frames, 440 spike times ({full.spikes_compared} spikes), "
         f"0 differences; early exit: {early.spikes_compared} spikes, 0 differences"
@@ -108,29 +114,90 @@ def test_table_of_a_difference(different):
     assert different.data["accuracy"] == {"pytorch": None, "golden": None, "rtl": None}
 
 
+def against(provenance, about=FRAMES, frames=40):
+    """A report of a network with this provenance."""
+    network = Network(BARE.layers, BARE.steps, provenance=provenance)
+    return sim.cosimulate(network, TIMES[:frames], LABELS[:frames], folding=FOLDING, about=about)
+
+
 @pytest.mark.parametrize(
-    ("about", "text"),
+    ("provenance", "about"),
     [
-        ({"test_frames": 40}, "scores DIFFER from those that the artifact gives for PyTorch"),
-        ({"test_frames": 4000}, "PyTorch's scores are those of all 4000 test frames"),
-        ({"test_frames": 40, "dataset_digest": "12"}, "no PyTorch scores of these frames in the artifact"),
+        ({"dataset": "renamed"}, {}),
+        ({"dataset_digest": None}, {}),
+        ({}, {"dataset_digest": None}),
+        ({"dataset": "set.npz", "dataset_digest": None}, {"dataset": "some/folder/set.npz"}),
     ],
 )
-def test_golden_model_against_pytorch(about, text):
-    network = Network(BARE.layers, BARE.steps, provenance=PROVENANCE | {"dataset_digest": "34"})
-    report = sim.cosimulate(network, TIMES, LABELS, folding=FOLDING, about={"dataset": "made up"} | about)
-    assert report.table().splitlines()[1 if "digest" not in str(about) else 0].endswith(text)
+def test_scores_of_the_same_data_set(provenance, about):
+    report = against(PROVENANCE | provenance, FRAMES | about)
+    assert report.passed
+    assert report.data["equal_to_pytorch"] is True
+    pytorch, golden = report.data["accuracy"]["pytorch"], report.data["accuracy"]["golden"]
+    assert pytorch == golden | {"silent_share": report.data["silent_share"]}
+    assert "Golden model: equal to PyTorch&#39;s scores on all 40 frames." in page(report)
 
 
-def test_golden_model_equal_to_pytorch():
-    scores = sim.cosimulate(BARE, TIMES, LABELS, folding=FOLDING).data["accuracy"]["golden"]
-    network = Network(BARE.layers, BARE.steps, provenance={"dataset": "made up", "scores": {"test": scores}})
-    report = sim.cosimulate(network, TIMES, LABELS, folding=FOLDING, about={"dataset": "made up", "test_frames": 40})
-    assert report.table().splitlines()[1].endswith("equal to PyTorch on all frames (every spike, when it was exported)")
+@pytest.mark.parametrize("name", ["strict", "first_index", "lenient", "fired"])
+def test_scores_that_differ(name):
+    """The circuit is right, but the network is not what PyTorch ran, or was not run as PyTorch ran it."""
+    report = against(PROVENANCE | {"scores": {"test": SCORES | {name: (SCORES[name] + 2.5) % 100}}})
+    text = "scores DIFFER from those that PyTorch gave on the same 40 frames"
+    assert not report.passed
+    assert (report.data["passed"], report.data["equal_to_pytorch"], report.data["differences"]) == (False, False, 0)
+    assert report.table().splitlines()[1].endswith(text)
+    assert "equal to the golden model: 40 frames" in report.table()
+    verdict = re.search(r'<div class="verdict bad">(.*?)</div>', page(report), re.DOTALL)[1]
+    assert "The golden model's scores differ from PyTorch's." in verdict
+    assert text in verdict
 
 
-def test_scores_of_another_data_set_are_not_shown():
-    other = sim.cosimulate(NETWORK, TIMES[:1], folding=FOLDING, about={"dataset": "another"})
-    assert other.data["accuracy"]["pytorch"] is None
-    assert other.data["cycles"]["interval_over_limit"] is None  # one frame follows no other
-    assert "interval none" in other.table()
+@pytest.mark.parametrize(
+    ("provenance", "about", "frames"),
+    [
+        (PROVENANCE, FRAMES, 30),  # not all test frames
+        (PROVENANCE, {"dataset": "made up", "dataset_digest": "12"}, 40),
+        (PROVENANCE, FRAMES | {"dataset_digest": "34"}, 40),
+        (PROVENANCE | {"dataset_digest": None}, FRAMES | {"dataset": "another"}, 40),
+        (PROVENANCE | {"dataset": ["made up"], "dataset_digest": None}, FRAMES, 40),
+        (PROVENANCE | {"scores": ["test"]}, FRAMES, 40),
+        (PROVENANCE | {"scores": "test"}, FRAMES, 40),
+        (PROVENANCE | {"scores": {"test": "strict first_index lenient fired"}}, FRAMES, 40),
+        (PROVENANCE | {"scores": {"test": SCORES | {"strict": "91.25"}}}, FRAMES, 40),
+        (PROVENANCE | {"scores": {"test": SCORES | {"fired": True}}}, FRAMES, 40),
+        (PROVENANCE | {"scores": {"test": SCORES | {"lenient": 10**400}}}, FRAMES, 40),
+        ({}, FRAMES, 40),
+    ],
+)
+def test_no_scores_to_compare_with(provenance, about, frames):
+    """Nothing stands beside the golden model's scores that is not of the same frames; and a provenance may be any JSON object."""
+    report = against(provenance, about, frames)
+    assert report.passed
+    assert (report.data["accuracy"]["pytorch"], report.data["equal_to_pytorch"]) == (None, None)
+    text = "not compared with PyTorch: the artifact has no scores of exactly these frames"
+    assert report.table().splitlines()[0].endswith(text)
+    assert text in page(report)
+
+
+def test_one_frame_follows_no_other():
+    other = sim.cosimulate(NETWORK, TIMES[:1], folding=FOLDING)
+    assert other.data["cycles"]["interval_over_limit"] is None
+    assert "interval none = – × limit" in other.table()
+
+
+def test_a_limit_of_nothing():
+    """Every frame is decided at step 0 before any spike comes in."""
+    network = Network((Layer(np.ones((2, 3)), np.array([0, 0])),), 2)
+    report = sim.cosimulate(network, np.full((4, 3), 2))
+    assert report.passed
+    assert report.data["cycles"]["limit_mean"] == 0
+    assert report.data["cycles"]["interval_over_limit"] is None
+    assert json.loads(report.json(), parse_constant=pytest.fail) == report.data
+    assert re.search(r"interval [\d.]+ = – × limit", report.table())
+    assert "<small>– × limit</small>" in page(report)
+
+
+def test_json_holds_nothing_that_is_not_json(report):
+    broken = replace(report, data=report.data | {"silent_share": float("nan")})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        broken.json()
