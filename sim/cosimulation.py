@@ -1,5 +1,6 @@
 """The whole of a co-simulation: golden model, Verilog, simulator, comparison, report."""
 
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -25,7 +26,8 @@ from sim.simulate import MODES, simulate
 from sim.timing import Timing
 from sim.wrapper import Design, design
 
-FIRST = "first_difference"
+FIRST, FRAME = "first_difference", "frame"
+"""Names of waveforms, before the mode."""
 LEAD_IN = 3
 """Frames that are run before the one whose waveform is wanted, in case it is what they left behind that matters."""
 
@@ -64,14 +66,15 @@ def cosimulate(
         UserError: the arguments do not fit together, nothing could be compared, or the tool chain is missing.
         sim.build.BuildError: the circuit does not compile.
         sim.simulate.SimulationError: the simulator fails.
+        OSError: the folder cannot be written.
     """
     began = time.monotonic()
     out = None if out is None else Path(out)
-    if out is not None and out.exists() and not out.is_dir():
-        raise UserError(f"out must be a folder, but {out} is a file")
     spike_times = network.check_spike_times(spike_times)
     golden = expected if expected is not None else reference.run(network, spike_times)
     _refuse_nothing(network, spike_times, labels, golden, images, jobs)
+    if out is not None:
+        _prepare(out)
     seconds: dict[str, float] = {"golden": time.monotonic() - began}
 
     began_generate = time.monotonic()
@@ -99,8 +102,6 @@ def cosimulate(
     seconds["simulate"] = time.monotonic() - began_simulate
 
     first = next((comparisons[mode].first for mode in MODES if comparisons[mode].first), None)
-    for stale in [] if out is None else out.glob(f"{FIRST}_*.vcd"):
-        stale.unlink()
     waveforms: list[Path] = []
     if out is not None and (first is not None or waves):
         began_waves = time.monotonic()
@@ -125,6 +126,23 @@ def cosimulate(
     if out is not None:
         report.save(out)
     return report
+
+
+def _prepare(out: Path) -> None:
+    """Make the folder, see that it can be written before anything takes long, and remove the waveforms of an earlier run.
+
+    Raises:
+        UserError: it is a file.
+        OSError: it cannot be written.
+    """
+    if out.exists() and not out.is_dir():
+        raise UserError(f"out must be a folder, but {out} is a file")
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=out):
+        pass
+    for name in (FIRST, FRAME):
+        for mode in MODES:
+            (out / f"{name}_{mode}.vcd").unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,11 +196,10 @@ def _waveforms(
     job: _Job, sent: np.ndarray, golden: Result, first: Difference | None, shards: Sequence[np.ndarray], out: Path
 ) -> list[Path]:
     """Run some frames again in a simulator that can dump waveforms: of the first difference, or of frame 0 in both modes."""
-    out.mkdir(parents=True, exist_ok=True)
     built = build(job.design, traced=True)
     frame = 0 if first is None else min(first.frame, len(sent) - 1)
     run_began = int(next(shard[0] for shard in shards if frame <= shard[-1]))
-    name = out / ("frame" if first is None else FIRST)
+    name = out / (FRAME if first is None else FIRST)
     modes = MODES if first is None else (first.mode,)
     waveforms = []
     for mode in modes:  # a simulator process dumps into one file

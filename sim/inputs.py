@@ -32,11 +32,13 @@ def load(network: Network, dataset: str, images: int | None = None, seed: int = 
     """The first ``images`` test frames of a data set, or all; of ``random``, that many frames of random spike times.
 
     Raises:
-        UserError: the data set is unknown, has no test part, does not fit the network, or is smaller.
+        UserError: the data set is unknown, has no test part, does not fit the network, or is smaller; or the seed is negative.
         OSError: it cannot be read.
     """
     if images is not None and images < 1:
         raise UserError(f"images must be at least 1, not {images}")
+    if seed < 0:
+        raise UserError(f"seed must be a non-negative integer, not {seed}")
     if dataset == RANDOM:
         times = random_spike_times(network, images or RANDOM_FRAMES, seed)
         return Inputs(times, about={"dataset": RANDOM, "seed": seed, "image_shape": None})

@@ -2,12 +2,14 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from export import Encoder, Layer, Network, save
+from export import Encoder, Layer, Network, reference, save
+from export.scores import score
 from sim import inputs
 from tests.networks import random_network
 
@@ -31,12 +33,14 @@ def images(tmp_path_factory):
     """A network that takes images, and a data set for it."""
     folder = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(42)
-    scores = {"strict": 1.0, "first_index": 2.0, "lenient": 3.0, "fired": 4.0, "silent_share": 5.0}
-    provenance = {"dataset": str(folder / "set.npz"), "scores": {"test": scores}}
     layer = Layer(rng.choice([-1, 1], (3, 9)), rng.integers(-1, 4, 3))
-    save(Network((layer,), 4, Encoder("latency"), provenance=provenance), folder / "network.safetensors")
-    x = rng.integers(0, 256, (30, 9)).astype(np.uint8)
-    np.savez(folder / "set.npz", x_test=x, y_test=rng.integers(0, 3, 30))
+    network = Network((layer,), 4, Encoder("latency"))
+    x, y = rng.integers(0, 256, (30, 9)).astype(np.uint8), rng.integers(0, 3, 30)
+    np.savez(folder / "set.npz", x_test=x, y_test=y)
+    scores = score(reference.run(network, network.encode(x)), y).as_dict()
+    for name, test in {"network": scores, "other": scores | {"strict": 0.0}}.items():
+        provenance = {"dataset": str(folder / "set.npz"), "scores": {"test": test}}
+        save(replace(network, provenance=provenance), folder / f"{name}.safetensors")
     return folder
 
 
@@ -61,9 +65,26 @@ def test_file(images, tmp_path, source):
     data = json.loads((tmp_path / "report.json").read_text())
     assert data["frames"] == 30
     assert data["folding"] == {"simd": [3], "pe": [2], "form": ["xnor"]}
+    strict = data["accuracy"]["golden"]["strict"]
     assert data["accuracy"]["golden"] == data["accuracy"]["rtl"]
-    assert data["accuracy"]["pytorch"]["strict"] == 1.0
-    assert "PyTorch, ±1 weights   1.00 %" in done.stdout
+    assert data["accuracy"]["pytorch"]["strict"] == strict
+    assert f"PyTorch, ±1 weights   {strict:.2f} %" in done.stdout
+    assert "equal to PyTorch's scores on all 30 frames" in done.stdout
+
+
+def test_scores_that_differ_from_those_of_pytorch_are_exit_status_1(images, tmp_path):
+    done = sim(images / "other.safetensors", "--out", tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert "scores DIFFER from those that PyTorch gave on the same 30 frames" in done.stdout
+    data = json.loads((tmp_path / "report.json").read_text())
+    assert (data["passed"], data["equal_to_pytorch"], data["differences"]) == (False, False, 0)
+
+
+def test_some_of_the_frames_are_not_compared_with_pytorch(images, tmp_path):
+    done = sim(images / "other.safetensors", "--images", 29, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "not compared with PyTorch: the artifact has no scores of exactly these frames" in done.stdout
+    assert json.loads((tmp_path / "report.json").read_text())["accuracy"]["pytorch"] is None
 
 
 def spoilt(network, out, change):
@@ -91,7 +112,7 @@ def test_a_circuit_that_does_not_compile_is_exit_status_3(network, tmp_path):
     done = spoilt(network, tmp_path / "out", ("endmodule", "end module"))
     assert (done.returncode, done.stderr.count("\n")) == (3, 1)
     assert "error: the simulator could not be built" in done.stderr
-    assert not (tmp_path / "out").exists()
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_vectors(network, tmp_path):
@@ -119,6 +140,8 @@ def test_bench(network):
         (["--dataset", "random", "--images", "0", "--out", "{out}"], "must be an integer of at least 1, not '0'"),
         (["--dataset", "random", "--images", "x", "--out", "{out}"], "must be an integer of at least 1, not 'x'"),
         (["--dataset", "random", "--jobs", "-1", "--out", "{out}"], "must be an integer of at least 1, not '-1'"),
+        (["--dataset", "random", "--seed", "-1", "--out", "{out}"], "seed must be a non-negative integer, not -1"),
+        (["--dataset", "random", "--seed", "x", "--out", "{out}"], "argument --seed: invalid int value: 'x'"),
         (["--dataset", "random", "--simd", "1,2,3", "--out", "{out}"], "simd must have 2 entries, one per layer, not 3"),
         (["--dataset", "random", "--pe", "7,3", "--out", "{out}"], "pe of layer 0 must be an integer from 1 to its 6 outputs, not 7"),
         (["--dataset", "random", "--form", "delta,and", "--out", "{out}"], "form of layer 1 must be one of delta, xnor, not 'and'"),
@@ -149,7 +172,12 @@ def test_no_compiler(network, tmp_path):
     done = sim(network, "--dataset", "random", "--images", 2, "--out", tmp_path / "out", CXX="no-such-compiler")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "'no-such-compiler' is not found" in done.stderr
-    assert not (tmp_path / "out").exists()
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_out_cannot_be_written(network):
+    done = sim(network, "--dataset", "random", "--images", 2, "--out", "/proc/x", CXX="no-such-compiler")
+    assert (done.returncode, done.stderr) == (2, "error: /proc/x: No such file or directory\n")
 
 
 def test_random_spike_times_are_the_same_for_a_seed():

@@ -51,6 +51,7 @@ def test_json(report):
     assert data["early"]["differences"] == 0
     scores = {name: getattr(golden, name) for name in ("strict", "first_index", "lenient", "fired")}
     assert data["accuracy"] == {"pytorch": None, "golden": scores, "rtl": scores}
+    assert data["equal_to_pytorch"] is None
     assert data["silent_share"] == golden.silent_share
     assert data["steps_mean"] == golden.steps_mean
     assert data["hidden_spikes_by_decision_mean"] == golden.hidden_spikes_by_decision_mean
@@ -117,6 +118,7 @@ def test_given_verilog(report):
 def test_waves_on_request(tmp_path):
     stale = tmp_path / "first_difference_full.vcd"
     stale.touch()
+    (tmp_path / "frame_of_mine.vcd").touch()
     report = sim.cosimulate(NETWORK, TIMES[:4], folding=FOLDING, out=tmp_path, waves=True)
     assert report.passed
     for mode in ("full", "early"):
@@ -125,6 +127,13 @@ def test_waves_on_request(tmp_path):
         assert waveform.count("\n#") > 10
     assert not stale.exists()
     assert report.data["waveforms"] == ["frame_full.vcd", "frame_early.vcd"]
+    assert [line for line in report.table().splitlines() if line.startswith("waveform ")] == [
+        f"waveform              {tmp_path / name}" for name in report.data["waveforms"]
+    ]
+    assert "Waveform: frame_full.vcd. Waveform: frame_early.vcd." in (tmp_path / "report.html").read_text()
+    again = sim.cosimulate(NETWORK, TIMES[:4], folding=FOLDING, out=tmp_path)
+    assert "waveform" not in again.table()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["frame_of_mine.vcd", "report.html", "report.json"]
 
 
 @pytest.mark.parametrize(
@@ -149,6 +158,13 @@ def test_out_is_a_file(tmp_path):
     (tmp_path / "out").touch()
     with pytest.raises(UserError, match=r"out must be a folder, but .* is a file"):
         sim.cosimulate(NETWORK, TIMES, out=tmp_path / "out")
+
+
+@pytest.mark.parametrize("out", ["/proc", "/proc/x"])
+def test_out_cannot_be_written(out, monkeypatch):
+    monkeypatch.setattr("sim.cosimulation.build", lambda *arguments: pytest.fail("it must not come so far"))
+    with pytest.raises(OSError, match="/proc"):
+        sim.cosimulate(NETWORK, TIMES, out=out)
 
 
 def test_a_network_that_never_spikes_proves_nothing():
