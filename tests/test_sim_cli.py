@@ -127,7 +127,7 @@ def test_bench(network):
     for mode in ("full", "early"):
         assert f"{mode:<9}" in done.stdout
     assert done.stdout.count("ratio") == 2
-    assert done.stdout.count("20 frames") == 2
+    assert done.stdout.count(" cycles, 20 frames: ") == 2
 
 
 @pytest.mark.parametrize(
