@@ -60,7 +60,7 @@ def _replay(network: Network, tensors: dict[str, np.ndarray]) -> int:
     golden = reference.run(network, inputs)
     for index, times in enumerate(golden.spike_times):
         _compare(f"check.spike_times.{index}", times, tensors)
-    for name in ("class_index", "step", "margin", "silent"):
+    for name in reference.DECISION_FIELDS:
         _compare(f"check.{name}", getattr(golden.decisions, name), tensors)
     return len(inputs)
 

@@ -3,7 +3,7 @@
 All arithmetic is on integers; the matrix products run in float32, which is exact here because no sum reaches 2**24.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -27,6 +27,9 @@ class Decisions:
     step: np.ndarray
     margin: np.ndarray
     silent: np.ndarray
+
+
+DECISION_FIELDS = tuple(field.name for field in fields(Decisions))
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +58,7 @@ def run(network: Network, spike_times: np.ndarray) -> Result:
     spike_times = network.check_spike_times(spike_times)
     chunks = [_run_chunk(network, spike_times[at : at + CHUNK]) for at in range(0, max(1, len(spike_times)), CHUNK)]
     times = tuple(np.concatenate(parts) for parts in zip(*(chunk.spike_times for chunk in chunks), strict=True))
-    fields = ("class_index", "step", "margin", "silent")
-    decisions = Decisions(*(np.concatenate([getattr(c.decisions, name) for c in chunks]) for name in fields))
+    decisions = Decisions(*(np.concatenate([getattr(c.decisions, name) for c in chunks]) for name in DECISION_FIELDS))
     return Result(times, decisions)
 
 

@@ -66,10 +66,10 @@ class IFLayer(wiring.Component):
 
         # Issue: which weights, which neurons, for which step.
         issue = _Issue(plan)
-        closing = Signal()  # the form closes a step
+        closing = Signal()  # the form closes a step; never while the frame is cut
         with m.If(self.o.release):
             m.d.sync += pending.eq(0)
-        with m.If(closing & ~cut):
+        with m.If(closing):
             m.d.sync += [pending.eq(1), ended.eq(0)]
         with m.If(end_taken):
             m.d.sync += ended.eq(1)
@@ -134,8 +134,8 @@ class IFLayer(wiring.Component):
         """Each word visits every group: read its weights, add to that group's membranes."""
         plan = self._plan
         word = self.i.stream.payload
-        group = Signal(range(max(plan.groups, 2)))
-        base = Signal(range(max(plan.groups * plan.words, 2)))  # address of the group's first row
+        group = Signal(bits_for(plan.groups))
+        base = Signal(bits_for(plan.groups * plan.words))  # address of the group's first row
         starts, last = Signal(), Signal()
         m.d.comb += [
             starts.eq(group == 0),
@@ -163,9 +163,9 @@ class IFLayer(wiring.Component):
         plan = self._plan
         word = self.i.stream.payload
         seen = Signal(plan.words * plan.simd)
-        group = Signal(range(max(plan.groups, 2)))
-        index = Signal(range(max(plan.words, 2)))
-        address = Signal(range(max(plan.groups * plan.words, 2)))
+        group = Signal(bits_for(plan.groups))
+        index = Signal(bits_for(plan.words))
+        address = Signal(bits_for(plan.groups * plan.words))
         walking = Signal()
         first_step, step_is_first = Signal(init=1), Signal()
         ended, failed = Signal(), Signal()

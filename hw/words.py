@@ -65,22 +65,14 @@ class WordFormat:
     def pack(self, words: "Words") -> np.ndarray:
         """Payloads as uint32 (words, ceil(width / 32)), least significant unit first."""
         columns = [
-            _bit_columns(words.time, bits_for(self.steps)),
-            _bit_columns(words.index, bits_for(self.words)),
+            bit_columns(words.time, bits_for(self.steps)),
+            bit_columns(words.index, bits_for(self.words)),
             words.bits,
             words.last_of_step[:, None],
             words.last_of_frame[:, None],
             np.zeros((len(words.time), 1), bool),
         ]
         return pack_bits(np.concatenate(columns, axis=1))
-
-    def unpack(self, units: np.ndarray) -> dict[str, np.ndarray]:
-        """The inverse of `pack`: every field by name; ``bits`` as bool (words, simd), the others as int64 (words,)."""
-        return unpack_fields(self.layout, units) | {"bits": unpack_bits(units)[:, self._bits_offset :][:, : self.simd]}
-
-    @property
-    def _bits_offset(self) -> int:
-        return self.layout["bits"].offset
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,18 +104,6 @@ def unpack_bits(units: np.ndarray) -> np.ndarray:
     return np.unpackbits(np.ascontiguousarray(units, "<u4").view(np.uint8), axis=1, bitorder="little").astype(bool)
 
 
-def unpack_fields(layout: data.StructLayout, units: np.ndarray) -> dict[str, np.ndarray]:
-    """Every field of at most 62 bits of packed payloads, as int64 (rows,)."""
-    bits = unpack_bits(units)
-    fields = {}
-    for name, field in layout:
-        if field.width <= 62:
-            weights = 1 << np.arange(field.width, dtype=np.int64)
-            if getattr(field.shape, "signed", False):
-                weights[-1] = -weights[-1]
-            fields[name] = bits[:, field.offset : field.offset + field.width] @ weights
-    return fields
-
-
-def _bit_columns(values: np.ndarray, width: int) -> np.ndarray:
-    return (values[:, None] >> np.arange(width)) & 1 == 1
+def bit_columns(values: np.ndarray, width: int) -> np.ndarray:
+    """The bits of integers (rows,), least significant first: bool (rows, width)."""
+    return (values[:, None] >> np.arange(width) & 1).astype(bool)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from export import Encoder, Network, UserError, load, reference, scores
-from export.artifact import get, read_tensors
+from export.artifact import read_class_names, read_tensors
 from export.check import CHECKPOINT_FORMAT
 from export.files import atomic_write
 from model import checkpoint, evaluation
@@ -44,9 +44,9 @@ class Subject:
         """
         if read_tensors(path)[1].get("format") == CHECKPOINT_FORMAT:
             trained, encoder, header = checkpoint.read(path)
-            return cls(trained, encoder, tuple(get(header, "class_names", list)))
+            return cls(trained, encoder, read_class_names(header))
         network = load(path)
-        return cls(network, network.encoder, network.class_names or ())
+        return cls(network, network.encoder, network.class_names)
 
     @property
     def by(self) -> str:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from export.reference import Decisions, Result
+from export.reference import DECISION_FIELDS, Decisions, Result
 from sim.simulate import Recording
 
 READOUT = "readout"
-DECISION_FIELDS = ("class_index", "step", "margin", "silent", "error")
+RESULT_FIELDS = (*DECISION_FIELDS, "error")
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def compare(mode: str, recording: Recording, golden: Result, steps: int) -> Comp
             equal[frame] = False
             firsts += _first(mode, index, "step", frame, neuron, times[frame, neuron], seen[frame, neuron], never=steps)
     results = _decisions(recording, frames, steps)
-    for name in DECISION_FIELDS:
+    for name in RESULT_FIELDS:
         expected = getattr(decisions, name, np.zeros(frames)).astype(np.int64)
         seen_values = recording.results[name][:frames]
         frame = np.flatnonzero(seen_values != expected[: len(seen_values)])
@@ -182,9 +182,7 @@ def join(comparisons: Sequence[Comparison]) -> Comparison:
         differences=sum(c.differences for c in comparisons),
         first=firsts[0] if firsts else None,
         seen=tuple(np.concatenate(parts) for parts in zip(*(c.seen for c in comparisons), strict=True)),
-        decisions=Decisions(
-            *(np.concatenate([getattr(c.decisions, name) for c in comparisons]) for name in DECISION_FIELDS if name != "error")
-        ),
+        decisions=Decisions(*(np.concatenate([getattr(c.decisions, name) for c in comparisons]) for name in DECISION_FIELDS)),
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import hw.cost
 import hw.verilog
 from export import Network, UserError, digest, reference
-from export.reference import Decisions, Result
+from export.reference import DECISION_FIELDS, Decisions, Result
 from export.scores import score
 from hw import Accelerator, Folding, default_folding
 from hw.words import WordFormat
@@ -188,7 +188,7 @@ def _folding_of(port_map: Mapping[str, Any], network: Network, folding: Folding 
 
 def _part(golden: Result, shard: np.ndarray) -> Result:
     """The golden result of some of the frames."""
-    decisions = Decisions(*(getattr(golden.decisions, field.name)[shard] for field in fields(Decisions)))
+    decisions = Decisions(*(getattr(golden.decisions, name)[shard] for name in DECISION_FIELDS))
     return Result(tuple(times[shard] for times in golden.spike_times), decisions)
 
 

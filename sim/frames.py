@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hw.encoder import PIXEL
-from hw.words import WordFormat, pack_bits
+from hw.words import WordFormat, bit_columns, pack_bits
 from sim.ports import Payload
 
 # What is worked on at a time bounds the memory.
@@ -87,7 +87,7 @@ def pack_pixels(images: np.ndarray) -> Words:
     """
     frames, inputs = images.shape
     pixels = {"intensity": images.reshape(-1), "last_of_frame": np.arange(images.size) % inputs == inputs - 1}
-    bits = [value.astype(np.int64)[:, None] >> np.arange(PIXEL[name].width) & 1 for name, value in pixels.items()]
+    bits = [bit_columns(value, PIXEL[name].width) for name, value in pixels.items()]
     return Words(pack_bits(np.concatenate(bits, axis=1)), np.full(frames, inputs))
 
 

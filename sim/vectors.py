@@ -10,7 +10,7 @@ from export import Network, UserError, reference
 from export.files import atomic_write
 from hw import Accelerator, Folding
 from sim import frames
-from sim.compare import DECISION_FIELDS
+from sim.compare import RESULT_FIELDS
 from sim.ports import Payload, Ports
 from sim.templates import render
 from sim.wrapper import LINGER, design
@@ -88,7 +88,7 @@ def _wide(records: np.ndarray, payload: Payload) -> str:
 
 def _results(decisions: reference.Decisions, payload: Payload) -> str:
     packed = [0] * len(decisions.step)
-    for name in DECISION_FIELDS:
+    for name in RESULT_FIELDS:
         field = payload[name]
         mask = (1 << field.width) - 1
         for frame, value in enumerate(getattr(decisions, name, np.zeros(len(packed)))):

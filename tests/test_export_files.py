@@ -13,7 +13,7 @@ def test_writes_whole(tmp_path):
         assert temporary.parent == target.parent
         assert not target.exists()
     assert target.read_text() == "content"
-    assert os.listdir(target.parent) == ["file.txt"]  # noqa: PTH208
+    assert list(target.parent.iterdir()) == [target]
     umask = os.umask(0)
     os.umask(umask)
     assert stat.S_IMODE(target.stat().st_mode) == 0o666 & ~umask

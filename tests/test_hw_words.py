@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hw.words import WordFormat, bits_for, pack_bits, unpack_bits
+from sim.ports import Field, Payload
 from tests.networks import random_spike_times
 
 FORMATS = [
@@ -76,10 +77,12 @@ def test_packing_against_plain_loops(numbers):
 def test_unpack_gives_back_what_was_packed(numbers):
     form = WordFormat(*numbers)
     words = form.from_spike_times(frames_for(form, 2))
-    found = form.unpack(form.pack(words))
-    for name in ("time", "index", "bits", "last_of_step", "last_of_frame"):
-        assert np.array_equal(found[name], getattr(words, name)), name
-    assert not found["error"].any()
+    payload = Payload(form.layout.size, {name: Field(field.offset, field.width) for name, field in form.layout})
+    records = form.pack(words)
+    for name in ("time", "index", "last_of_step", "last_of_frame"):
+        assert np.array_equal(payload.get(records, name), getattr(words, name)), name
+    assert np.array_equal(payload.get_bits(records, "bits"), words.bits)
+    assert not payload.get(records, "error").any()
 
 
 def test_no_frames_no_words():
