@@ -16,10 +16,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from model.spikes import Spikes, Train
+
 
 def binarize(latent: Tensor) -> Tensor:
     """±1 weights, float, of latent ones: their sign, with sign(0) = +1 [S3]."""
-    return torch.where(latent >= 0, 1.0, -1.0)
+    return (latent >= 0).to(latent.dtype).mul_(2).sub_(1)
 
 
 def round_thresholds(thresholds: Tensor, fan_in: int) -> Tensor:
@@ -58,7 +60,7 @@ class SpikeTimes(torch.autograd.Function):
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         times, latent, best_step, best_margin = context.saved_tensors
         delta = (1 - best_margin.abs() / context.window).clamp_(min=0).div_(context.window).mul_(gradients[0]).neg_()
-        weights = _weight_gradient(times, best_step, delta).mul_(latent.abs() <= 1) if context.needs_input_grad[1] else None
+        weights = _weight_gradient(times, best_step, delta).T.mul_(latent.abs() <= 1) if context.needs_input_grad[1] else None
         inputs = -(delta @ binarize(latent)) if context.needs_input_grad[0] else None
         return inputs, weights, -delta.sum(0), None, None, None, None
 
@@ -93,12 +95,35 @@ class Margins(torch.autograd.Function):
 
 
 def _weight_gradient(times: Tensor, best_step: Tensor, delta: Tensor) -> Tensor:
-    """``Σ_frames δ_j · [t_i ≤ τ_j]``, shape (M, N): one product per step, over the frames that have a ``τ_j`` there."""
-    gradient = delta.new_zeros(delta.shape[1], times.shape[1])
-    for step in best_step.unique().tolist():
-        there = best_step == step
-        frames = there.any(1).nonzero()[:, 0]
-        gradient.addmm_((delta[frames] * there[frames]).T, (times[frames] <= step).to(delta.dtype))
+    """``Σ_frames δ_j · [t_i ≤ τ_j]``, shape (N, M): each spike adds its frame's ``δ`` where ``τ`` is not before it.
+
+    The fewer frames are left that have a ``τ`` so late, the more steps are taken at once.
+    """
+    gradient = delta.new_zeros(times.shape[1], delta.shape[1])
+    if not len(times):
+        return gradient
+    last, order = best_step.amax(1).to(torch.int64).sort(descending=True)  # by frame: the last τ
+    times, best_step, delta = times[order], best_step[order], delta[order]
+    end = int(last[0]) + 1
+    train = Train.of(torch.where(times <= last[:, None], times, end).T, end)  # rows: inputs; neurons: frames
+    left = (len(last) - torch.bincount(last, minlength=end).cumsum(0) + torch.bincount(last, minlength=end)).tolist()  # last τ ≥ step
+    step = 0
+    while step < end:
+        count = min(end - step, len(times) // left[step])
+        part = train.between(step, step + count)
+        if len(part.steps):
+            inputs, frames = part.spikes
+            table = delta[: left[step]]
+            if count > 1:
+                later = torch.arange(step, step + count, device=times.device)[:, None, None]
+                table = (table * (best_step[: left[step]] >= later)).flatten(0, 1)
+                inputs, sequence = inputs.sort(stable=True)
+                frames = (frames + left[step] * (part.steps.to(frames.dtype) - step))[sequence]
+            elif step:
+                table = table * (best_step[: left[step]] >= step)
+            touched, places = inputs.unique_consecutive(return_inverse=True)
+            gradient.index_add_(0, touched, Spikes(places, frames).sum(table, len(touched)))
+        step += count
     return gradient
 
 

@@ -11,25 +11,21 @@ from torch import Tensor, nn
 from export import UserError
 from model.bstdg import Margins, SpikeTimes, binarize, round_thresholds
 from model.encoding import check_steps
+from model.spikes import Spikes, Train, drive_of, time_dtype
 
 LATENT_RANGE = 0.1  # latent weights start uniformly within ± this: a tenth of the way to where their gradient stops
 
 
 class State(NamedTuple):
-    """What a layer knows at the close of a step; B frames, M neurons."""
+    """What a layer knows at the close of a step; B frames, M neurons. A step changes it in place."""
 
-    margin: Tensor  # (B, M) V - θ
+    margin: Tensor  # float (B, M) V - θ
     fired_at: Tensor  # (B, M) spike time, T = never
-    best_margin: Tensor  # (B, M) highest V - θ so far
+    best_margin: Tensor  # float (B, M) highest V - θ so far
     best_step: Tensor  # (B, M) the first step that had it
 
     def select(self, frames: Tensor) -> "State":
         return State(*(tensor[frames] for tensor in self))
-
-
-def time_dtype(steps: int) -> torch.dtype:
-    """The smallest integer type that holds spike times up to ``steps``."""
-    return torch.uint8 if steps <= 255 else torch.int32
 
 
 class SingleSpikeLayer(nn.Module):
@@ -67,33 +63,63 @@ class SingleSpikeLayer(nn.Module):
         """±1, float (outputs, inputs)."""
         return binarize(self.weights.detach())
 
+    def synapses(self) -> Tensor:
+        """`binary_weights` by input, float (inputs, outputs), contiguous."""
+        return self.binary_weights().T.contiguous()
+
     def integer_thresholds(self) -> Tensor:
         """Integer-valued, float (outputs,)."""
         return round_thresholds(self.thresholds.detach(), self.inputs)
 
     def begin(self, frames: int) -> State:
         """The state before step 0."""
-        margin = -self.integer_thresholds().expand(frames, -1)
+        margin = -self.integer_thresholds().repeat(frames, 1)
         never = torch.full(margin.shape, self.steps, dtype=time_dtype(self.steps), device=margin.device)
         return State(margin, never, torch.full_like(margin, -math.inf), torch.zeros_like(never))
 
-    def step(self, state: State, spikes: Tensor, weights: Tensor, step: int) -> tuple[State, Tensor]:
-        """Close one step: the new state, and which neurons spike in it, float 0/1 (B, M).
+    def potentials(self, state: State, drive: Tensor) -> tuple[Tensor, Tensor]:
+        """What the next C steps bring, without changing the state: ``V - θ``, float (C, B, M), and which neurons spike, bool (C, B, M).
 
         Parameters:
-            spikes: float 0/1 (B, N), the inputs that spike at this step.
-            weights: `binary_weights`, taken once for all steps.
+            drive: float (C, B, M), what each step's spikes add to the potentials.
         """
-        margin = torch.addmm(state.margin, spikes, weights.T)
-        better = margin > state.best_margin
-        fires = (margin >= 0) & (state.fired_at == self.steps)
-        following = State(
-            margin,
-            state.fired_at.masked_fill(fires, step),
-            torch.maximum(margin, state.best_margin),
-            state.best_step.masked_fill(better, step),
-        )
-        return following, fires.to(spikes.dtype)
+        margins = drive.cumsum(0).add_(state.margin) if len(drive) > 1 else drive.add_(state.margin)
+        fires = (margins >= 0).logical_and_(state.fired_at == self.steps)
+        if len(drive) > 1:
+            fires &= fires.cumsum(0, dtype=torch.int32) == 1  # the first time only
+        return margins, fires
+
+    def advance(self, state: State, margins: Tensor, fires: Tensor, first: int, closed: Tensor | None = None) -> None:
+        """Take the state, in place, from the close of step ``first - 1`` past what `potentials` gave.
+
+        Parameters:
+            closed: int64 (B,), 0 … C - 1: how many steps after ``first`` a frame's last one is; None: all have C steps.
+        """
+        steps = torch.arange(first, first + len(margins), device=margins.device)
+        if closed is None:
+            state.margin.copy_(margins[-1])
+        else:
+            state.margin.copy_(margins[closed, torch.arange(len(closed), device=closed.device)])
+            after = steps[:, None] > first + closed  # (C, B)
+            margins, fires = margins.masked_fill(after[..., None], -math.inf), fires & ~after[..., None]
+        peak, place = margins.max(0) if len(margins) > 1 else (margins[0], torch.zeros_like(state.fired_at[0, 0]))
+        best = (peak > state.best_margin) * (place + first).to(state.best_step.dtype)
+        torch.maximum(state.best_step, best, out=state.best_step)
+        torch.maximum(state.best_margin, peak, out=state.best_margin)
+        for step, firing in zip(steps.tolist(), fires, strict=True):
+            state.fired_at.sub_(firing.to(state.fired_at.dtype), alpha=self.steps - step)
+
+    def run(self, times: Tensor) -> tuple[State, Tensor]:
+        """The state after the whole of the frames (frames, inputs), and ``V - θ`` of every step, float (T, frames, outputs); no gradient."""
+        check_inputs(times, self.inputs)
+        with torch.no_grad():
+            train, synapses, state = Train.of(times, self.steps), self.synapses(), self.begin(len(times))
+            margins = torch.empty(self.steps, *state.margin.shape, device=state.margin.device)
+            for step in range(self.steps):
+                drive = train.between(step, step + 1).spikes.sum(synapses, len(times))[None]
+                margins[step], fires = self.potentials(state, drive)
+                self.advance(state, margins[step][None], fires, step)
+        return state, margins
 
     def forward(self, times: Tensor) -> Tensor:
         """Spike times float (frames, outputs), 0 … T, of input spike times (frames, inputs), any real dtype.
@@ -103,12 +129,7 @@ class SingleSpikeLayer(nn.Module):
         Raises:
             UserError: the spike times have another number of inputs.
         """
-        check_inputs(times, self.inputs)
-        with torch.no_grad():
-            weights, state = self.binary_weights(), self.begin(len(times))
-            for step in range(self.steps):
-                state, _ = self.step(state, (times == step).to(weights.dtype), weights, step)
-        return self.attach(times, state)
+        return self.attach(times, self.run(times)[0])
 
     def attach(self, times: Tensor, state: State) -> Tensor:
         """Spike times of a run that ended in ``state``, float, with the gradient attached."""
@@ -173,60 +194,81 @@ class SingleSpikeNetwork(nn.Module):
         Raises:
             UserError: the spike times have another number of inputs.
         """
-        check_inputs(times, self.layers[0].inputs)
-        weights = [layer.binary_weights() for layer in self.layers]
-        states = [layer.begin(len(times)) for layer in self.layers]
-        margins = []
-        for step in range(self.steps):
-            states = self._step(states, times, weights, step)
-            margins.append(states[-1].margin)
-        return [state.fired_at for state in states], torch.stack(margins)
+        fired_at = []
+        for layer in self.layers:
+            state, margins = layer.run(times)
+            times = state.fired_at
+            fired_at.append(times)
+        return fired_at, margins
 
     @torch.no_grad()
     def settle_thresholds(self, times: Tensor, firing: float, firing_outputs: float) -> None:
         """Set the thresholds so that given shares of each neuron's frames make it fire: a start that depends on the data."""
         for layer in self.layers:
             share = firing_outputs if layer is self.layers[-1] else firing
-            weights, state = layer.binary_weights(), layer.begin(len(times))
-            for step in range(layer.steps):
-                state, _ = layer.step(state, (times == step).to(weights.dtype), weights, step)
+            state, _ = layer.run(times)
             highest = state.best_margin + layer.integer_thresholds()
             layer.thresholds.copy_(torch.quantile(highest, 1 - share, dim=0))
-            times = layer(times)
-
-    def _step(self, states: list[State], times: Tensor, weights: list[Tensor], step: int) -> list[State]:
-        spikes = (times == step).to(weights[0].dtype)
-        following = []
-        for layer, state, binary in zip(self.layers, states, weights, strict=True):
-            state, spikes = layer.step(state, spikes, binary, step)
-            following.append(state)
-        return following
+            times = layer.run(times)[0].fired_at
 
     @torch.no_grad()
     def _run_to_decision(self, times: Tensor) -> tuple[list[State], Tensor, Tensor]:
+        """The states at the decision, ``t*`` and silence.
+
+        A decided frame gets no more spikes, so its state stands still; when half of the frames at work are decided, the others move
+        together. The fewer are left, the more steps are taken at once.
+        """
         check_inputs(times, self.layers[0].inputs)
-        weights = [layer.binary_weights() for layer in self.layers]
-        running = [layer.begin(len(times)) for layer in self.layers]
-        final = [State(*(tensor.clone() for tensor in state)) for state in running]
-        frames = torch.arange(len(times), device=times.device)  # those still undecided
-        decided_at = torch.full_like(frames, self.steps - 1)
-        silent = torch.ones_like(frames, dtype=torch.bool)
-        for step in range(self.steps):
-            running = self._step(running, times, weights, step)
-            fired = (running[-1].margin >= 0).any(1)
-            leaving = fired | (step == self.steps - 1)
-            gone, staying = leaving.nonzero()[:, 0], (~leaving).nonzero()[:, 0]
-            if len(gone):
-                for whole, state in zip(final, running, strict=True):
-                    for target, tensor in zip(whole, state.select(gone), strict=True):
-                        target[frames[gone]] = tensor
-                decided_at[frames[gone]] = step
-                silent[frames[gone]] = ~fired[gone]
-                frames, times = frames[staying], times[staying]
+        train, synapses = Train.of(times, self.steps), [layer.synapses() for layer in self.layers]
+        final = running = [layer.begin(len(times)) for layer in self.layers]
+        decided_at = torch.full((len(times),), self.steps - 1, device=times.device)
+        silent = torch.ones_like(decided_at, dtype=torch.bool)
+        frames = torch.arange(len(times), device=times.device)  # by row of what is running
+        row_of = frames.clone()  # by frame; -1: decided
+        step, left = 0, len(times)
+        while step < self.steps and left:
+            count = min(self.steps - step, len(times) // len(frames))
+            drive = _rows_at(train.between(step, step + count), row_of, step, len(frames), count).sum(synapses[0], count * len(frames))
+            drive, found = drive.view(count, len(frames), -1), []
+            for index, (layer, state) in enumerate(zip(self.layers, running, strict=True)):
+                margins, fires = layer.potentials(state, drive)
+                found.append((margins, fires))
+                if index + 1 < len(running):
+                    drive = drive_of(fires, synapses[index + 1])
+            fired = (margins >= 0).any(2)  # (count, rows)
+            closed = torch.where(fired.any(0), fired.to(torch.uint8).argmax(0), count - 1) if count > 1 else None
+            for layer, state, outcome in zip(self.layers, running, found, strict=True):
+                layer.advance(state, *outcome, step, closed)
+            rows = (fired.any(0) & silent[frames]).nonzero()[:, 0]
+            decided = frames[rows]
+            decided_at[decided] = step if closed is None else step + closed[rows]
+            silent[decided], row_of[decided] = False, -1
+            step, left = step + count, left - len(rows)
+            if 0 < 2 * left <= len(frames):
+                _put(final, frames, running)
+                staying = (row_of[frames] >= 0).nonzero()[:, 0]
                 running = [state.select(staying) for state in running]
-            if not len(frames):
-                break
+                frames = frames[staying]
+                row_of[frames] = torch.arange(left, device=times.device)
+        _put(final, frames, running)
         return final, decided_at, silent
+
+
+def _rows_at(train: Train, row_of: Tensor, first: int, rows: int, count: int) -> Spikes:
+    """The spikes of ``count`` steps from ``first`` on with a row for each step and place ``row_of[frame] ≥ 0``, in that order."""
+    places = row_of[train.spikes.rows]
+    there = (places >= 0).nonzero()[:, 0]
+    places = places[there]
+    if count > 1:
+        places += rows * (train.steps[there].to(places.dtype) - first)
+    return Spikes(places, train.spikes.neurons[there])
+
+
+def _put(states: list[State], frames: Tensor, parts: list[State]) -> None:
+    if states is not parts:
+        for state, part in zip(states, parts, strict=True):
+            for tensor, values in zip(state, part, strict=True):
+                tensor[frames] = values
 
 
 def check_inputs(times: Tensor, inputs: int) -> None:

@@ -74,7 +74,7 @@ class Trainer:
         self.weights = [layer.weights for layer in self.network.layers]
         self.thresholds = [layer.thresholds for layer in self.network.layers]
         groups = [{"params": self.weights}, {"params": self.thresholds}]
-        self.optimizer = torch.optim.Adam(groups, lr=recipe.learning_rate, eps=1e-10)
+        self.optimizer = torch.optim.Adam(groups, lr=recipe.learning_rate, eps=1e-10, fused=True)
 
     def advice(self) -> list[str]:
         """What looks wrong with the data, one line each."""

@@ -1,0 +1,55 @@
+"""Spikes as events, so that synaptic work follows the spikes and not the number of steps."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+FEW = 32  # outputs up to which a dense product costs less than collecting the events
+
+
+class Spikes(NamedTuple):
+    """Spikes as pairs of row and neuron; S of them."""
+
+    rows: Tensor  # int64 (S,), not falling
+    neurons: Tensor  # int64 (S,)
+
+    def sum(self, table: Tensor, rows: int) -> Tensor:
+        """For each row the sum of ``table[neuron]`` over its spikes, float (rows, columns) of float (neurons, columns)."""
+        offsets = torch.searchsorted(self.rows, torch.arange(rows, device=self.rows.device))
+        return functional.embedding_bag(self.neurons, table, offsets, mode="sum")
+
+
+class Train(NamedTuple):
+    """All spikes of a batch, in the order of steps and, within a step, of rows."""
+
+    spikes: Spikes
+    steps: Tensor  # (S,), not falling
+    starts: list[int]  # T + 1 numbers: the spikes of step t are those from starts[t] to starts[t + 1]
+
+    @classmethod
+    def of(cls, times: Tensor, steps: int) -> "Train":
+        """Of spike times (rows, neurons), any real dtype; those at ``steps`` or later are none."""
+        rows, neurons = (times < steps).nonzero(as_tuple=True)
+        at, order = times[rows, neurons].to(time_dtype(steps)).sort(stable=True)
+        counts = torch.bincount(at, minlength=steps)
+        return cls(Spikes(rows[order], neurons[order]), at, [0, *counts.cumsum(0).tolist()])
+
+    def between(self, first: int, end: int) -> "Train":
+        """The spikes of the steps from ``first`` to ``end - 1``; ``starts`` is left out."""
+        part = slice(self.starts[first], self.starts[end])
+        return Train(Spikes(self.spikes.rows[part], self.spikes.neurons[part]), self.steps[part], [])
+
+
+def time_dtype(steps: int) -> torch.dtype:
+    """The smallest integer type that holds spike times up to ``steps``."""
+    return torch.uint8 if steps <= 255 else torch.int32
+
+
+def drive_of(fires: Tensor, synapses: Tensor) -> Tensor:
+    """What firing neurons add to potentials, float (…, outputs), of bool (…, neurons) and weights by input, float (neurons, outputs)."""
+    if synapses.shape[1] <= FEW:
+        return fires.to(synapses.dtype) @ synapses
+    flat = fires.flatten(0, -2)
+    return Spikes(*flat.nonzero(as_tuple=True)).sum(synapses, len(flat)).view(*fires.shape[:-1], -1)
