@@ -110,7 +110,7 @@ class SingleSpikeLayer(nn.Module):
             state.fired_at.sub_(firing.to(state.fired_at.dtype), alpha=self.steps - step)
 
     def run(self, times: Tensor) -> tuple[State, Tensor]:
-        """The state after the whole of the frames (frames, inputs), and ``V - θ`` of every step, float (T, frames, outputs); no gradient."""
+        """The state after the whole of the frames (frames, inputs), and ``V - θ`` of every step, float (T, frames, outputs)."""
         check_inputs(times, self.inputs)
         with torch.no_grad():
             train, synapses, state = Train.of(times, self.steps), self.synapses(), self.begin(len(times))
