@@ -106,8 +106,8 @@ class SingleSpikeLayer(nn.Module):
         best = (peak > state.best_margin) * (place + first).to(state.best_step.dtype)
         torch.maximum(state.best_step, best, out=state.best_step)
         torch.maximum(state.best_margin, peak, out=state.best_margin)
-        for step, firing in zip(steps.tolist(), fires, strict=True):
-            state.fired_at.sub_(firing.to(state.fired_at.dtype), alpha=self.steps - step)
+        before_never = (self.steps - steps).to(state.fired_at.dtype)
+        state.fired_at.sub_((fires * before_never[:, None, None]).amax(0))
 
     def run(self, times: Tensor) -> tuple[State, Tensor]:
         """The state after the whole of the frames (frames, inputs), and ``V - θ`` of every step, float (T, frames, outputs)."""
