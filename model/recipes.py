@@ -1,7 +1,7 @@
-"""How a network is trained: every choice in one place, with a default per data set."""
+"""How a network is trained: every choice in one place."""
 
 import math
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from export import UserError
@@ -87,17 +87,3 @@ class Recipe:
         """The share of silent frames (0 … 1) to hold at ``progress`` (0 … 1): exponential, and constant over the last fifth."""
         progress = min(1.0, progress / 0.8)
         return (self.silent_start / 100) ** (1 - progress) * (self.silent_end / 100) ** progress
-
-
-DEFAULTS = {
-    "digits": Recipe(hidden=(256,), epochs=200, batch_size=128, augment=0.5, validation=0.15, silent_end=20.0),
-    "mnist": Recipe(hidden=(600,), epochs=30, augment=1.0, validation=5000, silent_end=6.0),
-    "fashion-mnist": Recipe(hidden=(600,), epochs=40, augment=0.5, validation=5000, silent_end=6.0),
-}
-
-
-def default(dataset: str, **changes: Any) -> Recipe:
-    """The default recipe for a data set, with changes; None stands for no change."""
-    known = {field.name for field in fields(Recipe)}
-    assert set(changes) <= known, set(changes) - known
-    return replace(DEFAULTS.get(dataset, Recipe()), **{name: value for name, value in changes.items() if value is not None})

@@ -1,16 +1,7 @@
 import pytest
 
 from export import UserError
-from model import recipes
 from model.recipes import Recipe
-
-
-def test_defaults():
-    assert recipes.default("mnist").hidden == (600,)
-    assert recipes.default("mnist", hidden=None, epochs=3).epochs == 3
-    assert recipes.default("own.npz") == Recipe()
-    for name, recipe in recipes.DEFAULTS.items():
-        assert (name, recipe.steps, recipe.max_silent) == (name, 8, 5.0)
 
 
 def test_json():
