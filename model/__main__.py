@@ -1,4 +1,4 @@
-"""``python -m model train``, ``reproduce`` and ``evaluate``."""
+"""``python -m model``: ``train``, ``reproduce``, ``evaluate``, ``ablate`` and ``results``."""
 
 import argparse
 import os
@@ -40,6 +40,31 @@ def reproduce(arguments: argparse.Namespace) -> int:
         print(f"{part} frames")
         print(table(rows if spread is None else rows | {"sample standard deviation": spread}))
     print(out / reproduce.NETWORK)
+    return 0
+
+
+def ablate(arguments: argparse.Namespace) -> int:
+    from model import ablate, kept, results
+
+    ablation = ablate.read(arguments.variants, recipe_file.read(arguments.recipe))
+    dataset = datasets.load(ablation.file.dataset)
+    path = ablate.ablate(ablation, dataset, arguments.out or Path("build") / ablation.name, command(sys.argv[1:]), say=say)
+    variants = results.ablation(kept.read_table(path))["variants"]
+    print("validation frames, mean")
+    print(table({variant["name"]: Scores(**variant["mean"]) for variant in variants}))
+    print(path)
+    return 0
+
+
+def results(arguments: argparse.Namespace) -> int:
+    from model import kept, results
+
+    project = kept.Project()
+    for path in arguments.keep:
+        print(*kept.keep(path, project), sep="\n")
+    for line in kept.problems(project):
+        print(f"warning: {line}")
+    print(results.write(project))
     return 0
 
 
@@ -123,6 +148,23 @@ def main() -> int:
     part.add_argument("--seeds", type=different_integers, metavar="0[,1…]", help=f"one run for each ({default})")
     part.add_argument("--out", type=Path, metavar="DIR", help="default: build/RECIPE")
     part.set_defaults(function=reproduce)
+
+    part = commands.add_parser("ablate", help="train variants of a recipe, scored on validation frames; writes DIR/ablation-VARIANTS.json")
+    part.add_argument("recipe", type=Path, metavar="RECIPE.toml", help="what to train, and how")
+    part.add_argument("variants", type=Path, metavar="VARIANTS.toml", help="what is changed in each variant")
+    part.add_argument("--out", type=Path, metavar="DIR", help="default: build/VARIANTS")
+    part.set_defaults(function=ablate)
+
+    part = commands.add_parser("results", help="write docs/results.md from what is kept in docs/results")
+    part.add_argument(
+        "--keep",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR|JSON",
+        help="first keep the runs and the network in a folder of 'reproduce', or the table of a benchmark or an ablation",
+    )
+    part.set_defaults(function=results)
 
     part = commands.add_parser("evaluate", help="score a checkpoint (in PyTorch) or an exported network (golden model)")
     part.add_argument("network", type=Path, metavar="FILE", help="checkpoint.safetensors or network.safetensors")

@@ -1,4 +1,4 @@
-"""Recipe files: TOML, one per row of the results. What a data set is trained by unless another is named is such a file, too."""
+"""Recipe files: TOML, one per row of ``docs/results.md``. What a data set is trained by unless another is named is such a file, too."""
 
 import tomllib
 import types
@@ -50,9 +50,7 @@ def read(path: str | Path) -> RecipeFile:
     fields = read_toml(path)
     try:
         dataset = typed("dataset", fields.pop("dataset", None), str)
-        seeds = typed("seeds", fields.pop("seeds", [0]), tuple[int, ...])
-        if not seeds or len(set(seeds)) < len(seeds):
-            raise UserError(f"seeds must be different integers, at least one, not {list(seeds)}")
+        seeds = seeds_of(fields.pop("seeds", [0]))
         recipe = Recipe(**choices(fields), seed=seeds[0])
         for seed in seeds:
             replace(recipe, seed=seed)  # in range
@@ -83,6 +81,18 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: must be TOML: {error}") from None
 
 
+def seeds_of(value: Any) -> tuple[int, ...]:
+    """A value of TOML as seeds.
+
+    Raises:
+        UserError: it is not a list of different integers.
+    """
+    seeds = typed("seeds", value, tuple[int, ...])
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise UserError(f"seeds must be different integers, at least one, not {list(seeds)}")
+    return seeds
+
+
 def choices(fields: dict[str, Any]) -> dict[str, Any]:
     """Values out of a TOML table as `Recipe` takes them: each is a choice of it, of its type; ``seed`` is not one.
 
@@ -100,11 +110,12 @@ _KINDS: dict[Any, tuple[str, Callable[[Any], bool]]] = {
     int: ("an integer", lambda value: isinstance(value, int) and not isinstance(value, bool)),
     float: ("a number", lambda value: isinstance(value, int | float) and not isinstance(value, bool)),
     str: ("a string", lambda value: isinstance(value, str)),
+    dict: ("a table", lambda value: isinstance(value, dict)),
 }
 
 
 def typed(name: str, value: Any, hint: Any) -> Any:
-    """A value of TOML as a field of type ``hint``: one of the four simple types, ``tuple[X, ...]`` of them, or ``X | None``.
+    """A value of TOML as a field of type ``hint``: one of the simple types, ``tuple[X, ...]`` of them, or ``X | None``.
 
     Raises:
         UserError: it is of another type.

@@ -157,9 +157,9 @@ class Trainer:
 
     def _judge(self, epoch: int) -> evaluation.ShiftPoint:
         """Choose the shift on the validation frames; keep the epoch if none before did better (of equals, the latest)."""
-        _, margins = evaluation.run(self.network, self.validation.times)
+        result, margins = evaluation.run(self.network, self.validation.times)
         last = self.network.layers[-1]
-        curve = evaluation.shift_curve(margins, last.integer_thresholds().numpy(), last.inputs, self.validation.labels.numpy())
+        curve = evaluation.shift_curve(result, margins, last.integer_thresholds().numpy(), last.inputs, self.validation.labels.numpy())
         point = evaluation.choose_shift(curve, self.recipe.max_silent)
         if self.best is None or self._rank(point) >= self._rank(self.best.point):
             parameters = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}

@@ -42,6 +42,7 @@ def test_silence_falls_and_then_stays():
         ("batch_size", 0, "batch_size must be an integer, at least 1, not 0"),
         ("learning_rate", 0.0, "learning_rate must be a positive number, not 0.0"),
         ("learning_rate", float("nan"), "learning_rate must be a positive number, not nan"),
+        ("threshold_rate", -0.1, "threshold_rate must be a number, at least 0, not -0.1"),
         ("validation", -1.0, "validation must be a positive number, not -1.0"),
         ("augment", -0.5, "augment must be a number of pixels, at least 0, not -0.5"),
         ("max_silent", 0.0, "max_silent must be in percent, above 0 and at most 100, not 0.0"),
