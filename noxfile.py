@@ -61,17 +61,17 @@ def cosim(session: nox.Session) -> None:
             group.add_argument(name, dest=name, metavar="…")
     parser.add_argument("--waves", action="store_true", help="write the waveform of a frame")
     given = parser.parse_args(session.posargs)
-    train, fold, simulate = (
+    training, fold, simulate = (
         [part for name in names if (value := vars(given)[name]) is not None for part in (name, value)] for names in FORWARDED.values()
     )
     if given.network is None:
         dataset = given.dataset or "digits"
         folder = given.out or BUILD / Path(dataset).stem
         network = folder / "network.safetensors"
-        run(session, "-m", "model", "train", "--dataset", dataset, *train, "--out", folder)
+        run(session, "-m", "model", "train", "--dataset", dataset, *training, "--out", folder)
         run(session, "-m", "export", folder / "checkpoint.safetensors", "--out", network)
     else:
-        if train:
+        if training:
             parser.error("--network takes no options of training")
         dataset, network = given.dataset, given.network
         folder = given.out or BUILD / network.stem
@@ -79,6 +79,12 @@ def cosim(session: nox.Session) -> None:
     waves = ["--waves"] if given.waves else []
     of = ["--dataset", dataset] if dataset else []
     run(session, "-m", "sim", network, *of, *fold, *simulate, *waves, "--out", folder)
+
+
+@nox.session(python=False, requires=["environment"])
+def train(session: nox.Session) -> None:
+    """Train a recipe with each of its seeds, and export the best: RECIPE.toml [--seeds 0,1,2] [--out DIR]."""
+    run(session, "-m", "model", "reproduce", *session.posargs)
 
 
 @nox.session(python=False, requires=["environment"])

@@ -1,23 +1,70 @@
-"""``python -m model train`` and ``python -m model evaluate``."""
+"""``python -m model``: ``train``, ``reproduce``, ``evaluate``, ``ablate`` and ``results``."""
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 from export.cli import Parser, run
 from export.scores import Scores
-from model import datasets, recipes
+from model import datasets, recipe_file
+from model.machine import command
 
 
 def train(arguments: argparse.Namespace) -> int:
     names = ("hidden", "steps", "epochs", "seed", "batch_size", "learning_rate", "augment", "max_silent", "validation")
-    recipe = recipes.default(arguments.dataset, **{name: getattr(arguments, name) for name in names})
-    dataset = datasets.load(arguments.dataset)
-    from model import training  # PyTorch takes seconds to load: after all that can be refused without it
+    file = recipe_file.default(arguments.dataset) if arguments.recipe is None else recipe_file.read(arguments.recipe)
+    file = file.changed(**{name: getattr(arguments, name) for name in names})
+    dataset = datasets.load(file.dataset)
+    from model import metrics, reproduce, training  # PyTorch takes seconds to load: after all that can be refused without it
 
-    result = training.train(dataset, recipe, arguments.out, resume=arguments.resume, say=say)
-    print(table(result))
+    result = reproduce.run(file, dataset, arguments.out, command(sys.argv[1:]), resume=arguments.resume, say=say)
+    print(table({part: metrics.scores_of(result, part) for part in result["scores"]}))
     print(arguments.out / training.CHECKPOINT)
+    return 0
+
+
+def reproduce(arguments: argparse.Namespace) -> int:
+    file = recipe_file.read(arguments.recipe)
+    seeds = file.seeds if arguments.seeds is None else arguments.seeds
+    out = arguments.out or Path("build") / file.name
+    for seed in seeds:
+        file.changed(seed=seed)  # in range, before anything is trained
+    dataset = datasets.load(file.dataset)
+    from model import metrics, reproduce
+
+    runs = reproduce.reproduce(file, dataset, seeds, out, command(sys.argv[1:]), say=say)
+    for part in runs[0]["scores"]:
+        rows = {f"seed {content['seed']}": metrics.scores_of(content, part) for content in runs}
+        rows["mean"], spread = reproduce.mean_and_spread(runs, part)
+        print(f"{part} frames")
+        print(table(rows if spread is None else rows | {"sample standard deviation": spread}))
+    print(out / reproduce.NETWORK)
+    return 0
+
+
+def ablate(arguments: argparse.Namespace) -> int:
+    from model import ablate, kept, results
+
+    ablation = ablate.read(arguments.variants, recipe_file.read(arguments.recipe))
+    dataset = datasets.load(ablation.file.dataset)
+    path = ablate.ablate(ablation, dataset, arguments.out or Path("build") / ablation.name, command(sys.argv[1:]), say=say)
+    variants = results.ablation(kept.read_table(path))["variants"]
+    print("validation frames, mean")
+    print(table({variant["name"]: Scores(**variant["mean"]) for variant in variants}))
+    print(path)
+    return 0
+
+
+def results(arguments: argparse.Namespace) -> int:
+    from model import kept, results
+
+    project = kept.Project()
+    for path in arguments.keep:
+        print(*kept.keep(path, project), sep="\n")
+    for line in kept.problems(project):
+        print(f"warning: {line}")
+    print(results.write(project))
     return 0
 
 
@@ -61,25 +108,63 @@ def sizes(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"must be sizes such as 600 or 600,128, not {text!r}") from None
 
 
+def different_integers(text: str) -> tuple[int, ...]:
+    """``0,1,2`` as (0, 1, 2)."""
+    try:
+        seeds = tuple(int(seed) for seed in text.split(","))
+    except ValueError:
+        seeds = ()
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise argparse.ArgumentTypeError(f"must be different integers such as 0,1,2, not {text!r}")
+    return seeds
+
+
 def main() -> int:
     parser = Parser(prog="python -m model", description="Train and evaluate binarized single-spike networks.")
     commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
-    default = "default: the data set's own"
+    default = "default: the recipe's"
 
-    part = commands.add_parser("train", help="train a network; writes DIR/checkpoint.safetensors")
-    part.add_argument("--dataset", required=True, help="digits, mnist, fashion-mnist or a .npz file")
+    part = commands.add_parser("train", help="train a network; writes DIR/checkpoint.safetensors and DIR/metrics.json")
+    what = part.add_mutually_exclusive_group(required=True)
+    what.add_argument("recipe", nargs="?", type=Path, metavar="RECIPE.toml", help="what to train, and how")
+    what.add_argument("--dataset", help="digits, mnist, fashion-mnist or a .npz file, by the data set's own recipe")
     part.add_argument("--out", type=Path, required=True, metavar="DIR")
     part.add_argument("--hidden", type=sizes, metavar="600[,128…]", help=f"sizes of the hidden layers ({default})")
-    part.add_argument("--steps", type=int, metavar="T", help="number of time steps (default: 8)")
+    part.add_argument("--steps", type=int, metavar="T", help=f"number of time steps ({default})")
     part.add_argument("--epochs", type=int, metavar="E", help=f"passes over the training frames ({default})")
-    part.add_argument("--seed", type=int, metavar="S", help="everything random follows from it (default: 0)")
+    part.add_argument("--seed", type=int, metavar="S", help="everything random follows from it (default: the recipe's first)")
     part.add_argument("--resume", action="store_true", help="go on after the last finished epoch in DIR")
     part.add_argument("--batch-size", type=int, metavar="B", help=f"frames per update ({default})")
     part.add_argument("--learning-rate", type=float, metavar="R", help=f"of the latent weights ({default})")
     part.add_argument("--augment", type=float, metavar="PIXELS", help=f"shift training images by up to so many pixels, 0: not ({default})")
-    part.add_argument("--max-silent", type=float, metavar="PERCENT", help="silent validation frames to allow (default: 5)")
+    part.add_argument("--max-silent", type=float, metavar="PERCENT", help=f"silent validation frames to allow ({default})")
     part.add_argument("--validation", type=float, metavar="SHARE|FRAMES", help=f"training frames to hold out ({default})")
     part.set_defaults(function=train)
+
+    part = commands.add_parser(
+        "reproduce", help="train a recipe with each of its seeds; writes DIR/seed-S, and the best as DIR/network.safetensors"
+    )
+    part.add_argument("recipe", type=Path, metavar="RECIPE.toml", help="what to train, and how")
+    part.add_argument("--seeds", type=different_integers, metavar="0[,1…]", help=f"one run for each ({default})")
+    part.add_argument("--out", type=Path, metavar="DIR", help="default: build/RECIPE")
+    part.set_defaults(function=reproduce)
+
+    part = commands.add_parser("ablate", help="train variants of a recipe, scored on validation frames; writes DIR/ablation-VARIANTS.json")
+    part.add_argument("recipe", type=Path, metavar="RECIPE.toml", help="what to train, and how")
+    part.add_argument("variants", type=Path, metavar="VARIANTS.toml", help="what is changed in each variant")
+    part.add_argument("--out", type=Path, metavar="DIR", help="default: build/VARIANTS")
+    part.set_defaults(function=ablate)
+
+    part = commands.add_parser("results", help="write docs/results.md from what is kept in docs/results")
+    part.add_argument(
+        "--keep",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR|JSON",
+        help="first keep the runs and the network in a folder of 'reproduce', or the table of a benchmark or an ablation",
+    )
+    part.set_defaults(function=results)
 
     part = commands.add_parser("evaluate", help="score a checkpoint (in PyTorch) or an exported network (golden model)")
     part.add_argument("network", type=Path, metavar="FILE", help="checkpoint.safetensors or network.safetensors")

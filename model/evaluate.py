@@ -83,8 +83,8 @@ class Subject:
         """What a shift of all output thresholds would do to these frames; in PyTorch, whatever the file is."""
         network = self.network if isinstance(self.network, SingleSpikeNetwork) else checkpoint.to_torch(self.network)
         last = network.layers[-1]
-        _, margins = evaluation.run(network, as_spike_times(times, network.steps))
-        return evaluation.shift_curve(margins, last.integer_thresholds().numpy(), last.inputs, labels)
+        result, margins = evaluation.run(network, as_spike_times(times, network.steps))
+        return evaluation.shift_curve(result, margins, last.integer_thresholds().numpy(), last.inputs, labels)
 
 
 def evaluate(path: Path, dataset: Dataset, part: str) -> tuple[Subject, scores.Scores, dict[str, Any]]:

@@ -43,36 +43,51 @@ def decide(margins: np.ndarray) -> reference.Decisions:
 
 @dataclass(frozen=True)
 class ShiftPoint:
-    """Scores with one shift added to all output thresholds; ``strict`` and ``silent_share`` in percent."""
+    """Scores with one shift added to all output thresholds, as in `export.scores.Scores`."""
 
     shift: int
     strict: float
     silent_share: float
     steps_mean: float
+    hidden_spikes_by_decision_mean: float
 
     def as_dict(self) -> dict[str, float]:
         return asdict(self)
 
 
-def shift_curve(margins: np.ndarray, thresholds: np.ndarray, fan_in: int, labels: np.ndarray) -> list[ShiftPoint]:
+def shift_curve(result: reference.Result, margins: np.ndarray, thresholds: np.ndarray, fan_in: int, labels: np.ndarray) -> list[ShiftPoint]:
     """The knob between speed, silence and accuracy: one point for each shift of all output thresholds, up to ±2·√fan-in.
 
     Hidden layers do not see the output thresholds, so one run of the network serves all points.
 
     Parameters:
-        margins: int32 (T, frames, outputs), of the unshifted network.
+        result: of the unshifted network, as `run` gives it.
+        margins: int32 (T, frames, outputs), likewise.
         thresholds: integers (outputs,), unshifted; shifted ones are clipped to ``-fan_in … fan_in + 1``.
         fan_in: inputs of the output layer.
         labels: integers (frames,).
     """
     reach = math.ceil(2 * math.sqrt(fan_in))
+    frames = np.arange(margins.shape[1])
+    spikes = hidden_spikes(result, len(margins))
     points = []
     for shift in range(-reach, reach + 1):
         change = np.clip(thresholds + shift, -fan_in, fan_in + 1) - thresholds
         decisions = decide(margins - change.astype(np.int32))
         strict, silent = 100 * float((decisions.class_index == labels).mean()), 100 * float(decisions.silent.mean())
-        points.append(ShiftPoint(shift, strict, silent, float((decisions.step + 1).mean())))
+        hidden = float(spikes[frames, decisions.step].mean())
+        points.append(ShiftPoint(shift, strict, silent, float((decisions.step + 1).mean()), hidden))
     return points
+
+
+def hidden_spikes(result: reference.Result, steps: int) -> np.ndarray:
+    """The number of hidden spikes up to and with each step, int64 (frames, T)."""
+    frames = len(result.spike_times[-1])
+    counts = np.zeros((frames, steps + 1), np.int64)
+    for times in result.spike_times[:-1]:
+        cells = np.arange(frames)[:, None] * (steps + 1) + times
+        counts += np.bincount(cells.ravel(), minlength=counts.size).reshape(counts.shape)
+    return counts[:, :steps].cumsum(axis=1)
 
 
 def choose_shift(curve: list[ShiftPoint], max_silent: float) -> ShiftPoint:

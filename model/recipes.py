@@ -1,7 +1,7 @@
-"""How a network is trained: every choice in one place, with a default per data set."""
+"""How a network is trained: every choice in one place."""
 
 import math
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from export import UserError
@@ -22,7 +22,7 @@ class Recipe:
         seed: of the split, the initial weights, the order of frames and the augmentation.
         batch_size: frames per update.
         learning_rate: Adam's, for the latent weights; falls to 0 along half a cosine.
-        threshold_rate: the same for the thresholds, in units of potential.
+        threshold_rate: the same for the thresholds, in units of potential; 0: only the level of the outputs is trained, by homeostasis.
         augment: reach in pixels of `model.augmentation.RandomAffine`, anew for each frame and epoch; 0: off.
         validation: training frames held out to choose epoch and shift: a share below 1, or a number of frames.
         max_silent: the most silent frames that the chosen shift may leave, in percent of the validation frames.
@@ -60,9 +60,11 @@ class Recipe:
             if not _is_integer(value) or value < least or (most is not None and value > most):
                 up_to = "" if most is None else f" and at most {most}"
                 raise UserError(f"{name} must be an integer, at least {least}{up_to}, not {value!r}")
-        for name in ("learning_rate", "threshold_rate", "validation", "window", "loss_scale"):
+        for name in ("learning_rate", "validation", "window", "loss_scale"):
             if not (0 < getattr(self, name) < math.inf):
                 raise UserError(f"{name} must be a positive number, not {getattr(self, name)!r}")
+        if not 0 <= self.threshold_rate < math.inf:
+            raise UserError(f"threshold_rate must be a number, at least 0, not {self.threshold_rate!r}")
         if not 0 <= self.augment < math.inf:
             raise UserError(f"augment must be a number of pixels, at least 0, not {self.augment!r}")
         for name in ("max_silent", "silent_start", "silent_end"):
@@ -87,17 +89,3 @@ class Recipe:
         """The share of silent frames (0 … 1) to hold at ``progress`` (0 … 1): exponential, and constant over the last fifth."""
         progress = min(1.0, progress / 0.8)
         return (self.silent_start / 100) ** (1 - progress) * (self.silent_end / 100) ** progress
-
-
-DEFAULTS = {
-    "digits": Recipe(hidden=(256,), epochs=200, batch_size=128, augment=0.5, validation=0.15, silent_end=20.0),
-    "mnist": Recipe(hidden=(600,), epochs=30, augment=1.0, validation=5000, silent_end=6.0),
-    "fashion-mnist": Recipe(hidden=(600,), epochs=40, augment=0.5, validation=5000, silent_end=6.0),
-}
-
-
-def default(dataset: str, **changes: Any) -> Recipe:
-    """The default recipe for a data set, with changes; None stands for no change."""
-    known = {field.name for field in fields(Recipe)}
-    assert set(changes) <= known, set(changes) - known
-    return replace(DEFAULTS.get(dataset, Recipe()), **{name: value for name, value in changes.items() if value is not None})

@@ -1,6 +1,7 @@
 """The training loop."""
 
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -156,9 +157,9 @@ class Trainer:
 
     def _judge(self, epoch: int) -> evaluation.ShiftPoint:
         """Choose the shift on the validation frames; keep the epoch if none before did better (of equals, the latest)."""
-        _, margins = evaluation.run(self.network, self.validation.times)
+        result, margins = evaluation.run(self.network, self.validation.times)
         last = self.network.layers[-1]
-        curve = evaluation.shift_curve(margins, last.integer_thresholds().numpy(), last.inputs, self.validation.labels.numpy())
+        curve = evaluation.shift_curve(result, margins, last.integer_thresholds().numpy(), last.inputs, self.validation.labels.numpy())
         point = evaluation.choose_shift(curve, self.recipe.max_silent)
         if self.best is None or self._rank(point) >= self._rank(self.best.point):
             parameters = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
@@ -232,7 +233,15 @@ def spike_times(dataset: Dataset, part: str, encoder: Encoder, steps: int) -> np
     return times
 
 
-def train(dataset: Dataset, recipe: Recipe, out: str | Path, *, resume: bool = False, say: Any = print) -> dict[str, scores.Scores]:
+def train(
+    dataset: Dataset,
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    say: Any = print,
+    observe: Callable[[Trainer, Epoch, float], None] | None = None,
+) -> dict[str, scores.Scores]:
     """Train, and write ``out/checkpoint.safetensors``; ``out/resume.safetensors`` after every epoch.
 
     Ctrl-C keeps what the finished epochs gave: the checkpoint is written, then KeyboardInterrupt raised again.
@@ -240,6 +249,7 @@ def train(dataset: Dataset, recipe: Recipe, out: str | Path, *, resume: bool = F
     Parameters:
         resume: go on after the last finished epoch of ``out/resume.safetensors``, exactly as if never interrupted.
         say: takes a line for the user.
+        observe: takes the run, what an epoch gave, and the seconds that it took, before the state after that epoch is saved.
 
     Raises:
         UserError: data set and recipe do not fit, there is nothing to resume, or the loss is not a number any more.
@@ -259,7 +269,10 @@ def train(dataset: Dataset, recipe: Recipe, out: str | Path, *, resume: bool = F
         while trainer.epoch < recipe.epochs:
             name = f"epoch {trainer.epoch + 1}/{recipe.epochs}"
             with tqdm(total=len(trainer.train.labels), desc=name, unit=" frames", leave=False, disable=None) as bar:
+                began = time.perf_counter()
                 epoch = trainer.run_epoch(bar)
+            if observe is not None:
+                observe(trainer, epoch, time.perf_counter() - began)
             save_state(out / RESUME, trainer)
             say(f"{name}: {describe(epoch)}")
     except KeyboardInterrupt:

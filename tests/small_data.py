@@ -13,6 +13,16 @@ from model.layers import SingleSpikeNetwork
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
+FIGURES = {
+    "format": "firstspike-figures",
+    "version": 1,
+    "title": "Side by side",
+    "command": "python -m model bench",
+    "date": "2027-01-02T03:04:05Z",
+    "machine": {"cpu": "a processor", "cores": 2},
+    "figures": [{"name": "ratio", "value": 31.5, "unit": "×"}, {"name": "frames", "value": 10000, "unit": ""}],
+}
+
 
 def stripes(frames: int = 200, classes: int = 4, side: int = 6) -> Dataset:
     """Images (side, side) with one bright row, whose number is the class, on a noisy background."""

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from export.cli import run
+from model import metrics
 from model.__main__ import main
 from tests.small_data import stripes
 
@@ -62,7 +63,7 @@ def trained(npz):
     return Done(process.returncode, *streams), out
 
 
-def test_train(trained):
+def test_train(trained, npz):
     done, out = trained
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
@@ -75,7 +76,42 @@ def test_train(trained):
     assert lines[2].split()[:6] == ["strict", "first_index", "lenient", "fired", "silent", "steps"]
     assert [line.split()[0] for line in lines[3:5]] == ["validation", "test"]
     assert lines[5] == f"{out}/checkpoint.safetensors"
-    assert sorted(path.name for path in out.iterdir()) == ["checkpoint.safetensors", "resume.safetensors"]
+    assert sorted(path.name for path in out.iterdir()) == ["checkpoint.safetensors", "metrics.json", "resume.safetensors"]
+    content = metrics.read(out / "metrics.json")
+    assert content["command"] == f"python -m model train --dataset {npz} {' '.join(QUICK)}"
+    assert (content["recipe"], content["seed"], content["finished"]) == ("stripes", 0, True)
+
+
+@pytest.fixture
+def recipe(npz, tmp_path):
+    """A recipe file that trains on it within a second."""
+    path = tmp_path / "quick.toml"
+    path.write_text(
+        f'dataset = "{npz}"\nseeds = [3, 5]\nhidden = [16]\nepochs = 2\nbatch_size = 16\nlearning_rate = 0.01\nvalidation = 0.25\n'
+    )
+    return path
+
+
+def test_train_by_recipe_file(model, recipe, tmp_path):
+    done = model("train", recipe, "--epochs", "1", "--out", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("epoch 1/1: ")
+    content = metrics.read(tmp_path / "metrics.json")
+    assert (content["recipe"], content["seed"], content["choices"]["epochs"], content["choices"]["hidden"]) == ("quick", 3, 1, [16])
+
+
+def test_reproduce(model, recipe, tmp_path):
+    out = tmp_path / "out"
+    done = model("reproduce", recipe, "--out", out)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if line.startswith("seed ") and ": " in line] == [f"seed {seed}: {out}/seed-{seed}" for seed in (3, 5)]
+    at = lines.index("test frames")
+    assert [line.split("  ")[0] for line in lines[at + 2 : at + 6]] == ["seed 3", "seed 5", "mean", "sample standard deviation"]
+    assert lines[-1] == f"{out}/network.safetensors"
+    again = model("reproduce", recipe, "--out", out).stdout
+    assert again.count("nothing to do") == 2
+    assert again.splitlines()[-11:] == lines[-11:]
 
 
 def test_evaluate(model, trained, npz, tmp_path):
@@ -107,7 +143,20 @@ def test_scores_are_written_beside_the_network(model, trained, npz):
             ["train", "--dataset", "digits", "--out", "x", "--hidden", "6oo"],
             "argument --hidden: must be sizes such as 600 or 600,128, not '6oo' (see python -m model train --help)",
         ),
-        (["train", "--out", "x"], "the following arguments are required: --dataset (see python -m model train --help)"),
+        (["train", "--out", "x"], "one of the arguments RECIPE.toml --dataset is required (see python -m model train --help)"),
+        (
+            ["train", "x.toml", "--dataset", "digits", "--out", "x"],
+            "argument --dataset: not allowed with argument RECIPE.toml (see python -m model train --help)",
+        ),
+        (["train", "x.toml", "--out", "x"], "x.toml: No such file or directory"),
+        (
+            ["reproduce", "recipes/digits.toml", "--seeds", "1,1"],
+            "argument --seeds: must be different integers such as 0,1,2, not '1,1' (see python -m model reproduce --help)",
+        ),
+        (
+            ["reproduce", "recipes/digits.toml", "--seeds", "0,-1"],
+            "seed must be an integer, at least 0 and at most 4294967295, not -1",
+        ),
         ([], "the following arguments are required: command (see python -m model --help)"),
         (["evaluate", "no.safetensors", "--dataset", "digits"], "no.safetensors: No such file or directory"),
         (["evaluate", "README.md", "--dataset", "minst"], "data set must be digits, mnist, fashion-mnist or a .npz file, not 'minst'"),

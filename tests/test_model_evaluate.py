@@ -49,7 +49,8 @@ def test_curve(trained, tmp_path):
     assert curves[0] == curves[1]
     middle = curves[0][len(curves[0]) // 2]
     _, score, _ = evaluate.evaluate(trained / "network.safetensors", stripes(), "test")
-    assert (middle.shift, middle.strict, middle.silent_share, middle.steps_mean) == (0, score.strict, score.silent_share, score.steps_mean)
+    names = ("strict", "silent_share", "steps_mean", "hidden_spikes_by_decision_mean")
+    assert [middle.shift, *(getattr(middle, name) for name in names)] == [0, *(getattr(score, name) for name in names)]
     plot = evaluate.write_curve(curves[0], tmp_path / "curve.csv")
     with (tmp_path / "curve.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

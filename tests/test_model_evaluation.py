@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from export import Layer, Network, reference
+from export import Layer, Network, reference, scores
 from model import evaluation
 from model.evaluation import ShiftPoint
 from tests.networks import random_network, random_spike_times
@@ -30,18 +30,20 @@ def test_curve_equals_networks_with_shifted_thresholds(threshold):
     hidden, last = network.layers
     last = Layer(last.weights, np.clip(last.thresholds + threshold, -9, 10))
     labels = rng.integers(0, 3, 60)
-    _, margins = evaluation.run(twin(Network((hidden, last), 6)), torch.from_numpy(times))
-    curve = evaluation.shift_curve(margins, last.thresholds, 9, labels)
+    result, margins = evaluation.run(twin(Network((hidden, last), 6)), torch.from_numpy(times))
+    curve = evaluation.shift_curve(result, margins, last.thresholds, 9, labels)
     assert [point.shift for point in curve] == list(range(-6, 7))
     for point in curve:
         shifted = Layer(last.weights, np.clip(last.thresholds + point.shift, -9, 10))
-        decisions = reference.run(Network((hidden, shifted), 6), times).decisions
+        golden = reference.run(Network((hidden, shifted), 6), times)
+        decisions = golden.decisions
+        assert point.hidden_spikes_by_decision_mean == scores.score(golden, labels).hidden_spikes_by_decision_mean
         assert point.strict == 100 * (decisions.class_index == labels).mean()
         assert point.silent_share == 100 * decisions.silent.mean()
         assert point.steps_mean == (decisions.step + 1).mean()
 
 
-CURVE = [ShiftPoint(-2, 90, 0, 1.0), ShiftPoint(-1, 95, 2, 1.5), ShiftPoint(0, 95, 5, 2.0), ShiftPoint(1, 97, 5.1, 3.0)]
+CURVE = [ShiftPoint(-2, 90, 0, 1.0, 7), ShiftPoint(-1, 95, 2, 1.5, 8), ShiftPoint(0, 95, 5, 2.0, 9), ShiftPoint(1, 97, 5.1, 3.0, 10)]
 
 
 @pytest.mark.parametrize(("max_silent", "shift"), [(5, -1), (5.1, 1), (1, -2), (100, 1)])

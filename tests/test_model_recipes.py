@@ -1,16 +1,7 @@
 import pytest
 
 from export import UserError
-from model import recipes
 from model.recipes import Recipe
-
-
-def test_defaults():
-    assert recipes.default("mnist").hidden == (600,)
-    assert recipes.default("mnist", hidden=None, epochs=3).epochs == 3
-    assert recipes.default("own.npz") == Recipe()
-    for name, recipe in recipes.DEFAULTS.items():
-        assert (name, recipe.steps, recipe.max_silent) == (name, 8, 5.0)
 
 
 def test_json():
@@ -51,6 +42,7 @@ def test_silence_falls_and_then_stays():
         ("batch_size", 0, "batch_size must be an integer, at least 1, not 0"),
         ("learning_rate", 0.0, "learning_rate must be a positive number, not 0.0"),
         ("learning_rate", float("nan"), "learning_rate must be a positive number, not nan"),
+        ("threshold_rate", -0.1, "threshold_rate must be a number, at least 0, not -0.1"),
         ("validation", -1.0, "validation must be a positive number, not -1.0"),
         ("augment", -0.5, "augment must be a number of pixels, at least 0, not -0.5"),
         ("max_silent", 0.0, "max_silent must be in percent, above 0 and at most 100, not 0.0"),

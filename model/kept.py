@@ -1,0 +1,180 @@
+"""Results that are kept in ``docs/results``: metrics of runs, tables of benchmarks and of ablations; and the networks that belong to them.
+
+A table is a JSON object, a benchmark's of format ``firstspike-figures``, an ablation's of ``firstspike-ablation``; ``docs/model.md`` has
+their fields.
+"""
+
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from shutil import copyfile
+from typing import Any
+
+from export import Network, UserError, digest, load
+from export.artifact import check_format, get
+from export.files import atomic_write
+from model import ablate, metrics, recipe_file
+from model.machine import ROOT
+from model.recipe_file import RecipeFile
+from model.reproduce import NETWORK, best
+
+MADE: dict[str, type] = {"title": str, "command": str, "date": str, "machine": dict}
+TABLES: dict[str, tuple[str, int, dict[str, type]]] = {  # format, version and fields, by how the file's name begins
+    "bench-": ("firstspike-figures", 1, MADE | {"figures": list}),
+    "ablation-": (ablate.FORMAT, ablate.VERSION, MADE | {"recipe": str, "changes": dict, "seeds": list, "variants": list}),
+}
+ROWS: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "figures": {"name": str, "value": (int, float), "unit": str},
+    "variants": {"name": str, "changes": dict, "runs": list},
+}
+
+
+@dataclass(frozen=True)
+class Project:
+    """Where things are, below the folder that holds them all."""
+
+    root: Path = ROOT
+
+    @property
+    def kept(self) -> Path:
+        return self.root / "docs" / "results"
+
+    @property
+    def page(self) -> Path:
+        return self.root / "docs" / "results.md"
+
+    def recipe(self, name: str) -> Path:
+        return self.root / "recipes" / f"{name}.toml"
+
+    def artifact(self, name: str) -> Path:
+        return self.root / "artifacts" / f"{name}.safetensors"
+
+    def runs(self) -> dict[str, list[dict[str, Any]]]:
+        """The metrics of all kept runs, by recipe, in the order of their seeds.
+
+        Raises:
+            UserError: a file is something else, or has another name than its run.
+        """
+        found = []
+        for path in self.kept.glob("*-seed-*.json"):
+            found.append(content := metrics.read(path))
+            if not content["finished"] or path.name != f"{content['recipe']}-seed-{content['seed']}.json":
+                raise UserError(f"{path}: must be of a finished run, and have the name of its recipe and seed")
+        found.sort(key=lambda content: (content["recipe"], content["seed"]))
+        return {name: list(group) for name, group in groupby(found, key=lambda content: content["recipe"])}
+
+    def tables(self, beginning: str) -> list[dict[str, Any]]:
+        """The kept tables whose files' names begin so, in the order of their names.
+
+        Raises:
+            UserError: a file is something else.
+        """
+        return [read_table(path) for path in sorted(self.kept.glob(f"{beginning}*.json"))]
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """A table of a benchmark or an ablation; the file's name says which.
+
+    Raises:
+        UserError: the file is something else.
+        OSError: it cannot be read.
+    """
+    beginning = next((beginning for beginning in TABLES if path.name.startswith(beginning) and path.suffix == ".json"), None)
+    if beginning is None:
+        raise UserError(f"{path}: must be the folder of a recipe's runs, or a file {' or '.join(f'{name}NAME.json' for name in TABLES)}")
+    name, version, fields = TABLES[beginning]
+    content = metrics.read_json(path)
+    try:
+        check_format(content, name, version)
+        for field, kind in fields.items():
+            get(content, field, kind)
+        for table in ROWS.keys() & fields.keys():
+            for number, row in enumerate(content[table]):
+                for field, kinds in ROWS[table].items():
+                    if not isinstance(row, dict) or not isinstance(row.get(field), kinds):
+                        raise UserError(f"{table}[{number}] must have {', '.join(ROWS[table])}, not {row!r:.60}")
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return content
+
+
+def problems(project: Project) -> list[str]:
+    """What does not agree: kept runs with the recipe as it is now, and with the network in ``artifacts``; a line for each.
+
+    Raises:
+        UserError: a file is not what it should be.
+        OSError: a file cannot be read.
+    """
+    found = []
+    for name, runs in project.runs().items():
+        file, path = recipe_file.read(project.recipe(name)), project.artifact(name)
+        if (seeds := {content["seed"] for content in runs}) != set(file.seeds):
+            found.append(f"{name}: the kept runs must have seeds {sorted(file.seeds)}, not {sorted(seeds)}")
+        found += [
+            f"{name}: the run with seed {content['seed']} is not by the recipe as it is now" for content in runs if not by(content, file)
+        ]
+        chosen = best(runs)
+        if not path.is_file():
+            found.append(f"{path}: is missing, though runs are kept")
+        elif not belongs(load(path), chosen):
+            found.append(f"{path}: must be the network of seed {chosen['seed']}, {chosen['digest']}, with its scores")
+    return found
+
+
+def by(content: dict[str, Any], file: RecipeFile) -> bool:
+    """Whether a run is by this recipe, with its own seed."""
+    return content["recipe"] == file.name and content["choices"] == file.changed(seed=content["seed"]).recipe.as_dict()
+
+
+def belongs(network: Network, content: dict[str, Any]) -> bool:
+    """Whether a network is what a run gave."""
+    return digest(network) == content["digest"] and network.provenance.get("scores") == content["scores"]
+
+
+def keep(path: Path, project: Project) -> list[Path]:
+    """Keep a result: of a folder that `model.reproduce` filled, its metrics and its network; of a table, the file. The files written.
+
+    Metrics are kept without their records of epochs, which stay beside the checkpoint.
+
+    Raises:
+        UserError: a run is missing, not finished, or not by the recipe as it is now; the network is not the best run's; or the file is
+            something else.
+        OSError: a file cannot be read or written.
+    """
+    if path.is_dir():
+        return _keep_runs(path, project)
+    read_table(path)
+    out = project.kept / path.name
+    _copy(path, out)
+    return [out]
+
+
+def _keep_runs(folder: Path, project: Project) -> list[Path]:
+    runs = [metrics.read(path) for path in folder.glob(f"seed-*/{metrics.FILE}")]
+    if not runs:
+        raise UserError(f"{folder}: must have runs, seed-S/{metrics.FILE}, but has none")
+    name = runs[0]["recipe"]
+    file = recipe_file.read(project.recipe(name))
+    if {content["seed"] for content in runs} != set(file.seeds):
+        raise UserError(f"{folder}: must have runs with seeds {sorted(file.seeds)}, not {sorted(content['seed'] for content in runs)}")
+    for content in runs:
+        if not content["finished"]:
+            raise UserError(f"{folder}: the run with seed {content['seed']} must be finished, but is not")
+        if not by(content, file):
+            raise UserError(f"{folder}: the run with seed {content['seed']} must be by {project.recipe(name)} as it is now, but is not")
+    chosen = best(sorted(runs, key=lambda content: content["seed"]))
+    if not belongs(load(folder / NETWORK), chosen):
+        raise UserError(f"{folder / NETWORK}: must be the network of seed {chosen['seed']}, {chosen['digest']}, with its scores")
+    written = []
+    for content in runs:
+        written.append(project.kept / f"{name}-seed-{content['seed']}.json")
+        metrics.write_json(written[-1], content | {"epochs": []})
+    for path in set(project.kept.glob(f"{name}-seed-*.json")) - set(written):
+        path.unlink()
+    _copy(folder / NETWORK, project.artifact(name))
+    return [*sorted(written), project.artifact(name)]
+
+
+def _copy(source: Path, out: Path) -> None:
+    with atomic_write(out) as temporary:
+        copyfile(source, temporary)

@@ -1,0 +1,179 @@
+"""A training run's own account of itself: ``metrics.json`` beside its checkpoint, written after every epoch and at the end."""
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from export import Network, UserError, digest
+from export.artifact import check_format, get
+from export.files import atomic_write
+from export.scores import Scores
+from model.datasets import Dataset
+from model.machine import commit, machine, now
+from model.recipe_file import RecipeFile
+
+if TYPE_CHECKING:
+    from model.training import Epoch, Trainer
+
+FILE = "metrics.json"
+FORMAT, VERSION = "firstspike-metrics", 1
+PARTS = ("validation", "test")
+FIELDS: dict[str, type] = {
+    "finished": bool, "recipe": str, "choices": dict, "seed": int, "dataset": str, "command": str, "date": str, "machine": dict,
+    "wall_seconds": float, "epochs": list,
+}  # fmt: skip
+FIELDS_FINISHED: dict[str, type] = {
+    "dataset_digest": str,
+    "best_epoch": int,
+    "shift": int,
+    "shift_curve": list,
+    "scores": dict,
+    "digest": str,
+}
+
+
+class Log:
+    """Writes the metrics of one run; ``docs/model.md`` lists them.
+
+    Attributes:
+        content: what is in the file.
+
+    Parameters:
+        path: the file.
+        file: what is trained, and by what recipe.
+        command: the command line that does it.
+        resume: go on with the epochs that the file has.
+
+    Raises:
+        UserError: to resume, there is a file, but with something else in it.
+    """
+
+    def __init__(self, path: Path, file: RecipeFile, command: str, *, resume: bool) -> None:
+        self.path, self.began = path, time.perf_counter()
+        before = read(path) if resume and path.is_file() else {}
+        self.seconds_before = before.get("wall_seconds", 0.0)
+        self.content: dict[str, Any] = {
+            "format": FORMAT,
+            "version": VERSION,
+            "finished": False,
+            "recipe": file.name,
+            "choices": file.recipe.as_dict(),
+            "seed": file.recipe.seed,
+            "dataset": Path(file.dataset).name,
+            "command": command,
+            "date": before.get("date", now()),
+            "sessions": before.get("sessions", 0) + 1,
+            "commit": commit(),
+            "machine": before.get("machine", {}),
+            "wall_seconds": 0.0,
+            "seconds_per_epoch": before.get("seconds_per_epoch"),
+            "frames_per_second": before.get("frames_per_second"),
+            "epochs": before.get("epochs", []),
+        }
+
+    def epoch(self, trainer: "Trainer", epoch: "Epoch", seconds: float) -> None:
+        """Take down an epoch that has just ended, and took so many seconds with its validation."""
+        self.content["machine"] = machine(str(trainer.network.layers[0].weights.device))
+        records = [record for record in self.content["epochs"] if record["epoch"] < trainer.epoch]
+        records.append(
+            {
+                "epoch": trainer.epoch,
+                "seconds": seconds,
+                "loss": epoch.loss,
+                "strict": 100 * epoch.accuracy,
+                "silent_share": 100 * epoch.silent,
+                "steps_mean": epoch.steps,
+                "validation": epoch.validation.as_dict(),
+            }
+        )
+        mean = sum(record["seconds"] for record in records) / len(records)
+        self.content |= {
+            "epochs": records,
+            "seconds_per_epoch": mean,
+            "frames_per_second": len(trainer.train.labels) / mean,
+        }
+        self._write()
+
+    def finish(self, network: Network, dataset: Dataset) -> None:
+        """Take down what came of it; ``network`` as exported from the checkpoint."""
+        provenance = network.provenance
+        self.content |= {"finished": True, "dataset_digest": dataset.digest, "network": "-".join(map(str, network.shape))}
+        self.content |= {name: provenance[name] for name in ("best_epoch", "shift", "shift_curve")}
+        self.content["scores"] = {part: provenance["scores"][part] for part in PARTS if part in provenance["scores"]}
+        self.content["digest"] = digest(network)
+        if not self.content["machine"]:  # all epochs were there before, but no metrics
+            self.content["machine"] = machine()
+        self._write()
+
+    def _write(self) -> None:
+        self.content["wall_seconds"] = self.seconds_before + time.perf_counter() - self.began
+        write_json(self.path, self.content)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write an object as JSON, whole or not at all: a line per field, and one per row where a field is a table.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    fields = []
+    for name, value in content.items():
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            rows = (json.dumps(row, allow_nan=False, ensure_ascii=False) for row in value)
+            text = "[\n    " + ",\n    ".join(rows) + "\n  ]"
+        fields.append(f"  {json.dumps(name)}: {text}")
+    with atomic_write(path) as temporary:
+        temporary.write_text("{\n" + ",\n".join(fields) + "\n}\n", encoding="utf-8")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Metrics out of a file.
+
+    Raises:
+        UserError: it holds something else.
+        OSError: it cannot be read.
+    """
+    content = read_json(path)
+    try:
+        check_format(content, FORMAT, VERSION)
+        for name, kind in FIELDS.items():
+            get(content, name, kind)
+        if content["finished"]:
+            for name, kind in FIELDS_FINISHED.items():
+                get(content, name, kind)
+            for part in content["scores"]:
+                scores_of(content, part)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return content
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        UserError: it holds something else.
+        OSError: it cannot be read.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: must be JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: must be a JSON object, not {type(content).__name__}")
+    return content
+
+
+def scores_of(content: dict[str, Any], part: str) -> Scores:
+    """The scores of the ``validation`` or ``test`` part of a finished run.
+
+    Raises:
+        UserError: they are not there, or not whole.
+    """
+    values = content["scores"].get(part)
+    names = list(Scores.__dataclass_fields__)
+    if not isinstance(values, dict) or sorted(values) != sorted(names) or not all(isinstance(value, float) for value in values.values()):
+        raise UserError(f"scores must have a part '{part}' with the numbers {', '.join(names)}, not {values!r:.60}")
+    return Scores(**values)

@@ -1,0 +1,133 @@
+"""Recipe files: TOML, one per row of ``docs/results.md``. What a data set is trained by unless another is named is such a file, too."""
+
+import tomllib
+import types
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from export import UserError
+from model.recipes import Recipe
+
+DIRECTORY = Path(__file__).parent.parent / "recipes"
+DEFAULTS = {"mnist": "mnist-600", "fashion-mnist": "fashion-mnist-1000"}  # of other data sets, the file that bears their name
+
+
+@dataclass(frozen=True)
+class RecipeFile:
+    """What a recipe file says.
+
+    Attributes:
+        name: the file's, without ``.toml``.
+        dataset: what to train on, as `model.datasets.load` takes it.
+        seeds: of the runs that reproduce the row, at least one; ``recipe`` has the first.
+        recipe: all other choices.
+    """
+
+    name: str
+    dataset: str
+    seeds: tuple[int, ...]
+    recipe: Recipe
+
+    def changed(self, **changes: Any) -> "RecipeFile":
+        """The same with other choices; None stands for no change.
+
+        Raises:
+            UserError: a value is out of range.
+        """
+        return replace(self, recipe=replace(self.recipe, **{name: value for name, value in changes.items() if value is not None}))
+
+
+def read(path: str | Path) -> RecipeFile:
+    """Read a recipe file.
+
+    Raises:
+        UserError: it is not TOML, or a field is unknown, missing, of another type or out of range.
+        OSError: the file cannot be read.
+    """
+    path = Path(path)
+    fields = read_toml(path)
+    try:
+        dataset = typed("dataset", fields.pop("dataset", None), str)
+        seeds = seeds_of(fields.pop("seeds", [0]))
+        recipe = Recipe(**choices(fields), seed=seeds[0])
+        for seed in seeds:
+            replace(recipe, seed=seed)  # in range
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return RecipeFile(path.stem, dataset, seeds, recipe)
+
+
+def default(dataset: str) -> RecipeFile:
+    """What a data set is trained by unless a recipe file is named; without one of its own, `Recipe`'s defaults."""
+    path = DIRECTORY / f"{DEFAULTS.get(dataset, dataset)}.toml"
+    if dataset.endswith(".npz") or not path.is_file():
+        return RecipeFile(Path(dataset).stem, dataset, (0,), Recipe())
+    return read(path)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The content of a TOML file.
+
+    Raises:
+        UserError: it is not TOML.
+        OSError: the file cannot be read.
+    """
+    data = path.read_bytes()
+    try:
+        return tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: must be TOML: {error}") from None
+
+
+def seeds_of(value: Any) -> tuple[int, ...]:
+    """A value of TOML as seeds.
+
+    Raises:
+        UserError: it is not a list of different integers.
+    """
+    seeds = typed("seeds", value, tuple[int, ...])
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise UserError(f"seeds must be different integers, at least one, not {list(seeds)}")
+    return seeds
+
+
+def choices(fields: dict[str, Any]) -> dict[str, Any]:
+    """Values out of a TOML table as `Recipe` takes them: each is a choice of it, of its type; ``seed`` is not one.
+
+    Raises:
+        UserError: a field is unknown, or of another type.
+    """
+    hints = {name: hint for name, hint in get_type_hints(Recipe).items() if name != "seed"}
+    if unknown := sorted(set(fields) - set(hints)):
+        raise UserError(f"field must be one of {', '.join(hints)}, not {unknown[0]!r:.60}")
+    return {name: typed(name, value, hints[name]) for name, value in fields.items()}
+
+
+_KINDS: dict[Any, tuple[str, Callable[[Any], bool]]] = {
+    bool: ("true or false", lambda value: isinstance(value, bool)),
+    int: ("an integer", lambda value: isinstance(value, int) and not isinstance(value, bool)),
+    float: ("a number", lambda value: isinstance(value, int | float) and not isinstance(value, bool)),
+    str: ("a string", lambda value: isinstance(value, str)),
+    dict: ("a table", lambda value: isinstance(value, dict)),
+}
+
+
+def typed(name: str, value: Any, hint: Any) -> Any:
+    """A value of TOML as a field of type ``hint``: one of the simple types, ``tuple[X, ...]`` of them, or ``X | None``.
+
+    Raises:
+        UserError: it is of another type.
+    """
+    if get_origin(hint) in (Union, types.UnionType):  # TOML has no None: a field that may be None is left out then
+        (hint,) = (part for part in get_args(hint) if part is not types.NoneType)
+    if get_origin(hint) is tuple:
+        kind, fits = _KINDS[get_args(hint)[0]]
+        if not isinstance(value, list) or not all(map(fits, value)):
+            raise UserError(f"{name} must be a list, each of it {kind}, not {value!r:.60}")
+        return tuple(value)
+    kind, fits = _KINDS[hint]
+    if not fits(value):
+        raise UserError(f"{name} must be {kind}, but is missing" if value is None else f"{name} must be {kind}, not {value!r:.60}")
+    return hint(value)

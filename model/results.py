@@ -1,0 +1,146 @@
+"""``docs/results.md``, made from what is kept in ``docs/results``."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from export import UserError
+from export.files import atomic_write
+from export.scores import Scores
+from model import metrics, recipe_file
+from model.kept import Project
+from model.reproduce import best, mean_and_spread
+
+TEMPLATES = Path(__file__).parent / "templates"
+ROWS = {"title": str, "before": str, "reach": float}  # of docs/results/rows.toml; a row need not have a reach
+CURVE_POINTS = 10  # of the knob, or one or two more
+NAMES = {
+    "strict": "strict, %", "first_index": "first_index, %", "lenient": "lenient, %", "fired": "fired, %", "silent_share": "silent, %",
+    "steps_mean": "steps", "hidden_spikes_by_decision_mean": "hidden spikes",
+}  # fmt: skip
+
+
+def write(project: Project) -> Path:
+    """Write the page; its path.
+
+    Raises:
+        UserError: a kept file is not what it should be.
+        OSError: a file cannot be read or written.
+    """
+    text = page(project)
+    with atomic_write(project.page) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return project.page
+
+
+def page(project: Project) -> str:
+    """The page, in Markdown.
+
+    Raises:
+        UserError: a kept file is not what it should be.
+        OSError: a file cannot be read.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"number": number, "toml": toml}
+    return environment.get_template("results.md.j2").render(
+        rows=rows(project),
+        benches=[{"about": ""} | table for table in project.tables("bench-")],
+        ablations=[ablation(table) for table in project.tables("ablation-")],
+        names=NAMES,
+        machine=machine,
+    )
+
+
+def rows(project: Project) -> list[dict[str, Any]]:
+    """The rows of the page: what ``rows.toml`` says of each, its recipe, and what its kept runs gave.
+
+    Raises:
+        UserError: a file is not what it should be, or runs are kept for which there is no row.
+        OSError: a file cannot be read.
+    """
+    path = project.kept / "rows.toml"
+    kept, said = project.runs(), recipe_file.read_toml(path)
+    if strangers := sorted(set(kept) - set(said)):
+        raise UserError(f"{path}: must have a row [{strangers[0]}], since runs of that recipe are kept")
+    found = []
+    for name, row in said.items():
+        if not isinstance(row, dict) or not {"title", "before"} <= set(row) <= set(ROWS):
+            raise UserError(f"{path}: row '{name}' must have title, before and, if there is one, reach, not {row!r:.60}")
+        try:
+            row = {field: recipe_file.typed(field, value, ROWS[field]) for field, value in row.items()}
+        except UserError as error:
+            raise UserError(f"{path}: row '{name}': {error}") from None
+        row = {"reach": None} | row | {"name": name, "file": recipe_file.read(project.recipe(name)), "runs": kept.get(name, [])}
+        found.append(row | (outcome(row["runs"]) if row["runs"] else {}))
+    return found
+
+
+def outcome(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the runs of a recipe gave on test frames: each one's scores, mean and spread, the run whose network was chosen, its knob."""
+    mean, spread = mean_and_spread(runs, "test")
+    chosen = best(runs)
+    return {
+        "scores": [metrics.scores_of(content, "test").as_dict() for content in runs],
+        "validation": [metrics.scores_of(content, "validation").as_dict() for content in runs],
+        "mean": mean.as_dict(),
+        "spread": None if spread is None else spread.as_dict(),
+        "chosen": chosen,
+        "curve": curve(chosen["shift_curve"], chosen["shift"]),
+        "too_silent": mean.silent_share > chosen["choices"]["max_silent"],
+    }
+
+
+def curve(points: list[dict[str, float]], shift: int) -> list[dict[str, float]]:
+    """A few points of the knob's curve, the chosen one among them: from the first that is not all step 0 to half of the frames silent."""
+    chosen = next(index for index, point in enumerate(points) if point["shift"] == shift)
+    first = max((index for index in range(chosen) if points[index]["steps_mean"] < 1.01), default=0)
+    last = min((index for index in range(chosen + 1, len(points)) if points[index]["silent_share"] > 50), default=len(points) - 1)
+    stride = max(1, round((last - first) / CURVE_POINTS))
+    return points[chosen - (chosen - first) // stride * stride : last + 1 : stride]
+
+
+def ablation(table: dict[str, Any]) -> dict[str, Any]:
+    """An ablation with the mean and the spread of each variant's scores on validation frames."""
+    variants = []
+    for variant in table["variants"]:
+        mean, spread = mean_and_spread(variant["runs"], "validation")
+        variants.append(variant | {"mean": mean.as_dict(), "spread": None if spread is None else spread.as_dict()})
+    return {"about": ""} | table | {"variants": variants}
+
+
+def number(value: float, digits: int = 2) -> str:
+    """A number with so many digits after the point."""
+    return f"{value:,.{digits}f}"
+
+
+def toml(value: Any) -> str:
+    """A value of a recipe as TOML has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def machine(made: dict[str, Any]) -> str:
+    """A machine in words; only what is known of it."""
+    known = made.get
+    parts = [
+        known("cpu"),
+        f"{known('cores')} cores" if known("cores") else None,
+        known("device") if known("device") != "cpu" else None,
+        f"PyTorch {known('torch')}" if known("torch") else None,
+        f"{known('threads')} thread{'s' * (known('threads') != 1)}" if known("threads") else None,
+    ]
+    return ", ".join(str(part) for part in parts if part)
+
+
+assert list(NAMES) == [field.name for field in fields(Scores)]

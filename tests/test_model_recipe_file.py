@@ -1,0 +1,141 @@
+import itertools
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+
+from export import UserError
+from model import recipe_file
+from model.recipe_file import RecipeFile
+from model.recipes import Recipe
+
+ROWS = {
+    "digits": ("digits", (64, 256, 10)),
+    "mnist-600": ("mnist", (784, 600, 10)),
+    "mnist-128": ("mnist", (784, 128, 10)),
+    "mnist-1mbit": ("mnist", None),
+    "fashion-mnist-1000": ("fashion-mnist", (784, 1000, 10)),
+    "caltech": ("caltech", None),
+    "spoken-digits": ("spoken-digits", None),
+    "shd": ("shd", None),
+}
+
+
+def written(tmp_path, text):
+    path = tmp_path / "own.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_one_file_per_row():
+    assert {path.stem for path in recipe_file.DIRECTORY.glob("*.toml")} == set(ROWS)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_row(name):
+    path = recipe_file.DIRECTORY / f"{name}.toml"
+    assert path.read_text().startswith("# ")
+    file = recipe_file.read(path)
+    dataset, shape = ROWS[name]
+    assert (file.name, file.dataset, file.seeds, file.recipe.max_silent) == (name, dataset, (0, 1, 2), 5.0)
+    assert shape is None or file.recipe.hidden == shape[1:-1]
+
+
+def test_one_mbit():
+    hidden = recipe_file.read(recipe_file.DIRECTORY / "mnist-1mbit.toml").recipe.hidden
+    sizes = (784, *hidden, 10)
+    assert sum(n * m for n, m in itertools.pairwise(sizes)) <= 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name"), [("digits", "digits"), ("mnist", "mnist-600"), ("fashion-mnist", "fashion-mnist-1000"), ("shd", "shd")]
+)
+def test_default_is_a_file(dataset, name):
+    assert recipe_file.default(dataset) == recipe_file.read(recipe_file.DIRECTORY / f"{name}.toml")
+
+
+@pytest.mark.parametrize(("dataset", "name"), [("some/where/own.npz", "own"), ("minst", "minst"), ("digits.npz", "digits")])
+def test_default_without_a_file(dataset, name):
+    assert recipe_file.default(dataset) == RecipeFile(name, dataset, (0,), Recipe())
+
+
+def test_changes():
+    file = recipe_file.default("digits").changed(hidden=None, epochs=3, seed=7)
+    assert (file.recipe.hidden, file.recipe.epochs, file.recipe.seed) == ((256,), 3, 7)
+
+
+def test_every_choice_can_be_given(tmp_path):
+    recipe = Recipe()
+    given = {field.name: getattr(recipe, field.name) for field in fields(Recipe) if field.name != "seed"}
+    lines = []
+    for name, value in given.items():
+        value = list(value) if isinstance(value, tuple) else value
+        if value is not None:
+            lines.append(f"{name} = {str(value).lower() if isinstance(value, bool) else repr(value)}")
+    path = written(tmp_path, 'dataset = "x.npz"\nseeds = [4]\n' + "\n".join(lines))
+    assert recipe_file.read(path) == RecipeFile("own", "x.npz", (4,), replace(recipe, seed=4))
+
+
+def test_an_integer_is_a_number(tmp_path):
+    recipe = recipe_file.read(written(tmp_path, 'dataset = "x.npz"\nvalidation = 5000')).recipe
+    assert (type(recipe.validation), recipe.validation) == (float, 5000.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("hidden = [3", "must be TOML: Unclosed array (at end of document)"),
+        (b"hidden = \xff", "must be TOML: 'utf-8' codec can't decode byte 0xff in position 9: invalid start byte"),
+        ("x = " + "[" * 5000, "must be TOML: "),
+        ("epochs = 3", "dataset must be a string, but is missing"),
+        ("dataset = 3", "dataset must be a string, not 3"),
+        ("seeds = 3", "seeds must be a list, each of it an integer, not 3"),
+        ("seeds = [true]", "seeds must be a list, each of it an integer, not [True]"),
+        ("seeds = []", "seeds must be different integers, at least one, not []"),
+        ("seeds = [1, 1]", "seeds must be different integers, at least one, not [1, 1]"),
+        ("seeds = [0, -1]", "seed must be an integer, at least 0 and at most 4294967295, not -1"),
+        ("seed = 3", "field must be one of hidden, steps, epochs, "),
+        ("epoch = 3", "field must be one of hidden, steps, epochs, "),
+        ("epochs = 3.0", "epochs must be an integer, not 3.0"),
+        ("epochs = 0", "epochs must be an integer, at least 1, not 0"),
+        ("epochs = true", "epochs must be an integer, not True"),
+        ("hidden = 600", "hidden must be a list, each of it an integer, not 600"),
+        ('hidden = ["600"]', "hidden must be a list, each of it an integer, not ['600']"),
+        ('learning_rate = "fast"', "learning_rate must be a number, not 'fast'"),
+        ("learning_rate = nan", "learning_rate must be a positive number, not nan"),
+        ("window.a = 3", "window must be a number, not {'a': 3}"),
+    ],
+)
+def test_mistakes_name_file_and_field(tmp_path, text, message):
+    if isinstance(text, str) and "dataset" not in text and text != "epochs = 3":
+        text = 'dataset = "x.npz"\n' + text
+    path = written(tmp_path, text)
+    with pytest.raises(UserError) as caught:
+        recipe_file.read(path)
+    assert str(caught.value).startswith(f"{path}: {message}")
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_field_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"not 'epoch'$"):
+        recipe_file.read(written(tmp_path, 'dataset = "x.npz"\nepoch = 3'))
+
+
+def test_missing_file():
+    with pytest.raises(FileNotFoundError):
+        recipe_file.read(Path("no.toml"))
+
+
+@pytest.mark.parametrize(
+    ("hint", "value", "expected"),
+    [(bool, True, True), (str, "a", "a"), (float | None, 3, 3.0), (tuple[float, ...], [1, 2.5], (1, 2.5)), (str | None, "b", "b")],
+)
+def test_types_to_come(hint, value, expected):
+    assert recipe_file.typed("x", value, hint) == expected
+
+
+def test_bool_is_no_number():
+    with pytest.raises(UserError, match=r"^x must be a number, not True$"):
+        recipe_file.typed("x", True, float | None)
+    with pytest.raises(UserError, match=r"^x must be true or false, not 1$"):
+        recipe_file.typed("x", 1, bool)
