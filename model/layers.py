@@ -14,6 +14,7 @@ from model.encoding import check_steps
 from model.spikes import Spikes, Train, drive_of, time_dtype
 
 LATENT_RANGE = 0.1  # latent weights start uniformly within ± this: a tenth of the way to where their gradient stops
+GRADIENT_AT = ("peak", "spike", "end")
 
 
 class State(NamedTuple):
@@ -21,8 +22,8 @@ class State(NamedTuple):
 
     margin: Tensor  # float (B, M) V - θ
     fired_at: Tensor  # (B, M) spike time, T = never
-    best_margin: Tensor  # float (B, M) highest V - θ so far
-    best_step: Tensor  # (B, M) the first step that had it
+    best_margin: Tensor  # float (B, M) V - θ at best_step
+    best_step: Tensor  # (B, M) τ so far, where the gradient is taken
 
     def select(self, frames: Tensor) -> "State":
         return State(*(tensor[frames] for tensor in self))
@@ -39,20 +40,32 @@ class SingleSpikeLayer(nn.Module):
         inputs, outputs: sizes, at least 1.
         steps: ``T``, the number of time steps.
         window: half-width of the gradient's window around the threshold, in units of √inputs.
+        gradient_at: the step ``τ`` that a neuron's gradient is taken at: ``peak``, the first at which its potential was highest; ``spike``,
+            the same, but nothing after its spike counts; ``end``, the last step.
         generator: source of the initial latent weights.
 
     Raises:
-        UserError: a size or the number of steps is not a positive integer.
+        UserError: a size or the number of steps is not a positive integer, or ``gradient_at`` is something else.
     """
 
-    def __init__(self, inputs: int, outputs: int, steps: int, *, window: float = 0.5, generator: torch.Generator | None = None) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        steps: int,
+        *,
+        window: float = 0.5,
+        gradient_at: str = "peak",
+        generator: torch.Generator | None = None,
+    ) -> None:
         super().__init__()
+        check_gradient_at(gradient_at)
         for name, size in (("inputs", inputs), ("outputs", outputs)):
             if isinstance(size, bool) or not isinstance(size, int) or size < 1:
                 raise UserError(f"a layer's {name} must be a positive integer, not {size!r}")
         check_steps(steps)
         self.inputs, self.outputs, self.steps = inputs, outputs, steps
-        self.window = window * math.sqrt(inputs)
+        self.window, self.gradient_at = window * math.sqrt(inputs), gradient_at
         self.weights = nn.Parameter((torch.rand(outputs, inputs, generator=generator) * 2 - 1) * LATENT_RANGE)
         self.thresholds = nn.Parameter(torch.full((outputs,), math.sqrt(inputs) / 2))
 
@@ -102,12 +115,19 @@ class SingleSpikeLayer(nn.Module):
             state.margin.copy_(margins[closed, torch.arange(len(closed), device=closed.device)])
             after = steps[:, None] > first + closed  # (C, B)
             margins, fires = margins.masked_fill(after[..., None], -math.inf), fires & ~after[..., None]
+        self._take_best(state, margins, fires, first)
+        before_never = (self.steps - steps).to(state.fired_at.dtype)
+        state.fired_at.sub_((fires * before_never[:, None, None]).amax(0))
+
+    def _take_best(self, state: State, margins: Tensor, fires: Tensor, first: int) -> None:
+        """Move ``τ`` and the margin there, given the steps from ``first`` on; a margin of -inf is after the frame's last one."""
+        if self.gradient_at == "spike":
+            fired_before = (fires.cumsum(0, dtype=torch.int32) > fires) | (state.fired_at < self.steps)
+            margins = margins.masked_fill(fired_before, -math.inf)
         peak, place = margins.max(0) if len(margins) > 1 else (margins[0], torch.zeros_like(state.fired_at[0, 0]))
         best = (peak > state.best_margin) * (place + first).to(state.best_step.dtype)
         torch.maximum(state.best_step, best, out=state.best_step)
         torch.maximum(state.best_margin, peak, out=state.best_margin)
-        before_never = (self.steps - steps).to(state.fired_at.dtype)
-        state.fired_at.sub_((fires * before_never[:, None, None]).amax(0))
 
     def run(self, times: Tensor) -> tuple[State, Tensor]:
         """The state after the whole of the frames (frames, inputs), and ``V - θ`` of every step, float (T, frames, outputs)."""
@@ -124,17 +144,23 @@ class SingleSpikeLayer(nn.Module):
     def forward(self, times: Tensor) -> Tensor:
         """Spike times float (frames, outputs), 0 … T, of input spike times (frames, inputs), any real dtype.
 
-        They carry the gradient of `model.bstdg`, taken where each potential was highest.
+        They carry the gradient of `model.bstdg`.
 
         Raises:
             UserError: the spike times have another number of inputs.
         """
-        return self.attach(times, self.run(times)[0])
+        return self.attach(times, self.run(times)[0], torch.full((len(times),), self.steps - 1, device=times.device))
 
-    def attach(self, times: Tensor, state: State) -> Tensor:
-        """Spike times of a run that ended in ``state``, float, with the gradient attached."""
-        arguments = (state.fired_at, state.best_step, state.best_margin, self.window)
-        return SpikeTimes.apply(times, self.weights, self.thresholds, *arguments)
+    def attach(self, times: Tensor, state: State, last: Tensor) -> Tensor:
+        """Spike times of a run that ended in ``state``, float, with the gradient attached.
+
+        Parameters:
+            last: int64 (frames,), the last step of each.
+        """
+        step, margin = state.best_step, state.best_margin
+        if self.gradient_at == "end":
+            step, margin = last[:, None].expand_as(step), state.margin
+        return SpikeTimes.apply(times, self.weights, self.thresholds, state.fired_at, step, margin, self.window)
 
 
 class Decisions(NamedTuple):
@@ -158,19 +184,27 @@ class SingleSpikeNetwork(nn.Module):
 
     Parameters:
         sizes: from the inputs to the outputs, such as (784, 600, 10).
-        steps, window, generator: as in `SingleSpikeLayer`.
+        steps, window, gradient_at, generator: as in `SingleSpikeLayer`.
 
     Raises:
-        UserError: fewer than two sizes, or one is not a positive integer.
+        UserError: fewer than two sizes, or one is not a positive integer; or ``gradient_at`` is unknown.
     """
 
-    def __init__(self, sizes: Sequence[int], steps: int, *, window: float = 0.5, generator: torch.Generator | None = None) -> None:
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        steps: int,
+        *,
+        window: float = 0.5,
+        gradient_at: str = "peak",
+        generator: torch.Generator | None = None,
+    ) -> None:
         super().__init__()
         if len(sizes) < 2:
             raise UserError(f"a network's sizes must be at least two, inputs and outputs, not {list(sizes)}")
         self.steps = steps
         pairs = itertools.pairwise(sizes)
-        layers = [SingleSpikeLayer(n, m, steps, window=window, generator=generator) for n, m in pairs]
+        layers = [SingleSpikeLayer(n, m, steps, window=window, gradient_at=gradient_at, generator=generator) for n, m in pairs]
         self.layers = cast("list[SingleSpikeLayer]", nn.ModuleList(layers))
 
     def forward(self, times: Tensor) -> Decisions:
@@ -182,7 +216,7 @@ class SingleSpikeNetwork(nn.Module):
         states, step, silent = self._run_to_decision(times)
         carrier = times
         for layer, state in zip(self.layers[:-1], states[:-1], strict=True):
-            carrier = layer.attach(carrier, state)
+            carrier = layer.attach(carrier, state, step)
         last = self.layers[-1]
         margins = Margins.apply(carrier, last.weights, last.thresholds, states[-1].margin, step)
         return Decisions(margins, step, silent)
@@ -206,8 +240,7 @@ class SingleSpikeNetwork(nn.Module):
         """Set the thresholds so that given shares of each neuron's frames make it fire: a start that depends on the data."""
         for layer in self.layers:
             share = firing_outputs if layer is self.layers[-1] else firing
-            state, _ = layer.run(times)
-            highest = state.best_margin + layer.integer_thresholds()
+            highest = layer.run(times)[1].amax(0) + layer.integer_thresholds()
             layer.thresholds.copy_(torch.quantile(highest, 1 - share, dim=0))
             times = layer.run(times)[0].fired_at
 
@@ -269,6 +302,16 @@ def _put(states: list[State], frames: Tensor, parts: list[State]) -> None:
         for state, part in zip(states, parts, strict=True):
             for tensor, values in zip(state, part, strict=True):
                 tensor[frames] = values
+
+
+def check_gradient_at(gradient_at: str) -> None:
+    """Refuse a place of the gradient that is not one of `GRADIENT_AT`.
+
+    Raises:
+        UserError: it is not.
+    """
+    if gradient_at not in GRADIENT_AT:
+        raise UserError(f"gradient_at must be one of {', '.join(GRADIENT_AT)}, not {gradient_at!r}")
 
 
 def check_inputs(times: Tensor, inputs: int) -> None:

@@ -28,6 +28,7 @@ class Recipe:
         max_silent: the most silent frames that the chosen shift may leave, in percent of the validation frames.
         silent_start, silent_end: percent of silent frames that the output thresholds are held at, at the first and last update.
         window: half-width of the gradient's window, in units of √fan-in.
+        gradient_at: the step that a hidden neuron's gradient is taken at, as in `model.layers.SingleSpikeLayer`.
         loss_scale: logits per unit of potential, in units of 1/√fan-in of the output layer.
 
     Raises:
@@ -47,6 +48,7 @@ class Recipe:
     silent_start: float = 40.0
     silent_end: float = 4.0
     window: float = 0.5
+    gradient_at: str = "peak"
     loss_scale: float = 3.7
 
     def __post_init__(self) -> None:

@@ -68,7 +68,9 @@ class Trainer:
         self.epoch = 0
         self.best: Best | None = None
         sizes = (dataset.inputs, *recipe.hidden, len(dataset.class_names))
-        self.network = SingleSpikeNetwork(sizes, recipe.steps, window=recipe.window, generator=self.generator)
+        self.network = SingleSpikeNetwork(
+            sizes, recipe.steps, window=recipe.window, gradient_at=recipe.gradient_at, generator=self.generator
+        )
         first = torch.randperm(len(self.train.labels), generator=self.generator)[:SETTLING_FRAMES]
         self.network.settle_thresholds(self.train.times[first], FIRING, FIRING_OUTPUTS)
         self.loss_scale = recipe.loss_scale / math.sqrt(sizes[-2])

@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before PyTorch loads: threads that wait awake slow down tests on busy cores
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory):

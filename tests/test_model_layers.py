@@ -36,6 +36,38 @@ def test_random_networks_cover_every_kind_of_frame():
     assert set(step[~silent].tolist()) == {0, 1, 2, 3}
 
 
+@pytest.mark.parametrize("gradient_at", ["peak", "spike", "end"])
+@pytest.mark.parametrize("steps", [1, 3, 8, 40])
+def test_where_the_gradient_is_taken(gradient_at, steps, monkeypatch):
+    taken = []
+
+    class Recorded:
+        @staticmethod
+        def apply(times, weights, thresholds, fired_at, best_step, best_margin, window):
+            taken.append((fired_at, best_step, best_margin))
+            return fired_at.to(torch.float32)
+
+    monkeypatch.setattr("model.layers.SpikeTimes", Recorded)
+    rng = np.random.default_rng(steps)
+    network = SingleSpikeNetwork((20, 9, 4), steps, gradient_at=gradient_at, generator=torch.Generator().manual_seed(steps))
+    with torch.no_grad():
+        for part in network.layers:
+            part.thresholds.copy_(torch.from_numpy(rng.integers(-1, 4, part.outputs)))
+    times = torch.from_numpy(random_spike_times(rng, 40, 20, steps))
+    decisions = network(times)
+    fired_at, best_step, best_margin = taken[0]
+    weights, thresholds = network.layers[0].binary_weights(), network.layers[0].integer_thresholds()
+    margins = torch.stack([(times <= step).float() @ weights.T - thresholds for step in range(steps)])  # (T, B, M)
+    for frame, neuron in np.ndindex(40, 9):
+        last = int(decisions.step[frame])
+        until = margins[: last + 1, frame, neuron].tolist()
+        spike = next((step for step, margin in enumerate(until) if margin >= 0), steps)
+        considered = until[: spike + 1] if gradient_at == "spike" else until
+        expected = last if gradient_at == "end" else considered.index(max(considered))
+        assert (fired_at[frame, neuron], best_step[frame, neuron]) == (spike, expected)
+        assert best_margin[frame, neuron] == until[expected]
+
+
 def layer(weights, thresholds, steps):
     made = SingleSpikeLayer(len(weights[0]), len(weights), steps)
     with torch.no_grad():
@@ -111,6 +143,7 @@ def test_no_frames():
         (lambda: SingleSpikeLayer(0, 3, 8), "a layer's inputs must be a positive integer, not 0"),
         (lambda: SingleSpikeLayer(3, 2.0, 8), "a layer's outputs must be a positive integer, not 2.0"),
         (lambda: SingleSpikeLayer(3, 2, 0), "steps (T) must be an integer from 1 to 32768, not 0"),
+        (lambda: SingleSpikeLayer(3, 2, 8, gradient_at="start"), "gradient_at must be one of peak, spike, end, not 'start'"),
         (lambda: SingleSpikeNetwork((4,), 8), "a network's sizes must be at least two, inputs and outputs, not [4]"),
         (lambda: SingleSpikeLayer(3, 2, 8)(torch.zeros(2, 4)), "spike times must have shape (frames, 3), not (2, 4)"),
         (lambda: SingleSpikeNetwork((3, 2), 8)(torch.zeros(3)), "spike times must have shape (frames, 3), not (3,)"),
