@@ -127,7 +127,7 @@ def main() -> int:
     part = commands.add_parser("train", help="train a network; writes DIR/checkpoint.safetensors and DIR/metrics.json")
     what = part.add_mutually_exclusive_group(required=True)
     what.add_argument("recipe", nargs="?", type=Path, metavar="RECIPE.toml", help="what to train, and how")
-    what.add_argument("--dataset", help="digits, mnist, fashion-mnist or a .npz file, by the data set's own recipe")
+    what.add_argument("--dataset", help=f"{datasets.CHOICES}, by the data set's own recipe")
     part.add_argument("--out", type=Path, required=True, metavar="DIR")
     part.add_argument("--hidden", type=sizes, metavar="600[,128…]", help=f"sizes of the hidden layers ({default})")
     part.add_argument("--steps", type=int, metavar="T", help=f"number of time steps ({default})")
@@ -168,7 +168,7 @@ def main() -> int:
 
     part = commands.add_parser("evaluate", help="score a checkpoint (in PyTorch) or an exported network (golden model)")
     part.add_argument("network", type=Path, metavar="FILE", help="checkpoint.safetensors or network.safetensors")
-    part.add_argument("--dataset", required=True, help="digits, mnist, fashion-mnist or a .npz file")
+    part.add_argument("--dataset", required=True, help=datasets.CHOICES)
     part.add_argument("--split", choices=("test", "train"), default="test", help="which part of the data set (default: test)")
     part.add_argument("--out", type=Path, metavar="JSON", help="where to write the scores (default: beside FILE)")
     part.add_argument(

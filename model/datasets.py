@@ -1,24 +1,20 @@
 """Data sets as plain arrays; no PyTorch here.
 
-``digits`` comes with scikit-learn. ``mnist`` and ``fashion-mnist`` are read from the directory that the environment variable
-``FIRSTSPIKE_DATA`` names, as ``mnist/train-images-idx3-ubyte.gz`` and so on, or else downloaded (`model.download`). Any other name is a
-user's own ``.npz`` (``docs/model.md`` lists its keys).
+``digits`` comes with scikit-learn. The files of the others are in the directory that the environment variable ``FIRSTSPIKE_DATA`` names,
+or else downloaded (`model.download`). Any other name is a user's own ``.npz`` (``docs/model.md`` lists its keys).
 """
 
-import gzip
 import hashlib
-import os
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from export import UserError
-from model import download
+from model import archives, download
 
-DATA_DIRECTORY = "FIRSTSPIKE_DATA"
-NAMES = ("digits", "mnist", "fashion-mnist")
+NAMES = ("digits", "mnist", "fashion-mnist", "caltech", "spoken-digits", "spoken-digits-without-SPEAKER")
+CHOICES = f"{', '.join(NAMES)} or a .npz file"
 FASHION_CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
@@ -36,7 +32,7 @@ class Dataset:
         train_spike_times, test_spike_times: int32 (frames, inputs), instead of images.
         train_labels, test_labels: int64 (frames,).
         class_names: one per class.
-        image_shape: such as (28, 28); None where the inputs are no image.
+        image_shape: such as (28, 28), or (4, 16, 25) with four planes; None where the inputs are no image.
         digest: SHA-256 of the arrays, or of the uncompressed files.
         split: in words, how training and test part were told apart.
     """
@@ -64,9 +60,9 @@ def load(name: str | Path, data_dir: str | Path | None = None) -> Dataset:
     """Load a data set by name, or from a ``.npz`` file.
 
     Parameters:
-        name: ``digits``, ``mnist``, ``fashion-mnist``, or the path of a ``.npz`` file.
-        data_dir: directory with the folders ``mnist`` and ``fashion-mnist``; by default the one that ``FIRSTSPIKE_DATA`` names; without
-            either the files are downloaded into a cache directory.
+        name: one of ``NAMES``, or the path of a ``.npz`` file.
+        data_dir: directory with a folder per data set; by default the one that ``FIRSTSPIKE_DATA`` names; without either the files are
+            downloaded into a cache directory.
 
     Raises:
         UserError: the name is unknown, or the data are missing or damaged.
@@ -75,11 +71,19 @@ def load(name: str | Path, data_dir: str | Path | None = None) -> Dataset:
     name = str(name)
     if name == "digits":
         return _digits()
-    if name in NAMES:
+    if name in ("mnist", "fashion-mnist"):
         return _idx(name, data_dir)
+    if name == "caltech":
+        from model import caltech  # these need `Dataset`
+
+        return caltech.load(data_dir)
+    if name.startswith("spoken-digits"):
+        from model import spoken_digits
+
+        return spoken_digits.load(name, data_dir)
     if name.endswith(".npz"):
         return _npz(Path(name))
-    raise UserError(f"data set must be {', '.join(NAMES)} or a .npz file, not {name!r}")
+    raise UserError(f"data set must be {CHOICES}, not {name!r}")
 
 
 def split_stratified(labels: np.ndarray, held_out: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -112,8 +116,7 @@ def _digits() -> Dataset:
 
 
 def _idx(name: str, data_dir: str | Path | None) -> Dataset:
-    root = data_dir or os.environ.get(DATA_DIRECTORY)
-    directory = _given(Path(root), name) if root else download.fetch(name)
+    directory = download.directory(name, data_dir)
     sha, arrays = hashlib.sha256(), {}
     for part, shape in IDX_SHAPES.items():
         content = _read(directory, f"{part}-idx{len(shape)}-ubyte")
@@ -135,21 +138,12 @@ def _idx(name: str, data_dir: str | Path | None) -> Dataset:
     )
 
 
-def _given(root: Path, name: str) -> Path:
-    if not (root / name).is_dir():
-        holds = sorted(entry.name for entry in root.iterdir())[:6] if root.is_dir() else "no directory"
-        raise UserError(f"data directory {root} must have a folder '{name}', but holds {holds or 'nothing'}")
-    return root / name
-
-
 def _read(directory: Path, name: str) -> bytes:
     """The uncompressed content of ``name`` or ``name.gz``."""
-    for path in (directory / f"{name}.gz", directory / name):
-        if path.is_file():
-            try:
-                return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-            except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-                raise UserError(f"{path}: must be a whole gzip file: {error}") from None
+    if (path := directory / f"{name}.gz").is_file():
+        return archives.uncompressed(path)
+    if (path := directory / name).is_file():
+        return path.read_bytes()
     raise UserError(f"data directory {directory} must have {name}.gz, but it is missing")
 
 

@@ -1,6 +1,8 @@
 """Small data sets and PyTorch twins of networks, for the tests of ``model``."""
 
 import gzip
+import io
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -62,3 +64,16 @@ def write_idx(directory: Path, shape: tuple[int, int] = (28, 28)) -> dict[str, b
 def tensor(values: object) -> torch.Tensor:
     """Spike times as a data set holds them."""
     return torch.tensor(values, dtype=torch.uint8)
+
+
+def write_tar(path: Path, files: dict[str, bytes], *others: tarfile.TarInfo) -> Path:
+    """A ``.tar.gz`` archive of files, and of members without content."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w:gz", compresslevel=1) as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+        for member in others:
+            archive.addfile(member)
+    return path

@@ -14,6 +14,7 @@ import pytest
 from export.cli import run
 from model import metrics
 from model.__main__ import main
+from model.datasets import CHOICES
 from tests.small_data import stripes
 
 ROOT = Path(__file__).parent.parent
@@ -136,7 +137,10 @@ def test_scores_are_written_beside_the_network(model, trained, npz):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "--dataset", "minst", "--out", "x"], "data set must be digits, mnist, fashion-mnist or a .npz file, not 'minst'"),
+        (
+            ["train", "--dataset", "minst", "--out", "x"],
+            f"data set must be {CHOICES}, not 'minst'",
+        ),
         (["train", "--dataset", "no.npz", "--out", "x"], "no.npz: No such file or directory"),
         (["train", "--dataset", "digits", "--out", "x", "--epochs", "0"], "epochs must be an integer, at least 1, not 0"),
         (
@@ -159,7 +163,10 @@ def test_scores_are_written_beside_the_network(model, trained, npz):
         ),
         ([], "the following arguments are required: command (see python -m model --help)"),
         (["evaluate", "no.safetensors", "--dataset", "digits"], "no.safetensors: No such file or directory"),
-        (["evaluate", "README.md", "--dataset", "minst"], "data set must be digits, mnist, fashion-mnist or a .npz file, not 'minst'"),
+        (
+            ["evaluate", "README.md", "--dataset", "minst"],
+            f"data set must be {CHOICES}, not 'minst'",
+        ),
     ],
 )
 def test_mistakes_get_one_line(model, arguments, message):

@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,6 @@ import numpy as np
 import pytest
 
 from export import UserError
-from model import datasets
 from model.datasets import load, split_stratified
 from tests.small_data import FILES, write_idx
 
@@ -92,7 +92,8 @@ def test_class_names_of_fashion_mnist(idx, tmp_path):
 
 
 def test_unknown_name():
-    assert refused("minst") == "data set must be digits, mnist, fashion-mnist or a .npz file, not 'minst'"
+    names = "digits, mnist, fashion-mnist, caltech, spoken-digits, spoken-digits-without-SPEAKER"
+    assert refused("minst") == f"data set must be {names} or a .npz file, not 'minst'"
 
 
 def test_empty_directory(tmp_path):
@@ -234,7 +235,7 @@ def test_split_is_stratified_and_seeded(held_out):
 
 def test_real_data_have_their_digests():
     """Where the real MNIST is at hand, its files are the canonical ones."""
-    root = Path(datasets.os.environ.get("FIRSTSPIKE_DATA", "nowhere"))
+    root = Path(os.environ.get("FIRSTSPIKE_DATA", "nowhere"))
     if not (root / "mnist").is_dir():
         pytest.skip("FIRSTSPIKE_DATA names no directory with a folder 'mnist'")
     assert load("mnist").digest == "b2d8f5bf39174ee5ffeefa97e42d673c35432b411bb5d1f74fbbeddae7f1690a"

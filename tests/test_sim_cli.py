@@ -10,6 +10,7 @@ import pytest
 
 from export import Encoder, Layer, Network, reference, save
 from export.scores import score
+from model.datasets import CHOICES
 from sim import inputs
 from tests.networks import random_network
 
@@ -135,7 +136,10 @@ def test_bench(network):
     [
         (["--dataset", "random"], "the following arguments are required: --out"),
         (["--out", "{out}"], "--dataset must be given, because the network does not say what it was trained on"),
-        (["--dataset", "cats", "--out", "{out}"], "data set must be digits, mnist, fashion-mnist or a .npz file, not 'cats'"),
+        (
+            ["--dataset", "cats", "--out", "{out}"],
+            f"data set must be {CHOICES}, not 'cats'",
+        ),
         (["--dataset", "digits", "--out", "{out}"], "encoder must be 'latency' to encode intensities, not 'none'"),
         (["--dataset", "random", "--images", "0", "--out", "{out}"], "must be an integer of at least 1, not '0'"),
         (["--dataset", "random", "--images", "x", "--out", "{out}"], "must be an integer of at least 1, not 'x'"),
