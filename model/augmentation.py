@@ -1,4 +1,4 @@
-"""Random small distortions of training images."""
+"""Random changes of training frames."""
 
 import torch
 from torch import Tensor
@@ -14,27 +14,48 @@ class RandomAffine:
     that moves the middle of an edge by up to ``pixels`` more.
 
     Parameters:
-        image_shape: (height, width); None where the inputs are no image.
+        image_shape: (height, width) or (planes, height, width), all planes changed alike; None where the inputs are no image.
         pixels: reach, above 0 and below half of the smaller side.
         generator: source of the randomness.
+        mirror: whether to swap left and right in half of the images, too.
 
     Raises:
         UserError: the inputs are no image, or are too small for the reach.
     """
 
-    def __init__(self, image_shape: tuple[int, ...] | None, pixels: float, generator: torch.Generator) -> None:
+    def __init__(self, image_shape: tuple[int, ...] | None, pixels: float, generator: torch.Generator, *, mirror: bool = False) -> None:
         if image_shape is None:
             raise UserError(f"augment must be 0 for inputs that are no image (frames, height, width), not {pixels}")
-        if not 0 < pixels < min(image_shape) / 2:
-            raise UserError(f"augment must be below half of the images' smaller side, {min(image_shape) / 2:g}, not {pixels}")
-        self.height, self.width = image_shape
-        self.pixels, self.generator = pixels, generator
+        if not 0 < pixels < min(image_shape[-2:]) / 2:
+            raise UserError(f"augment must be below half of the images' smaller side, {min(image_shape[-2:]) / 2:g}, not {pixels}")
+        self.shape = (1, *image_shape)[-3:]
+        self.pixels, self.generator, self.mirror = pixels, generator, mirror
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Distorted images, uint8 (frames, height · width), of such images."""
-        frames = len(images)
-        reach = torch.tensor([self.pixels * 2 / self.width, self.pixels * 2 / self.height])  # the grid goes from -1 to 1
+        """Distorted images, uint8 (frames, planes · height · width), of such images."""
+        frames, (_, height, width) = len(images), self.shape
+        reach = torch.tensor([self.pixels * 2 / width, self.pixels * 2 / height])  # the grid goes from -1 to 1
         change = (torch.rand(frames, 2, 3, generator=self.generator) * 2 - 1) * reach[:, None]
-        grid = functional.affine_grid(torch.eye(2, 3) + change, [frames, 1, self.height, self.width], align_corners=False)
-        planes = images.view(frames, 1, self.height, self.width).to(torch.float32)
+        maps = torch.eye(2, 3) + change
+        if self.mirror:
+            maps[:, :, 0] *= torch.randint(0, 2, (frames, 1), generator=self.generator) * 2 - 1
+        grid = functional.affine_grid(maps, [frames, *self.shape], align_corners=False)
+        planes = images.view(frames, *self.shape).to(torch.float32)
         return functional.grid_sample(planes, grid, align_corners=False).round().to(torch.uint8).flatten(1)
+
+
+class DropSpikes:
+    """Leave out input spikes at random, anew for each frame and epoch.
+
+    Parameters:
+        share: of the inputs that never spike, above 0 and below 1.
+        steps: ``T``, which stands for never.
+        generator: source of the randomness.
+    """
+
+    def __init__(self, share: float, steps: int, generator: torch.Generator) -> None:
+        self.share, self.steps, self.generator = share, steps, generator
+
+    def __call__(self, times: Tensor) -> Tensor:
+        """Spike times (frames, inputs) with fewer spikes."""
+        return times.masked_fill(torch.rand(times.shape, generator=self.generator) < self.share, self.steps)

@@ -23,7 +23,10 @@ class Recipe:
         batch_size: frames per update.
         learning_rate: Adam's, for the latent weights; falls to 0 along half a cosine.
         threshold_rate: the same for the thresholds, in units of potential; 0: only the level of the outputs is trained, by homeostasis.
+        p_min: the encoder's smallest intensity that spikes; None stands for its default.
         augment: reach in pixels of `model.augmentation.RandomAffine`, anew for each frame and epoch; 0: off.
+        mirror: whether augmentation swaps left and right, too.
+        drop_spikes: share of the inputs that are kept from spiking, anew for each frame and epoch.
         validation: training frames held out to choose epoch and shift: a share below 1, or a number of frames.
         max_silent: the most silent frames that the chosen shift may leave, in percent of the validation frames.
         silent_start, silent_end: percent of silent frames that the output thresholds are held at, at the first and last update.
@@ -42,7 +45,10 @@ class Recipe:
     batch_size: int = 256
     learning_rate: float = 0.002
     threshold_rate: float = 0.05
+    p_min: int | None = None
     augment: float = 0.0
+    mirror: bool = False
+    drop_spikes: float = 0.0
     validation: float = 0.1
     max_silent: float = 5.0
     silent_start: float = 40.0
@@ -69,6 +75,10 @@ class Recipe:
             raise UserError(f"threshold_rate must be a number, at least 0, not {self.threshold_rate!r}")
         if not 0 <= self.augment < math.inf:
             raise UserError(f"augment must be a number of pixels, at least 0, not {self.augment!r}")
+        if self.mirror and not self.augment:
+            raise UserError("mirror must be false where augment is 0")
+        if not 0 <= self.drop_spikes < 1:
+            raise UserError(f"drop_spikes must be a share from 0 to below 1, not {self.drop_spikes!r}")
         for name in ("max_silent", "silent_start", "silent_end"):
             if not 0 < getattr(self, name) <= 100:
                 raise UserError(f"{name} must be in percent, above 0 and at most 100, not {getattr(self, name)!r}")

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from export import Encoder, UserError, scores
 from model import checkpoint, evaluation
-from model.augmentation import RandomAffine
+from model.augmentation import DropSpikes, RandomAffine
 from model.bstdg import margin_loss
 from model.datasets import Dataset, split_stratified
 from model.encoding import LatencyEncoder, as_spike_times
@@ -62,9 +62,11 @@ class Trainer:
 
     def __init__(self, dataset: Dataset, recipe: Recipe) -> None:
         self.dataset, self.recipe = dataset, recipe
-        self.encoder = Encoder("none") if dataset.train_images is None else Encoder("latency").resolved(recipe.steps)
+        kind = "none" if dataset.train_images is None else "latency"
+        self.encoder = Encoder(kind, recipe.p_min).resolved(recipe.steps)
         self.generator = torch.Generator().manual_seed(recipe.seed)
         self.train, self.validation, self.distorted = self._split()
+        self.drop = DropSpikes(recipe.drop_spikes, recipe.steps, self.generator) if recipe.drop_spikes else None
         self.epoch = 0
         self.best: Best | None = None
         sizes = (dataset.inputs, *recipe.hidden, len(dataset.class_names))
@@ -100,6 +102,8 @@ class Trainer:
         for number, batch in enumerate(batches):
             progress = (self.epoch * len(batches) + number + 1) / (self.recipe.epochs * len(batches))
             times = self.train.times[batch] if self.distorted is None else self.distorted(batch)
+            if self.drop is not None:
+                times = self.drop(times)
             totals += self._update(times, self.train.labels[batch], progress)
             seen += len(batch)
             loss, accuracy, silent, steps = totals / seen
@@ -123,7 +127,8 @@ class Trainer:
         frames = Frames(as_spike_times(times, steps), torch.from_numpy(dataset.train_labels))
         distorted = None
         if self.recipe.augment:
-            affine, encode = RandomAffine(dataset.image_shape, self.recipe.augment, self.generator), LatencyEncoder(steps)
+            affine = RandomAffine(dataset.image_shape, self.recipe.augment, self.generator, mirror=self.recipe.mirror)
+            encode = LatencyEncoder(steps, self.recipe.p_min)
             assert images is not None, "spike times from outside have no image shape, which RandomAffine refuses"
             pixels = torch.from_numpy(images[train])
 

@@ -2,11 +2,11 @@ import pytest
 import torch
 
 from export import UserError
-from model.augmentation import RandomAffine
+from model.augmentation import DropSpikes, RandomAffine
 
 
-def affine(shape, pixels, seed=0):
-    return RandomAffine(shape, pixels, torch.Generator().manual_seed(seed))
+def affine(shape, pixels, seed=0, mirror=False):
+    return RandomAffine(shape, pixels, torch.Generator().manual_seed(seed), mirror=mirror)
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (5, 9)])
@@ -31,10 +31,34 @@ def test_every_frame_has_its_own_and_the_seed_decides():
     assert not torch.equal(once[0], once[1])
 
 
+def test_planes_change_alike():
+    images = torch.randint(0, 256, (4, 1, 6, 9), generator=torch.Generator().manual_seed(3)).to(torch.uint8).expand(4, 3, 6, 9)
+    planes = affine((3, 6, 9), 1.0)(images.flatten(1)).view(4, 3, -1)
+    assert torch.equal(planes, affine((6, 9), 1.0)(images[:, 0].flatten(1))[:, None].expand(4, 3, -1))
+
+
+def test_mirror_swaps_left_and_right_in_half_of_the_images():
+    image = torch.arange(200, 200 + 35, dtype=torch.uint8).view(1, 5, 7)
+    seen = affine((5, 7), 1e-4, mirror=True)(image.expand(200, 5, 7).flatten(1)).view(200, 5, 7).int()
+    same, swapped = ((seen - other.int()).abs().amax((1, 2)) <= 1 for other in (image, image.flip(2)))
+    assert (same ^ swapped).all()
+    assert 70 < swapped.sum() < 130
+
+
+def test_dropped_spikes_never_come_and_the_others_stay():
+    times = torch.randint(0, 8, (50, 40), generator=torch.Generator().manual_seed(4)).to(torch.uint8)
+    kept = DropSpikes(0.25, 8, torch.Generator().manual_seed(5))(times)
+    dropped = kept == 8
+    assert torch.equal(kept[~dropped], times[~dropped])
+    assert 0.2 < dropped.float().mean() < 0.3
+    assert torch.equal(kept, DropSpikes(0.25, 8, torch.Generator().manual_seed(5))(times))
+
+
 @pytest.mark.parametrize(
     ("shape", "pixels", "message"),
     [
         (None, 1.0, "augment must be 0 for inputs that are no image (frames, height, width), not 1.0"),
+        ((3, 8, 5), 2.5, "augment must be below half of the images' smaller side, 2.5, not 2.5"),
         ((8, 5), 2.5, "augment must be below half of the images' smaller side, 2.5, not 2.5"),
     ],
 )

@@ -47,7 +47,16 @@ def stop_after(monkeypatch, epochs):
 
 @pytest.mark.parametrize(
     ("hidden", "changes"),
-    [((24,), {}), ((32, 24), {"epochs": 15}), ((), {}), ((24,), {"augment": 0.4}), ((24,), {"steps": 3}), ((24,), {"steps": 300})],
+    [
+        ((24,), {}),
+        ((32, 24), {"epochs": 15}),
+        ((), {}),
+        ((24,), {"augment": 0.4}),
+        ((24,), {"steps": 3}),
+        ((24,), {"steps": 300}),
+        ((24,), {"p_min": 100}),
+        ((24,), {"drop_spikes": 0.1}),
+    ],
 )
 def test_learns_far_above_chance(tmp_path, hidden, changes):
     result, _ = train(tmp_path, recipe=dataclasses.replace(RECIPE, **({"hidden": hidden, "epochs": 8} | changes)))
@@ -219,6 +228,11 @@ def test_spike_times_from_outside_and_no_test_part(tmp_path):
             spike_times_only(),
             dataclasses.replace(RECIPE, steps=4),
             "times: spike times must be from 0 to 4 (4 = never), but reach 8: see --steps",
+        ),
+        (
+            spike_times_only(),
+            dataclasses.replace(RECIPE, p_min=3),
+            "encoder 'none' takes no p_min, not 3",
         ),
         (
             spike_times_only(),
