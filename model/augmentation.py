@@ -1,5 +1,7 @@
 """Random small distortions of training images."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -14,7 +16,7 @@ class RandomAffine:
     that moves the middle of an edge by up to ``pixels`` more.
 
     Parameters:
-        image_shape: (height, width); None where the inputs are no image.
+        image_shape: (height, width), or (planes, height, width): the planes of an image move together; None where the inputs are no image.
         pixels: reach, above 0 and below half of the smaller side.
         generator: source of the randomness.
 
@@ -25,16 +27,17 @@ class RandomAffine:
     def __init__(self, image_shape: tuple[int, ...] | None, pixels: float, generator: torch.Generator) -> None:
         if image_shape is None:
             raise UserError(f"augment must be 0 for inputs that are no image (frames, height, width), not {pixels}")
-        if not 0 < pixels < min(image_shape) / 2:
-            raise UserError(f"augment must be below half of the images' smaller side, {min(image_shape) / 2:g}, not {pixels}")
-        self.height, self.width = image_shape
+        *planes, self.height, self.width = image_shape
+        self.planes = math.prod(planes)
+        if not 0 < pixels < min(self.height, self.width) / 2:
+            raise UserError(f"augment must be below half of the images' smaller side, {min(self.height, self.width) / 2:g}, not {pixels}")
         self.pixels, self.generator = pixels, generator
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Distorted images, uint8 (frames, height · width), of such images."""
+        """Distorted images, uint8 (frames, planes · height · width), of such images."""
         frames = len(images)
         reach = torch.tensor([self.pixels * 2 / self.width, self.pixels * 2 / self.height])  # the grid goes from -1 to 1
         change = (torch.rand(frames, 2, 3, generator=self.generator) * 2 - 1) * reach[:, None]
-        grid = functional.affine_grid(torch.eye(2, 3) + change, [frames, 1, self.height, self.width], align_corners=False)
-        planes = images.view(frames, 1, self.height, self.width).to(torch.float32)
+        grid = functional.affine_grid(torch.eye(2, 3) + change, [frames, self.planes, self.height, self.width], align_corners=False)
+        planes = images.view(frames, self.planes, self.height, self.width).to(torch.float32)
         return functional.grid_sample(planes, grid, align_corners=False).round().to(torch.uint8).flatten(1)

@@ -31,10 +31,20 @@ def test_every_frame_has_its_own_and_the_seed_decides():
     assert not torch.equal(once[0], once[1])
 
 
+def test_planes_move_together():
+    plane = torch.randint(0, 256, (7, 6 * 9), generator=torch.Generator().manual_seed(3)).to(torch.uint8)
+    alone = affine((6, 9), 1)(plane)
+    together = affine((3, 6, 9), 1)(torch.cat([plane, plane, plane.flip(0)], 1)).view(7, 3, 54)
+    assert torch.equal(together[:, 0], alone)
+    assert torch.equal(together[:, 1], alone)
+    assert not torch.equal(together[:, 2], alone)
+
+
 @pytest.mark.parametrize(
     ("shape", "pixels", "message"),
     [
         (None, 1.0, "augment must be 0 for inputs that are no image (frames, height, width), not 1.0"),
+        ((2, 8, 5), 2.5, "augment must be below half of the images' smaller side, 2.5, not 2.5"),
         ((8, 5), 2.5, "augment must be below half of the images' smaller side, 2.5, not 2.5"),
     ],
 )
