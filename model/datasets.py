@@ -13,7 +13,7 @@ import numpy as np
 from export import UserError
 from model import archives, download
 
-NAMES = ("digits", "mnist", "fashion-mnist", "caltech", "spoken-digits", "spoken-digits-without-SPEAKER")
+NAMES = ("digits", "mnist", "fashion-mnist", "caltech", "spoken-digits", "spoken-digits-without-SPEAKER", "shd")
 CHOICES = f"{', '.join(NAMES)} or a .npz file"
 FASHION_CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
@@ -77,6 +77,10 @@ def load(name: str | Path, data_dir: str | Path | None = None) -> Dataset:
         from model import caltech  # these need `Dataset`
 
         return caltech.load(data_dir)
+    if name == "shd":
+        from model import heidelberg
+
+        return heidelberg.load(data_dir)
     if name.startswith("spoken-digits"):
         from model import spoken_digits
 
