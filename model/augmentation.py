@@ -30,11 +30,16 @@ class RandomAffine:
         self.height, self.width = image_shape
         self.pixels, self.generator = pixels, generator
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """Distorted images, uint8 (frames, height · width), of such images."""
-        frames = len(images)
+    def draw(self, frames: int) -> Tensor:
+        """Random maps for so many images, float (frames, 2, 3), on the CPU whatever the images are on."""
         reach = torch.tensor([self.pixels * 2 / self.width, self.pixels * 2 / self.height])  # the grid goes from -1 to 1
         change = (torch.rand(frames, 2, 3, generator=self.generator) * 2 - 1) * reach[:, None]
-        grid = functional.affine_grid(torch.eye(2, 3) + change, [frames, 1, self.height, self.width], align_corners=False)
+        return torch.eye(2, 3) + change
+
+    def __call__(self, images: Tensor, maps: Tensor | None = None) -> Tensor:
+        """Distorted images, uint8 (frames, height · width), of such images; ``maps`` from `draw`, by default new ones."""
+        frames = len(images)
+        maps = (self.draw(frames) if maps is None else maps).to(images.device)
+        grid = functional.affine_grid(maps, [frames, 1, self.height, self.width], align_corners=False)
         planes = images.view(frames, 1, self.height, self.width).to(torch.float32)
         return functional.grid_sample(planes, grid, align_corners=False).round().to(torch.uint8).flatten(1)

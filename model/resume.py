@@ -48,7 +48,7 @@ def save_state(path: str | Path, trainer: "Trainer") -> None:
         "point": trainer.best.point.as_dict(),
         "curve": [point.as_dict() for point in trainer.best.curve],
     }
-    checkpoint.save(path, {name: tensor.numpy() for name, tensor in tensors.items()}, header)
+    checkpoint.save(path, {name: tensor.cpu().numpy() for name, tensor in tensors.items()}, header)
 
 
 def load_state(path: str | Path, trainer: "Trainer") -> None:

@@ -18,6 +18,7 @@ from model.bstdg import margin_loss
 from model.datasets import Dataset, split_stratified
 from model.encoding import LatencyEncoder, as_spike_times
 from model.layers import SingleSpikeNetwork
+from model.processes import Processes
 from model.recipes import Recipe
 from model.resume import Best, load_state, save_state
 
@@ -37,6 +38,9 @@ class Frames(NamedTuple):
     def select(self, indices: np.ndarray) -> "Frames":
         return Frames(self.times[indices], self.labels[indices])
 
+    def to(self, device: torch.device) -> "Frames":
+        return Frames(self.times.to(device), self.labels.to(device))
+
 
 class Epoch(NamedTuple):
     """What an epoch gave: means over its training frames (shares 0 … 1), and the chosen shift on the validation frames."""
@@ -51,6 +55,9 @@ class Epoch(NamedTuple):
 class Trainer:
     """A training run, epoch by epoch. Everything follows from data set, recipe and, to the last bit, the number of threads.
 
+    Parameters:
+        processes: where it computes, and what shares the work; by default this process on the CPU.
+
     Attributes:
         network: the network in its current state.
         epoch: finished epochs.
@@ -60,8 +67,9 @@ class Trainer:
         UserError: the data set cannot be trained on with this recipe.
     """
 
-    def __init__(self, dataset: Dataset, recipe: Recipe) -> None:
+    def __init__(self, dataset: Dataset, recipe: Recipe, processes: Processes | None = None) -> None:
         self.dataset, self.recipe = dataset, recipe
+        self.processes = processes or Processes()
         self.encoder = Encoder("none") if dataset.train_images is None else Encoder("latency").resolved(recipe.steps)
         self.generator = torch.Generator().manual_seed(recipe.seed)
         self.train, self.validation, self.distorted = self._split()
@@ -70,7 +78,7 @@ class Trainer:
         sizes = (dataset.inputs, *recipe.hidden, len(dataset.class_names))
         self.network = SingleSpikeNetwork(
             sizes, recipe.steps, window=recipe.window, gradient_at=recipe.gradient_at, generator=self.generator
-        )
+        ).to(self.processes.device)
         first = torch.randperm(len(self.train.labels), generator=self.generator)[:SETTLING_FRAMES]
         self.network.settle_thresholds(self.train.times[first], FIRING, FIRING_OUTPUTS)
         self.loss_scale = recipe.loss_scale / math.sqrt(sizes[-2])
@@ -94,13 +102,14 @@ class Trainer:
         Raises:
             UserError: the loss is not a number any more.
         """
-        order = torch.randperm(len(self.train.labels), generator=self.generator)
+        order = torch.randperm(len(self.train.labels), generator=self.generator).to(self.processes.device)
         batches = order.split(self.recipe.batch_size)
         totals, seen = np.zeros(4), 0
         for number, batch in enumerate(batches):
             progress = (self.epoch * len(batches) + number + 1) / (self.recipe.epochs * len(batches))
-            times = self.train.times[batch] if self.distorted is None else self.distorted(batch)
-            totals += self._update(times, self.train.labels[batch], progress)
+            part = self.processes.share(len(batch))
+            times = self.train.times[batch[part]] if self.distorted is None else self.distorted(batch, part)
+            totals += self._update(times, self.train.labels[batch[part]], progress)
             seen += len(batch)
             loss, accuracy, silent, steps = totals / seen
             bar.set_postfix_str(
@@ -112,8 +121,8 @@ class Trainer:
         loss, accuracy, silent, steps = (totals / seen).tolist()
         return Epoch(loss, accuracy, silent, steps, point)
 
-    def _split(self) -> tuple[Frames, Frames, Callable[[Tensor], Tensor] | None]:
-        """Training and validation frames; and, with augmentation, spike times of distorted training frames by index."""
+    def _split(self) -> tuple[Frames, Frames, Callable[[Tensor, slice], Tensor] | None]:
+        """Training and validation frames; and, with augmentation, spike times of distorted training frames: part of a batch of indices."""
         dataset, steps = self.dataset, self.recipe.steps
         images = dataset.train_images
         if dataset.train_labels is None or (images is None and dataset.train_spike_times is None):
@@ -123,45 +132,50 @@ class Trainer:
         frames = Frames(as_spike_times(times, steps), torch.from_numpy(dataset.train_labels))
         distorted = None
         if self.recipe.augment:
-            affine, encode = RandomAffine(dataset.image_shape, self.recipe.augment, self.generator), LatencyEncoder(steps)
+            affine = RandomAffine(dataset.image_shape, self.recipe.augment, self.generator)
+            encode = LatencyEncoder(steps).to(self.processes.device)
             assert images is not None, "spike times from outside have no image shape, which RandomAffine refuses"
-            pixels = torch.from_numpy(images[train])
+            pixels = torch.from_numpy(images[train]).to(self.processes.device)
 
-            def distorted(batch: Tensor) -> Tensor:
-                return encode(affine(pixels[batch]))
+            def distorted(batch: Tensor, part: slice = slice(None)) -> Tensor:
+                maps = affine.draw(len(batch))  # of the whole batch, whatever part of it is wanted
+                return encode(affine(pixels[batch[part]], maps[part]))
 
-        return frames.select(train), frames.select(validation), distorted
+        return frames.select(train).to(self.processes.device), frames.select(validation), distorted
 
-    def _update(self, times: Tensor, labels: Tensor, progress: float) -> tuple[float, float, float, float]:
-        """One step of the optimizer; sums over the frames of loss, hits, silence, steps."""
+    def _update(self, times: Tensor, labels: Tensor, progress: float) -> list[float]:
+        """One step of the optimizer on this process's frames of a batch; sums over all of its frames of loss, hits, silence, steps."""
         decisions = self.network(times)
-        loss = margin_loss(decisions.margins, labels, self.loss_scale)
-        if not math.isfinite(loss.item()):
+        loss = margin_loss(decisions.margins, labels, self.loss_scale) if len(labels) else decisions.margins.sum()
+        hits, steps = (decisions.class_index == labels).sum(), (decisions.step + 1).sum()
+        sums = (len(labels), loss.detach().double() * len(labels), hits, decisions.silent.sum(), steps)
+        frames, *of_batch = self.processes.total(*sums)
+        if not math.isfinite(of_batch[0]):
             raise UserError(
-                f"the loss must stay a number, but is {loss.item()} in epoch {self.epoch + 1}: "
+                f"the loss must stay a number, but is {of_batch[0]} in epoch {self.epoch + 1}: "
                 f"try a --learning-rate below {self.recipe.learning_rate}"
             )
         schedule = (1 + math.cos(math.pi * progress)) / 2
         for group, rate in zip(self.optimizer.param_groups, (self.recipe.learning_rate, self.recipe.threshold_rate), strict=True):
             group["lr"] = rate * schedule
         self.optimizer.zero_grad()
-        loss.backward()
+        (loss * (len(labels) / frames)).backward()
+        self.processes.sum_gradients(self.network.parameters())
         self.optimizer.step()
-        silent = int(decisions.silent.sum())
+        _, _, silent, _ = of_batch
         with torch.no_grad():
             for weights in self.weights:
                 weights.clamp_(-1, 1)
             # Homeostasis: the level that all output thresholds share, to which the loss is blind, follows the share of silent frames.
             gain = HOMEOSTASIS * max(schedule, HOMEOSTASIS_FLOOR)
-            self.thresholds[-1].sub_(gain * (silent / len(labels) - self.recipe.silent_target(progress)))
-        hits = int((decisions.class_index == labels).sum())
-        return len(labels) * loss.item(), hits, silent, int((decisions.step + 1).sum())
+            self.thresholds[-1].sub_(gain * (silent / frames - self.recipe.silent_target(progress)))
+        return of_batch
 
     def _judge(self, epoch: int) -> evaluation.ShiftPoint:
         """Choose the shift on the validation frames; keep the epoch if none before did better (of equals, the latest)."""
         result, margins = evaluation.run(self.network, self.validation.times)
         last = self.network.layers[-1]
-        curve = evaluation.shift_curve(result, margins, last.integer_thresholds().numpy(), last.inputs, self.validation.labels.numpy())
+        curve = evaluation.shift_curve(result, margins, last.integer_thresholds().cpu().numpy(), last.inputs, self.validation.labels.numpy())
         point = evaluation.choose_shift(curve, self.recipe.max_silent)
         if self.best is None or self._rank(point) >= self._rank(self.best.point):
             parameters = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
