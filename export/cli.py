@@ -50,8 +50,8 @@ def run(main: Callable[[], int], *, quiet: bool = False) -> NoReturn:
 
 def one_line(error: Exception) -> str:
     """What a user needs to know of an error."""
-    named = isinstance(error, OSError) and error.filename
-    return " ".join((f"{error.filename}: {error.strerror}" if named else str(error)).split())
+    named = isinstance(error, OSError) and error.filename and f"{error.filename}: {error.strerror}"
+    return " ".join((named or str(error)).split())
 
 
 def _complain(error: Exception, quiet: bool) -> int:

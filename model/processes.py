@@ -10,7 +10,7 @@ import re
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from torch import Tensor, distributed
 
 from export import UserError
 from export.cli import one_line
+from model.machine import launched
 
 PLACE = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")  # what torchrun tells each process
 TIMEOUT = timedelta(minutes=30)  # the others wait while the first judges an epoch and writes files
@@ -37,7 +38,7 @@ class Processes:
         stopping: the user asked to stop.
     """
 
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     rank: int = 0
     count: int = 1
     local_rank: int = 0
@@ -150,11 +151,6 @@ class Processes:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
-
-
-def launched() -> bool:
-    """Whether ``torchrun`` started this process as one of several."""
-    return os.environ.get("WORLD_SIZE", "1") != "1"
 
 
 @contextmanager

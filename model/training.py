@@ -1,8 +1,10 @@
 """The training loop."""
 
+import hashlib
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,6 +119,8 @@ class Trainer:
             )
             bar.update(len(batch))
         point = self._judge(self.epoch + 1)
+        if self.processes.count > 1:
+            self.processes.check_same("the SHA-256 of all parameters", self._fingerprint())
         self.epoch += 1
         loss, accuracy, silent, steps = (totals / seen).tolist()
         return Epoch(loss, accuracy, silent, steps, point)
@@ -162,25 +166,29 @@ class Trainer:
         (loss * (len(labels) / frames)).backward()
         self.processes.sum_gradients(self.network.parameters())
         self.optimizer.step()
-        _, _, silent, _ = of_batch
         with torch.no_grad():
             for weights in self.weights:
                 weights.clamp_(-1, 1)
             # Homeostasis: the level that all output thresholds share, to which the loss is blind, follows the share of silent frames.
             gain = HOMEOSTASIS * max(schedule, HOMEOSTASIS_FLOOR)
-            self.thresholds[-1].sub_(gain * (silent / frames - self.recipe.silent_target(progress)))
+            self.thresholds[-1].sub_(gain * (of_batch[2] / frames - self.recipe.silent_target(progress)))
         return of_batch
 
     def _judge(self, epoch: int) -> evaluation.ShiftPoint:
         """Choose the shift on the validation frames; keep the epoch if none before did better (of equals, the latest)."""
         result, margins = evaluation.run(self.network, self.validation.times)
         last = self.network.layers[-1]
-        curve = evaluation.shift_curve(result, margins, last.integer_thresholds().cpu().numpy(), last.inputs, self.validation.labels.numpy())
+        thresholds = last.integer_thresholds().cpu().numpy()
+        curve = evaluation.shift_curve(result, margins, thresholds, last.inputs, self.validation.labels.numpy())
         point = evaluation.choose_shift(curve, self.recipe.max_silent)
         if self.best is None or self._rank(point) >= self._rank(self.best.point):
             parameters = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
             self.best = Best(epoch, point, curve, parameters)
         return point
+
+    def _fingerprint(self) -> str:
+        parameters = (tensor.cpu().numpy().tobytes() for tensor in self.network.state_dict().values())
+        return hashlib.sha256(b"".join(parameters)).hexdigest()
 
     def _rank(self, point: evaluation.ShiftPoint) -> tuple[bool, float]:
         return point.silent_share <= self.recipe.max_silent, point.strict
@@ -216,6 +224,8 @@ class Trainer:
             "scores": {part: score.as_dict() for part, score in result.items()},
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
+            "device": str(self.processes.device),
+            "processes": self.processes.count,
         }
         names = dataset.class_names
         checkpoint.write(path, self.network, self.encoder, names, provenance, check_times.numpy(), check)
@@ -257,6 +267,7 @@ def train(
     resume: bool = False,
     say: Any = print,
     observe: Callable[[Trainer, Epoch, float], None] | None = None,
+    processes: Processes | None = None,
 ) -> dict[str, scores.Scores]:
     """Train, and write ``out/checkpoint.safetensors``; ``out/resume.safetensors`` after every epoch.
 
@@ -266,6 +277,7 @@ def train(
         resume: go on after the last finished epoch of ``out/resume.safetensors``, exactly as if never interrupted.
         say: takes a line for the user.
         observe: takes the run, what an epoch gave, and the seconds that it took, before the state after that epoch is saved.
+        processes: as in `Trainer`. Only the first writes, and only there ``observe`` is called.
 
     Raises:
         UserError: data set and recipe do not fit, there is nothing to resume, or the loss is not a number any more.
@@ -273,23 +285,31 @@ def train(
         KeyboardInterrupt: the user stopped the training.
     """
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)  # what cannot be written is better known before the work
-    trainer = Trainer(dataset, recipe)
+    processes = processes or Processes()
+    processes.from_first(lambda: out.mkdir(parents=True, exist_ok=True))  # what cannot be written is better known before the work
+    for what, value in (("the recipe", recipe.as_dict()), ("the data set's digest", dataset.digest), ("PyTorch", torch.__version__)):
+        processes.check_same(what, value)
+    trainer = processes.together(lambda: Trainer(dataset, recipe, processes))
     if resume:
         load_state(out / RESUME, trainer)
         say(f"resumed after epoch {trainer.epoch} of {recipe.epochs}")
     for line in trainer.advice():
         say(f"warning: {line}")
+
+    def keep(epoch: Epoch, seconds: float) -> None:
+        if observe is not None:
+            observe(trainer, epoch, seconds)
+        save_state(out / RESUME, trainer)
+
     interrupted = False
     try:
         while trainer.epoch < recipe.epochs:
             name = f"epoch {trainer.epoch + 1}/{recipe.epochs}"
-            with tqdm(total=len(trainer.train.labels), desc=name, unit=" frames", leave=False, disable=None) as bar:
+            hidden = None if processes.first else True  # None: where there is no terminal
+            with tqdm(total=len(trainer.train.labels), desc=name, unit=" frames", leave=False, disable=hidden) as bar:
                 began = time.perf_counter()
                 epoch = trainer.run_epoch(bar)
-            if observe is not None:
-                observe(trainer, epoch, time.perf_counter() - began)
-            save_state(out / RESUME, trainer)
+            processes.from_first(partial(keep, epoch, time.perf_counter() - began))
             say(f"{name}: {describe(epoch)}")
     except KeyboardInterrupt:
         if trainer.best is None:
@@ -297,7 +317,7 @@ def train(
             raise
         interrupted = True
         say(f"interrupted: keeping epoch {trainer.best.epoch}, the best of {trainer.epoch}; --resume goes on")
-    result = trainer.finish(out / CHECKPOINT)
+    result = processes.from_first(lambda: trainer.finish(out / CHECKPOINT))
     for line in trainer.silent_outputs():
         say(f"warning: {line}")
     if interrupted:
