@@ -20,30 +20,41 @@ class Parser(argparse.ArgumentParser):
     """An ``ArgumentParser`` that answers a mistake with one line on standard error and exit status 2."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(EXIT_MISTAKE, f"error: {message} (see {self.prog} --help)\n")
+        raise UserError(f"{message} (see {self.prog} --help)")
 
 
-def run(main: Callable[[], int]) -> NoReturn:
-    """Run ``main`` and exit with its status; a user's mistake becomes one line and status 2."""
+def run(main: Callable[[], int], *, quiet: bool = False) -> NoReturn:
+    """Run ``main`` and exit with its status; a user's mistake becomes one line and status 2.
+
+    Parameters:
+        quiet: say nothing about it: another process does.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without θ or → is no reason to stop
     try:
         status = main()
         sys.stdout.flush()
     except UserError as error:
-        status = _complain(str(error))
+        status = _complain(error, quiet)
     except BrokenPipeError:
         sys.stderr.close()
         status = EXIT_MISTAKE
     except OSError as error:
-        named = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        status = _complain(named)
+        status = _complain(error, quiet)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        if not quiet:
+            print("interrupted", file=sys.stderr)
         status = EXIT_INTERRUPTED
     sys.exit(status)
 
 
-def _complain(message: str) -> int:
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+def one_line(error: Exception) -> str:
+    """What a user needs to know of an error."""
+    named = isinstance(error, OSError) and error.filename and f"{error.filename}: {error.strerror}"
+    return " ".join((named or str(error)).split())
+
+
+def _complain(error: Exception, quiet: bool) -> int:
+    if not quiet:
+        print(f"error: {one_line(error)}", file=sys.stderr)
     return EXIT_MISTAKE

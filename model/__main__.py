@@ -3,24 +3,32 @@
 import argparse
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from export import UserError
 from export.cli import Parser, run
 from export.scores import Scores
 from model import datasets, recipe_file
-from model.machine import command
+from model.machine import command, launched, speaks
+
+if TYPE_CHECKING:
+    from model.processes import Processes
 
 
 def train(arguments: argparse.Namespace) -> int:
     names = ("hidden", "steps", "epochs", "seed", "batch_size", "learning_rate", "augment", "max_silent", "validation")
     file = recipe_file.default(arguments.dataset) if arguments.recipe is None else recipe_file.read(arguments.recipe)
     file = file.changed(**{name: getattr(arguments, name) for name in names})
-    dataset = datasets.load(file.dataset)
-    from model import metrics, reproduce, training  # PyTorch takes seconds to load: after all that can be refused without it
+    with ready(file.dataset, arguments.device) as (dataset, processes):
+        from model import metrics, reproduce, training
 
-    result = reproduce.run(file, dataset, arguments.out, command(sys.argv[1:]), resume=arguments.resume, say=say)
-    print(table({part: metrics.scores_of(result, part) for part in result["scores"]}))
-    print(arguments.out / training.CHECKPOINT)
+        options = {"resume": arguments.resume, "say": say, "processes": processes}
+        result = reproduce.run(file, dataset, arguments.out, command(sys.argv[1:]), **options)
+    say(table({part: metrics.scores_of(result, part) for part in result["scores"]}))
+    say(str(arguments.out / training.CHECKPOINT))
     return 0
 
 
@@ -30,16 +38,16 @@ def reproduce(arguments: argparse.Namespace) -> int:
     out = arguments.out or Path("build") / file.name
     for seed in seeds:
         file.changed(seed=seed)  # in range, before anything is trained
-    dataset = datasets.load(file.dataset)
-    from model import metrics, reproduce
+    with ready(file.dataset, arguments.device) as (dataset, processes):
+        from model import metrics, reproduce
 
-    runs = reproduce.reproduce(file, dataset, seeds, out, command(sys.argv[1:]), say=say)
+        runs = reproduce.reproduce(file, dataset, seeds, out, command(sys.argv[1:]), say=say, processes=processes)
     for part in runs[0]["scores"]:
         rows = {f"seed {content['seed']}": metrics.scores_of(content, part) for content in runs}
         rows["mean"], spread = reproduce.mean_and_spread(runs, part)
-        print(f"{part} frames")
-        print(table(rows if spread is None else rows | {"sample standard deviation": spread}))
-    print(out / reproduce.NETWORK)
+        say(f"{part} frames")
+        say(table(rows if spread is None else rows | {"sample standard deviation": spread}))
+    say(str(out / reproduce.NETWORK))
     return 0
 
 
@@ -47,12 +55,13 @@ def ablate(arguments: argparse.Namespace) -> int:
     from model import ablate, kept, results
 
     ablation = ablate.read(arguments.variants, recipe_file.read(arguments.recipe))
-    dataset = datasets.load(ablation.file.dataset)
-    path = ablate.ablate(ablation, dataset, arguments.out or Path("build") / ablation.name, command(sys.argv[1:]), say=say)
+    out = arguments.out or Path("build") / ablation.name
+    with ready(ablation.file.dataset, arguments.device) as (dataset, processes):
+        path = ablate.ablate(ablation, dataset, out, command(sys.argv[1:]), say=say, processes=processes)
     variants = results.ablation(kept.read_table(path))["variants"]
-    print("validation frames, mean")
-    print(table({variant["name"]: Scores(**variant["mean"]) for variant in variants}))
-    print(path)
+    say("validation frames, mean")
+    say(table({variant["name"]: Scores(**variant["mean"]) for variant in variants}))
+    say(str(path))
     return 0
 
 
@@ -69,10 +78,13 @@ def results(arguments: argparse.Namespace) -> int:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
+    if launched():
+        raise UserError("evaluate must run in one process: start it without torchrun")
     dataset = datasets.load(arguments.dataset)
     from model import evaluate as evaluation
+    from model.processes import find_device
 
-    subject, score, report = evaluation.evaluate(arguments.network, dataset, arguments.split)
+    subject, score, report = evaluation.evaluate(arguments.network, dataset, arguments.split, find_device(arguments.device))
     print(table({f"{subject.by}, {arguments.split}": score}))
     out = arguments.out or arguments.network.with_name(f"{arguments.network.stem}_scores.json")
     evaluation.write_json(out, report)
@@ -97,7 +109,18 @@ def table(rows: dict[str, Scores]) -> str:
 
 
 def say(line: str) -> None:
-    print(line, flush=True)
+    if speaks():
+        print(line, flush=True)
+
+
+@contextmanager
+def ready(dataset: str, device: str) -> Iterator[tuple[datasets.Dataset, "Processes"]]:
+    """The data set, and the processes that train on it, connected until the block ends."""
+    loaded = None if launched() else datasets.load(dataset)
+    from model.processes import connect  # PyTorch takes seconds to load: after all that can be refused without it
+
+    with connect(device) as processes:
+        yield loaded or processes.together(lambda: datasets.load(dataset)), processes
 
 
 def sizes(text: str) -> tuple[int, ...]:
@@ -179,6 +202,9 @@ def main() -> int:
     )
     part.set_defaults(function=evaluate)
 
+    for name in ("train", "reproduce", "ablate", "evaluate"):
+        commands.choices[name].add_argument("--device", default="cpu", help="where PyTorch computes: cpu, cuda or cuda:N (default: cpu)")
+
     arguments = parser.parse_args()
     # Before PyTorch loads: one thread, unless the user asks for more. The products of these networks are small; a second thread gained
     # little on an idle machine and, by waiting awake, made an update several times slower on a busy one.
@@ -187,4 +213,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, quiet=not speaks())

@@ -10,6 +10,7 @@ from export import UserError
 from model import metrics, recipe_file
 from model.datasets import Dataset
 from model.machine import commit, machine, now
+from model.processes import Processes
 from model.recipe_file import RecipeFile
 from model.reproduce import run_or_go_on
 
@@ -82,7 +83,15 @@ def folder_name(variant: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", variant.lower()).strip("-")
 
 
-def ablate(ablation: Ablation, dataset: Dataset, out: Path, command: str, *, say: Callable[[str], None] = print) -> Path:
+def ablate(
+    ablation: Ablation,
+    dataset: Dataset,
+    out: Path,
+    command: str,
+    *,
+    say: Callable[[str], None] = print,
+    processes: Processes | None = None,
+) -> Path:
     """Train every variant with every seed into ``out/VARIANT/seed-S``, and write their scores on validation frames as one table.
 
     The test frames are put aside first: no run sees them. A run that is finished is skipped, one that was interrupted is resumed.
@@ -93,6 +102,7 @@ def ablate(ablation: Ablation, dataset: Dataset, out: Path, command: str, *, say
     Raises:
         UserError, OSError, KeyboardInterrupt: as `model.training.train`; or a folder holds a run of something else.
     """
+    processes = processes or Processes()
     dataset = replace(dataset, test_images=None, test_labels=None, test_spike_times=None)
     rows = []
     for name, changes in ablation.variants.items():
@@ -100,12 +110,13 @@ def ablate(ablation: Ablation, dataset: Dataset, out: Path, command: str, *, say
         for seed in ablation.seeds:
             folder = out / folder_name(name) / f"seed-{seed}"
             say(f"{name}, seed {seed}: {folder}")
-            content = run_or_go_on(ablation.file.changed(**changes, seed=seed), dataset, folder, command, say=say)
+            file = ablation.file.changed(**changes, seed=seed)
+            content = run_or_go_on(file, dataset, folder, command, say=say, processes=processes)
             runs.append({"seed": seed, "scores": content["scores"], "seconds_per_epoch": content["seconds_per_epoch"]})
         rows.append({"name": name, "changes": changes, "runs": runs})
     path = out / f"ablation-{ablation.name}.json"
-    made = {"command": command, "date": now(), "commit": commit(), "machine": machine()}
+    made = {"command": command, "date": now(), "commit": commit(), "machine": machine(str(processes.device))}
     what = {"title": ablation.title, "about": ablation.about, "recipe": ablation.file.name, "changes": ablation.changes}
     content = {"format": FORMAT, "version": VERSION, **what, **made, "seeds": list(ablation.seeds), "variants": rows}
-    metrics.write_json(path, content)
+    processes.from_first(lambda: metrics.write_json(path, content))
     return path

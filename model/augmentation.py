@@ -31,16 +31,20 @@ class RandomAffine:
         self.shape = (1, *image_shape)[-3:]
         self.pixels, self.generator, self.mirror = pixels, generator, mirror
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """Distorted images, uint8 (frames, planes · height · width), of such images."""
-        frames, (_, height, width) = len(images), self.shape
+    def draw(self, frames: int) -> Tensor:
+        """Random maps for so many images, float (frames, 2, 3), on the CPU whatever the images are on."""
+        _, height, width = self.shape
         reach = torch.tensor([self.pixels * 2 / width, self.pixels * 2 / height])  # the grid goes from -1 to 1
-        change = (torch.rand(frames, 2, 3, generator=self.generator) * 2 - 1) * reach[:, None]
-        maps = torch.eye(2, 3) + change
+        maps = torch.eye(2, 3) + (torch.rand(frames, 2, 3, generator=self.generator) * 2 - 1) * reach[:, None]
         if self.mirror:
             maps[:, :, 0] *= torch.randint(0, 2, (frames, 1), generator=self.generator) * 2 - 1
-        grid = functional.affine_grid(maps, [frames, *self.shape], align_corners=False)
-        planes = images.view(frames, *self.shape).to(torch.float32)
+        return maps
+
+    def __call__(self, images: Tensor, maps: Tensor | None = None) -> Tensor:
+        """Distorted images, uint8 (frames, planes · height · width), of such images; ``maps`` from `draw`, by default new ones."""
+        maps = (self.draw(len(images)) if maps is None else maps).to(images.device)
+        grid = functional.affine_grid(maps, [len(images), *self.shape], align_corners=False)
+        planes = images.view(-1, *self.shape).to(torch.float32)
         return functional.grid_sample(planes, grid, align_corners=False).round().to(torch.uint8).flatten(1)
 
 
@@ -56,6 +60,11 @@ class DropSpikes:
     def __init__(self, share: float, steps: int, generator: torch.Generator) -> None:
         self.share, self.steps, self.generator = share, steps, generator
 
-    def __call__(self, times: Tensor) -> Tensor:
-        """Spike times (frames, inputs) with fewer spikes."""
-        return times.masked_fill(torch.rand(times.shape, generator=self.generator) < self.share, self.steps)
+    def draw(self, frames: int, inputs: int) -> Tensor:
+        """Which inputs must not spike, bool (frames, inputs), on the CPU."""
+        return torch.rand(frames, inputs, generator=self.generator) < self.share
+
+    def __call__(self, times: Tensor, dropped: Tensor | None = None) -> Tensor:
+        """Spike times (frames, inputs) with fewer spikes; ``dropped`` from `draw`, by default new ones."""
+        dropped = self.draw(*times.shape) if dropped is None else dropped
+        return times.masked_fill(dropped.to(times.device), self.steps)

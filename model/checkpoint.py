@@ -40,8 +40,8 @@ def write(
     """
     tensors = {"check.inputs": np.ascontiguousarray(check_times[:CHECK_FRAMES], np.int32)}
     for index, layer in enumerate(network.layers):
-        tensors[f"layers.{index}.weights"] = layer.weights.detach().numpy()
-        tensors[f"layers.{index}.thresholds"] = layer.thresholds.detach().numpy()
+        tensors[f"layers.{index}.weights"] = layer.weights.detach().cpu().numpy()
+        tensors[f"layers.{index}.thresholds"] = layer.thresholds.detach().cpu().numpy()
         tensors[f"check.spike_times.{index}"] = check.spike_times[index][:CHECK_FRAMES]
     for name in ("class_index", "step", "margin"):
         tensors[f"check.{name}"] = getattr(check.decisions, name)[:CHECK_FRAMES]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from export import Encoder, Network, UserError, load, reference, scores
 from export.artifact import read_class_names, read_tensors
@@ -35,8 +36,8 @@ class Subject:
     class_names: tuple[str, ...]
 
     @classmethod
-    def read(cls, path: str | Path) -> "Subject":
-        """Read a checkpoint or an artifact; the header tells which.
+    def read(cls, path: str | Path, device: torch.device | None = None) -> "Subject":
+        """Read a checkpoint or an artifact; the header tells which. A checkpoint computes on ``device``.
 
         Raises:
             UserError: it is neither, or damaged.
@@ -44,7 +45,7 @@ class Subject:
         """
         if read_tensors(path)[1].get("format") == CHECKPOINT_FORMAT:
             trained, encoder, header = checkpoint.read(path)
-            return cls(trained, encoder, read_class_names(header))
+            return cls(trained.to(device or "cpu"), encoder, read_class_names(header))
         network = load(path)
         return cls(network, network.encoder, network.class_names)
 
@@ -84,17 +85,17 @@ class Subject:
         network = self.network if isinstance(self.network, SingleSpikeNetwork) else checkpoint.to_torch(self.network)
         last = network.layers[-1]
         result, margins = evaluation.run(network, as_spike_times(times, network.steps))
-        return evaluation.shift_curve(result, margins, last.integer_thresholds().numpy(), last.inputs, labels)
+        return evaluation.shift_curve(result, margins, last.integer_thresholds().cpu().numpy(), last.inputs, labels)
 
 
-def evaluate(path: Path, dataset: Dataset, part: str) -> tuple[Subject, scores.Scores, dict[str, Any]]:
+def evaluate(path: Path, dataset: Dataset, part: str, device: torch.device | None = None) -> tuple[Subject, scores.Scores, dict[str, Any]]:
     """The stored network, its scores, and the same as a JSON object with what they were measured on.
 
     Raises:
         UserError: the file is damaged, or data set and network do not fit.
         OSError: the file cannot be read.
     """
-    subject = Subject.read(path)
+    subject = Subject.read(path, device)
     times, labels = subject.frames(dataset, part)
     score = scores.score(subject.run(times), labels)
     about = {

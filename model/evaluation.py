@@ -19,10 +19,11 @@ def run(network: SingleSpikeNetwork, times: Tensor) -> tuple[reference.Result, n
         network: the network.
         times: spike times (frames, inputs).
     """
-    parts = [network.run(times[at : at + BATCH]) for at in range(0, max(1, len(times)), BATCH)]
-    margins = np.concatenate([part[1].numpy() for part in parts], axis=1).astype(np.int32)
+    device = network.layers[0].weights.device
+    parts = [network.run(times[at : at + BATCH].to(device)) for at in range(0, max(1, len(times)), BATCH)]
+    margins = np.concatenate([part[1].cpu().numpy() for part in parts], axis=1).astype(np.int32)
     layers = zip(*(part[0] for part in parts), strict=True)
-    spike_times = tuple(np.concatenate([part.numpy() for part in layer]).astype(np.int32) for layer in layers)
+    spike_times = tuple(np.concatenate([part.cpu().numpy() for part in layer]).astype(np.int32) for layer in layers)
     return reference.Result(spike_times, decide(margins)), margins
 
 

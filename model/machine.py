@@ -45,6 +45,16 @@ def commit() -> str | None:
     return head + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
 
 
+def launched() -> bool:
+    """Whether ``torchrun`` started this process as one of several."""
+    return os.environ.get("WORLD_SIZE", "1") != "1"
+
+
+def speaks() -> bool:
+    """Whether this process speaks for all that ``torchrun`` started."""
+    return not launched() or os.environ.get("RANK") == "0"
+
+
 def _git(*arguments: str) -> str | None:
     try:
         done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -59,7 +69,7 @@ def now() -> str:
 
 
 def command(arguments: Sequence[str]) -> str:
-    """The command line ``python -m model …`` as one could repeat it: without ``--out``, and with paths relative to the project."""
+    """The command line, ``python`` or ``torchrun … -m model …``, as one could repeat it: no ``--out``; paths relative to the project."""
     words: list[str] = []
     skip = False
     for word in arguments:
@@ -68,4 +78,8 @@ def command(arguments: Sequence[str]) -> str:
             inside = path.exists() and path.resolve().is_relative_to(ROOT)
             words.append(path.resolve().relative_to(ROOT).as_posix() if inside else word)
         skip = word == "--out"
-    return shlex.join(["python", "-m", "model", *words])
+    launcher = ["python"]
+    if launched():
+        nodes = os.environ.get("GROUP_WORLD_SIZE", "1")
+        launcher = ["torchrun", *(("--nnodes", nodes) if nodes != "1" else ()), "--nproc-per-node", os.environ["LOCAL_WORLD_SIZE"]]
+    return shlex.join([*launcher, "-m", "model", *words])

@@ -74,7 +74,7 @@ class Log:
 
     def epoch(self, trainer: "Trainer", epoch: "Epoch", seconds: float) -> None:
         """Take down an epoch that has just ended, and took so many seconds with its validation."""
-        self.content["machine"] = machine(str(trainer.network.layers[0].weights.device))
+        self.content["machine"] = machine(str(trainer.processes.device)) | {"processes": trainer.processes.count}
         records = [record for record in self.content["epochs"] if record["epoch"] < trainer.epoch]
         records.append(
             {

@@ -11,27 +11,53 @@ from export.check import network_from_checkpoint
 from export.scores import Scores
 from model import metrics, training
 from model.datasets import Dataset
+from model.processes import Processes
 from model.recipe_file import RecipeFile
 
 NETWORK = "network.safetensors"
 Say = Callable[[str], None]
 
 
-def run(file: RecipeFile, dataset: Dataset, out: Path, command: str, *, resume: bool = False, say: Say = print) -> dict[str, Any]:
+def run(
+    file: RecipeFile,
+    dataset: Dataset,
+    out: Path,
+    command: str,
+    *,
+    resume: bool = False,
+    say: Say = print,
+    processes: Processes | None = None,
+) -> dict[str, Any]:
     """Train once, into ``out``: the checkpoint and its metrics, which are returned.
+
+    Parameters:
+        processes: as in `model.training.Trainer`.
 
     Raises:
         UserError, OSError, KeyboardInterrupt: as `model.training.train`.
     """
-    log = metrics.Log(out / metrics.FILE, file, command, resume=resume)
-    training.train(dataset, file.recipe, out, resume=resume, say=say, observe=log.epoch)
-    network, _ = network_from_checkpoint(out / training.CHECKPOINT)
-    log.finish(network, dataset)
-    return log.content
+    processes = processes or Processes()
+
+    def finish() -> dict[str, Any]:
+        network, _ = network_from_checkpoint(out / training.CHECKPOINT)
+        log.finish(network, dataset)
+        return log.content
+
+    with processes.stopped_together():
+        log = processes.from_first(lambda: metrics.Log(out / metrics.FILE, file, command, resume=resume))
+        training.train(dataset, file.recipe, out, resume=resume, say=say, observe=log.epoch, processes=processes)
+        return processes.from_first(finish)
 
 
 def reproduce(
-    file: RecipeFile, dataset: Dataset, seeds: Sequence[int], out: Path, command: str, *, say: Say = print
+    file: RecipeFile,
+    dataset: Dataset,
+    seeds: Sequence[int],
+    out: Path,
+    command: str,
+    *,
+    say: Say = print,
+    processes: Processes | None = None,
 ) -> list[dict[str, Any]]:
     """Train a recipe with each seed into ``out/seed-S``, and export the best on validation as ``out/network.safetensors``.
 
@@ -43,33 +69,48 @@ def reproduce(
     Raises:
         UserError, OSError, KeyboardInterrupt: as `model.training.train`; or a folder holds a run of something else.
     """
+    processes = processes or Processes()
     runs = []
     for seed in seeds:
         folder = out / f"seed-{seed}"
         say(f"seed {seed}: {folder}")
-        runs.append(run_or_go_on(file.changed(seed=seed), dataset, folder, command, say=say))
+        runs.append(run_or_go_on(file.changed(seed=seed), dataset, folder, command, say=say, processes=processes))
     chosen = best(runs)
     checkpoint = out / f"seed-{chosen['seed']}" / training.CHECKPOINT
-    network, frames = network_from_checkpoint(checkpoint)
-    save(network, out / NETWORK)
+
+    def export() -> int:
+        network, frames = network_from_checkpoint(checkpoint)
+        save(network, out / NETWORK)
+        return frames
+
+    frames = processes.from_first(export)
     say(f"seed {chosen['seed']} is the best on validation frames; golden model equal to it on all {frames} frames of the check set")
     return runs
 
 
-def run_or_go_on(file: RecipeFile, dataset: Dataset, folder: Path, command: str, *, say: Say) -> dict[str, Any]:
+def run_or_go_on(
+    file: RecipeFile, dataset: Dataset, folder: Path, command: str, *, say: Say, processes: Processes | None = None
+) -> dict[str, Any]:
     """The metrics of the run in a folder: as found if it is finished, else after it was started or resumed.
 
     Raises:
         UserError, OSError, KeyboardInterrupt: as `model.training.train`; or the folder holds a run of something else.
     """
-    if (folder / metrics.FILE).is_file():
-        before = metrics.read(folder / metrics.FILE)
-        check_same(before, file, dataset, folder)
-        if before["finished"] and (folder / training.CHECKPOINT).is_file():
-            say(f"finished on {before['date']}, nothing to do")
-            return before
-    resume = (folder / training.RESUME).is_file()
-    return run(file, dataset, folder, command, resume=resume, say=say)
+    processes = processes or Processes()
+
+    def found() -> tuple[dict[str, Any] | None, bool]:
+        before = None
+        if (folder / metrics.FILE).is_file():
+            before = metrics.read(folder / metrics.FILE)
+            check_same(before, file, dataset, folder)
+            before = before if before["finished"] and (folder / training.CHECKPOINT).is_file() else None
+        return before, (folder / training.RESUME).is_file()
+
+    finished, resume = processes.from_first(found)
+    if finished is not None:
+        say(f"finished on {finished['date']}, nothing to do")
+        return finished
+    return run(file, dataset, folder, command, resume=resume, say=say, processes=processes)
 
 
 def check_same(before: dict[str, Any], file: RecipeFile, dataset: Dataset, folder: Path) -> None:

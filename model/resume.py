@@ -48,7 +48,7 @@ def save_state(path: str | Path, trainer: "Trainer") -> None:
         "point": trainer.best.point.as_dict(),
         "curve": [point.as_dict() for point in trainer.best.curve],
     }
-    checkpoint.save(path, {name: tensor.numpy() for name, tensor in tensors.items()}, header)
+    checkpoint.save(path, {name: tensor.cpu().numpy() for name, tensor in tensors.items()}, header)
 
 
 def load_state(path: str | Path, trainer: "Trainer") -> None:
@@ -57,17 +57,23 @@ def load_state(path: str | Path, trainer: "Trainer") -> None:
     Raises:
         UserError: there is no such file, it is damaged, or it belongs to another data set or recipe.
     """
+    tensors, header = trainer.processes.from_first(lambda: _read(path, trainer))
+    try:
+        _restore(tensors, header, trainer)
+    except (KeyError, TypeError, RuntimeError, ValueError) as error:
+        raise UserError(f"{path}: must be the whole state of a training run: {error}") from None
+
+
+def _read(path: str | Path, trainer: "Trainer") -> tuple[dict[str, Any], dict[str, Any]]:
     if not Path(path).is_file():
         raise UserError(f"{path}: must be there to resume from, but is missing: train without --resume first")
     tensors, header = read_tensors(path)
     try:
         check_format(header, FORMAT, VERSION)
         _check_same(header, trainer)
-        _restore(tensors, header, trainer)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    except (KeyError, TypeError, RuntimeError, ValueError) as error:
-        raise UserError(f"{path}: must be the whole state of a training run: {error}") from None
+    return tensors, header
 
 
 def _check_same(header: dict[str, Any], trainer: "Trainer") -> None:

@@ -1,8 +1,10 @@
 """The training loop."""
 
+import hashlib
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +20,7 @@ from model.bstdg import margin_loss
 from model.datasets import Dataset, split_stratified
 from model.encoding import LatencyEncoder, as_spike_times
 from model.layers import SingleSpikeNetwork
+from model.processes import Processes
 from model.recipes import Recipe
 from model.resume import Best, load_state, save_state
 
@@ -37,6 +40,9 @@ class Frames(NamedTuple):
     def select(self, indices: np.ndarray) -> "Frames":
         return Frames(self.times[indices], self.labels[indices])
 
+    def to(self, device: torch.device) -> "Frames":
+        return Frames(self.times.to(device), self.labels.to(device))
+
 
 class Epoch(NamedTuple):
     """What an epoch gave: means over its training frames (shares 0 … 1), and the chosen shift on the validation frames."""
@@ -51,6 +57,9 @@ class Epoch(NamedTuple):
 class Trainer:
     """A training run, epoch by epoch. Everything follows from data set, recipe and, to the last bit, the number of threads.
 
+    Parameters:
+        processes: where it computes, and what shares the work; by default this process on the CPU.
+
     Attributes:
         network: the network in its current state.
         epoch: finished epochs.
@@ -60,8 +69,9 @@ class Trainer:
         UserError: the data set cannot be trained on with this recipe.
     """
 
-    def __init__(self, dataset: Dataset, recipe: Recipe) -> None:
+    def __init__(self, dataset: Dataset, recipe: Recipe, processes: Processes | None = None) -> None:
         self.dataset, self.recipe = dataset, recipe
+        self.processes = processes or Processes()
         kind = "none" if dataset.train_images is None else "latency"
         self.encoder = Encoder(kind, recipe.p_min).resolved(recipe.steps)
         self.generator = torch.Generator().manual_seed(recipe.seed)
@@ -72,7 +82,7 @@ class Trainer:
         sizes = (dataset.inputs, *recipe.hidden, len(dataset.class_names))
         self.network = SingleSpikeNetwork(
             sizes, recipe.steps, window=recipe.window, gradient_at=recipe.gradient_at, generator=self.generator
-        )
+        ).to(self.processes.device)
         first = torch.randperm(len(self.train.labels), generator=self.generator)[:SETTLING_FRAMES]
         self.network.settle_thresholds(self.train.times[first], FIRING, FIRING_OUTPUTS)
         self.loss_scale = recipe.loss_scale / math.sqrt(sizes[-2])
@@ -96,15 +106,16 @@ class Trainer:
         Raises:
             UserError: the loss is not a number any more.
         """
-        order = torch.randperm(len(self.train.labels), generator=self.generator)
+        order = torch.randperm(len(self.train.labels), generator=self.generator).to(self.processes.device)
         batches = order.split(self.recipe.batch_size)
         totals, seen = np.zeros(4), 0
         for number, batch in enumerate(batches):
             progress = (self.epoch * len(batches) + number + 1) / (self.recipe.epochs * len(batches))
-            times = self.train.times[batch] if self.distorted is None else self.distorted(batch)
+            part = self.processes.share(len(batch))
+            times = self.train.times[batch[part]] if self.distorted is None else self.distorted(batch, part)
             if self.drop is not None:
-                times = self.drop(times)
-            totals += self._update(times, self.train.labels[batch], progress)
+                times = self.drop(times, self.drop.draw(len(batch), self.dataset.inputs)[part])
+            totals += self._update(times, self.train.labels[batch[part]], progress)
             seen += len(batch)
             loss, accuracy, silent, steps = totals / seen
             bar.set_postfix_str(
@@ -112,12 +123,14 @@ class Trainer:
             )
             bar.update(len(batch))
         point = self._judge(self.epoch + 1)
+        if self.processes.count > 1:
+            self.processes.check_same("the SHA-256 of all parameters", self._fingerprint())
         self.epoch += 1
         loss, accuracy, silent, steps = (totals / seen).tolist()
         return Epoch(loss, accuracy, silent, steps, point)
 
-    def _split(self) -> tuple[Frames, Frames, Callable[[Tensor], Tensor] | None]:
-        """Training and validation frames; and, with augmentation, spike times of distorted training frames by index."""
+    def _split(self) -> tuple[Frames, Frames, Callable[[Tensor, slice], Tensor] | None]:
+        """Training and validation frames; and, with augmentation, spike times of distorted training frames: part of a batch of indices."""
         dataset, steps = self.dataset, self.recipe.steps
         images = dataset.train_images
         if dataset.train_labels is None or (images is None and dataset.train_spike_times is None):
@@ -128,50 +141,58 @@ class Trainer:
         distorted = None
         if self.recipe.augment:
             affine = RandomAffine(dataset.image_shape, self.recipe.augment, self.generator, mirror=self.recipe.mirror)
-            encode = LatencyEncoder(steps, self.recipe.p_min)
+            encode = LatencyEncoder(steps, self.recipe.p_min).to(self.processes.device)
             assert images is not None, "spike times from outside have no image shape, which RandomAffine refuses"
-            pixels = torch.from_numpy(images[train])
+            pixels = torch.from_numpy(images[train]).to(self.processes.device)
 
-            def distorted(batch: Tensor) -> Tensor:
-                return encode(affine(pixels[batch]))
+            def distorted(batch: Tensor, part: slice = slice(None)) -> Tensor:
+                maps = affine.draw(len(batch))  # of the whole batch, whatever part of it is wanted
+                return encode(affine(pixels[batch[part]], maps[part]))
 
-        return frames.select(train), frames.select(validation), distorted
+        return frames.select(train).to(self.processes.device), frames.select(validation), distorted
 
-    def _update(self, times: Tensor, labels: Tensor, progress: float) -> tuple[float, float, float, float]:
-        """One step of the optimizer; sums over the frames of loss, hits, silence, steps."""
+    def _update(self, times: Tensor, labels: Tensor, progress: float) -> list[float]:
+        """One step of the optimizer on this process's frames of a batch; sums over all of its frames of loss, hits, silence, steps."""
         decisions = self.network(times)
-        loss = margin_loss(decisions.margins, labels, self.loss_scale)
-        if not math.isfinite(loss.item()):
+        loss = margin_loss(decisions.margins, labels, self.loss_scale) if len(labels) else decisions.margins.sum()
+        hits, steps = (decisions.class_index == labels).sum(), (decisions.step + 1).sum()
+        sums = (len(labels), loss.detach().double() * len(labels), hits, decisions.silent.sum(), steps)
+        frames, *of_batch = self.processes.total(*sums)
+        if not math.isfinite(of_batch[0]):
             raise UserError(
-                f"the loss must stay a number, but is {loss.item()} in epoch {self.epoch + 1}: "
+                f"the loss must stay a number, but is {of_batch[0]} in epoch {self.epoch + 1}: "
                 f"try a --learning-rate below {self.recipe.learning_rate}"
             )
         schedule = (1 + math.cos(math.pi * progress)) / 2
         for group, rate in zip(self.optimizer.param_groups, (self.recipe.learning_rate, self.recipe.threshold_rate), strict=True):
             group["lr"] = rate * schedule
         self.optimizer.zero_grad()
-        loss.backward()
+        (loss * (len(labels) / frames)).backward()
+        self.processes.sum_gradients(self.network.parameters())
         self.optimizer.step()
-        silent = int(decisions.silent.sum())
         with torch.no_grad():
             for weights in self.weights:
                 weights.clamp_(-1, 1)
             # Homeostasis: the level that all output thresholds share, to which the loss is blind, follows the share of silent frames.
             gain = HOMEOSTASIS * max(schedule, HOMEOSTASIS_FLOOR)
-            self.thresholds[-1].sub_(gain * (silent / len(labels) - self.recipe.silent_target(progress)))
-        hits = int((decisions.class_index == labels).sum())
-        return len(labels) * loss.item(), hits, silent, int((decisions.step + 1).sum())
+            self.thresholds[-1].sub_(gain * (of_batch[2] / frames - self.recipe.silent_target(progress)))
+        return of_batch
 
     def _judge(self, epoch: int) -> evaluation.ShiftPoint:
         """Choose the shift on the validation frames; keep the epoch if none before did better (of equals, the latest)."""
         result, margins = evaluation.run(self.network, self.validation.times)
         last = self.network.layers[-1]
-        curve = evaluation.shift_curve(result, margins, last.integer_thresholds().numpy(), last.inputs, self.validation.labels.numpy())
+        thresholds = last.integer_thresholds().cpu().numpy()
+        curve = evaluation.shift_curve(result, margins, thresholds, last.inputs, self.validation.labels.numpy())
         point = evaluation.choose_shift(curve, self.recipe.max_silent)
         if self.best is None or self._rank(point) >= self._rank(self.best.point):
             parameters = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
             self.best = Best(epoch, point, curve, parameters)
         return point
+
+    def _fingerprint(self) -> str:
+        parameters = (tensor.cpu().numpy().tobytes() for tensor in self.network.state_dict().values())
+        return hashlib.sha256(b"".join(parameters)).hexdigest()
 
     def _rank(self, point: evaluation.ShiftPoint) -> tuple[bool, float]:
         return point.silent_share <= self.recipe.max_silent, point.strict
@@ -207,6 +228,8 @@ class Trainer:
             "scores": {part: score.as_dict() for part, score in result.items()},
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
+            "device": str(self.processes.device),
+            "processes": self.processes.count,
         }
         names = dataset.class_names
         checkpoint.write(path, self.network, self.encoder, names, provenance, check_times.numpy(), check)
@@ -248,6 +271,7 @@ def train(
     resume: bool = False,
     say: Any = print,
     observe: Callable[[Trainer, Epoch, float], None] | None = None,
+    processes: Processes | None = None,
 ) -> dict[str, scores.Scores]:
     """Train, and write ``out/checkpoint.safetensors``; ``out/resume.safetensors`` after every epoch.
 
@@ -257,6 +281,7 @@ def train(
         resume: go on after the last finished epoch of ``out/resume.safetensors``, exactly as if never interrupted.
         say: takes a line for the user.
         observe: takes the run, what an epoch gave, and the seconds that it took, before the state after that epoch is saved.
+        processes: as in `Trainer`. Only the first writes, and only there ``observe`` is called.
 
     Raises:
         UserError: data set and recipe do not fit, there is nothing to resume, or the loss is not a number any more.
@@ -264,23 +289,31 @@ def train(
         KeyboardInterrupt: the user stopped the training.
     """
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)  # what cannot be written is better known before the work
-    trainer = Trainer(dataset, recipe)
+    processes = processes or Processes()
+    processes.from_first(lambda: out.mkdir(parents=True, exist_ok=True))  # what cannot be written is better known before the work
+    for what, value in (("the recipe", recipe.as_dict()), ("the data set's digest", dataset.digest), ("PyTorch", torch.__version__)):
+        processes.check_same(what, value)
+    trainer = processes.together(lambda: Trainer(dataset, recipe, processes))
     if resume:
         load_state(out / RESUME, trainer)
         say(f"resumed after epoch {trainer.epoch} of {recipe.epochs}")
     for line in trainer.advice():
         say(f"warning: {line}")
+
+    def keep(epoch: Epoch, seconds: float) -> None:
+        if observe is not None:
+            observe(trainer, epoch, seconds)
+        save_state(out / RESUME, trainer)
+
     interrupted = False
     try:
         while trainer.epoch < recipe.epochs:
             name = f"epoch {trainer.epoch + 1}/{recipe.epochs}"
-            with tqdm(total=len(trainer.train.labels), desc=name, unit=" frames", leave=False, disable=None) as bar:
+            hidden = None if processes.first else True  # None: where there is no terminal
+            with tqdm(total=len(trainer.train.labels), desc=name, unit=" frames", leave=False, disable=hidden) as bar:
                 began = time.perf_counter()
                 epoch = trainer.run_epoch(bar)
-            if observe is not None:
-                observe(trainer, epoch, time.perf_counter() - began)
-            save_state(out / RESUME, trainer)
+            processes.from_first(partial(keep, epoch, time.perf_counter() - began))
             say(f"{name}: {describe(epoch)}")
     except KeyboardInterrupt:
         if trainer.best is None:
@@ -288,7 +321,7 @@ def train(
             raise
         interrupted = True
         say(f"interrupted: keeping epoch {trainer.best.epoch}, the best of {trainer.epoch}; --resume goes on")
-    result = trainer.finish(out / CHECKPOINT)
+    result = processes.from_first(lambda: trainer.finish(out / CHECKPOINT))
     for line in trainer.silent_outputs():
         say(f"warning: {line}")
     if interrupted:

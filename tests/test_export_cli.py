@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import export
+from export import UserError
 from export.cli import Parser, run
 from tests.networks import random_network, random_spike_times, worked_example, write_checkpoint
 
@@ -189,9 +190,20 @@ def test_parser_error_is_one_line(capsys):
     parser = Parser(prog="python -m test")
     parser.add_argument("--steps", type=int)
     with pytest.raises(SystemExit) as caught:
-        parser.parse_args(["--steps", "x"])
+        run(lambda: parser.parse_args(["--steps", "x"]).steps)
     assert caught.value.code == 2
     assert capsys.readouterr().err == "error: argument --steps: invalid int value: 'x' (see python -m test --help)\n"
+
+
+@pytest.mark.parametrize("error", [UserError("wrong"), OSError("full"), KeyboardInterrupt()])
+def test_quiet_says_nothing_but_the_status(capsys, error):
+    def fail():
+        raise error
+
+    with pytest.raises(SystemExit) as caught:
+        run(fail, quiet=True)
+    assert caught.value.code == (130 if isinstance(error, KeyboardInterrupt) else 2)
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(
