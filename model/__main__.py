@@ -1,4 +1,4 @@
-"""``python -m model``: ``train``, ``reproduce``, ``evaluate``, ``ablate`` and ``results``."""
+"""``python -m model``: ``train``, ``reproduce``, ``evaluate``, ``plots``, ``ablate`` and ``results``."""
 
 import argparse
 import os
@@ -48,6 +48,13 @@ def reproduce(arguments: argparse.Namespace) -> int:
         say(f"{part} frames")
         say(table(rows if spread is None else rows | {"sample standard deviation": spread}))
     say(str(out / reproduce.NETWORK))
+    return 0
+
+
+def plots(arguments: argparse.Namespace) -> int:
+    from model import plots
+
+    print(*plots.write(arguments.run, arguments.frame), sep="\n")
     return 0
 
 
@@ -171,6 +178,13 @@ def main() -> int:
     part.add_argument("--seeds", type=different_integers, metavar="0[,1…]", help=f"one run for each ({default})")
     part.add_argument("--out", type=Path, metavar="DIR", help="default: build/RECIPE")
     part.set_defaults(function=reproduce)
+
+    part = commands.add_parser(
+        "plots", help="draw a run's learning curves, spikes, steps, thresholds and knob, beside its checkpoint, once more"
+    )
+    part.add_argument("run", type=Path, metavar="DIR", help="where train or reproduce wrote metrics.json")
+    part.add_argument("--frame", type=int, default=0, metavar="N", help="the test frame whose spikes are drawn (default: 0)")
+    part.set_defaults(function=plots)
 
     part = commands.add_parser("ablate", help="train variants of a recipe, scored on validation frames; writes DIR/ablation-VARIANTS.json")
     part.add_argument("recipe", type=Path, metavar="RECIPE.toml", help="what to train, and how")

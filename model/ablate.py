@@ -111,7 +111,7 @@ def ablate(
             folder = out / folder_name(name) / f"seed-{seed}"
             say(f"{name}, seed {seed}: {folder}")
             file = ablation.file.changed(**changes, seed=seed)
-            content = run_or_go_on(file, dataset, folder, command, say=say, processes=processes)
+            content = run_or_go_on(file, dataset, folder, command, pictures=False, say=say, processes=processes)
             runs.append({"seed": seed, "scores": content["scores"], "seconds_per_epoch": content["seconds_per_epoch"]})
         rows.append({"name": name, "changes": changes, "runs": runs})
     path = out / f"ablation-{ablation.name}.json"

@@ -117,29 +117,11 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def write_curve(curve: list[ShiftPoint], path: Path) -> Path:
     """Write the curve as CSV to ``path`` and as a plot beside it; the plot's path."""
-    import matplotlib
-    import matplotlib.figure
+    from model import drawing, plots  # drawing takes a second to load
 
+    rows = [point.as_dict() for point in curve]
     with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, curve[0].as_dict())
+        writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
-        writer.writerows(point.as_dict() for point in curve)
-    figure = matplotlib.figure.Figure(figsize=(7, 4.8), layout="constrained")
-    accuracy, silence = figure.subplots(2, sharex=True)
-    steps = silence.twinx()
-    shifts = [point.shift for point in curve]
-    accuracy.plot(shifts, [point.strict for point in curve], "C0")
-    lines = [
-        *silence.plot(shifts, [point.silent_share for point in curve], "C3", label="silent frames"),
-        *steps.plot(shifts, [point.steps_mean for point in curve], "C2--", label="steps taken, mean"),
-    ]
-    for axes in (accuracy, silence):
-        axes.axvline(0, color="0.8", zorder=0)
-    accuracy.set(ylabel="strict accuracy, %")
-    silence.set(xlabel="shift of all output thresholds", ylabel="silent frames, %", ylim=(0, 100))
-    steps.set(ylabel="steps taken, mean", ylim=(0, None))
-    silence.legend(handles=lines, loc="upper left")
-    plot = path.with_suffix(".svg")
-    with atomic_write(plot) as temporary, matplotlib.rc_context({"svg.hashsalt": "firstspike"}):  # the same file every time
-        figure.savefig(temporary, format="svg", metadata={"Date": None})
-    return plot
+        writer.writerows(rows)
+    return drawing.save(lambda: plots.knob(rows, 0), path.with_suffix(".svg"))

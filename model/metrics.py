@@ -99,6 +99,7 @@ class Log:
         """Take down what came of it; ``network`` as exported from the checkpoint."""
         provenance = network.provenance
         self.content |= {"finished": True, "dataset_digest": dataset.digest, "network": "-".join(map(str, network.shape))}
+        self.content["image_shape"] = None if dataset.image_shape is None else list(dataset.image_shape)
         self.content |= {name: provenance[name] for name in ("best_epoch", "shift", "shift_curve")}
         self.content["scores"] = {part: provenance["scores"][part] for part in PARTS if part in provenance["scores"]}
         self.content["digest"] = digest(network)

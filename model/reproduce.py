@@ -9,7 +9,7 @@ from typing import Any
 from export import UserError, save
 from export.check import network_from_checkpoint
 from export.scores import Scores
-from model import metrics, training
+from model import metrics, plots, training
 from model.datasets import Dataset
 from model.processes import Processes
 from model.recipe_file import RecipeFile
@@ -25,10 +25,11 @@ def run(
     command: str,
     *,
     resume: bool = False,
+    pictures: bool = True,
     say: Say = print,
     processes: Processes | None = None,
 ) -> dict[str, Any]:
-    """Train once, into ``out``: the checkpoint and its metrics, which are returned.
+    """Train once, into ``out``: the checkpoint, its metrics, which are returned, and the pictures of `model.plots`.
 
     Parameters:
         processes: as in `model.training.Trainer`.
@@ -41,6 +42,8 @@ def run(
     def finish() -> dict[str, Any]:
         network, _ = network_from_checkpoint(out / training.CHECKPOINT)
         log.finish(network, dataset)
+        if pictures:
+            plots.write(out, network=network)
         return log.content
 
     with processes.stopped_together():
@@ -56,6 +59,7 @@ def reproduce(
     out: Path,
     command: str,
     *,
+    pictures: bool = True,
     say: Say = print,
     processes: Processes | None = None,
 ) -> list[dict[str, Any]]:
@@ -74,7 +78,7 @@ def reproduce(
     for seed in seeds:
         folder = out / f"seed-{seed}"
         say(f"seed {seed}: {folder}")
-        runs.append(run_or_go_on(file.changed(seed=seed), dataset, folder, command, say=say, processes=processes))
+        runs.append(run_or_go_on(file.changed(seed=seed), dataset, folder, command, pictures=pictures, say=say, processes=processes))
     chosen = best(runs)
     checkpoint = out / f"seed-{chosen['seed']}" / training.CHECKPOINT
 
@@ -89,7 +93,7 @@ def reproduce(
 
 
 def run_or_go_on(
-    file: RecipeFile, dataset: Dataset, folder: Path, command: str, *, say: Say, processes: Processes | None = None
+    file: RecipeFile, dataset: Dataset, folder: Path, command: str, *, pictures: bool, say: Say, processes: Processes | None = None
 ) -> dict[str, Any]:
     """The metrics of the run in a folder: as found if it is finished, else after it was started or resumed.
 
@@ -110,7 +114,7 @@ def run_or_go_on(
     if finished is not None:
         say(f"finished on {finished['date']}, nothing to do")
         return finished
-    return run(file, dataset, folder, command, resume=resume, say=say, processes=processes)
+    return run(file, dataset, folder, command, resume=resume, pictures=pictures, say=say, processes=processes)
 
 
 def check_same(before: dict[str, Any], file: RecipeFile, dataset: Dataset, folder: Path) -> None:

@@ -34,7 +34,7 @@ def page(report: "Report") -> str:
             report.labels,
             report.data.get("image_shape"),
         ),
-        histograms=pictures.histograms(report.timings, full.decisions.step, report.network.steps),
+        histograms=pictures.histograms(report.timings, full.decisions, report.network.steps),
         confusion=None
         if report.labels is None
         else pictures.confusion(report.labels, full.decisions.class_index, report.network.class_names),

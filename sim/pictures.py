@@ -2,29 +2,15 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from export.reference import Result
+from export.reference import Decisions, Result
+from model.drawing import HARDWARE, MODEL, MUTED, STYLE, input_panel, name_outputs, raster_frame, steps_panel
 from sim.timing import Timing
-
-MODEL, HARDWARE, DECISION, MUTED = "#1f77b4", "#d62728", "#2ca02c", "#8a94a0"
-STYLE: Any = {
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": MUTED,
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "svg.hashsalt": "firstspike",
-    "svg.fonttype": "none",
-}
 
 
 def rasters(
@@ -45,7 +31,7 @@ def rasters(
         for column, frame in enumerate(frames):
             decided = class_names[golden.decisions.class_index[frame]]
             label = "" if labels is None else f", label {class_names[labels[frame]]}"
-            _input(axes[0][column], spike_times[frame], steps, image_shape)
+            input_panel(axes[0][column], spike_times[frame], steps, image_shape)
             axes[0][column].set_title(f"frame {frame}: decided {decided}{label}")
             for layer in range(layers):
                 panel = axes[1 + layer][column]
@@ -54,38 +40,20 @@ def rasters(
                     panel.set_ylabel("output neuron" if layer == layers - 1 else f"layer {layer}, neuron")
                 if layer == layers - 1:
                     panel.set_xlabel("step")
-                    if len(class_names) <= 20:
-                        panel.set_yticks(range(len(class_names)), class_names, fontsize=7)
+                    name_outputs(panel, class_names)
         handles, names = axes[1][0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False)
         return _svg(figure)
 
 
-def _input(panel: Axes, times: np.ndarray, steps: int, image_shape: tuple[int, ...] | None) -> None:
-    if image_shape is not None and len(image_shape) == 2 and np.prod(image_shape) == len(times):
-        image = panel.imshow(np.where(times < steps, times, np.nan).reshape(image_shape), cmap="viridis_r", vmin=0, vmax=steps - 1)
-        panel.figure.colorbar(image, ax=panel, label="input spike at step", shrink=0.9)
-        panel.set_xticks([])
-        panel.set_yticks([])
-        panel.spines[:].set_visible(True)
-    else:
-        neuron = np.flatnonzero(times < steps)
-        panel.plot(times[neuron], neuron, ".", color=MUTED, markersize=3)
-        panel.set_xlim(-0.5, steps - 0.5)
-        panel.set_ylabel("input")
-
-
 def _raster(panel: Axes, golden: np.ndarray, seen: np.ndarray, steps: int, decision: int) -> None:
-    panel.axvspan(decision + 0.5, steps - 0.5, color="#eef1f4", lw=0, label="after the decision")
+    raster_frame(panel, len(golden), steps, decision)
     expected, found = np.flatnonzero(golden < steps), np.flatnonzero(seen < steps)
     panel.plot(golden[expected], expected, "o", mfc="none", mec=MODEL, mew=0.8, markersize=4.5, label="golden model")
     panel.plot(seen[found], found, ".", color=HARDWARE, markersize=3.2, label="hardware (Verilog)")
-    panel.set_xlim(-0.5, steps - 0.5)
-    panel.set_ylim(-0.03 * len(golden) - 0.5, 1.03 * len(golden) - 0.5)
-    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def histograms(timings: Mapping[str, Timing], step: np.ndarray, steps: int) -> str:
+def histograms(timings: Mapping[str, Timing], decisions: Decisions, steps: int) -> str:
     """Cycles per frame in both modes, and the steps taken."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10.2, 2.9), layout="constrained")
@@ -98,10 +66,7 @@ def histograms(timings: Mapping[str, Timing], step: np.ndarray, steps: int) -> s
                 panel.hist(v, bins=bins, color=color, alpha=0.75, label=mode)
             panel.set(title=f"cycles, {title}", xlabel="cycles", ylabel="frames")
             panel.legend(frameon=False)
-        counts = np.bincount(step + 1, minlength=steps + 1)[1:]
-        taken.bar(np.arange(1, steps + 1), counts, color=DECISION, alpha=0.85)
-        taken.set(title="steps taken until the decision", xlabel="steps", ylabel="frames")
-        taken.xaxis.set_major_locator(MaxNLocator(integer=True))
+        steps_panel(taken, decisions, steps)
         return _svg(figure)
 
 

@@ -28,8 +28,8 @@ def test_no_torch(package):
     assert "torch" not in imported(names)
 
 
-def test_no_torch_in_data_sets():
-    assert "torch" not in imported(["model.datasets"])
+def test_no_torch_in_data_sets_recipes_and_drawing():
+    assert "torch" not in imported(["model.datasets", "model.drawing", "model.recipe_file"])
 
 
 @pytest.mark.parametrize(

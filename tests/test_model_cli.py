@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from export.cli import run
-from model import metrics
+from model import kept, metrics
 from model.__main__ import main
 from model.datasets import CHOICES
-from tests.small_data import stripes
+from tests.small_data import FIGURES, stripes
 
 ROOT = Path(__file__).parent.parent
 QUICK = ("--hidden", "16", "--epochs", "2", "--batch-size", "16", "--learning-rate", "0.01", "--validation", "0.25", "--augment", "0")
@@ -77,7 +77,8 @@ def test_train(trained, npz):
     assert lines[2].split()[:6] == ["strict", "first_index", "lenient", "fired", "silent", "steps"]
     assert [line.split()[0] for line in lines[3:5]] == ["validation", "test"]
     assert lines[5] == f"{out}/checkpoint.safetensors"
-    assert sorted(path.name for path in out.iterdir()) == ["checkpoint.safetensors", "metrics.json", "resume.safetensors"]
+    plots = [f"{name}.svg" for name in ("knob", "learning", "raster", "steps", "thresholds")]
+    assert sorted(path.name for path in out.iterdir()) == sorted(["checkpoint.safetensors", "metrics.json", "resume.safetensors", *plots])
     content = metrics.read(out / "metrics.json")
     assert content["command"] == f"python -m model train --dataset {npz} {' '.join(QUICK)}"
     assert (content["recipe"], content["seed"], content["finished"]) == ("stripes", 0, True)
@@ -113,6 +114,36 @@ def test_reproduce(model, recipe, tmp_path):
     again = model("reproduce", recipe, "--out", out).stdout
     assert again.count("nothing to do") == 2
     assert again.splitlines()[-11:] == lines[-11:]
+
+
+def test_plots(model, trained):
+    done = model("plots", trained[1], "--frame", "3")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [f"{trained[1]}/{name}.svg" for name in ("learning", "raster", "steps", "thresholds", "knob")]
+
+
+def test_ablate(model, recipe, tmp_path):
+    variants = tmp_path / "part.toml"
+    variants.write_text('title = "A part"\n[all]\nepochs = 1\n[variants.without]\nhidden = []\n')
+    done = model("ablate", recipe, variants, "--out", tmp_path / "out")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert [line.split("  ")[0] for line in lines[lines.index("validation frames, mean") + 2 : -1]] == ["as it is", "without"]
+    assert lines[-1] == f"{tmp_path}/out/ablation-part.json"
+
+
+def test_results(model, tmp_path, monkeypatch):
+    project = kept.Project(tmp_path)
+    monkeypatch.setattr(kept, "Project", lambda: project)
+    project.kept.mkdir(parents=True)
+    (project.kept / "rows.toml").write_text("")
+    (tmp_path / "bench-x.json").write_text(json.dumps(FIGURES))
+    done = model("results", "--keep", tmp_path / "bench-x.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [str(project.kept / "bench-x.json"), str(project.page)]
+    assert "## Side by side" in project.page.read_text()
+    monkeypatch.setattr(kept, "problems", lambda project: ["something does not agree"])
+    assert model("results").stdout.splitlines()[0] == "warning: something does not agree"
 
 
 def test_evaluate(model, trained, npz, tmp_path):

@@ -22,7 +22,8 @@ def trained(tmp_path_factory):
     project = Project(root / "project")
     project.recipe("own").parent.mkdir(parents=True)
     project.recipe("own").write_text(RECIPE)
-    reproduce.reproduce(recipe_file.read(project.recipe("own")), stripes(), (0, 1), root / "runs", "the command", say=lambda line: None)
+    file, options = recipe_file.read(project.recipe("own")), {"pictures": False, "say": lambda line: None}
+    reproduce.reproduce(file, stripes(), (0, 1), root / "runs", "the command", **options)
     return root
 
 

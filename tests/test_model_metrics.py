@@ -18,7 +18,7 @@ FILE = RecipeFile("own", "some/where/stripes.npz", (2,), Recipe(hidden=(12,), ep
 def trained(tmp_path_factory):
     """A folder with a finished run."""
     folder = tmp_path_factory.mktemp("run")
-    run(FILE, stripes(), folder, "python -m model train own.toml", say=lambda line: None)
+    run(FILE, stripes(), folder, "python -m model train own.toml", pictures=False, say=lambda line: None)
     return folder
 
 
@@ -29,7 +29,7 @@ def test_everything_is_there(trained):
     assert content["choices"] == FILE.recipe.as_dict()
     assert content["command"] == "python -m model train own.toml"
     assert content["sessions"] == 1
-    assert content["network"] == "36-12-4"
+    assert (content["network"], content["image_shape"]) == ("36-12-4", [6, 6])
     assert set(content["machine"]) == {"cpu", "cores", "device", "threads", "torch", "python"}
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", content["date"])
     assert set(content["scores"]) == {"validation", "test"}

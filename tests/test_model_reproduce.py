@@ -19,7 +19,7 @@ FILE = RecipeFile("own", "stripes", (0, 1), RECIPE)
 
 def go(out, file=FILE, seeds=(0, 1), dataset=None):
     lines = []
-    runs = reproduce.reproduce(file, dataset or stripes(), seeds, out, "the command", say=lines.append)
+    runs = reproduce.reproduce(file, dataset or stripes(), seeds, out, "the command", pictures=False, say=lines.append)
     return runs, lines
 
 
