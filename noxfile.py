@@ -51,7 +51,8 @@ def cosim(session: nox.Session) -> None:
     parser = argparse.ArgumentParser(prog="nox -s cosim --", usage="nox -s cosim -- [OPTION …]", allow_abbrev=False)
     parser.add_argument(
         "--dataset",
-        help="digits, mnist, fashion-mnist or FILE.npz; with --network also random (default: digits, or what the network was trained on)",
+        help="digits, mnist, fashion-mnist, caltech, spoken-digits, spoken-digits-without-SPEAKER, shd or FILE.npz; "
+        "with --network also random (default: digits, or what the network was trained on)",
     )
     parser.add_argument("--network", type=Path, help="an artifact: nothing is trained")
     parser.add_argument("--out", type=Path, help="folder of the results (default: build/DATASET, or build/NETWORK)")

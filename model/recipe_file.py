@@ -61,10 +61,12 @@ def read(path: str | Path) -> RecipeFile:
 
 def default(dataset: str) -> RecipeFile:
     """What a data set is trained by unless a recipe file is named; without one of its own, `Recipe`'s defaults."""
-    path = DIRECTORY / f"{DEFAULTS.get(dataset, dataset)}.toml"
+    whole = dataset.partition("-without-")[0]  # spoken-digits-without-theo: trained as spoken-digits
+    path = DIRECTORY / f"{DEFAULTS.get(whole, whole)}.toml"
     if dataset.endswith(".npz") or not path.is_file():
         return RecipeFile(Path(dataset).stem, dataset, (0,), Recipe())
-    return read(path)
+    file = read(path)
+    return file if dataset == whole else replace(file, name=dataset, dataset=dataset)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -40,7 +40,11 @@ def parser(command: str | None) -> Parser:
     }[command]
     result = Parser(prog=" ".join(filter(None, ["python -m sim", command])), description=what)
     result.add_argument("network", type=Path, help="network.safetensors")
-    result.add_argument("--dataset", help="digits, mnist, fashion-mnist, a .npz file, or random (default: what the network was trained on)")
+    result.add_argument(
+        "--dataset",
+        help="digits, mnist, fashion-mnist, caltech, spoken-digits, spoken-digits-without-SPEAKER, shd, a .npz file, or random "
+        "(default: what the network was trained on)",
+    )
     result.add_argument("--images", type=positive, metavar="N", help="the first N test frames only (default: all; random: 1000)")
     result.add_argument("--seed", type=int, default=0, help="of random spike times (default: 0)")
     add_folding_arguments(result)

@@ -54,9 +54,18 @@ def test_default_is_a_file(dataset, name):
     assert recipe_file.default(dataset) == recipe_file.read(recipe_file.DIRECTORY / f"{name}.toml")
 
 
-@pytest.mark.parametrize(("dataset", "name"), [("some/where/own.npz", "own"), ("minst", "minst"), ("digits.npz", "digits")])
+@pytest.mark.parametrize(
+    ("dataset", "name"),
+    [("some/where/own.npz", "own"), ("minst", "minst"), ("digits.npz", "digits"), ("digits-without-7.npz", "digits-without-7")],
+)
 def test_default_without_a_file(dataset, name):
     assert recipe_file.default(dataset) == RecipeFile(name, dataset, (0,), Recipe())
+
+
+def test_default_without_a_speaker():
+    whole = recipe_file.default("spoken-digits")
+    part = recipe_file.default("spoken-digits-without-theo")
+    assert part == RecipeFile("spoken-digits-without-theo", "spoken-digits-without-theo", whole.seeds, whole.recipe)
 
 
 def test_changes():
