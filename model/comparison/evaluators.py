@@ -25,7 +25,7 @@ class TimedNetwork:
 
     Attributes:
         weights: per layer, ±1, float32 (inputs, outputs), contiguous.
-        thresholds: per layer, integer-valued, float32 (outputs,).
+        thresholds: per layer, integer-valued, float32 (outputs,); at least 1 where there is a delay.
         steps: ``T``, the number of time steps.
         delay: steps from crossing to spike: 0 in this project [S3], 1 in BS4NN.
     """
@@ -47,13 +47,21 @@ class Record:
     """What is known of a batch of frames when all are decided; rows are filled as frames finish."""
 
     def __init__(self, network: TimedNetwork, frames: int) -> None:
+        self.steps = network.steps
         self.spike_times = [torch.full((frames, len(theta)), network.steps, dtype=torch.int32) for theta in network.thresholds]
         self.margins = torch.empty(frames, len(network.thresholds[-1]))  # V - θ of the outputs at the decision
         self.step = torch.full((frames,), network.steps - 1)
         self.silent = torch.ones(frames, dtype=torch.bool)
 
+    def drop_late_spikes(self, delay: int) -> None:
+        """Leave out the hidden spikes that were still on their way to the outputs at the decision; without a delay there are none."""
+        if delay:
+            last = len(self.spike_times) - 1
+            for layer, times in enumerate(self.spike_times[:-1]):
+                times.masked_fill_(times > (self.step - (last - 1 - layer) * delay)[:, None], self.steps)
+
     def result(self) -> Result:
-        """As the golden model gives it; spikes after the decision are missing."""
+        """As the golden model gives it."""
         margin, class_index = self.margins.max(1)  # the lowest index on a tie
         decisions = Decisions(
             class_index.numpy().astype(np.int32),
@@ -82,7 +90,7 @@ def dense(network: TimedNetwork, times: Tensor, *, to_the_end: bool = False) -> 
     Parameters:
         network: the network.
         times: spike times (frames, inputs); ``T`` and more is never.
-        to_the_end: take all ``T`` steps with all frames. Decisions are the same.
+        to_the_end: take all ``T`` steps with all frames, and record every spike. Decisions are the same.
     """
     steps, delay, last = network.steps, network.delay, len(network.weights) - 1
     record = Record(network, len(times))
@@ -120,5 +128,9 @@ def dense(network: TimedNetwork, times: Tensor, *, to_the_end: bool = False) -> 
             break
         frames, times, undecided = frames[rows], times[rows], undecided[rows]
         margins, spike_times, waiting = ([part[rows] for part in parts] for parts in (margins, spike_times, waiting))
+    if to_the_end:
+        record.spike_times = spike_times
+    else:
+        record.drop_late_spikes(delay)
     return record
 

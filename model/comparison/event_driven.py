@@ -43,7 +43,8 @@ def event_driven(network: TimedNetwork, times: Tensor, *, to_the_end: bool = Fal
 
     Every frame has a clock of its own, which jumps from one step with input spikes to the next; a turn of the loop takes all frames in
     work through their next such step. A delay needs no ticks of its own: what a group of input spikes at ``t`` does to layer ``l`` it does
-    at ``t + l · delay``, and nothing else reaches that layer then. Step 0 is always closed, since a threshold may be 0 or less.
+    at ``t + l · delay``, and nothing else reaches that layer then. Step 0 is always closed, since a threshold may be 0 or less (not where
+    there is a delay, since that step 0 is another for every layer).
 
     Parameters:
         network: the network.
@@ -52,7 +53,7 @@ def event_driven(network: TimedNetwork, times: Tensor, *, to_the_end: bool = Fal
     """
     steps, delay, last = network.steps, network.delay, len(network.weights) - 1
     record = Record(network, len(times))
-    events = Events(times, steps - delay)  # what a later spike sets off comes after the end
+    events = Events(times, steps - delay if last else steps)  # what a later spike makes a hidden neuron do comes after the end
     frames = torch.arange(len(times))
     group, end = events.first[:-1], events.first[1:]
     alive, undecided = torch.ones_like(frames, dtype=torch.bool), torch.ones_like(frames, dtype=torch.bool)
@@ -92,4 +93,6 @@ def event_driven(network: TimedNetwork, times: Tensor, *, to_the_end: bool = Fal
             frames, group, end, alive, undecided, outputs = (part[rows] for part in (frames, group, end, alive, undecided, outputs))
             margins = [margin[rows] for margin in margins]
         clock, present = events.time[group], alive
+    if not to_the_end:
+        record.drop_late_spikes(delay)
     return record
