@@ -1,4 +1,4 @@
-"""``python -m model train`` and ``python -m model evaluate``."""
+"""``python -m model``: ``train``, ``evaluate`` and ``bench``."""
 
 import argparse
 import os
@@ -7,6 +7,7 @@ from pathlib import Path
 from export.cli import Parser, run
 from export.scores import Scores
 from model import datasets, recipes
+from model.comparison import cli as comparison
 
 
 def train(arguments: argparse.Namespace) -> int:
@@ -93,6 +94,8 @@ def main() -> int:
         help="write the curve of the output thresholds' common shift on these frames, and a plot beside it",
     )
     part.set_defaults(function=evaluate)
+
+    comparison.add(commands)
 
     arguments = parser.parse_args()
     # Before PyTorch loads: one thread, unless the user asks for more. The products of these networks are small; a second thread gained

@@ -65,7 +65,9 @@ def run_delayed(network, times):
     steps, spike_times = network.steps, []
     for layer in network.layers:
         inputs = times
-        crossings = [spike_time(row, theta, inputs, steps) for row, theta in zip(layer.weights.tolist(), layer.thresholds.tolist(), strict=True)]
+        crossings = [
+            spike_time(row, theta, inputs, steps) for row, theta in zip(layer.weights.tolist(), layer.thresholds.tolist(), strict=True)
+        ]
         times = [min(crossing + 1, steps) for crossing in crossings]
         spike_times.append(times)
     first = min(times)
@@ -75,7 +77,9 @@ def run_delayed(network, times):
 
 
 @pytest.mark.parametrize("evaluator", EVALUATORS)
-@pytest.mark.parametrize(("shape", "steps"), [((9, 4), 4), ((20, 30, 5), 12), ((20, 30, 5), 2), ((7, 9, 8, 3), 9), ((7, 9, 8, 3), 3), ((2, 2), 1)])
+@pytest.mark.parametrize(
+    ("shape", "steps"), [((9, 4), 4), ((20, 30, 5), 12), ((20, 30, 5), 2), ((7, 9, 8, 3), 9), ((7, 9, 8, 3), 3), ((2, 2), 1)]
+)
 def test_delay(evaluator, shape, steps):
     network, delayed, times = delayed_case(shape, steps)
     times[0], times[1] = steps - 1, steps  # all at the last step; none

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from model.augmentation import RandomAffine
 from model.bstdg import margin_loss
 from model.comparison.bptt import UnrolledNetwork
 from model.comparison.memory import peak_bytes
-from model.comparison.timing import alternate
+from model.comparison.timing import alternate, clock
 from model.datasets import Dataset
 from model.encoding import LatencyEncoder
 from model.layers import SingleSpikeNetwork
@@ -92,6 +93,7 @@ class TrainingBench:
             "sizes": list(self.sizes),
             "batch": self.batch,
             "rounds": self.rounds,
+            "clock": clock(),
             "epoch_frames": self.epoch_frames,
             "snntorch": version("snntorch"),
             "points": points,
@@ -99,14 +101,14 @@ class TrainingBench:
 
     def __str__(self) -> str:
         lines = [
-            f"{'-'.join(map(str, self.sizes))} on {self.dataset}, batch {self.batch}: an update, median of {self.rounds} rounds",
+            f"{'-'.join(map(str, self.sizes))} on {self.dataset}, batch {self.batch}: an update, {clock()}, median of {self.rounds} rounds",
             f"{'':24}{'this project':>14}{'snntorch BPTT':>15}{'ratio':>9}",
         ]
         for point in self.points:
             name = f"T = {point.steps}"
             lines += [
-                f"{name + ', time':24}{1e3 * point.seconds:11.1f} ms{1e3 * point.bptt_seconds:12.1f} ms{point.faster:8.1f}×",
-                f"{name + ', peak memory':24}{point.peak_bytes / 1e6:11.1f} MB{point.bptt_peak_bytes / 1e6:12.1f} MB{point.less_memory:8.1f}×",
+                _row(f"{name}, time", 1e3 * point.seconds, 1e3 * point.bptt_seconds, "ms", point.faster),
+                _row(f"{name}, peak memory", point.peak_bytes / 1e6, point.bptt_peak_bytes / 1e6, "MB", point.less_memory),
             ]
         first, last = self.points[0], self.points[-1]
         if last is not first:
@@ -117,6 +119,10 @@ class TrainingBench:
             with_it = "" if point.augmentation_seconds is None else f", {augmented:.1f} s with augmentation"
             lines.append(f"epoch of {self.epoch_frames:,} frames at T = {point.steps}, from these updates: {plain:.1f} s{with_it}")
         return "\n".join(lines)
+
+
+def _row(name: str, ours: float, bptt: float, unit: str, ratio: float) -> str:
+    return f"{name:24}{ours:11.1f} {unit}{bptt:12.1f} {unit}{ratio:8.1f}×"
 
 
 def measure(
@@ -171,7 +177,7 @@ def measure(
         )
         for t in steps
     ]
-    return TrainingBench(dataset.name, sizes, batch, rounds, len(dataset.train_images), tuple(points))
+    return TrainingBench(Path(dataset.name).name, sizes, batch, rounds, len(dataset.train_images), tuple(points))
 
 
 def _at(steps: int, dataset: Dataset, sizes: tuple[int, ...], batch: int, seed: int) -> dict[str, Callable[[], object]]:

@@ -1,12 +1,10 @@
 """The same network in snntorch, for training by surrogate-gradient backpropagation through time.
 
-What it computes is what `model.layers.SingleSpikeNetwork` computes, spike for spike; how it comes by a gradient differs. It is written the way
-snntorch's own tutorials are: a loop over the steps, a ``Leaky`` neuron per layer, and autograd through all of it.
+What it computes is what `model.layers.SingleSpikeNetwork` computes, spike for spike; how it comes by a gradient differs. It is written
+the way snntorch's own tutorials are: a loop over the steps, a ``Leaky`` neuron per layer, and autograd through all of it.
 """
 
-import itertools
-import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -71,6 +69,7 @@ class UnrolledNetwork(nn.Module):
         weights = [Sign.apply(latent) for latent in self.weights]
         potentials = [times.new_zeros((frames, len(latent)), dtype=torch.float32) for latent in weights]
         quiet = [torch.ones_like(potential) for potential in potentials[:-1]]  # 1 until the neuron's first spike
+        thresholds = cast(Tensor, self.neurons[-1].threshold)
         margins = []
         for step in range(self.steps):
             spikes = (times == step).to(torch.float32)
@@ -79,7 +78,7 @@ class UnrolledNetwork(nn.Module):
                 if layer < len(quiet):
                     spikes = fires * quiet[layer]
                     quiet[layer] = quiet[layer] - spikes.detach()
-            margins.append(potentials[-1] - self.neurons[-1].threshold)
+            margins.append(potentials[-1] - thresholds)
         return decide(torch.stack(margins))
 
 

@@ -59,9 +59,7 @@ class Bs4nnRecipe:
         """Layers before training."""
         pairs = list(itertools.pairwise(self.sizes))
         spans = [self.spans[0]] * (len(pairs) - 1) + [self.spans[1]]
-        return [
-            bs4nn.Layer(torch.rand(pair, generator=generator) * span, bs4nn.SCALE) for pair, span in zip(pairs, spans, strict=True)
-        ]
+        return [bs4nn.Layer(torch.rand(pair, generator=generator) * span, bs4nn.SCALE) for pair, span in zip(pairs, spans, strict=True)]
 
     def factor(self, seen: int, total: int) -> float:
         """What both rates are multiplied by after ``seen`` of all the ``total`` frames to come."""
@@ -78,16 +76,28 @@ class Trained:
     seconds: float
 
 
+def training_frames(dataset: Dataset) -> int:
+    """The number of labelled training images.
+
+    Raises:
+        UserError: there are none.
+    """
+    if dataset.train_images is None or dataset.train_labels is None:
+        raise UserError(f"{dataset.name} must have training images with labels to train BS4NN on, but has none")
+    return len(dataset.train_labels)
+
+
 def train(dataset: Dataset, recipe: Bs4nnRecipe, say: Callable[[str], None]) -> Trained:
     """Train, and keep the epoch that was best on the validation frames: strict, of equals the latest.
 
     Raises:
         UserError: the data set has no labelled training images, or too few.
     """
-    if dataset.train_images is None or dataset.train_labels is None:
-        raise UserError(f"{dataset.name} must have training images with labels to train BS4NN on, but has none")
-    if not 0 < recipe.validation < len(dataset.train_labels):
-        raise UserError(f"{dataset.name} must have more than {recipe.validation} training images, not {len(dataset.train_labels)}")
+    frames = training_frames(dataset)
+    assert dataset.train_images is not None
+    assert dataset.train_labels is not None
+    if not 0 < recipe.validation < frames:
+        raise UserError(f"validation must leave frames on both sides: {recipe.validation} of {frames} training images would be held out")
     generator = torch.Generator().manual_seed(recipe.seed)
     trained_on, held_out = split_stratified(dataset.train_labels, recipe.validation, recipe.seed)
     times, labels = bs4nn.encode(dataset.train_images), torch.from_numpy(dataset.train_labels)

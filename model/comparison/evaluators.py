@@ -133,4 +133,3 @@ def dense(network: TimedNetwork, times: Tensor, *, to_the_end: bool = False) -> 
     else:
         record.drop_late_spikes(delay)
     return record
-

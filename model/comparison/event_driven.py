@@ -30,7 +30,7 @@ class Events:
         self.time, self.count, self.begin = (functional.pad(part, (0, 1)) for part in parts)
 
     def of(self, groups: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        """The inputs that spike in these groups (rows,), one after the other, and where each row's begin; rows not ``present`` have none."""
+        """The inputs that spike in these groups (rows,), one after the other, and where each row's begin; not ``present``: none."""
         count = self.count[groups] * present
         offsets = count.cumsum(0) - count
         index = torch.arange(int(count.sum())) + (self.begin[groups] - offsets).repeat_interleave(count)
