@@ -112,8 +112,11 @@ def verilog(session: nox.Session) -> None:
 
 @nox.session(python=False, requires=["environment"])
 def bench(session: nox.Session) -> None:
-    """Measure: cosim [NETWORK …] compares co-simulation with a bare C++ loop around the same Verilated model."""
+    """Measure: cosim [NETWORK …] beside a bare C++ loop, inference [NETWORK] beside BS4NN, training beside snntorch."""
     subject, *arguments = session.posargs or [""]
-    if subject != "cosim":
-        session.error(f"what to measure must be 'cosim' (nox -s bench -- cosim), not '{subject}'")
-    run(session, "-m", "sim", "bench", *(arguments or ("artifacts/mnist-600.safetensors",)))
+    if subject == "cosim":
+        run(session, "-m", "sim", "bench", *(arguments or ("artifacts/mnist-600.safetensors",)))
+    elif subject in ("inference", "training"):
+        run(session, "-m", "model", "bench", subject, *arguments)
+    else:
+        session.error(f"what to measure must be cosim, inference or training (nox -s bench -- cosim), not '{subject}'")

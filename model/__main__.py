@@ -1,4 +1,4 @@
-"""``python -m model``: ``train``, ``reproduce``, ``evaluate``, ``plots``, ``ablate`` and ``results``."""
+"""``python -m model``: ``train``, ``reproduce``, ``evaluate``, ``plots``, ``ablate``, ``bench`` and ``results``."""
 
 import argparse
 import os
@@ -12,6 +12,7 @@ from export import UserError
 from export.cli import Parser, run
 from export.scores import Scores
 from model import datasets, recipe_file
+from model.comparison import cli as comparison
 from model.machine import command, launched, speaks
 
 if TYPE_CHECKING:
@@ -218,6 +219,7 @@ def main() -> int:
 
     for name in ("train", "reproduce", "ablate", "evaluate"):
         commands.choices[name].add_argument("--device", default="cpu", help="where PyTorch computes: cpu, cuda or cuda:N (default: cpu)")
+    comparison.add(commands)
 
     arguments = parser.parse_args()
     # Before PyTorch loads: one thread, unless the user asks for more. The products of these networks are small; a second thread gained

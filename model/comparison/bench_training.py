@@ -1,0 +1,227 @@
+"""``python -m model bench training``: an update of this project's rule beside backpropagation through time in snntorch."""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from export import UserError
+from model.augmentation import RandomAffine
+from model.bstdg import margin_loss
+from model.comparison.bptt import UnrolledNetwork
+from model.comparison.memory import peak_bytes
+from model.comparison.timing import alternate, clock
+from model.datasets import Dataset
+from model.encoding import LatencyEncoder
+from model.layers import SingleSpikeNetwork
+from model.recipes import Recipe
+
+HIDDEN = (600,)
+STEPS = (8, 128)
+BATCH = 256
+ROUNDS = 5
+WARM_UP = 3  # updates of each before anything is measured
+BATCHES = 4  # different ones, used in turn
+SETTLING_FRAMES = 1000
+FIRING, FIRING_OUTPUTS = 0.25, 0.03  # share of frames in which a neuron fires at the start: hidden, output
+AUGMENT = 1.0  # reach in pixels
+
+
+@dataclass(frozen=True)
+class Point:
+    """Both sides at one number of steps: what an update takes.
+
+    Attributes:
+        steps: ``T``.
+        seconds, bptt_seconds: median.
+        peak_bytes, bptt_peak_bytes: of tensors above the resting state (`model.comparison.memory.peak_bytes`).
+        augmentation_seconds: to distort the images of a batch and encode them, median; None where the inputs are no images.
+    """
+
+    steps: int
+    seconds: float
+    bptt_seconds: float
+    peak_bytes: int
+    bptt_peak_bytes: int
+    augmentation_seconds: float | None
+
+    @property
+    def faster(self) -> float:
+        return self.bptt_seconds / self.seconds
+
+    @property
+    def less_memory(self) -> float:
+        return self.bptt_peak_bytes / self.peak_bytes
+
+
+@dataclass(frozen=True)
+class TrainingBench:
+    """What was measured, and on what."""
+
+    dataset: str
+    sizes: tuple[int, ...]
+    batch: int
+    rounds: int
+    epoch_frames: int
+    points: tuple[Point, ...]
+
+    def epoch_seconds(self, point: Point, *, augmented: bool) -> float:
+        """An epoch's updates, extrapolated from one."""
+        each = point.seconds + ((point.augmentation_seconds or 0) if augmented else 0)
+        return each * math.ceil(self.epoch_frames / self.batch)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        points = [
+            {
+                **vars(point),
+                "faster": point.faster,
+                "less_memory": point.less_memory,
+                "epoch_seconds": self.epoch_seconds(point, augmented=False),
+                "epoch_seconds_augmented": None if point.augmentation_seconds is None else self.epoch_seconds(point, augmented=True),
+            }
+            for point in self.points
+        ]
+        return {
+            "dataset": self.dataset,
+            "sizes": list(self.sizes),
+            "batch": self.batch,
+            "rounds": self.rounds,
+            "clock": clock(),
+            "epoch_frames": self.epoch_frames,
+            "snntorch": version("snntorch"),
+            "points": points,
+        }
+
+    def __str__(self) -> str:
+        lines = [
+            f"{'-'.join(map(str, self.sizes))} on {self.dataset}, batch {self.batch}: an update, {clock()}, median of {self.rounds} rounds",
+            f"{'':24}{'this project':>14}{'snntorch BPTT':>15}{'ratio':>9}",
+        ]
+        for point in self.points:
+            name = f"T = {point.steps}"
+            lines += [
+                _row(f"{name}, time", 1e3 * point.seconds, 1e3 * point.bptt_seconds, "ms", point.faster),
+                _row(f"{name}, peak memory", point.peak_bytes / 1e6, point.bptt_peak_bytes / 1e6, "MB", point.less_memory),
+            ]
+        first, last = self.points[0], self.points[-1]
+        if last is not first:
+            name = f"time, T = {last.steps} / T = {first.steps}"
+            lines.append(f"{name:24}{last.seconds / first.seconds:13.2f}×{last.bptt_seconds / first.bptt_seconds:14.2f}×")
+        for point in self.points:
+            plain, augmented = (self.epoch_seconds(point, augmented=augmented) for augmented in (False, True))
+            with_it = "" if point.augmentation_seconds is None else f", {augmented:.1f} s with augmentation"
+            lines.append(f"epoch of {self.epoch_frames:,} frames at T = {point.steps}, from these updates: {plain:.1f} s{with_it}")
+        return "\n".join(lines)
+
+
+def _row(name: str, ours: float, bptt: float, unit: str, ratio: float) -> str:
+    return f"{name:24}{ours:11.1f} {unit}{bptt:12.1f} {unit}{ratio:8.1f}×"
+
+
+def measure(
+    dataset: Dataset,
+    *,
+    hidden: Sequence[int] = HIDDEN,
+    steps: Sequence[int] = STEPS,
+    batch: int = BATCH,
+    rounds: int = ROUNDS,
+    seed: int = 0,
+) -> TrainingBench:
+    """Measure updates of both, turn about, at every number of steps, in one run.
+
+    Both start from the same weights and thresholds, see the same batches and have the same loss and optimizer; each then follows its own
+    gradient. An update is: forward, loss, backward, optimizer.
+
+    Parameters:
+        dataset: its training images are used.
+        hidden: sizes of the hidden layers.
+        steps: numbers of time steps ``T``.
+        batch: frames per update.
+        rounds: rounds of one update of each.
+        seed: of the weights, the batches and the augmentation.
+
+    Raises:
+        UserError: the data set has no labelled training images, fewer than ``batch`` of them, or a number is not positive.
+    """
+    for name, value in (("batch", batch), ("rounds", rounds)):
+        if value < 1:
+            raise UserError(f"{name} must be a positive integer, not {value}")
+    if dataset.train_images is None or dataset.train_labels is None:
+        raise UserError(f"{dataset.name} must have training images with labels to be trained on, but has none")
+    if batch > len(dataset.train_images):
+        raise UserError(f"batch must be at most {len(dataset.train_images)}, the training images of {dataset.name}, not {batch}")
+    sizes = (dataset.inputs, *hidden, len(dataset.class_names))
+    functions: dict[tuple[int, str], Callable[[], object]] = {}
+    for t in steps:
+        functions |= {(t, name): function for name, function in _at(t, dataset, sizes, batch, seed).items()}
+    for function in functions.values():
+        for _ in range(WARM_UP):
+            function()
+    seconds = alternate(functions, rounds)
+    peaks = {key: peak_bytes(function) for key, function in functions.items() if key[1] != "augmentation"}
+    points = [
+        Point(
+            steps=t,
+            seconds=seconds[t, "ours"],
+            bptt_seconds=seconds[t, "bptt"],
+            peak_bytes=peaks[t, "ours"],
+            bptt_peak_bytes=peaks[t, "bptt"],
+            augmentation_seconds=seconds.get((t, "augmentation")),
+        )
+        for t in steps
+    ]
+    return TrainingBench(Path(dataset.name).name, sizes, batch, rounds, len(dataset.train_images), tuple(points))
+
+
+def _at(steps: int, dataset: Dataset, sizes: tuple[int, ...], batch: int, seed: int) -> dict[str, Callable[[], object]]:
+    """What is measured at one number of steps, by name: an update of ``ours`` and of ``bptt``, and ``augmentation`` of images."""
+    assert dataset.train_images is not None
+    assert dataset.train_labels is not None
+    generator, encode = torch.Generator().manual_seed(seed), LatencyEncoder(steps)
+    images, labels = torch.from_numpy(dataset.train_images), torch.from_numpy(dataset.train_labels)
+    order = torch.randperm(len(labels), generator=generator)
+    parts = order.split(batch)[:BATCHES]
+    batches = [(encode(images[part]), labels[part]) for part in parts]
+    ours = SingleSpikeNetwork(sizes, steps, generator=generator)
+    ours.settle_thresholds(encode(images[order[:SETTLING_FRAMES]]), FIRING, FIRING_OUTPUTS)
+    scale = Recipe().loss_scale / math.sqrt(sizes[-2])
+    functions: dict[str, Callable[[], object]] = {
+        "bptt": Update(UnrolledNetwork(ours), batches, scale),  # first, while `ours` is untrained: it copies
+        "ours": Update(ours, batches, scale),
+    }
+    if dataset.image_shape is not None:
+        affine = RandomAffine(dataset.image_shape, AUGMENT, generator)
+        functions["augmentation"] = lambda: encode(affine(images[parts[0]]))
+    return functions
+
+
+class Update:
+    """An update of a network each time it is called, with one batch after the other.
+
+    Parameters:
+        network: takes spike times, gives `model.layers.Decisions`.
+        batches: spike times and labels.
+        scale: of the loss.
+    """
+
+    def __init__(self, network: nn.Module, batches: Sequence[tuple[Tensor, Tensor]], scale: float) -> None:
+        self.network, self.batches, self.scale = network, itertools.cycle(batches), scale
+        recipe = Recipe()
+        groups = [
+            {"params": [parameter for parameter in network.parameters() if parameter.ndim == dimensions], "lr": rate}
+            for dimensions, rate in ((2, recipe.learning_rate), (1, recipe.threshold_rate))
+        ]
+        self.optimizer = torch.optim.Adam(groups)
+
+    def __call__(self) -> None:
+        times, labels = next(self.batches)
+        margin_loss(self.network(times).margins, labels, self.scale).backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()

@@ -1,0 +1,222 @@
+"""The two benchmarks on tiny settings: what they report, what they refuse, their command line."""
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import export
+from export import Encoder, Network, UserError
+from export.cli import run
+from model.__main__ import main
+from model.comparison import bench_inference, bench_training
+from model.comparison.bench_training import Point, TrainingBench
+from model.comparison.bs4nn_training import Bs4nnRecipe, train
+from tests.networks import random_network
+from tests.small_data import stripes
+
+ROOT = Path(__file__).parent.parent
+RECIPE = Bs4nnRecipe((36, 20, 4), epochs=1, batch=20, validation=20, rise=50)
+
+
+@pytest.fixture(scope="module")
+def network():
+    layers = random_network(np.random.default_rng(3), (36, 20, 4), 8, spread=0.5).layers
+    return Network(layers, 8, Encoder("latency"), provenance={"dataset": "stripes.npz"})
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return train(stripes(), RECIPE, lambda line: None)
+
+
+def test_inference(network, trained):
+    bench = bench_inference.measure(network, trained, RECIPE, stripes(), rounds=1)
+    golden = export.reference.run(network, network.encoder.encode(stripes().test_images, 8))
+    assert bench.ours.scores == export.scores.score(golden, stripes().test_labels)
+    taken_in = network.encoder.encode(stripes().test_images, 8) <= golden.decisions.step[:, None]
+    assert bench.ours.input_spikes_by_decision_mean == pytest.approx(taken_in.sum(1).mean())
+    assert bench.ratios["steps"] == bench.bs4nn.scores.steps_mean / bench.ours.scores.steps_mean
+    assert bench.ratios["dense"] == bench.bs4nn.dense_seconds / bench.ours.dense_seconds > 1
+    report = json.loads(json.dumps(bench.as_dict()))
+    assert (report["frames"], report["sizes"], report["bs4nn_recipe"]["epochs"]) == (100, [36, 20, 4], 1)
+    text = str(bench)
+    assert f"strict accuracy, %{bench.bs4nn.scores.strict:34.2f}{bench.ours.scores.strict:14.2f}" in text.splitlines()
+    assert "authors'" not in text
+    assert "authors' own network takes 113 steps" in str(dataclasses.replace(bench, dataset="mnist", sizes=(784, 600, 10)))
+
+
+def test_inference_on_some_frames(network, trained):
+    bench = bench_inference.measure(network, trained, RECIPE, stripes(), frames=7, rounds=1)
+    golden = export.reference.run(network, network.encoder.encode(stripes().test_images[:7], 8))
+    assert bench.frames == 7
+    assert bench.ours.scores == export.scores.score(golden, stripes().test_labels[:7])
+
+
+@pytest.mark.parametrize("broken", ["class_index", "step", "margin", "silent"])
+def test_inference_stops_where_evaluators_differ(network, trained, monkeypatch, broken):
+    whole = bench_inference.evaluate
+
+    def evaluate(evaluator, timed, times):
+        result = whole(evaluator, timed, times)
+        if evaluator is bench_inference.dense:
+            getattr(result.decisions, broken)[3] ^= 1
+        return result
+
+    monkeypatch.setattr(bench_inference, "evaluate", evaluate)
+    with pytest.raises(RuntimeError, match=r"^both evaluators must give the same decisions, but do not$"):
+        bench_inference.measure(network, trained, RECIPE, stripes(), rounds=1)
+
+
+@pytest.mark.parametrize(
+    ("data", "numbers", "message"),
+    [
+        (
+            dataclasses.replace(stripes(), test_labels=None),
+            (None, 1),
+            "stripes must have test images with labels to be compared on, but has none",
+        ),
+        (
+            stripes(side=5),
+            (None, 1),
+            "the network has 36 inputs and 4 outputs, but stripes has 25 inputs and 4 classes",
+        ),
+        (stripes(), (0, 1), "frames must be a positive integer, not 0"),
+        (stripes(), (None, 0), "rounds must be a positive integer, not 0"),
+    ],
+)
+def test_inference_refuses(network, data, numbers, message):
+    with pytest.raises(UserError, match=f"^{message}$"):
+        bench_inference.check(network, data, *numbers)
+
+
+def test_training_figures():
+    """What is derived from the measurements, and how it is printed."""
+    points = (Point(8, 0.016, 0.064, 4_000_000, 20_000_000, 0.008), Point(128, 0.032, 0.64, 4_000_000, 400_000_000, None))
+    bench = TrainingBench("mnist", (784, 600, 10), 256, 5, 60000, points)
+    assert bench.epoch_seconds(points[0], augmented=False) == pytest.approx(235 * 0.016)
+    assert bench.epoch_seconds(points[0], augmented=True) == pytest.approx(235 * 0.024)
+    assert [re.sub(" +", " ", line) for line in str(bench).splitlines()[1:]] == [
+        " this project snntorch BPTT ratio",
+        "T = 8, time 16.0 ms 64.0 ms 4.0×",
+        "T = 8, peak memory 4.0 MB 20.0 MB 5.0×",
+        "T = 128, time 32.0 ms 640.0 ms 20.0×",
+        "T = 128, peak memory 4.0 MB 400.0 MB 100.0×",
+        "time, T = 128 / T = 8 2.00× 10.00×",
+        "epoch of 60,000 frames at T = 8, from these updates: 3.8 s, 5.6 s with augmentation",
+        "epoch of 60,000 frames at T = 128, from these updates: 7.5 s",
+    ]
+    report = json.loads(json.dumps(bench.as_dict()))
+    assert [point["faster"] for point in report["points"]] == [4, 20]
+    assert report["points"][1]["epoch_seconds_augmented"] is None
+
+
+def test_training():
+    bench = bench_training.measure(stripes(), hidden=(16,), steps=(2, 32), batch=50, rounds=1)
+    assert [point.steps for point in bench.points] == [2, 32]
+    assert bench.epoch_frames == 100
+    assert bench.points[1].less_memory > bench.points[0].less_memory > 0
+    assert bench.points[1].bptt_peak_bytes > 32 * 50 * (36 + 16) * 4  # at least the spikes of every step
+    assert all(point.augmentation_seconds > 0 for point in bench.points)
+
+
+@pytest.mark.parametrize(
+    ("data", "changes", "message"),
+    [
+        (
+            dataclasses.replace(stripes(), train_images=None),
+            {},
+            "stripes must have training images with labels to be trained on, but has none",
+        ),
+        (stripes(), {"batch": 0}, "batch must be a positive integer, not 0"),
+        (stripes(), {"rounds": 0}, "rounds must be a positive integer, not 0"),
+        (stripes(), {"batch": 101}, "batch must be at most 100, the training images of stripes, not 101"),
+        (stripes(), {"batch": 4, "steps": (0,)}, "steps .T. must be an integer from 1 to 32768, not 0"),
+        (stripes(), {"batch": 4, "hidden": (0,)}, "a layer's outputs must be a positive integer, not 0"),
+    ],
+)
+def test_training_refuses(data, changes, message):
+    with pytest.raises(UserError, match=f"^{message}$"):
+        bench_training.measure(data, **changes)
+
+
+@pytest.fixture
+def model(capfd, monkeypatch):
+    """Runs the command line in this process."""
+
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["model", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            run(main)
+        return caught.value.code, *capfd.readouterr()
+
+    return command
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, network):
+    """A folder with the network and the data set that it names."""
+    path, data = tmp_path_factory.mktemp("bench"), stripes()
+    images = {f"x_{part}": getattr(data, f"{part}_images").reshape(-1, 6, 6) for part in ("train", "test")}
+    labels = {f"y_{part}": getattr(data, f"{part}_labels") for part in ("train", "test")}
+    np.savez(path / "stripes.npz", **images, **labels)
+    export.save(network, path / "network.safetensors")
+    return path
+
+
+def test_inference_command(model, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    arguments = ("bench", "inference", "network.safetensors", "--epochs", 1, "--rounds", 1, "--keep", "kept", "--out", "figures.json")
+    code, out, error = model(*arguments)
+    assert (code, error) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].startswith("BS4NN, epoch 1/1: ")
+    assert lines[-1] == "figures.json"
+    assert lines[-2].endswith(" cores, PyTorch " + json.loads((folder / "figures.json").read_text())["machine"]["torch"])
+    report = json.loads((folder / "figures.json").read_text())
+    assert (report["benchmark"], report["network"], report["seed"], report["frames"]) == ("inference", "network.safetensors", 0, 100)
+    assert report["command"].startswith("python -m model bench inference network.safetensors --epochs 1")
+    assert report["network_digest"] == export.digest(export.load(folder / "network.safetensors"))
+    assert [path.name for path in (folder / "kept").iterdir()] == ["bs4nn-stripes-36-20-4.safetensors"]
+    assert model(*arguments)[1].splitlines()[0] == "BS4NN network: kept/bs4nn-stripes-36-20-4.safetensors, trained before"
+
+
+def test_training_command(folder):
+    """In a process of its own: nothing but the table may be said, by PyTorch's profiler either."""
+    command = [sys.executable, "-W", "error", "-m", "model", "bench", "training", "--dataset", str(folder / "stripes.npz")]
+    options = ["--hidden", "8", "--steps", "2,4", "--batch", "16", "--rounds", "1", "--out", str(folder / "training.json")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*command, *options], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0] == "36-8-4 on stripes.npz, batch 16: an update, processor time, median of 1 rounds"
+    report = json.loads((folder / "training.json").read_text())
+    assert (report["benchmark"], report["batch"], report["snntorch"]) == ("training", 16, importlib.metadata.version("snntorch"))
+    assert [point["steps"] for point in report["points"]] == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["inference", "no.safetensors"], "no.safetensors: No such file or directory"),
+        (["inference", "nameless.safetensors"], "--dataset must be given: nameless.safetensors does not say what it was trained on"),
+        (["inference", "network.safetensors", "--epochs", "0"], "epochs must be a positive integer, not 0"),
+        (["inference", "network.safetensors", "--rounds", "0"], "rounds must be a positive integer, not 0"),
+        (
+            ["training", "--steps", "8;128"],
+            "argument --steps: must be integers such as 8 or 8,128, not '8;128' (see python -m model bench training --help)",
+        ),
+        (["training", "--dataset", "minst"], "data set must be digits, mnist, fashion-mnist or a .npz file, not 'minst'"),
+        (["speed"], "argument subject: invalid choice: 'speed' (choose from 'inference', 'training') (see python -m model bench --help)"),
+    ],
+)
+def test_mistakes_get_one_line(model, folder, network, monkeypatch, arguments, message):
+    monkeypatch.chdir(folder)
+    export.save(dataclasses.replace(network, provenance={}), "nameless.safetensors")
+    assert model("bench", *arguments) == (2, "", f"error: {message}\n")
