@@ -138,3 +138,22 @@ def margin_loss(margins: Tensor, labels: Tensor, scale: float) -> Tensor:
         scale: logits per unit of potential.
     """
     return functional.cross_entropy(margins * scale, labels)
+
+
+def timing_loss(margins: Tensor, labels: Tensor, silent: Tensor, scale: float, fire: float, wait: float) -> Tensor:
+    """What `margin_loss` is blind to: the label's output should have fired where none did, and a wrong one should not have.
+
+    ``fire · softplus(-c m_label)`` in silent frames, ``wait · softplus(c m_winner)`` in frames that a wrong output decided, mean over all
+    frames. The first brings potentials up to the end of the frame, the second holds them down before; together they let decisions come late
+    without leaving frames undecided.
+
+    Parameters:
+        margins, labels, scale: as in `margin_loss`.
+        silent: bool (frames,).
+        fire, wait: weights of the two.
+    """
+    logits = margins * scale
+    winner, place = logits.max(1)
+    late = functional.softplus(-logits.gather(1, labels[:, None])[:, 0]) * silent
+    early = functional.softplus(winner) * ((place != labels) & ~silent)
+    return (fire * late + wait * early).mean()

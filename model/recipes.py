@@ -33,6 +33,7 @@ class Recipe:
         window: half-width of the gradient's window, in units of √fan-in.
         gradient_at: the step that a hidden neuron's gradient is taken at, as in `model.layers.SingleSpikeLayer`.
         loss_scale: logits per unit of potential, in units of 1/√fan-in of the output layer.
+        fire, wait: weights of the two parts of `model.bstdg.timing_loss`.
 
     Raises:
         UserError: a value is out of range.
@@ -56,6 +57,8 @@ class Recipe:
     window: float = 0.5
     gradient_at: str = "peak"
     loss_scale: float = 3.7
+    fire: float = 0.0
+    wait: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
@@ -71,8 +74,9 @@ class Recipe:
         for name in ("learning_rate", "validation", "window", "loss_scale"):
             if not (0 < getattr(self, name) < math.inf):
                 raise UserError(f"{name} must be a positive number, not {getattr(self, name)!r}")
-        if not 0 <= self.threshold_rate < math.inf:
-            raise UserError(f"threshold_rate must be a number, at least 0, not {self.threshold_rate!r}")
+        for name in ("threshold_rate", "fire", "wait"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UserError(f"{name} must be a number, at least 0, not {getattr(self, name)!r}")
         if not 0 <= self.augment < math.inf:
             raise UserError(f"augment must be a number of pixels, at least 0, not {self.augment!r}")
         if self.mirror and not self.augment:

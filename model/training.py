@@ -16,10 +16,10 @@ from tqdm import tqdm
 from export import Encoder, UserError, scores
 from model import checkpoint, evaluation
 from model.augmentation import DropSpikes, RandomAffine
-from model.bstdg import margin_loss
+from model.bstdg import margin_loss, timing_loss
 from model.datasets import Dataset, split_stratified
 from model.encoding import LatencyEncoder, as_spike_times
-from model.layers import SingleSpikeNetwork
+from model.layers import Decisions, SingleSpikeNetwork
 from model.processes import Processes
 from model.recipes import Recipe
 from model.resume import Best, load_state, save_state
@@ -154,7 +154,7 @@ class Trainer:
     def _update(self, times: Tensor, labels: Tensor, progress: float) -> list[float]:
         """One step of the optimizer on this process's frames of a batch; sums over all of its frames of loss, hits, silence, steps."""
         decisions = self.network(times)
-        loss = margin_loss(decisions.margins, labels, self.loss_scale) if len(labels) else decisions.margins.sum()
+        loss = self._loss(decisions, labels) if len(labels) else decisions.margins.sum()
         hits, steps = (decisions.class_index == labels).sum(), (decisions.step + 1).sum()
         sums = (len(labels), loss.detach().double() * len(labels), hits, decisions.silent.sum(), steps)
         frames, *of_batch = self.processes.total(*sums)
@@ -177,6 +177,12 @@ class Trainer:
             gain = HOMEOSTASIS * max(schedule, HOMEOSTASIS_FLOOR)
             self.thresholds[-1].sub_(gain * (of_batch[2] / frames - self.recipe.silent_target(progress)))
         return of_batch
+
+    def _loss(self, decisions: Decisions, labels: Tensor) -> Tensor:
+        loss = margin_loss(decisions.margins, labels, self.loss_scale)
+        if self.recipe.fire or self.recipe.wait:
+            loss += timing_loss(decisions.margins, labels, decisions.silent, self.loss_scale, self.recipe.fire, self.recipe.wait)
+        return loss
 
     def _judge(self, epoch: int) -> evaluation.ShiftPoint:
         """Choose the shift on the validation frames; keep the epoch if none before did better (of equals, the latest)."""

@@ -1,12 +1,14 @@
 """The rule against its formulas, written as loops over integers and powers of two, so that equality is exact."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
 from export.check import binarize as exported_sign
 from export.check import round_thresholds as exported_rounding
-from model.bstdg import Margins, SpikeTimes, binarize, margin_loss, round_thresholds
+from model.bstdg import Margins, SpikeTimes, binarize, margin_loss, round_thresholds, timing_loss
 
 B, N, M, T, WINDOW = 5, 7, 4, 6, 8.0
 
@@ -96,3 +98,14 @@ def test_rounding_is_that_of_export():
 def test_loss_is_blind_to_a_common_shift():
     margins, labels = torch.tensor([[4.0, -2.0, 0.0], [8.0, 8.0, -8.0]]), torch.tensor([0, 1])
     assert margin_loss(margins, labels, 0.5) == margin_loss(margins + 16, labels, 0.5)
+
+
+def test_timing_loss_is_about_silent_frames_and_wrong_decisions():
+    margins = torch.tensor([[4.0, -2.0], [4.0, -2.0], [-4.0, -2.0], [-4.0, -2.0]], requires_grad=True)
+    labels, silent = torch.tensor([0, 1, 0, 1]), torch.tensor([False, False, True, True])
+    softplus = [math.log1p(math.exp(logit)) for logit in (0.5 * 4, 0.5 * 4, 0.5 * 2)]  # of frame 1's winner, and -m of the labels
+    loss = timing_loss(margins, labels, silent, 0.5, fire=2.0, wait=8.0)
+    assert loss.item() == pytest.approx((8 * softplus[0] + 2 * softplus[1] + 2 * softplus[2]) / 4, rel=1e-6)
+    loss.backward()
+    assert (margins.grad != 0).tolist() == [[False, False], [True, False], [True, False], [False, True]]
+    assert margins.grad[1, 0] > 0 > margins.grad[2, 0]  # down where it was wrong, up where it was silent

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from export import UserError
@@ -44,6 +46,8 @@ def test_silence_falls_and_then_stays():
         ("learning_rate", float("nan"), "learning_rate must be a positive number, not nan"),
         ("threshold_rate", -0.1, "threshold_rate must be a number, at least 0, not -0.1"),
         ("validation", -1.0, "validation must be a positive number, not -1.0"),
+        ("fire", -1.0, "fire must be a number, at least 0, not -1.0"),
+        ("wait", math.inf, "wait must be a number, at least 0, not inf"),
         ("mirror", True, "mirror must be false where augment is 0"),
         ("drop_spikes", 1.0, "drop_spikes must be a share from 0 to below 1, not 1.0"),
         ("drop_spikes", -0.1, "drop_spikes must be a share from 0 to below 1, not -0.1"),
