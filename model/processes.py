@@ -52,20 +52,22 @@ class Processes:
         """This process's part of a batch; empty where there are fewer frames than processes."""
         return slice(frames * self.rank // self.count, frames * (self.rank + 1) // self.count)
 
-    def total(self, *values: Tensor | float) -> list[float]:
-        """Sums over the processes, of numbers or tensors with one element, in double precision.
+    def total(self, frames: int, *values: Tensor) -> list[float]:
+        """Sums over the processes, in double precision: the number of frames, and what tensors without dimensions hold.
 
         Raises:
             KeyboardInterrupt: the user stopped one of the processes; raised in all of them.
             UserError: another process is gone.
         """
-        sums = torch.stack([torch.as_tensor(value, dtype=torch.float64, device=self.device) for value in values]).cpu()
-        if self.count > 1:
-            sums = torch.cat((sums, torch.tensor([self.stopping], dtype=torch.float64)))
-            _reached(distributed.all_reduce, sums)
-            if sums[-1]:
-                raise KeyboardInterrupt
-        return sums.tolist()[: len(values)]
+        found = torch.stack([value.to(torch.float64) for value in values]).tolist()  # one transfer
+        if self.count == 1:
+            return [frames, *found]
+        sums = torch.tensor([frames, *found, self.stopping], dtype=torch.float64)
+        _reached(distributed.all_reduce, sums)
+        *totals, stopping = sums.tolist()
+        if stopping:
+            raise KeyboardInterrupt
+        return totals
 
     def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Add up each parameter's gradient over the processes: a bit for bit equal sum in all.

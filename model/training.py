@@ -156,8 +156,8 @@ class Trainer:
         decisions = self.network(times)
         loss = self._loss(decisions, labels) if len(labels) else decisions.margins.sum()
         hits, steps = (decisions.class_index == labels).sum(), (decisions.step + 1).sum()
-        sums = (len(labels), loss.detach().double() * len(labels), hits, decisions.silent.sum(), steps)
-        frames, *of_batch = self.processes.total(*sums)
+        sums = (loss.detach().double() * len(labels), hits, decisions.silent.sum(), steps)
+        frames, *of_batch = self.processes.total(len(labels), *sums)
         if not math.isfinite(of_batch[0]):
             raise UserError(
                 f"the loss must stay a number, but is {of_batch[0]} in epoch {self.epoch + 1}: "
