@@ -1,7 +1,6 @@
 """The two benchmarks on tiny settings: what they report, what they refuse, their command line."""
 
 import dataclasses
-import importlib.metadata
 import json
 import os
 import re
@@ -19,6 +18,8 @@ from model.__main__ import main
 from model.comparison import bench_inference, bench_training
 from model.comparison.bench_training import Point, TrainingBench
 from model.comparison.bs4nn_training import Bs4nnRecipe, train
+from model.datasets import CHOICES
+from model.kept import read_table
 from tests.networks import random_network
 from tests.small_data import stripes
 
@@ -45,12 +46,23 @@ def test_inference(network, trained):
     assert bench.ours.input_spikes_by_decision_mean == pytest.approx(taken_in.sum(1).mean())
     assert bench.ratios["steps"] == bench.bs4nn.scores.steps_mean / bench.ours.scores.steps_mean
     assert bench.ratios["dense"] == bench.bs4nn.dense_seconds / bench.ours.dense_seconds > 1
-    report = json.loads(json.dumps(bench.as_dict()))
-    assert (report["frames"], report["sizes"], report["bs4nn_recipe"]["epochs"]) == (100, [36, 20, 4], 1)
+    figures = {figure["name"]: (figure["value"], figure["unit"]) for figure in json.loads(json.dumps(bench.figures()))}
+    assert figures["strict accuracy, BS4NN"] == (bench.bs4nn.scores.strict, "%")
+    assert figures["steps taken, mean, BS4NN / this project"] == (bench.ratios["steps"], "×")
+    assert figures["event-driven to the decision, a frame, this project"] == (1e6 * bench.ours.event_driven_seconds, "µs")
     text = str(bench)
-    assert f"strict accuracy, %{bench.bs4nn.scores.strict:34.2f}{bench.ours.scores.strict:14.2f}" in text.splitlines()
-    assert "authors'" not in text
-    assert "authors' own network takes 113 steps" in str(dataclasses.replace(bench, dataset="mnist", sizes=(784, 600, 10)))
+    assert f"strict accuracy, %{bench.bs4nn.scores.strict:38.2f}{bench.ours.scores.strict:14.2f}" in text.splitlines()
+    assert "authors" not in text
+    assert len(figures) == 2 * 11 + 6
+
+
+def test_figures_of_the_authors(network, trained):
+    bench = bench_inference.measure(network, trained, RECIPE, stripes(), rounds=1)
+    bench = dataclasses.replace(bench, dataset="mnist", sizes=(784, 600, 10))
+    assert "BS4NN's authors' own network takes 113 steps and 201 hidden spikes" in str(bench)
+    steps, hidden = bench.figures()[-2:]
+    assert steps["value"] == 113 / bench.ours.scores.steps_mean
+    assert hidden["value"] == 201 / bench.ours.scores.hidden_spikes_by_decision_mean
 
 
 def test_inference_on_some_frames(network, trained):
@@ -103,7 +115,7 @@ def test_training_figures():
     bench = TrainingBench("mnist", (784, 600, 10), 256, 5, 60000, points)
     assert bench.epoch_seconds(points[0], augmented=False) == pytest.approx(235 * 0.016)
     assert bench.epoch_seconds(points[0], augmented=True) == pytest.approx(235 * 0.024)
-    assert [re.sub(" +", " ", line) for line in str(bench).splitlines()[1:]] == [
+    assert [re.sub(" +", " ", line) for line in str(bench).splitlines()[2:]] == [
         " this project snntorch BPTT ratio",
         "T = 8, time 16.0 ms 64.0 ms 4.0×",
         "T = 8, peak memory 4.0 MB 20.0 MB 5.0×",
@@ -113,9 +125,12 @@ def test_training_figures():
         "epoch of 60,000 frames at T = 8, from these updates: 3.8 s, 5.6 s with augmentation",
         "epoch of 60,000 frames at T = 128, from these updates: 7.5 s",
     ]
-    report = json.loads(json.dumps(bench.as_dict()))
-    assert [point["faster"] for point in report["points"]] == [4, 20]
-    assert report["points"][1]["epoch_seconds_augmented"] is None
+    figures = {figure["name"]: (figure["value"], figure["unit"]) for figure in json.loads(json.dumps(bench.figures()))}
+    assert len(figures) == 8 + 7 + 2
+    assert figures["T = 8: update, BPTT / this project"] == (4, "×")
+    assert figures["T = 128: peak memory, BPTT / this project"] == (100, "×")
+    assert figures["T = 8: the same with augmentation"] == (pytest.approx(235 * 0.024), "s")
+    assert figures["update, T = 128 / T = 8, BPTT"] == (10, "×")
 
 
 def test_training():
@@ -173,15 +188,19 @@ def folder(tmp_path_factory, network):
 
 def test_inference_command(model, folder, monkeypatch):
     monkeypatch.chdir(folder)
-    arguments = ("bench", "inference", "network.safetensors", "--epochs", 1, "--rounds", 1, "--keep", "kept", "--out", "figures.json")
+    arguments = ("bench", "inference", "network.safetensors", "--epochs", 1, "--rounds", 1, "--keep", "kept", "--out", "bench-figures.json")
     code, out, error = model(*arguments)
     assert (code, error) == (0, "")
     lines = out.splitlines()
     assert lines[0].startswith("BS4NN, epoch 1/1: ")
-    assert lines[-1] == "figures.json"
-    assert lines[-2].endswith(" cores, PyTorch " + json.loads((folder / "figures.json").read_text())["machine"]["torch"])
-    report = json.loads((folder / "figures.json").read_text())
-    assert (report["benchmark"], report["network"], report["seed"], report["frames"]) == ("inference", "network.safetensors", 0, 100)
+    assert lines[-1] == "bench-figures.json"
+    assert lines[-2].endswith(" cores, PyTorch " + json.loads((folder / "bench-figures.json").read_text())["machine"]["torch"])
+    report = read_table(folder / "bench-figures.json")
+    assert (report["title"], report["network"], report["seed"]) == (
+        "Inference beside BS4NN, 36-20-4 on stripes.npz",
+        "network.safetensors",
+        0,
+    )
     assert report["command"].startswith("python -m model bench inference network.safetensors --epochs 1")
     assert report["network_digest"] == export.digest(export.load(folder / "network.safetensors"))
     assert [path.name for path in (folder / "kept").iterdir()] == ["bs4nn-stripes-36-20-4.safetensors"]
@@ -191,14 +210,14 @@ def test_inference_command(model, folder, monkeypatch):
 def test_training_command(folder):
     """In a process of its own: nothing but the table may be said, by PyTorch's profiler either."""
     command = [sys.executable, "-W", "error", "-m", "model", "bench", "training", "--dataset", str(folder / "stripes.npz")]
-    options = ["--hidden", "8", "--steps", "2,4", "--batch", "16", "--rounds", "1", "--out", str(folder / "training.json")]
+    options = ["--hidden", "8", "--steps", "2,4", "--batch", "16", "--rounds", "1", "--out", str(folder / "bench-training.json")]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run([*command, *options], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[0] == "36-8-4 on stripes.npz, batch 16: an update, processor time, median of 1 rounds"
-    report = json.loads((folder / "training.json").read_text())
-    assert (report["benchmark"], report["batch"], report["snntorch"]) == ("training", 16, importlib.metadata.version("snntorch"))
-    assert [point["steps"] for point in report["points"]] == [2, 4]
+    report = read_table(folder / "bench-training.json")
+    title = "Training beside backpropagation through time, 36-8-4 on stripes.npz"
+    assert done.stdout.splitlines()[0] == report["title"] == title
+    assert report["about"].startswith("Batch 16; an update, processor time, median of 1 rounds. BPTT is that of snntorch ")
 
 
 @pytest.mark.parametrize(
@@ -212,7 +231,7 @@ def test_training_command(folder):
             ["training", "--steps", "8;128"],
             "argument --steps: must be integers such as 8 or 8,128, not '8;128' (see python -m model bench training --help)",
         ),
-        (["training", "--dataset", "minst"], "data set must be digits, mnist, fashion-mnist or a .npz file, not 'minst'"),
+        (["training", "--dataset", "minst"], f"data set must be {CHOICES}, not 'minst'"),
         (["speed"], "argument subject: invalid choice: 'speed' (choose from 'inference', 'training') (see python -m model bench --help)"),
     ],
 )

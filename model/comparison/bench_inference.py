@@ -1,7 +1,7 @@
 """``python -m model bench inference``: a network of this project beside one trained and run by BS4NN's rule."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,22 +44,30 @@ class Side:
     dense_all_steps_seconds: float
     event_driven_seconds: float
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: name, unit, decimals, its value on either side, and which ratio stands beside it."""
+
+    name: str
+    unit: str
+    decimals: int
+    value: Callable[[Side], float]
+    ratio: str = ""
 
 
-ROWS: tuple[tuple[str, Callable[[Side], float], str, str], ...] = (  # name, value, format, which ratio
-    ("strict accuracy, %", lambda side: side.scores.strict, ".2f", ""),
-    ("first_index, %", lambda side: side.scores.first_index, ".2f", ""),
-    ("lenient (ties are right), %", lambda side: side.scores.lenient, ".2f", ""),
-    ("fired (silent frames are wrong), %", lambda side: side.scores.fired, ".2f", ""),
-    ("silent frames, %", lambda side: side.scores.silent_share, ".2f", ""),
-    ("steps taken, mean", lambda side: side.scores.steps_mean, ".2f", "steps"),
-    ("hidden spikes by the decision, mean", lambda side: side.scores.hidden_spikes_by_decision_mean, ".1f", "hidden_spikes"),
-    ("input spikes by the decision, mean", lambda side: side.input_spikes_by_decision_mean, ".1f", "input_spikes"),
-    ("dense to the decision, µs per frame", lambda side: 1e6 * side.dense_seconds, ",.1f", "dense"),
-    ("dense, all steps, µs per frame", lambda side: 1e6 * side.dense_all_steps_seconds, ",.1f", "dense_all_steps"),
-    ("event-driven, µs per frame", lambda side: 1e6 * side.event_driven_seconds, ",.1f", "event_driven"),
+ROWS = (
+    Row("strict accuracy", "%", 2, lambda side: side.scores.strict),
+    Row("first_index accuracy", "%", 2, lambda side: side.scores.first_index),
+    Row("lenient accuracy (ties are right)", "%", 2, lambda side: side.scores.lenient),
+    Row("fired accuracy (silence is wrong)", "%", 2, lambda side: side.scores.fired),
+    Row("silent frames", "%", 2, lambda side: side.scores.silent_share),
+    Row("steps taken, mean", "", 2, lambda side: side.scores.steps_mean, "steps"),
+    Row("hidden spikes by the decision, mean", "", 1, lambda side: side.scores.hidden_spikes_by_decision_mean, "hidden_spikes"),
+    Row("input spikes by the decision, mean", "", 1, lambda side: side.input_spikes_by_decision_mean, "input_spikes"),
+    Row("dense to the decision, a frame", "µs", 1, lambda side: 1e6 * side.dense_seconds, "dense"),
+    Row("dense through all steps, a frame", "µs", 1, lambda side: 1e6 * side.dense_all_steps_seconds, "dense_all_steps"),
+    Row("event-driven to the decision, a frame", "µs", 1, lambda side: 1e6 * side.event_driven_seconds, "event_driven"),
 )
 
 
@@ -93,22 +101,46 @@ class InferenceBench:
             "event_driven": theirs.event_driven_seconds / ours.event_driven_seconds,
         }
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        constants = {"authors_steps": AUTHORS_STEPS, "authors_hidden_spikes": AUTHORS_HIDDEN_SPIKES}
-        return asdict(self) | {"clock": clock(), "ratios": self.ratios} | constants
+    @property
+    def title(self) -> str:
+        return f"Inference beside BS4NN, {'-'.join(map(str, self.sizes))} on {self.dataset}"
+
+    @property
+    def about(self) -> str:
+        """How it was measured, in words."""
+        return (
+            f"{self.frames:,} test frames; {clock()}, median of {self.rounds} rounds. BS4NN: {bs4nn.STEPS} steps, trained here for "
+            f"{self.bs4nn_recipe.epochs} epochs, of which {self.bs4nn_epoch} was best on validation frames. "
+            f"This project: {self.steps} steps."
+        )
+
+    @property
+    def of_authors(self) -> bool:
+        """Whether the figures of BS4NN's authors are for this network and data set."""
+        return (self.dataset, self.sizes) == ("mnist", (784, 600, 10))
+
+    def figures(self) -> list[dict[str, Any]]:
+        """All figures, each with name, value and unit."""
+        found, ratios = [], self.ratios
+        for row in ROWS:
+            for name, side in (("BS4NN", self.bs4nn), ("this project", self.ours)):
+                found.append({"name": f"{row.name}, {name}", "value": row.value(side), "unit": row.unit})
+            if row.ratio:
+                found.append({"name": f"{row.name}, BS4NN / this project", "value": ratios[row.ratio], "unit": "×"})
+        if self.of_authors:
+            for name, theirs, ratio in (("steps taken", AUTHORS_STEPS, "steps"), ("hidden spikes", AUTHORS_HIDDEN_SPIKES, "hidden_spikes")):
+                value = ratios[f"{ratio}_of_authors_network"]
+                found.append({"name": f"{name}, {theirs} of BS4NN's authors' network / this project", "value": value, "unit": "×"})
+        return found
 
     def __str__(self) -> str:
         ratios = self.ratios
-        lines = [
-            f"{'-'.join(map(str, self.sizes))}, {self.frames:,} test frames of {self.dataset}; median of {self.rounds} rounds, {clock()}",
-            f"BS4NN: {bs4nn.STEPS} steps, trained {self.bs4nn_recipe.epochs} epochs; this project: {self.steps} steps",
-            f"{'':38}{'BS4NN':>14}{'this project':>14}{'ratio':>10}",
-        ]
-        for name, value, form, ratio in ROWS:
-            cells = "".join(f"{format(value(side), form):>14}" for side in (self.bs4nn, self.ours))
-            lines.append(f"{name:38}{cells}{f'{ratios[ratio]:9.1f}×' if ratio else ''}")
-        if (self.dataset, self.sizes) == ("mnist", (784, 600, 10)):
+        lines = [self.title, self.about, f"{'':42}{'BS4NN':>14}{'this project':>14}{'ratio':>10}"]
+        for row in ROWS:
+            cells = "".join(f"{row.value(side):14,.{row.decimals}f}" for side in (self.bs4nn, self.ours))
+            ratio = f"{ratios[row.ratio]:9.1f}×" if row.ratio else ""
+            lines.append(f"{row.name + (row.unit and ', ' + row.unit):42}{cells}{ratio}")
+        if self.of_authors:
             lines.append(
                 f"BS4NN's authors' own network takes {AUTHORS_STEPS} steps and {AUTHORS_HIDDEN_SPIKES} hidden spikes: "
                 f"{ratios['steps_of_authors_network']:.1f}× and {ratios['hidden_spikes_of_authors_network']:.1f}×"

@@ -76,34 +76,40 @@ class TrainingBench:
         each = point.seconds + ((point.augmentation_seconds or 0) if augmented else 0)
         return each * math.ceil(self.epoch_frames / self.batch)
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        points = [
-            {
-                **vars(point),
-                "faster": point.faster,
-                "less_memory": point.less_memory,
-                "epoch_seconds": self.epoch_seconds(point, augmented=False),
-                "epoch_seconds_augmented": None if point.augmentation_seconds is None else self.epoch_seconds(point, augmented=True),
-            }
-            for point in self.points
-        ]
-        return {
-            "dataset": self.dataset,
-            "sizes": list(self.sizes),
-            "batch": self.batch,
-            "rounds": self.rounds,
-            "clock": clock(),
-            "epoch_frames": self.epoch_frames,
-            "snntorch": version("snntorch"),
-            "points": points,
-        }
+    @property
+    def title(self) -> str:
+        return f"Training beside backpropagation through time, {'-'.join(map(str, self.sizes))} on {self.dataset}"
+
+    @property
+    def about(self) -> str:
+        """How it was measured, in words."""
+        return f"Batch {self.batch}; an update, {clock()}, median of {self.rounds} rounds. BPTT is that of snntorch {version('snntorch')}."
+
+    def figures(self) -> list[dict[str, Any]]:
+        """All figures, each with name, value and unit."""
+        found: list[tuple[str, float, str]] = []
+        for point in self.points:
+            at = f"T = {point.steps}"
+            found += [
+                (f"{at}: update, this project", 1e3 * point.seconds, "ms"),
+                (f"{at}: update, BPTT", 1e3 * point.bptt_seconds, "ms"),
+                (f"{at}: update, BPTT / this project", point.faster, "×"),
+                (f"{at}: peak memory, this project", point.peak_bytes / 1e6, "MB"),
+                (f"{at}: peak memory, BPTT", point.bptt_peak_bytes / 1e6, "MB"),
+                (f"{at}: peak memory, BPTT / this project", point.less_memory, "×"),
+                (f"{at}: {self.epoch_frames:,} frames, this project", self.epoch_seconds(point, augmented=False), "s"),
+            ]
+            if point.augmentation_seconds is not None:
+                found.append((f"{at}: the same with augmentation", self.epoch_seconds(point, augmented=True), "s"))
+        first, last = self.points[0], self.points[-1]
+        if last is not first:
+            over = f"update, T = {last.steps} / T = {first.steps}"
+            found.append((f"{over}, this project", last.seconds / first.seconds, "×"))
+            found.append((f"{over}, BPTT", last.bptt_seconds / first.bptt_seconds, "×"))
+        return [{"name": name, "value": value, "unit": unit} for name, value, unit in found]
 
     def __str__(self) -> str:
-        lines = [
-            f"{'-'.join(map(str, self.sizes))} on {self.dataset}, batch {self.batch}: an update, {clock()}, median of {self.rounds} rounds",
-            f"{'':24}{'this project':>14}{'snntorch BPTT':>15}{'ratio':>9}",
-        ]
+        lines = [self.title, self.about, f"{'':24}{'this project':>14}{'snntorch BPTT':>15}{'ratio':>9}"]
         for point in self.points:
             name = f"T = {point.steps}"
             lines += [

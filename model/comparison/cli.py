@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
     )
     part = subjects.add_parser("inference", help="a network beside one of BS4NN, which is trained first and kept")
     part.add_argument("network", nargs="?", type=Path, default=ARTIFACT, metavar="NETWORK", help=f"an artifact (default: {ARTIFACT})")
-    part.add_argument("--dataset", help="digits, mnist, fashion-mnist or a .npz file (default: what the network was trained on)")
+    part.add_argument("--dataset", help=f"{datasets.CHOICES} (default: what the network was trained on)")
     part.add_argument("--frames", type=int, metavar="N", help="test frames, from the first on (default: all)")
     part.add_argument("--rounds", type=int, default=3, metavar="R", help="rounds, of which the median counts (default: 3)")
     part.add_argument(
@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
     _add_out(part)
 
     part = subjects.add_parser("training", help="an update of the rule beside backpropagation through time in snntorch")
-    part.add_argument("--dataset", default="mnist", help="digits, mnist, fashion-mnist or a .npz file of images (default: mnist)")
+    part.add_argument("--dataset", default="mnist", help=f"{datasets.CHOICES}; it must have images (default: mnist)")
     part.add_argument("--hidden", type=_numbers, default=(600,), metavar="600[,128…]", help="sizes of the hidden layers (default: 600)")
     part.add_argument("--steps", type=_numbers, default=(8, 128), metavar="T[,T…]", help="numbers of time steps (default: 8,128)")
     part.add_argument("--batch", type=int, default=256, metavar="B", help="frames per update (default: 256)")
@@ -83,14 +83,24 @@ def _report(result: Any, arguments: argparse.Namespace, about: dict[str, Any]) -
     print(result)
     print(f"{made_by['cpu']}, {made_by['threads']} of {made_by['cores']} cores, PyTorch {made_by['torch']}")
     if arguments.out is not None:
-        header = {"benchmark": arguments.subject, "command": command(sys.argv[1:]), "date": now(), "commit": commit(), "machine": made_by}
-        write_json(arguments.out, header | {"seed": arguments.seed} | about | result.as_dict())
+        content = {
+            "format": "firstspike-figures",
+            "version": 1,
+            "title": result.title,
+            "about": result.about,
+            "command": command(sys.argv[1:]),
+            "date": now(),
+            "commit": commit(),
+            "machine": made_by,
+            "seed": arguments.seed,
+        }
+        write_json(arguments.out, content | about | {"figures": result.figures()})
         print(arguments.out)
     return 0
 
 
 def _add_out(part: argparse.ArgumentParser) -> None:
-    part.add_argument("--out", type=Path, metavar="JSON", help="write the figures, with command, date, machine and versions")
+    part.add_argument("--out", type=Path, metavar="JSON", help="write the figures, with command, date and machine")
 
 
 def _say(line: str) -> None:
