@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model.spikes import Spikes, Train
+from model.spikes import ROWS, Spikes, Train
 
 
 def binarize(latent: Tensor) -> Tensor:
@@ -109,7 +109,7 @@ def _weight_gradient(times: Tensor, best_step: Tensor, delta: Tensor) -> Tensor:
     left = (len(last) - torch.bincount(last, minlength=end).cumsum(0) + torch.bincount(last, minlength=end)).tolist()  # last τ ≥ step
     step = 0
     while step < end:
-        count = min(end - step, len(times) // left[step])
+        count = min(end - step, max(1, ROWS // left[step]))
         part = train.between(step, step + count)
         if len(part.steps):
             inputs, frames = part.spikes

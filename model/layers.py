@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from export import UserError
 from model.bstdg import Margins, SpikeTimes, binarize, round_thresholds
 from model.encoding import check_steps
-from model.spikes import Spikes, Train, drive_of, time_dtype
+from model.spikes import FEW, ROWS, Spikes, Train, drive_of, time_dtype
 
 LATENT_RANGE = 0.1  # latent weights start uniformly within ± this: a tenth of the way to where their gradient stops
 GRADIENT_AT = ("peak", "spike", "end")
@@ -21,6 +21,7 @@ class State(NamedTuple):
     """What a layer knows at the close of a step; B frames, M neurons. A step changes it in place."""
 
     margin: Tensor  # float (B, M) V - θ
+    fired: Tensor  # bool (B, M)
     fired_at: Tensor  # (B, M) spike time, T = never
     best_margin: Tensor  # float (B, M) V - θ at best_step
     best_step: Tensor  # (B, M) τ so far, where the gradient is taken
@@ -77,8 +78,9 @@ class SingleSpikeLayer(nn.Module):
         return binarize(self.weights.detach())
 
     def synapses(self) -> Tensor:
-        """`binary_weights` by input, float (inputs, outputs), contiguous."""
-        return self.binary_weights().T.contiguous()
+        """`binary_weights` by input, float (inputs, outputs), in the order of memory that `model.spikes` works with fastest."""
+        weights = self.binary_weights().T
+        return weights if self.outputs <= FEW else weights.contiguous()
 
     def integer_thresholds(self) -> Tensor:
         """Integer-valued, float (outputs,)."""
@@ -88,7 +90,8 @@ class SingleSpikeLayer(nn.Module):
         """The state before step 0."""
         margin = -self.integer_thresholds().repeat(frames, 1)
         never = torch.full(margin.shape, self.steps, dtype=time_dtype(self.steps), device=margin.device)
-        return State(margin, never, torch.full_like(margin, -math.inf), torch.zeros_like(never))
+        fired = torch.zeros_like(never, dtype=torch.bool)
+        return State(margin, fired, never, torch.full_like(margin, -math.inf), torch.zeros_like(never))
 
     def potentials(self, state: State, drive: Tensor) -> tuple[Tensor, Tensor]:
         """What the next C steps bring, without changing the state: ``V - θ``, float (C, B, M), and which neurons spike, bool (C, B, M).
@@ -97,7 +100,7 @@ class SingleSpikeLayer(nn.Module):
             drive: float (C, B, M), what each step's spikes add to the potentials.
         """
         margins = drive.cumsum(0).add_(state.margin) if len(drive) > 1 else drive.add_(state.margin)
-        fires = (margins >= 0).logical_and_(state.fired_at == self.steps)
+        fires = (margins >= 0) & ~state.fired
         if len(drive) > 1:
             fires &= fires.cumsum(0, dtype=torch.int32) == 1  # the first time only
         return margins, fires
@@ -116,16 +119,18 @@ class SingleSpikeLayer(nn.Module):
             after = steps[:, None] > first + closed  # (C, B)
             margins, fires = margins.masked_fill(after[..., None], -math.inf), fires & ~after[..., None]
         self._take_best(state, margins, fires, first)
-        before_never = (self.steps - steps).to(state.fired_at.dtype)
-        state.fired_at.sub_((fires * before_never[:, None, None]).amax(0))
+        state.fired.logical_or_(fires.any(0) if len(fires) > 1 else fires[0])
+        before_never = (self.steps - steps).to(state.fired_at.dtype)[:, None, None]
+        earlier = fires.view(torch.uint8) * before_never  # by way of uint8, since bool converts slowly
+        state.fired_at.sub_(earlier.amax(0) if len(fires) > 1 else earlier[0])
 
     def _take_best(self, state: State, margins: Tensor, fires: Tensor, first: int) -> None:
         """Move ``τ`` and the margin there, given the steps from ``first`` on; a margin of -inf is after the frame's last one."""
         if self.gradient_at == "spike":
-            fired_before = (fires.cumsum(0, dtype=torch.int32) > fires) | (state.fired_at < self.steps)
+            fired_before = (fires.cumsum(0, dtype=torch.int32) > fires) | state.fired
             margins = margins.masked_fill(fired_before, -math.inf)
         peak, place = margins.max(0) if len(margins) > 1 else (margins[0], torch.zeros_like(state.fired_at[0, 0]))
-        best = (peak > state.best_margin) * (place + first).to(state.best_step.dtype)
+        best = (peak > state.best_margin).view(torch.uint8) * (place + first).to(state.best_step.dtype)
         torch.maximum(state.best_step, best, out=state.best_step)
         torch.maximum(state.best_margin, peak, out=state.best_margin)
 
@@ -260,7 +265,7 @@ class SingleSpikeNetwork(nn.Module):
         row_of = frames.clone()  # by frame; -1: decided
         step, left = 0, len(times)
         while step < self.steps and left:
-            count = min(self.steps - step, len(times) // len(frames))
+            count = min(self.steps - step, max(1, ROWS // len(frames)))
             drive = _rows_at(train.between(step, step + count), row_of, step, len(frames), count).sum(synapses[0], count * len(frames))
             drive, found = drive.view(count, len(frames), -1), []
             for index, (layer, state) in enumerate(zip(self.layers, running, strict=True)):

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 FEW = 32  # outputs up to which a dense product costs less than collecting the events
+ROWS = 64  # rows worked on at a time from which on several steps at once gain nothing
 
 
 class Spikes(NamedTuple):
@@ -50,6 +51,6 @@ def time_dtype(steps: int) -> torch.dtype:
 def drive_of(fires: Tensor, synapses: Tensor) -> Tensor:
     """What firing neurons add to potentials, float (…, outputs), of bool (…, neurons) and weights by input, float (neurons, outputs)."""
     if synapses.shape[1] <= FEW:
-        return fires.to(synapses.dtype) @ synapses
+        return fires.view(torch.uint8).to(synapses.dtype) @ synapses  # by way of uint8, since bool converts slowly
     flat = fires.flatten(0, -2)
     return Spikes(*flat.nonzero(as_tuple=True)).sum(synapses, len(flat)).view(*fires.shape[:-1], -1)
