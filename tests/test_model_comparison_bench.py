@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import export
 from export import Encoder, Network, UserError
@@ -19,7 +20,9 @@ from model.comparison import bench_inference, bench_training
 from model.comparison.bench_training import Point, TrainingBench
 from model.comparison.bs4nn_training import Bs4nnRecipe, train
 from model.datasets import CHOICES
+from model.encoding import LatencyEncoder
 from model.kept import read_table
+from model.layers import SingleSpikeNetwork
 from tests.networks import random_network
 from tests.small_data import stripes
 
@@ -140,6 +143,17 @@ def test_training():
     assert bench.points[1].less_memory > bench.points[0].less_memory > 0
     assert bench.points[1].bptt_peak_bytes > 32 * 50 * (36 + 16) * 4  # at least the spikes of every step
     assert all(point.augmentation_seconds > 0 for point in bench.points)
+
+
+def test_silent_frames_at_the_start():
+    times = LatencyEncoder(16)(torch.from_numpy(stripes(600).train_images))
+    network = SingleSpikeNetwork((36, 16, 4), 16, generator=torch.Generator().manual_seed(0))
+    bench_training.settle(network, times)
+    assert network(times).silent.float().mean() <= 0.15
+    assert 0.15 < (network.run(times)[0][0] < 16).float().mean() < 0.45  # ties add to a quarter
+    with torch.no_grad():
+        network.layers[-1].thresholds += 1
+    assert network(times).silent.float().mean() > 0.15
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,8 @@ ROUNDS = 5
 WARM_UP = 3  # updates of each before anything is measured
 BATCHES = 4  # different ones, used in turn
 SETTLING_FRAMES = 1000
-FIRING, FIRING_OUTPUTS = 0.25, 0.03  # share of frames in which a neuron fires at the start: hidden, output
+FIRING = 0.25  # share of frames in which a neuron fires at the start
+SILENT = 0.15  # share of silent frames at the start, about the mean of what recipes hold them at from the first update to the last
 AUGMENT = 1.0  # reach in pixels
 
 
@@ -191,12 +192,12 @@ def _at(steps: int, dataset: Dataset, sizes: tuple[int, ...], batch: int, seed: 
     assert dataset.train_images is not None
     assert dataset.train_labels is not None
     generator, encode = torch.Generator().manual_seed(seed), LatencyEncoder(steps)
-    images, labels = torch.from_numpy(dataset.train_images), torch.from_numpy(dataset.train_labels)
-    order = torch.randperm(len(labels), generator=generator)
-    parts = order.split(batch)[:BATCHES]
-    batches = [(encode(images[part]), labels[part]) for part in parts]
+    order = torch.randperm(len(dataset.train_images), generator=generator)
+    first = order[: max(SETTLING_FRAMES, BATCHES * batch)].numpy()
+    images, labels = torch.from_numpy(dataset.train_images[first]), torch.from_numpy(dataset.train_labels[first])
+    batches = list(zip(encode(images).split(batch)[:BATCHES], labels.split(batch), strict=False))
     ours = SingleSpikeNetwork(sizes, steps, generator=generator)
-    ours.settle_thresholds(encode(images[order[:SETTLING_FRAMES]]), FIRING, FIRING_OUTPUTS)
+    settle(ours, encode(images[:SETTLING_FRAMES]))
     scale = Recipe().loss_scale / math.sqrt(sizes[-2])
     functions: dict[str, Callable[[], object]] = {
         "bptt": Update(UnrolledNetwork(ours), batches, scale),  # first, while `ours` is untrained: it copies
@@ -204,8 +205,18 @@ def _at(steps: int, dataset: Dataset, sizes: tuple[int, ...], batch: int, seed: 
     }
     if dataset.image_shape is not None:
         affine = RandomAffine(dataset.image_shape, AUGMENT, generator)
-        functions["augmentation"] = lambda: encode(affine(images[parts[0]]))
+        functions["augmentation"] = lambda: encode(affine(images[:batch]))
     return functions
+
+
+@torch.no_grad()
+def settle(network: SingleSpikeNetwork, times: Tensor) -> None:
+    """Set the thresholds so that neurons fire in `FIRING` of these frames, and outputs leave `SILENT` of them silent."""
+    network.settle_thresholds(times, FIRING, FIRING)
+    last = network.layers[-1]
+    last.thresholds.copy_(last.integer_thresholds())
+    highest = network.run(times)[1].amax((0, 2))  # of all outputs and steps: below 0 in silent frames
+    last.thresholds.add_(highest.quantile(SILENT, interpolation="lower"))
 
 
 class Update:
