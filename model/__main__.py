@@ -52,8 +52,8 @@ def reproduce(arguments: argparse.Namespace) -> int:
         say(f"{part} frames")
         for some in filter(None, named):
             rows = {name: metrics.scores_of(content, part) for name, content in some.items()}
-            rows["mean"], spread = reproduce.mean_and_spread(list(some.values()), part)
-            say(table(rows if spread is None else rows | {"sample standard deviation": spread}))
+            mean, spread = reproduce.mean_and_spread(list(some.values()), part)
+            say(table(rows if spread is None else rows | {"mean": mean, "sample standard deviation": spread}))
     say(str(out / reproduce.NETWORK))
     return 0
 

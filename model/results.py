@@ -146,6 +146,7 @@ def machine(made: dict[str, Any]) -> str:
         f"{known('cores')} cores" if known("cores") else None,
         known("device") if known("device") != "cpu" else None,
         f"PyTorch {known('torch')}" if known("torch") else None,
+        f"{known('processes')} processes" if known("processes", 1) > 1 else None,
         f"{known('threads')} thread{'s' * (known('threads') != 1)}" if known("threads") else None,
     ]
     return ", ".join(str(part) for part in parts if part)

@@ -190,6 +190,8 @@ def test_machine():
         results.machine({"cpu": "x", "cores": 2, "device": "cuda:0 (y)", "threads": 2, "torch": "2"})
         == "x, 2 cores, cuda:0 (y), PyTorch 2, 2 threads"
     )
+    assert results.machine({"cpu": "x", "processes": 2, "threads": 1}) == "x, 2 processes, 1 thread"
+    assert results.machine({"cpu": "x", "processes": 1}) == "x"
     assert results.machine({}) == ""
 
 
