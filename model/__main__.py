@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,12 +43,17 @@ def reproduce(arguments: argparse.Namespace) -> int:
     with ready(file.dataset, arguments.device) as (dataset, processes):
         from model import metrics, reproduce
 
-        runs = reproduce.reproduce(file, dataset, seeds, out, command(sys.argv[1:]), say=say, processes=processes)
+        how = (out, command(sys.argv[1:]))
+        runs = reproduce.reproduce(file, dataset, seeds, *how, say=say, processes=processes)
+        tried = file if arguments.seeds is None else replace(file, folds=())
+        folds = reproduce.reproduce_folds(tried, datasets.load, *how, say=say, processes=processes)
+    named = {f"seed {content['seed']}": content for content in runs}, {content["dataset"]: content for content in folds}
     for part in runs[0]["scores"]:
-        rows = {f"seed {content['seed']}": metrics.scores_of(content, part) for content in runs}
-        rows["mean"], spread = reproduce.mean_and_spread(runs, part)
         say(f"{part} frames")
-        say(table(rows if spread is None else rows | {"sample standard deviation": spread}))
+        for some in filter(None, named):
+            rows = {name: metrics.scores_of(content, part) for name, content in some.items()}
+            mean, spread = reproduce.mean_and_spread(list(some.values()), part)
+            say(table(rows if spread is None else rows | {"mean": mean, "sample standard deviation": spread}))
     say(str(out / reproduce.NETWORK))
     return 0
 
@@ -173,10 +179,11 @@ def main() -> int:
     part.set_defaults(function=train)
 
     part = commands.add_parser(
-        "reproduce", help="train a recipe with each of its seeds; writes DIR/seed-S, and the best as DIR/network.safetensors"
+        "reproduce",
+        help="train a recipe with each of its seeds, and on its folds; writes DIR/seed-S, and the best as DIR/network.safetensors",
     )
     part.add_argument("recipe", type=Path, metavar="RECIPE.toml", help="what to train, and how")
-    part.add_argument("--seeds", type=different_integers, metavar="0[,1…]", help=f"one run for each ({default})")
+    part.add_argument("--seeds", type=different_integers, metavar="0[,1…]", help=f"one run for each, and no folds ({default})")
     part.add_argument("--out", type=Path, metavar="DIR", help="default: build/RECIPE")
     part.set_defaults(function=reproduce)
 

@@ -4,6 +4,7 @@ A table is a JSON object, a benchmark's of format ``firstspike-figures``, an abl
 their fields.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -55,12 +56,23 @@ class Project:
         Raises:
             UserError: a file is something else, or has another name than its run.
         """
+        return self._read("seed", lambda content: content["seed"])
+
+    def folds(self) -> dict[str, list[dict[str, Any]]]:
+        """The metrics of all kept runs on folds, by recipe, in the order of the folds' names.
+
+        Raises:
+            UserError: a file is something else, or has another name than its run.
+        """
+        return self._read("fold", lambda content: Path(content["dataset"]).stem)
+
+    def _read(self, kind: str, which: Callable[[dict[str, Any]], Any]) -> dict[str, list[dict[str, Any]]]:
         found = []
-        for path in self.kept.glob("*-seed-*.json"):
+        for path in self.kept.glob(f"*-{kind}-*.json"):
             found.append(content := metrics.read(path))
-            if not content["finished"] or path.name != f"{content['recipe']}-seed-{content['seed']}.json":
-                raise UserError(f"{path}: must be of a finished run, and have the name of its recipe and seed")
-        found.sort(key=lambda content: (content["recipe"], content["seed"]))
+            if not content["finished"] or path.name != f"{content['recipe']}-{kind}-{which(content)}.json":
+                raise UserError(f"{path}: must be of a finished run, and have the name of its recipe and {kind}")
+        found.sort(key=lambda content: (content["recipe"], which(content)))
         return {name: list(group) for name, group in groupby(found, key=lambda content: content["recipe"])}
 
     def tables(self, beginning: str) -> list[dict[str, Any]]:
@@ -106,13 +118,10 @@ def problems(project: Project) -> list[str]:
         OSError: a file cannot be read.
     """
     found = []
+    kept_folds = project.folds()
     for name, runs in project.runs().items():
         file, path = recipe_file.read(project.recipe(name)), project.artifact(name)
-        if (seeds := {content["seed"] for content in runs}) != set(file.seeds):
-            found.append(f"{name}: the kept runs must have seeds {sorted(file.seeds)}, not {sorted(seeds)}")
-        found += [
-            f"{name}: the run with seed {content['seed']} is not by the recipe as it is now" for content in runs if not by(content, file)
-        ]
+        found += [f"{name}: {line}" for line in disagreements(file, runs, kept_folds.get(name, []))]
         chosen = best(runs)
         if not path.is_file():
             found.append(f"{path}: is missing, though runs are kept")
@@ -121,9 +130,27 @@ def problems(project: Project) -> list[str]:
     return found
 
 
-def by(content: dict[str, Any], file: RecipeFile) -> bool:
-    """Whether a run is by this recipe, with its own seed."""
-    return content["recipe"] == file.name and content["choices"] == file.changed(seed=content["seed"]).recipe.as_dict()
+def disagreements(file: RecipeFile, runs: list[dict[str, Any]], folds: list[dict[str, Any]]) -> list[str]:
+    """What of these runs is not as the recipe file has it; a line for each."""
+    found = []
+    wanted, there = sorted(file.seeds), sorted(content["seed"] for content in runs)
+    if wanted != there:
+        found.append(f"must have runs with seeds {wanted}, not {there}")
+    wanted_folds, there_folds = sorted(Path(name).name for name in file.folds), sorted(content["dataset"] for content in folds)
+    if wanted_folds != there_folds:
+        found.append(f"must have runs on the folds {wanted_folds}, not {there_folds}")
+    for kind, part in (("seed", runs), ("dataset", folds)):
+        for content in part:
+            which = f"the run with {kind} {content[kind]}"
+            seed = content["seed"] if kind == "seed" else file.seeds[0]
+            choices = file.changed(seed=seed).recipe.as_dict()
+            if not content["finished"]:
+                found.append(f"{which} must be finished, but is not")
+            if (content["recipe"], content["choices"]) != (file.name, choices) or (
+                kind == "seed" and content["dataset"] != Path(file.dataset).name
+            ):
+                found.append(f"{which} must be by the recipe as it is now, but is not")
+    return found
 
 
 def belongs(network: Network, content: dict[str, Any]) -> bool:
@@ -150,29 +177,25 @@ def keep(path: Path, project: Project) -> list[Path]:
 
 
 def _keep_runs(folder: Path, project: Project) -> list[Path]:
-    runs = [metrics.read(path) for path in folder.glob(f"seed-*/{metrics.FILE}")]
+    runs, folds = ([metrics.read(path) for path in sorted(folder.glob(f"{kind}-*/{metrics.FILE}"))] for kind in ("seed", "fold"))
     if not runs:
         raise UserError(f"{folder}: must have runs, seed-S/{metrics.FILE}, but has none")
+    runs.sort(key=lambda content: content["seed"])
     name = runs[0]["recipe"]
-    file = recipe_file.read(project.recipe(name))
-    if {content["seed"] for content in runs} != set(file.seeds):
-        raise UserError(f"{folder}: must have runs with seeds {sorted(file.seeds)}, not {sorted(content['seed'] for content in runs)}")
-    for content in runs:
-        if not content["finished"]:
-            raise UserError(f"{folder}: the run with seed {content['seed']} must be finished, but is not")
-        if not by(content, file):
-            raise UserError(f"{folder}: the run with seed {content['seed']} must be by {project.recipe(name)} as it is now, but is not")
-    chosen = best(sorted(runs, key=lambda content: content["seed"]))
+    for line in disagreements(recipe_file.read(project.recipe(name)), runs, folds):
+        raise UserError(f"{folder}: {line}")
+    chosen = best(runs)
     if not belongs(load(folder / NETWORK), chosen):
         raise UserError(f"{folder / NETWORK}: must be the network of seed {chosen['seed']}, {chosen['digest']}, with its scores")
-    written = []
-    for content in runs:
-        written.append(project.kept / f"{name}-seed-{content['seed']}.json")
-        metrics.write_json(written[-1], content | {"epochs": []})
-    for path in set(project.kept.glob(f"{name}-seed-*.json")) - set(written):
-        path.unlink()
+    written = {project.kept / f"{name}-seed-{content['seed']}.json": content for content in runs}
+    written |= {project.kept / f"{name}-fold-{Path(content['dataset']).stem}.json": content for content in folds}
+    for path, content in written.items():
+        metrics.write_json(path, content | {"epochs": []})
+    for kind in ("seed", "fold"):
+        for path in set(project.kept.glob(f"{name}-{kind}-*.json")) - set(written):
+            path.unlink()
     _copy(folder / NETWORK, project.artifact(name))
-    return [*sorted(written), project.artifact(name)]
+    return [*written, project.artifact(name)]
 
 
 def _copy(source: Path, out: Path) -> None:

@@ -48,7 +48,7 @@ def write(folder: Path, frame: int = 0, *, network: Network | None = None) -> li
         layers = [tensors["check.inputs"], *(tensors[f"check.spike_times.{index}"] for index in range(len(network.layers)))]
         times = [part[frame] for part in layers]
         figures |= {
-            "raster": lambda: raster(times, decisions, frame, network, content["image_shape"]),
+            "raster": lambda: raster(times, decisions, frame, network, content.get("image_shape")),
             "steps": lambda: steps(decisions, network.steps),
             "thresholds": lambda: thresholds(network),
             "knob": lambda: knob(content["shift_curve"], content["shift"]),

@@ -23,12 +23,14 @@ class RecipeFile:
         dataset: what to train on, as `model.datasets.load` takes it.
         seeds: of the runs that reproduce the row, at least one; ``recipe`` has the first.
         recipe: all other choices.
+        folds: other splits of the data, on each of which a network is trained too, once; it is reported, but not exported.
     """
 
     name: str
     dataset: str
     seeds: tuple[int, ...]
     recipe: Recipe
+    folds: tuple[str, ...] = ()
 
     def changed(self, **changes: Any) -> "RecipeFile":
         """The same with other choices; None stands for no change.
@@ -51,12 +53,15 @@ def read(path: str | Path) -> RecipeFile:
     try:
         dataset = typed("dataset", fields.pop("dataset", None), str)
         seeds = seeds_of(fields.pop("seeds", [0]))
+        folds = typed("folds", fields.pop("folds", []), tuple[str, ...])
+        if len({*folds, dataset}) < len(folds) + 1:
+            raise UserError(f"folds must be different data sets, and others than {dataset!r}, not {list(folds)}")
         recipe = Recipe(**choices(fields), seed=seeds[0])
         for seed in seeds:
             replace(recipe, seed=seed)  # in range
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    return RecipeFile(path.stem, dataset, seeds, recipe)
+    return RecipeFile(path.stem, dataset, seeds, recipe, folds)
 
 
 def default(dataset: str) -> RecipeFile:
@@ -66,7 +71,7 @@ def default(dataset: str) -> RecipeFile:
     if dataset.endswith(".npz") or not path.is_file():
         return RecipeFile(Path(dataset).stem, dataset, (0,), Recipe())
     file = read(path)
-    return file if dataset == whole else replace(file, name=dataset, dataset=dataset)
+    return file if dataset == whole else replace(file, name=dataset, dataset=dataset, folds=())
 
 
 def read_toml(path: Path) -> dict[str, Any]:

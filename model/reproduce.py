@@ -2,7 +2,8 @@
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,36 @@ def reproduce(
 
     frames = processes.from_first(export)
     say(f"seed {chosen['seed']} is the best on validation frames; golden model equal to it on all {frames} frames of the check set")
+    return runs
+
+
+def reproduce_folds(
+    file: RecipeFile,
+    load: Callable[[str], Dataset],
+    out: Path,
+    command: str,
+    *,
+    pictures: bool = True,
+    say: Say = print,
+    processes: Processes | None = None,
+) -> list[dict[str, Any]]:
+    """Train a recipe on each of its folds with its first seed, into ``out/fold-NAME``, as `reproduce` does with seeds.
+
+    Parameters:
+        load: gives the data set of a name.
+
+    Returns:
+        The metrics of each fold.
+
+    Raises:
+        UserError, OSError, KeyboardInterrupt: as `reproduce`.
+    """
+    processes, runs = processes or Processes(), []
+    for name in file.folds:
+        folder = out / f"fold-{Path(name).stem}"
+        say(f"{name}: {folder}")
+        dataset = processes.together(partial(load, name))
+        runs.append(run_or_go_on(replace(file, dataset=name), dataset, folder, command, pictures=pictures, say=say, processes=processes))
     return runs
 
 

@@ -9,7 +9,7 @@ import jinja2
 from export import UserError
 from export.files import atomic_write
 from export.scores import Scores
-from model import metrics, recipe_file
+from model import recipe_file
 from model.kept import Project
 from model.reproduce import best, mean_and_spread
 
@@ -67,7 +67,7 @@ def rows(project: Project) -> list[dict[str, Any]]:
         OSError: a file cannot be read.
     """
     path = project.kept / "rows.toml"
-    kept, said = project.runs(), recipe_file.read_toml(path)
+    kept, folds, said = project.runs(), project.folds(), recipe_file.read_toml(path)
     if strangers := sorted(set(kept) - set(said)):
         raise UserError(f"{path}: must have a row [{strangers[0]}], since runs of that recipe are kept")
     found = []
@@ -79,23 +79,31 @@ def rows(project: Project) -> list[dict[str, Any]]:
         except UserError as error:
             raise UserError(f"{path}: row '{name}': {error}") from None
         row = {"reach": None} | row | {"name": name, "file": recipe_file.read(project.recipe(name)), "runs": kept.get(name, [])}
-        found.append(row | (outcome(row["runs"]) if row["runs"] else {}))
+        found.append(row | (outcome(row["runs"], folds.get(name, [])) if row["runs"] else {}))
     return found
 
 
-def outcome(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the runs of a recipe gave on test frames: each one's scores, mean and spread, the run whose network was chosen, its knob."""
-    mean, spread = mean_and_spread(runs, "test")
+def outcome(runs: list[dict[str, Any]], folds: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the runs of a recipe gave on test frames, and its runs on folds: mean and spread; the run whose network was chosen, its knob."""
+    mean, spread = summary(runs, "test")
+    fold_mean, fold_spread = summary(folds, "test") if folds else (None, None)
     chosen = best(runs)
     return {
-        "scores": [metrics.scores_of(content, "test").as_dict() for content in runs],
-        "validation": [metrics.scores_of(content, "validation").as_dict() for content in runs],
-        "mean": mean.as_dict(),
-        "spread": None if spread is None else spread.as_dict(),
+        "mean": mean,
+        "spread": spread,
+        "folds": folds,
+        "fold_mean": fold_mean,
+        "fold_spread": fold_spread,
         "chosen": chosen,
         "curve": curve(chosen["shift_curve"], chosen["shift"]),
-        "too_silent": mean.silent_share > chosen["choices"]["max_silent"],
+        "too_silent": mean["silent_share"] > chosen["choices"]["max_silent"],
     }
+
+
+def summary(runs: list[dict[str, Any]], part: str) -> tuple[dict[str, float], dict[str, float] | None]:
+    """Mean and spread of scores, as `model.reproduce.mean_and_spread` has them."""
+    mean, spread = mean_and_spread(runs, part)
+    return mean.as_dict(), None if spread is None else spread.as_dict()
 
 
 def curve(points: list[dict[str, float]], shift: int) -> list[dict[str, float]]:
@@ -111,8 +119,8 @@ def ablation(table: dict[str, Any]) -> dict[str, Any]:
     """An ablation with the mean and the spread of each variant's scores on validation frames."""
     variants = []
     for variant in table["variants"]:
-        mean, spread = mean_and_spread(variant["runs"], "validation")
-        variants.append(variant | {"mean": mean.as_dict(), "spread": None if spread is None else spread.as_dict()})
+        mean, spread = summary(variant["runs"], "validation")
+        variants.append(variant | {"mean": mean, "spread": spread})
     return {"about": ""} | table | {"variants": variants}
 
 
@@ -138,6 +146,7 @@ def machine(made: dict[str, Any]) -> str:
         f"{known('cores')} cores" if known("cores") else None,
         known("device") if known("device") != "cpu" else None,
         f"PyTorch {known('torch')}" if known("torch") else None,
+        f"{known('processes')} processes" if known("processes", 1) > 1 else None,
         f"{known('threads')} thread{'s' * (known('threads') != 1)}" if known("threads") else None,
     ]
     return ", ".join(str(part) for part in parts if part)

@@ -56,6 +56,22 @@ def test_keep_runs(project, runs):
     assert kept.problems(project) == []
 
 
+def test_keep_folds(project, runs):
+    shutil.copytree(runs / "seed-0", runs / "fold-other")
+    assert refused(runs, project) == f"{runs}: must have runs on the folds [], not ['stripes.npz']"
+    project.recipe("own").write_text(RECIPE + 'folds = ["some/other.npz"]\n')
+    assert refused(runs, project) == f"{runs}: must have runs on the folds ['other.npz'], not ['stripes.npz']"
+    change(runs / "fold-other" / "metrics.json", dataset="other.npz")
+    assert [path.name for path in kept.keep(runs, project)][2:] == ["own-fold-other.json", "own.safetensors"]
+    assert project.folds() == {"own": [project.runs()["own"][0] | {"dataset": "other.npz"}]}
+    assert kept.problems(project) == []
+    project.recipe("own").write_text(RECIPE + 'folds = ["other.npz", "third.npz"]\n')
+    assert kept.problems(project) == ["own: must have runs on the folds ['other.npz', 'third.npz'], not ['other.npz']"]
+    change(project.kept / "own-fold-other.json", dataset="third.npz")
+    with pytest.raises(UserError, match=r"own-fold-other\.json: must be of a finished run, and have the name of its recipe and fold$"):
+        kept.problems(project)
+
+
 def refused(path, project):
     with pytest.raises(UserError) as caught:
         kept.keep(path, project)
@@ -80,7 +96,7 @@ def test_not_finished(project, runs):
 def test_by_another_recipe(project, runs):
     path = project.recipe("own")
     path.write_text(RECIPE.replace("epochs = 2", "epochs = 3"))
-    assert refused(runs, project) == f"{runs}: the run with seed 0 must be by {path} as it is now, but is not"
+    assert refused(runs, project) == f"{runs}: the run with seed 0 must be by the recipe as it is now, but is not"
     path.unlink()
     with pytest.raises(FileNotFoundError):
         kept.keep(runs, project)
@@ -115,9 +131,9 @@ def test_problems(project, runs):
     change(path, scores=content["scores"])
     project.recipe("own").write_text(RECIPE.replace("[0, 1]", "[0, 1, 2]").replace("12", "13"))
     assert kept.problems(project) == [
-        "own: the kept runs must have seeds [0, 1, 2], not [0, 1]",
-        "own: the run with seed 0 is not by the recipe as it is now",
-        "own: the run with seed 1 is not by the recipe as it is now",
+        "own: must have runs with seeds [0, 1, 2], not [0, 1]",
+        "own: the run with seed 0 must be by the recipe as it is now, but is not",
+        "own: the run with seed 1 must be by the recipe as it is now, but is not",
     ]
 
 

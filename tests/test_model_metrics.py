@@ -30,7 +30,7 @@ def test_everything_is_there(trained):
     assert content["command"] == "python -m model train own.toml"
     assert content["sessions"] == 1
     assert (content["network"], content["image_shape"]) == ("36-12-4", [6, 6])
-    assert set(content["machine"]) == {"cpu", "cores", "device", "threads", "torch", "python"}
+    assert set(content["machine"]) == {"cpu", "cores", "device", "threads", "torch", "python", "processes"}
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", content["date"])
     assert set(content["scores"]) == {"validation", "test"}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from export import UserError
-from model import recipe_file
+from model import recipe_file, spoken_digits
 from model.recipe_file import RecipeFile
 from model.recipes import Recipe
 
@@ -85,6 +85,15 @@ def test_every_choice_can_be_given(tmp_path):
     assert recipe_file.read(path) == RecipeFile("own", "x.npz", (4,), replace(recipe, seed=4))
 
 
+def test_folds(tmp_path):
+    assert recipe_file.read(written(tmp_path, 'dataset = "x.npz"\nfolds = ["y.npz", "z.npz"]')).folds == ("y.npz", "z.npz")
+
+
+def test_a_speaker_held_out_each_time():
+    folds = recipe_file.read(recipe_file.DIRECTORY / "spoken-digits.toml").folds
+    assert set(folds) == set(spoken_digits.NAMES) - {spoken_digits.NAME}
+
+
 def test_an_integer_is_a_number(tmp_path):
     recipe = recipe_file.read(written(tmp_path, 'dataset = "x.npz"\nvalidation = 5000')).recipe
     assert (type(recipe.validation), recipe.validation) == (float, 5000.0)
@@ -103,6 +112,9 @@ def test_an_integer_is_a_number(tmp_path):
         ("seeds = []", "seeds must be different integers, at least one, not []"),
         ("seeds = [1, 1]", "seeds must be different integers, at least one, not [1, 1]"),
         ("seeds = [0, -1]", "seed must be an integer, at least 0 and at most 4294967295, not -1"),
+        ("folds = 3", "folds must be a list, each of it a string, not 3"),
+        ('folds = ["x.npz"]', "folds must be different data sets, and others than 'x.npz', not ['x.npz']"),
+        ('folds = ["y.npz", "y.npz"]', "folds must be different data sets, and others than 'x.npz', not ['y.npz', 'y.npz']"),
         ("seed = 3", "field must be one of hidden, steps, epochs, "),
         ("epoch = 3", "field must be one of hidden, steps, epochs, "),
         ("epochs = 3.0", "epochs must be an integer, not 3.0"),

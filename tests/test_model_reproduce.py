@@ -155,6 +155,24 @@ def test_folder_of_other_data(copy):
     assert refused(copy, dataset=dataset) == f"{copy}/seed-0: must be a run on the data with digest {'1' * 64}, not {'0' * 64}"
 
 
+def test_folds(tmp_path):
+    lines, asked = [], []
+
+    def load(name):
+        asked.append(name)
+        return dataclasses.replace(stripes(), name=name, digest=str(len(asked)) * 64)
+
+    def go_on(file):
+        return reproduce.reproduce_folds(file, load, tmp_path, "the command", pictures=False, say=lines.append)
+
+    runs = go_on(dataclasses.replace(FILE.changed(epochs=1), folds=("a", "some/b.npz")))
+    assert asked == ["a", "some/b.npz"]
+    assert lines[::2] == [f"a: {tmp_path}/fold-a", f"some/b.npz: {tmp_path}/fold-b"]
+    assert [(content["dataset"], content["dataset_digest"][0], content["seed"]) for content in runs] == [("a", "1", 0), ("b.npz", "2", 0)]
+    assert runs == [metrics.read(tmp_path / f"fold-{name}" / "metrics.json") for name in "ab"]
+    assert go_on(FILE) == []
+
+
 def fake(seed, strict, silent):
     score = Scores(strict, strict, strict, strict - silent, silent, 2.0, 3.0)
     return {"seed": seed, "choices": {"max_silent": 5.0}, "scores": {"validation": score.as_dict(), "test": score.as_dict()}}

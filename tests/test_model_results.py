@@ -87,13 +87,27 @@ def test_row(project):
     assert "| mean | 98.00 | 97.90 | 98.10 | 94.00 | 4.00 | 2.00 | 100.0 | | | | |" in page
     assert "| ± | 1.00 | 1.00 | 1.00 | 1.00 | 0.00 | 0.00 | 0.0 | | | | |" in page
     command, on = "`python -m model reproduce recipes/own.toml`", "a processor, 2 cores, PyTorch 2.13.0, 1 thread"
-    made = f"| 2 | {command} | 2027-01-02 | {on} | 0123456789ab+ | 5,500 | 10.25 | 300 |"
+    made = f"| seed 2 | {command} | 2027-01-02 | {on} | 0123456789ab+ | 5,500 | 10.25 | 300 |"
     assert made in page
     text = "\n".join(page)
     assert (
         "Seed 1, the best on validation frames, is\n[`artifacts/own.safetensors`](../artifacts/own.safetensors), digest `1111111111111111…`"
         in text
     )
+
+
+def test_folds(project):
+    for name, strict in (("own-without-b", 90.0), ("own-without-a", 94.0)):
+        (project.kept / f"own-fold-{name}.json").write_text(json.dumps(run(0, strict, 99.0) | {"dataset": name}))
+    page = lines(project)
+    at = page.index("Other splits of the data, the same recipe with seed 0 trained on each:")
+    rows = [[cell.strip() for cell in line.split("|")[1:3]] for line in page[at + 4 : at + 8]]
+    assert rows == [["own-without-a", "94.00"], ["own-without-b", "90.00"], ["mean", "92.00"], ["±", "2.83"]]
+    assert [line.split("|")[1].strip() for line in page if "`python -m model reproduce" in line] == [
+        *("seed 0", "seed 1", "seed 2"),
+        *("own-without-a", "own-without-b"),
+    ]
+    assert "\n\n\n" not in "\n".join(page)
 
 
 def test_one_seed_has_no_spread(project):
@@ -176,6 +190,8 @@ def test_machine():
         results.machine({"cpu": "x", "cores": 2, "device": "cuda:0 (y)", "threads": 2, "torch": "2"})
         == "x, 2 cores, cuda:0 (y), PyTorch 2, 2 threads"
     )
+    assert results.machine({"cpu": "x", "processes": 2, "threads": 1}) == "x, 2 processes, 1 thread"
+    assert results.machine({"cpu": "x", "processes": 1}) == "x"
     assert results.machine({}) == ""
 
 
