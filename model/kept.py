@@ -146,7 +146,7 @@ def disagreements(file: RecipeFile, runs: list[dict[str, Any]], folds: list[dict
             choices = file.changed(seed=seed).recipe.as_dict()
             if not content["finished"]:
                 found.append(f"{which} must be finished, but is not")
-            if (content["recipe"], content["choices"]) != (file.name, choices) or (
+            if (content["recipe"], metrics.choices_of(content)) != (file.name, choices) or (
                 kind == "seed" and content["dataset"] != Path(file.dataset).name
             ):
                 found.append(f"{which} must be by the recipe as it is now, but is not")

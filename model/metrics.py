@@ -12,6 +12,7 @@ from export.scores import Scores
 from model.datasets import Dataset
 from model.machine import commit, machine, now
 from model.recipe_file import RecipeFile
+from model.recipes import Recipe
 
 if TYPE_CHECKING:
     from model.training import Epoch, Trainer
@@ -165,6 +166,11 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path}: must be a JSON object, not {type(content).__name__}")
     return content
+
+
+def choices_of(content: dict[str, Any]) -> dict[str, Any]:
+    """A run's choices; one that recipes have had only since then is at its default, which stands for what was done before."""
+    return Recipe().as_dict() | content["choices"]
 
 
 def scores_of(content: dict[str, Any], part: str) -> Scores:

@@ -155,8 +155,7 @@ def check_same(before: dict[str, Any], file: RecipeFile, dataset: Dataset, folde
         UserError: it is one.
     """
     for name, value in file.recipe.as_dict().items():
-        if before["choices"].get(name) != value:
-            was = before["choices"].get(name)
+        if (was := metrics.choices_of(before).get(name)) != value:
             raise UserError(f"{folder}: must be a run with {name} = {value!r}, but has {was!r}: remove it, or choose another --out")
     if before["finished"] and before["dataset_digest"] != dataset.digest:
         raise UserError(f"{folder}: must be a run on the data with digest {dataset.digest}, not {before['dataset_digest']}")

@@ -102,6 +102,16 @@ def test_by_another_recipe(project, runs):
         kept.keep(runs, project)
 
 
+def test_a_choice_that_came_later_is_at_its_default(project, runs):
+    path = runs / "seed-0" / "metrics.json"
+    choices = metrics.read(path)["choices"]
+    change(path, choices={name: value for name, value in choices.items() if name not in ("fire", "wait")})
+    kept.keep(runs, project)
+    assert kept.problems(project) == []
+    change(project.kept / "own-seed-0.json", choices=choices | {"fire": 1.0})
+    assert kept.problems(project) == ["own: the run with seed 0 must be by the recipe as it is now, but is not"]
+
+
 def test_network_is_not_the_best(project, runs):
     digests = {content["seed"]: content["digest"] for content in (metrics.read(runs / f"seed-{seed}" / "metrics.json") for seed in (0, 1))}
     best = load(runs / "network.safetensors").provenance["seed"]
