@@ -3,11 +3,11 @@
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from export import UserError
 from export.cli import Parser, run
@@ -19,12 +19,18 @@ from model.machine import command, launched, speaks
 if TYPE_CHECKING:
     from model.processes import Processes
 
+Prepared = TypeVar("Prepared")
+
 
 def train(arguments: argparse.Namespace) -> int:
     names = ("hidden", "steps", "epochs", "seed", "batch_size", "learning_rate", "augment", "max_silent", "validation")
-    file = recipe_file.default(arguments.dataset) if arguments.recipe is None else recipe_file.read(arguments.recipe)
-    file = file.changed(**{name: getattr(arguments, name) for name in names})
-    with ready(file.dataset, arguments.device) as (dataset, processes):
+
+    def prepare() -> tuple[recipe_file.RecipeFile, datasets.Dataset]:
+        file = recipe_file.default(arguments.dataset) if arguments.recipe is None else recipe_file.read(arguments.recipe)
+        file = file.changed(**{name: getattr(arguments, name) for name in names})
+        return file, datasets.load(file.dataset)
+
+    with ready(prepare, arguments.device) as ((file, dataset), processes):
         from model import metrics, reproduce, training
 
         options = {"resume": arguments.resume, "say": say, "processes": processes}
@@ -35,14 +41,17 @@ def train(arguments: argparse.Namespace) -> int:
 
 
 def reproduce(arguments: argparse.Namespace) -> int:
-    file = recipe_file.read(arguments.recipe)
-    seeds = file.seeds if arguments.seeds is None else arguments.seeds
-    out = arguments.out or Path("build") / file.name
-    for seed in seeds:
-        file.changed(seed=seed)  # in range, before anything is trained
-    with ready(file.dataset, arguments.device) as (dataset, processes):
+    def prepare() -> tuple[recipe_file.RecipeFile, tuple[int, ...], datasets.Dataset]:
+        file = recipe_file.read(arguments.recipe)
+        seeds = file.seeds if arguments.seeds is None else arguments.seeds
+        for seed in seeds:
+            file.changed(seed=seed)  # in range, before anything is trained
+        return file, seeds, datasets.load(file.dataset)
+
+    with ready(prepare, arguments.device) as ((file, seeds, dataset), processes):
         from model import metrics, reproduce
 
+        out = arguments.out or Path("build") / file.name
         how = (out, command(sys.argv[1:]))
         runs = reproduce.reproduce(file, dataset, seeds, *how, say=say, processes=processes)
         tried = file if arguments.seeds is None else replace(file, folds=())
@@ -68,11 +77,14 @@ def plots(arguments: argparse.Namespace) -> int:
 def ablate(arguments: argparse.Namespace) -> int:
     from model import ablate, kept, results
 
-    ablation = ablate.read(arguments.variants, recipe_file.read(arguments.recipe))
-    out = arguments.out or Path("build") / ablation.name
-    with ready(ablation.file.dataset, arguments.device) as (dataset, processes):
+    def prepare() -> tuple[ablate.Ablation, datasets.Dataset]:
+        ablation = ablate.read(arguments.variants, recipe_file.read(arguments.recipe))
+        return ablation, datasets.load(ablation.file.dataset)
+
+    with ready(prepare, arguments.device) as ((ablation, dataset), processes):
+        out = arguments.out or Path("build") / ablation.name
         path = ablate.ablate(ablation, dataset, out, command(sys.argv[1:]), say=say, processes=processes)
-    variants = results.ablation(kept.read_table(path))["variants"]
+        variants = processes.from_first(lambda: results.ablation(kept.read_table(path))["variants"])
     say("validation frames, mean")
     say(table({variant["name"]: Scores(**variant["mean"]) for variant in variants}))
     say(str(path))
@@ -128,13 +140,13 @@ def say(line: str) -> None:
 
 
 @contextmanager
-def ready(dataset: str, device: str) -> Iterator[tuple[datasets.Dataset, "Processes"]]:
-    """The data set, and the processes that train on it, connected until the block ends."""
-    loaded = None if launched() else datasets.load(dataset)
+def ready(prepare: Callable[[], Prepared], device: str) -> Iterator[tuple[Prepared, "Processes"]]:
+    """What is needed to train, and the processes that do, connected until the block ends."""
+    prepared = None if launched() else prepare()
     from model.processes import connect  # PyTorch takes seconds to load: after all that can be refused without it
 
     with connect(device) as processes:
-        yield loaded or processes.together(lambda: datasets.load(dataset)), processes
+        yield prepared or processes.together(prepare), processes
 
 
 def sizes(text: str) -> tuple[int, ...]:

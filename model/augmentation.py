@@ -42,6 +42,8 @@ class RandomAffine:
 
     def __call__(self, images: Tensor, maps: Tensor | None = None) -> Tensor:
         """Distorted images, uint8 (frames, planes · height · width), of such images; ``maps`` from `draw`, by default new ones."""
+        if not len(images):  # a process whose share of a batch is empty; PyTorch makes no grid for none
+            return images.flatten(1)
         maps = (self.draw(len(images)) if maps is None else maps).to(images.device)
         grid = functional.affine_grid(maps, [len(images), *self.shape], align_corners=False)
         planes = images.view(-1, *self.shape).to(torch.float32)

@@ -36,6 +36,7 @@ class Processes:
         count: number of processes.
         local_rank: number among the processes of this machine.
         stopping: the user asked to stop.
+        gradients: the group that sums gradients: on CUDA one of its own, by NCCL; None: the one for all else, by gloo, on the CPU.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -43,6 +44,7 @@ class Processes:
     count: int = 1
     local_rank: int = 0
     stopping: bool = False
+    gradients: distributed.ProcessGroup | None = None
 
     @property
     def first(self) -> bool:
@@ -78,7 +80,7 @@ class Processes:
         if self.count > 1:
             gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
             flat = torch.cat([gradient.flatten() for gradient in gradients])
-            _reached(distributed.all_reduce, flat)
+            _reached(distributed.all_reduce, flat, group=self.gradients)
             for gradient, total in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
                 gradient.copy_(total.view_as(gradient))
 
@@ -172,17 +174,17 @@ def connect(device: str) -> Iterator[Processes]:
         rank, local_rank, count, local_count = (int(os.environ[name]) for name in PLACE)
     except (KeyError, ValueError) as error:
         raise UserError(f"{', '.join(PLACE)} must be numbers, as torchrun sets them: {error}") from None
-    place = find_device(device, local_rank, local_count)
-    backend = "gloo"
-    if place.type == "cuda":
-        torch.cuda.set_device(place)
-        backend = "cpu:gloo,cuda:nccl"
     try:
-        distributed.init_process_group(backend, timeout=TIMEOUT)
+        distributed.init_process_group("gloo", timeout=TIMEOUT)
     except (RuntimeError, ValueError) as error:
         raise UserError(f"the processes must reach each other, but process {rank} cannot: {error}") from None
     try:
-        yield Processes(place, rank, count, local_rank)
+        processes = Processes(rank=rank, count=count, local_rank=local_rank)
+        processes.device = processes.together(lambda: find_device(device, local_rank, local_count))
+        if processes.device.type == "cuda":
+            torch.cuda.set_device(processes.device)
+            processes.gradients = distributed.new_group(backend="nccl", timeout=TIMEOUT)
+        yield processes
     finally:
         distributed.destroy_process_group()
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from export import Encoder, UserError, scores
-from model import checkpoint, evaluation
+from model import advice, checkpoint, evaluation
 from model.augmentation import DropSpikes, RandomAffine
 from model.bstdg import margin_loss, timing_loss
 from model.datasets import Dataset, split_stratified
@@ -90,15 +90,6 @@ class Trainer:
         self.thresholds = [layer.thresholds for layer in self.network.layers]
         groups = [{"params": self.weights}, {"params": self.thresholds}]
         self.optimizer = torch.optim.Adam(groups, lr=recipe.learning_rate, eps=1e-10, fused=True)
-
-    def advice(self) -> list[str]:
-        """What looks wrong with the data, one line each."""
-        present = set(self.train.labels.unique().tolist())
-        return [
-            f"no training frame has class {name!r}, so it cannot be learned: add frames of it, or leave the class out"
-            for index, name in enumerate(self.dataset.class_names)
-            if index not in present
-        ]
 
     def run_epoch(self, bar: tqdm) -> Epoch:
         """One pass over the training frames, and the choice of epoch and shift.
@@ -241,15 +232,6 @@ class Trainer:
         checkpoint.write(path, self.network, self.encoder, names, provenance, check_times.numpy(), check)
         return result
 
-    def silent_outputs(self) -> list[str]:
-        """A line of advice for every output that never fires on the validation frames, in the network's current state."""
-        fired_at = evaluation.run(self.network, self.validation.times)[0].spike_times[-1]
-        return [
-            f"the output of class {self.dataset.class_names[index]!r} never fires on the validation frames: "
-            "train for more epochs, or allow fewer silent frames with --max-silent"
-            for index in np.flatnonzero((fired_at == self.recipe.steps).all(axis=0))
-        ]
-
 
 def spike_times(dataset: Dataset, part: str, encoder: Encoder, steps: int) -> np.ndarray:
     """Spike times int32 (frames, inputs) of the ``train`` or ``test`` part.
@@ -303,14 +285,17 @@ def train(
     if resume:
         load_state(out / RESUME, trainer)
         say(f"resumed after epoch {trainer.epoch} of {recipe.epochs}")
-    for line in trainer.advice():
-        say(f"warning: {line}")
+
+    def warn(lines: list[str]) -> None:
+        for line in lines:
+            say(f"warning: {line}")
 
     def keep(epoch: Epoch, seconds: float) -> None:
         if observe is not None:
             observe(trainer, epoch, seconds)
         save_state(out / RESUME, trainer)
 
+    warn(advice.on_data(trainer))
     interrupted = False
     try:
         while trainer.epoch < recipe.epochs:
@@ -321,6 +306,7 @@ def train(
                 epoch = trainer.run_epoch(bar)
             processes.from_first(partial(keep, epoch, time.perf_counter() - began))
             say(f"{name}: {describe(epoch)}")
+            warn(advice.on_epoch(trainer, epoch))
     except KeyboardInterrupt:
         if trainer.best is None:
             say("interrupted before the first epoch ended: there is nothing to keep")
@@ -328,8 +314,7 @@ def train(
         interrupted = True
         say(f"interrupted: keeping epoch {trainer.best.epoch}, the best of {trainer.epoch}; --resume goes on")
     result = processes.from_first(lambda: trainer.finish(out / CHECKPOINT))
-    for line in trainer.silent_outputs():
-        say(f"warning: {line}")
+    warn(processes.from_first(lambda: advice.on_result(trainer)))
     if interrupted:
         raise KeyboardInterrupt
     return result

@@ -1,0 +1,66 @@
+"""What looks wrong with a training run: a line each, with advice."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from model import evaluation
+
+if TYPE_CHECKING:
+    from model.training import Epoch, Trainer
+
+IDLE = 0.05  # of a hidden layer's neurons: the share from which it is worth a line
+
+
+def on_data(trainer: "Trainer") -> list[str]:
+    """Before training: classes without frames, frames without spikes."""
+    names, steps = trainer.dataset.class_names, trainer.recipe.steps
+    present, held_out = (set(frames.labels.unique().tolist()) for frames in (trainer.train, trainer.validation))
+    lines = [
+        f"no training frame has class {name!r}, so it cannot be learned: add frames of it, or leave the class out"
+        for index, name in enumerate(names)
+        if index not in present
+    ]
+    lines += [
+        f"no validation frame has class {name!r}, so epoch and shift are chosen without it: hold out more frames with --validation"
+        for index, name in enumerate(names)
+        if index in present - held_out
+    ]
+    frames, empty = len(trainer.train.times), int((trainer.train.times >= steps).all(1).sum())
+    if empty:
+        p_min = trainer.encoder.p_min
+        mend = "leave them out" if p_min is None else f"lower p_min, which is {p_min}, or take more --steps, so that fainter inputs spike"
+        lines.append(
+            f"{empty} of {frames} training frames ({100 * empty / frames:.1f} %) have no input spike, so they teach nothing: {mend}"
+        )
+    return lines
+
+
+def on_epoch(trainer: "Trainer", epoch: "Epoch") -> list[str]:
+    """After an epoch: a network whose outputs never fire."""
+    advice = "lower silent_start and silent_end in the recipe, or take more --steps"
+    return [f"no output fired in any training frame of epoch {trainer.epoch}: {advice}"] if epoch.silent == 1 else []
+
+
+def on_result(trainer: "Trainer") -> list[str]:
+    """At the end, on the validation frames: outputs that never fire, hidden neurons that carry nothing."""
+    *hidden, outputs = evaluation.run(trainer.network, trainer.validation.times)[0].spike_times
+    steps = trainer.recipe.steps
+    lines = [
+        f"the output of class {trainer.dataset.class_names[index]!r} never fires on the validation frames: "
+        "train for more epochs, or allow fewer silent frames with --max-silent"
+        for index in np.flatnonzero((outputs == steps).all(axis=0))
+    ]
+    for number, fired_at in enumerate(hidden, 1):
+        same = (fired_at == fired_at[0]).all(axis=0)
+        never = int((same & (fired_at[0] == steps)).sum())
+        always, neurons = int(same.sum()) - never, fired_at.shape[1]
+        if never + always > IDLE * neurons:
+            shares = (
+                f"{never} ({100 * never / neurons:.1f} %) never fire on the validation frames, {always} ({100 * always / neurons:.1f} %)"
+            )
+            lines.append(
+                f"of the {neurons} neurons of hidden layer {number}, {shares} always fire at the same step, so they tell nothing: "
+                "train for more epochs, or with a smaller --hidden"
+            )
+    return lines
