@@ -200,10 +200,10 @@ def test_output_that_never_fires(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluation, "choose_shift", lambda curve, max_silent: curve[-1])
     recipe = dataclasses.replace(RECIPE, hidden=(3,), epochs=1)
     _, lines = train(tmp_path, recipe=recipe)
-    assert lines[-1] == (
+    assert (
         "warning: the output of class 'row 3' never fires on the validation frames: "
         "train for more epochs, or allow fewer silent frames with --max-silent"
-    )
+    ) in lines
 
 
 def spike_times_only(**changes):
