@@ -1,6 +1,7 @@
 """Files that are either whole or absent."""
 
 import errno
+import glob
 import os
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +19,16 @@ def refuse_overwriting(source: Path, out: Path) -> None:
     """
     if out.exists() and out.samefile(source):
         raise UserError(f"--out must be another file than {source}, which it would overwrite")
+
+
+def remove_unfinished(path: str | Path) -> None:
+    """Remove what is left of an `atomic_write` to ``path`` that was killed; there must be none at work.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    for leftover in Path(path).parent.glob(glob.escape(f".{Path(path).name}.") + "*"):
+        leftover.unlink()
 
 
 @contextmanager

@@ -54,7 +54,7 @@ class SpikeTimes(torch.autograd.Function):
     ) -> Tensor:
         context.save_for_backward(times, latent, best_step, best_margin)
         context.window = window
-        return fired_at.to(torch.float32)
+        return fired_at.to(latent.dtype)
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:

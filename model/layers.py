@@ -78,7 +78,13 @@ class SingleSpikeLayer(nn.Module):
         return binarize(self.weights.detach())
 
     def synapses(self) -> Tensor:
-        """`binary_weights` by input, float (inputs, outputs), in the order of memory that `model.spikes` works with fastest."""
+        """`binary_weights` by input, float (inputs, outputs), in the order of memory that `model.spikes` works with fastest.
+
+        Raises:
+            UserError: the weights have a type in which potentials are not exact.
+        """
+        if self.weights.dtype not in (torch.float32, torch.float64):
+            raise UserError(f"weights must be torch.float32 or torch.float64, so that potentials are exact, not {self.weights.dtype}")
         weights = self.binary_weights().T
         return weights if self.outputs <= FEW else weights.contiguous()
 
@@ -139,7 +145,7 @@ class SingleSpikeLayer(nn.Module):
         check_inputs(times, self.inputs)
         with torch.no_grad():
             train, synapses, state = Train.of(times, self.steps), self.synapses(), self.begin(len(times))
-            margins = torch.empty(self.steps, *state.margin.shape, device=state.margin.device)
+            margins = state.margin.new_empty(self.steps, *state.margin.shape)
             for step in range(self.steps):
                 drive = train.between(step, step + 1).spikes.sum(synapses, len(times))[None]
                 margins[step], fires = self.potentials(state, drive)

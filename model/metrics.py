@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from export import Network, UserError, digest
 from export.artifact import check_format, get
-from export.files import atomic_write
+from export.files import atomic_write, remove_unfinished
 from export.scores import Scores
 from model.datasets import Dataset
 from model.machine import commit, machine, now
@@ -52,6 +52,7 @@ class Log:
 
     def __init__(self, path: Path, file: RecipeFile, command: str, *, resume: bool) -> None:
         self.path, self.began = path, time.perf_counter()
+        remove_unfinished(path)
         before = read(path) if resume and path.is_file() else {}
         self.seconds_before = before.get("wall_seconds", 0.0)
         self.content: dict[str, Any] = {

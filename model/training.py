@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from export import Encoder, UserError, scores
+from export.files import remove_unfinished
 from model import advice, checkpoint, evaluation
 from model.augmentation import DropSpikes, RandomAffine
 from model.bstdg import margin_loss, timing_loss
@@ -278,7 +279,7 @@ def train(
     """
     out = Path(out)
     processes = processes or Processes()
-    processes.from_first(lambda: out.mkdir(parents=True, exist_ok=True))  # what cannot be written is better known before the work
+    processes.from_first(lambda: _clear(out))  # what cannot be written is better known before the work
     for what, value in (("the recipe", recipe.as_dict()), ("the data set's digest", dataset.digest), ("PyTorch", torch.__version__)):
         processes.check_same(what, value)
     trainer = processes.together(lambda: Trainer(dataset, recipe, processes))
@@ -318,6 +319,12 @@ def train(
     if interrupted:
         raise KeyboardInterrupt
     return result
+
+
+def _clear(out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    for name in (CHECKPOINT, RESUME):
+        remove_unfinished(out / name)
 
 
 def describe(epoch: Epoch) -> str:

@@ -3,7 +3,7 @@ import stat
 
 import pytest
 
-from export.files import atomic_write
+from export.files import atomic_write, remove_unfinished
 
 
 def test_writes_whole(tmp_path):
@@ -61,3 +61,12 @@ def test_file_where_a_folder_must_be(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises((NotADirectoryError, FileExistsError)), atomic_write(tmp_path / "file" / "inside"):
         pytest.fail("must not come here")
+
+
+def test_remove_unfinished(tmp_path):
+    for name in ("file [1].txt", ".file [1].txt.abc", ".file [1].txt.d", ".file 1.txt.abc", "other.file [1].txt.abc"):
+        (tmp_path / name).write_text("")
+    remove_unfinished(tmp_path / "file [1].txt")
+    remove_unfinished(tmp_path / "nothing")
+    remove_unfinished(tmp_path / "no folder" / "nothing")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".file 1.txt.abc", "file [1].txt", "other.file [1].txt.abc"]
