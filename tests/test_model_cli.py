@@ -1,3 +1,4 @@
+import functools
 import json
 import os
 import re
@@ -44,7 +45,9 @@ def start(*arguments):
     """Starts it in a process of its own."""
     command = [sys.executable, "-m", "model", *map(str, arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    listen = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell in the background makes its children deaf to it
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, preexec_fn=listen, **streams)
 
 
 @pytest.fixture(scope="module")

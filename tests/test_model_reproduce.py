@@ -167,7 +167,7 @@ def test_folds(tmp_path):
 
     runs = go_on(dataclasses.replace(FILE.changed(epochs=1), folds=("a", "some/b.npz")))
     assert asked == ["a", "some/b.npz"]
-    assert lines[::2] == [f"a: {tmp_path}/fold-a", f"some/b.npz: {tmp_path}/fold-b"]
+    assert [line for line in lines if str(tmp_path) in line] == [f"a: {tmp_path}/fold-a", f"some/b.npz: {tmp_path}/fold-b"]
     assert [(content["dataset"], content["dataset_digest"][0], content["seed"]) for content in runs] == [("a", "1", 0), ("b.npz", "2", 0)]
     assert runs == [metrics.read(tmp_path / f"fold-{name}" / "metrics.json") for name in "ab"]
     assert go_on(FILE) == []
