@@ -9,11 +9,16 @@ import socket
 import sys
 import traceback
 
+from tqdm import tqdm
+
 from export import UserError
 from model.processes import connect
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["model.reproduce", "tests.small_data", "torch.distributed"])
+CONTEXT.set_forkserver_preload(
+    ["tests.several", "model.reproduce", "tests.small_data", "torch._dynamo"]
+)  # the first optimizer loads the last
+tqdm.get_lock()  # once for all processes: those that are killed would not give theirs back
 LIMIT_S = 300  # a hang, on however busy a machine
 
 
