@@ -43,14 +43,20 @@ def on_epoch(trainer: "Trainer", epoch: "Epoch") -> list[str]:
 
 
 def on_result(trainer: "Trainer") -> list[str]:
-    """At the end, on the validation frames: outputs that never fire, hidden neurons that carry nothing."""
-    *hidden, outputs = evaluation.run(trainer.network, trainer.validation.times)[0].spike_times
+    """At the end, on the validation frames: decisions that all come at once, outputs that never fire, hidden neurons that carry nothing."""
+    result, _ = evaluation.run(trainer.network, trainer.validation.times)
+    *hidden, outputs = result.spike_times
     steps = trainer.recipe.steps
     lines = [
         f"the output of class {trainer.dataset.class_names[index]!r} never fires on the validation frames: "
         "train for more epochs, or allow fewer silent frames with --max-silent"
         for index in np.flatnonzero((outputs == steps).all(axis=0))
     ]
+    if steps > 1 and not result.decisions.step.any():
+        lines.append(
+            "every validation frame is decided at step 0, before later spikes have come: "
+            "train for more epochs, or with a higher silent_start"
+        )
     for number, fired_at in enumerate(hidden, 1):
         same = (fired_at == fired_at[0]).all(axis=0)
         never = int((same & (fired_at[0] == steps)).sum())

@@ -205,7 +205,7 @@ def find_device(name: str, local_rank: int = 0, local_count: int = 1) -> torch.d
     there, index = torch.cuda.device_count(), int(match[1] or local_rank)
     if index >= there:
         wanted = f"cuda:{index}" if match[1] or local_count > 1 else name
-        raise UserError(f"device {wanted} must be there, but PyTorch {torch.__version__} sees {there} CUDA devices: see --device cpu")
+        raise UserError(f"device {wanted} must be there, but PyTorch {torch.__version__} sees {there} CUDA devices: use --device cpu")
     return torch.device("cuda", index)
 
 

@@ -90,9 +90,9 @@ def test_what_stays_behind_is_found(monkeypatch, fault):
     [
         ("tpu", 1, 1, "device must be cpu, cuda or cuda:N, not 'tpu'"),
         ("cuda:", 1, 1, "device must be cpu, cuda or cuda:N, not 'cuda:'"),
-        ("cuda", 1, 0, f"device cuda must be there, but PyTorch {torch.__version__} sees 0 CUDA devices: see --device cpu"),
-        ("cuda:2", 1, 2, f"device cuda:2 must be there, but PyTorch {torch.__version__} sees 2 CUDA devices: see --device cpu"),
-        ("cuda", 3, 2, f"device cuda:2 must be there, but PyTorch {torch.__version__} sees 2 CUDA devices: see --device cpu"),
+        ("cuda", 1, 0, f"device cuda must be there, but PyTorch {torch.__version__} sees 0 CUDA devices: use --device cpu"),
+        ("cuda:2", 1, 2, f"device cuda:2 must be there, but PyTorch {torch.__version__} sees 2 CUDA devices: use --device cpu"),
+        ("cuda", 3, 2, f"device cuda:2 must be there, but PyTorch {torch.__version__} sees 2 CUDA devices: use --device cpu"),
         ("cuda:1", 2, 2, "device must be cuda, a GPU for each of the 2 processes of this machine, not cuda:1"),
     ],
 )

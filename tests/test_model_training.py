@@ -196,6 +196,18 @@ def test_missing_class(tmp_path):
     assert lines[0] == ("warning: no training frame has class 'row 2', so it cannot be learned: add frames of it, or leave the class out")
 
 
+def test_all_decided_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluation, "choose_shift", lambda curve, max_silent: curve[0])
+    _, lines = train(tmp_path, recipe=dataclasses.replace(RECIPE, hidden=(24,), epochs=1))
+    assert (
+        "warning: every validation frame is decided at step 0, before later spikes have come: "
+        "train for more epochs, or with a higher silent_start"
+    ) in lines
+    monkeypatch.undo()
+    _, lines = train(tmp_path)
+    assert not any("step 0" in line for line in lines)
+
+
 def test_output_that_never_fires(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluation, "choose_shift", lambda curve, max_silent: curve[-1])
     recipe = dataclasses.replace(RECIPE, hidden=(3,), epochs=1)
