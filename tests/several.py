@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import socket
 import sys
+import threading
 import traceback
 
 from tqdm import tqdm
@@ -18,7 +19,7 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     ["tests.several", "model.reproduce", "tests.small_data", "torch._dynamo"]
 )  # the first optimizer loads the last
-tqdm.get_lock()  # once for all processes: those that are killed would not give theirs back
+tqdm.set_lock(threading.RLock())  # tqdm's own is between processes: one that is killed with it would block all others
 LIMIT_S = 300  # a hang, on however busy a machine
 
 
