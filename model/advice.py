@@ -30,9 +30,8 @@ def on_data(trainer: "Trainer") -> list[str]:
     if empty:
         p_min = trainer.encoder.p_min
         mend = "leave them out" if p_min is None else f"lower p_min, which is {p_min}, or take more --steps, so that fainter inputs spike"
-        lines.append(
-            f"{empty} of {frames} training frames ({100 * empty / frames:.1f} %) have no input spike, so they teach nothing: {mend}"
-        )
+        share = f"{empty} of {frames} training frames ({100 * empty / frames:.1f} %)"
+        lines.append(f"{share} have no input spike, so nothing tells their classes apart: {mend}")
     return lines
 
 

@@ -27,7 +27,9 @@ def tensors_of(directory, file="checkpoint.safetensors"):
     return {name: tensor.tolist() for name, tensor in read_tensors(directory / file)[0].items()}
 
 
-@pytest.mark.parametrize("changes", [{"augment": 0.4}, {"steps": 20, "hidden": (16, 12)}, {"gradient_at": "spike"}, {"gradient_at": "end"}])
+@pytest.mark.parametrize(
+    "changes", [{"augment": 0.4, "drop_spikes": 0.2}, {"steps": 20, "hidden": (16, 12)}, {"gradient_at": "spike"}, {"gradient_at": "end"}]
+)
 def test_trains_on_a_far_device_as_on_the_cpu(tmp_path, monkeypatch, changes):
     recipe = dataclasses.replace(RECIPE, epochs=1, **changes)
     on_cpu = train(tmp_path / "cpu", recipe, torch.device("cpu"))

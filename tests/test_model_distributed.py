@@ -52,7 +52,9 @@ def tensors_of(directory):
     }
 
 
-@pytest.mark.parametrize(("count", "changes"), [(2, {}), (3, {"epochs": 1, "batch_size": 1}), (2, {"augment": 0.3, "hidden": (16, 16)})])
+@pytest.mark.parametrize(
+    ("count", "changes"), [(2, {}), (3, {"epochs": 1, "batch_size": 1}), (2, {"augment": 0.3, "drop_spikes": 0.2, "hidden": (16, 16)})]
+)
 def test_equal_to_one_process(tmp_path, count, changes):
     recipe = dataclasses.replace(RECIPE, **changes)
     lines = train(Processes(), tmp_path / "one", recipe, True)
