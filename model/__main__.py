@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from model.processes import Processes
 
 Prepared = TypeVar("Prepared")
+SHARED = ("train", "reproduce", "ablate")  # commands that several processes can share
 
 
 def train(arguments: argparse.Namespace) -> int:
@@ -104,8 +105,6 @@ def results(arguments: argparse.Namespace) -> int:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    if launched():
-        raise UserError("evaluate must run in one process: start it without torchrun")
     dataset = datasets.load(arguments.dataset)
     from model import evaluate as evaluation
     from model.processes import find_device
@@ -236,11 +235,13 @@ def main() -> int:
     )
     part.set_defaults(function=evaluate)
 
-    for name in ("train", "reproduce", "ablate", "evaluate"):
+    for name in (*SHARED, "evaluate"):
         commands.choices[name].add_argument("--device", default="cpu", help="where PyTorch computes: cpu, cuda or cuda:N (default: cpu)")
     comparison.add(commands)
 
     arguments = parser.parse_args()
+    if launched() and arguments.command not in SHARED:
+        raise UserError(f"{arguments.command} must run in one process: start it without torchrun")
     # Before PyTorch loads: one thread, unless the user asks for more. The products of these networks are small; a second thread gained
     # little on an idle machine and, by waiting awake, made an update several times slower on a busy one.
     os.environ.setdefault("OMP_NUM_THREADS", "1")

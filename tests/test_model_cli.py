@@ -226,3 +226,18 @@ def test_ctrl_c_then_resume(npz, tmp_path):
     assert (process.returncode, error) == (130, "interrupted\n")
     assert re.search(r"^interrupted: keeping epoch \d+, the best of \d+; --resume goes on$", out, re.MULTILINE)
     assert (tmp_path / "checkpoint.safetensors").exists()
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_device_that_is_not_there(model, trained, npz, tmp_path, command):
+    arguments = ["--out", tmp_path / "out"] if command == "train" else [trained[1] / "checkpoint.safetensors"]
+    done = model(command, "--dataset", npz, *arguments, "--device", "tpu")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "error: device must be cpu, cuda or cuda:N, not 'tpu'\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_commands_for_one_process(model, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    done = model("evaluate", "x.safetensors", "--dataset", "digits")
+    assert done.stderr == "error: evaluate must run in one process: start it without torchrun\n"

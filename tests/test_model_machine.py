@@ -42,3 +42,23 @@ def test_command(monkeypatch):
     monkeypatch.chdir(machine.ROOT / "recipes")
     words = ["train", "digits.toml", "--out", "/some/where", "--hidden", "600,10", "--out=x", "a b"]
     assert machine.command(words) == "python -m model train recipes/digits.toml --hidden 600,10 'a b'"
+
+
+def test_command_under_torchrun(monkeypatch):
+    for name, value in (("WORLD_SIZE", "4"), ("LOCAL_WORLD_SIZE", "2"), ("GROUP_WORLD_SIZE", "1")):
+        monkeypatch.setenv(name, value)
+    assert machine.command(["train", "--out=x"]) == "torchrun --nproc-per-node 2 -m model train"
+    monkeypatch.setenv("GROUP_WORLD_SIZE", "2")
+    assert machine.command(["train"]) == "torchrun --nnodes 2 --nproc-per-node 2 -m model train"
+
+
+def test_who_speaks(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.setenv("RANK", "1")  # left over from something else
+    assert (machine.launched(), machine.speaks()) == (False, True)
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert (machine.launched(), machine.speaks()) == (False, True)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert (machine.launched(), machine.speaks()) == (True, False)
+    monkeypatch.setenv("RANK", "0")
+    assert (machine.launched(), machine.speaks()) == (True, True)
