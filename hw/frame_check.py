@@ -1,6 +1,6 @@
 """The guard at the gate: spike words from outside may be anything."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -9,7 +9,7 @@ from hw.words import WordFormat
 
 
 class FrameCheck(wiring.Component):
-    """Passes words on; once one breaks a rule, that frame is flagged and the rest of its spikes are dropped.
+    """Passes words on until one breaks a rule; of such a frame nothing more than an empty last word passes, which is flagged.
 
     The rules: the index and the time are in range; step 0 comes first; time does not go back; a step is closed before the next begins, and
     does not go on after it was closed, but for an empty word that ends the frame; padding inputs do not spike; the end of a frame closes
@@ -20,7 +20,7 @@ class FrameCheck(wiring.Component):
 
     Members:
         i: words as they come.
-        o: words that keep the rules, ``error`` set in every word from the first that did not.
+        o: words that keep the rules; ``error`` in the last one of a frame that did not.
     """
 
     def __init__(self, form: WordFormat):
@@ -56,19 +56,22 @@ class FrameCheck(wiring.Component):
             continues.eq(word.time == last_time),
             wrong.eq(word.error | breaks_rule | (failed & ~first)),
             checked.eq(word),
-            checked.error.eq(wrong),
-            checked.last_of_step.eq(word.last_of_step | word.last_of_frame),
-            self.o.stream.valid.eq(self.i.stream.valid),
-            self.i.stream.ready.eq(self.o.stream.ready),
+            self.o.stream.valid.eq(self.i.stream.valid & (~wrong | word.last_of_frame)),
+            self.i.stream.ready.eq(self.o.stream.ready | (wrong & ~word.last_of_frame)),
             self.i.cancel.eq(self.o.cancel),
         ]
         with m.If(wrong):
-            m.d.comb += [checked.bits.eq(0), checked.index.eq(0)]
-        with m.If(self.i.stream.valid & self.i.stream.ready):
-            m.d.sync += [
-                first.eq(word.last_of_frame),
-                open_step.eq(~word.last_of_step),
-                failed.eq(wrong),
-                last_time.eq(word.time),
+            m.d.comb += [
+                checked.error.eq(1),
+                checked.time.eq(Mux(first, 0, last_time)),
+                checked.index.eq(0),
+                checked.bits.eq(0),
+                checked.last_of_step.eq(1),
             ]
+        with m.If(self.i.stream.valid & self.i.stream.ready):
+            m.d.sync += [first.eq(word.last_of_frame), open_step.eq(~word.last_of_step), failed.eq(wrong)]
+            with m.If(~wrong):
+                m.d.sync += last_time.eq(word.time)
+            with m.Elif(first):
+                m.d.sync += last_time.eq(0)
         return m
