@@ -50,7 +50,9 @@ class Gate(wiring.Component):
         kept = Signal(bits_for(plan.contexts), init=plan.contexts - 1)  # whose turn it was last
         held = Signal()  # it still is: in the middle of a step, or a word has been offered
         begun, waiting, dropping = Signal(plan.contexts), Signal(plan.contexts), Signal(plan.contexts)
-        judged_now, decided_now, may_go, offers = (Signal(plan.contexts, name=name) for name in ("judged_now", "decided_now", "may_go", "offers"))
+        judged_now, decided_now, may_go, offers = (
+            Signal(plan.contexts, name=name) for name in ("judged_now", "decided_now", "may_go", "offers")
+        )
 
         for context in contexts:
             number, source = numbers[context], inputs[context]
@@ -62,9 +64,7 @@ class Gate(wiring.Component):
             age = Signal.like(number, name=f"age_{context}")
             m.d.comb += [
                 age.eq(number - self.oldest),
-                may_go[context].eq(
-                    ~source.cancel & (~waiting[context] | judged_now[context]) & (begun[context] | (age < plan.frames))
-                ),
+                may_go[context].eq(~source.cancel & (~waiting[context] | judged_now[context]) & (begun[context] | (age < plan.frames))),
                 offers[context].eq(source.stream.valid & may_go[context]),
                 source.cancel.eq((dropping[context] | decided_now[context]) & ~(held & (kept == context))),
             ]

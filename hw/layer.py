@@ -190,9 +190,7 @@ class _Membranes:
         ]
         for beat in range(beats):
             with m.If(integrating.beat == beat):
-                m.d.comb += write.data.eq(
-                    Cat(fired.word_select(beat, size), potential.word_select(beat, size * plan.margin_bits))
-                )
+                m.d.comb += write.data.eq(Cat(fired.word_select(beat, size), potential.word_select(beat, size * plan.margin_bits)))
                 with m.If(self._valid & integrating.swap):
                     m.d.sync += [
                         fired.word_select(beat, size).eq(new_fired),
