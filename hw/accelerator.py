@@ -29,7 +29,7 @@ class Accelerator(wiring.Component):
     Members:
         early: 1: the result leaves at the decision and the rest of its frame is dropped; 0: every spike of the frame is computed.
         i: spike words or pixels. Words for several contexts come on streams ``i_0``, ``i_1``, …, frame k on stream k modulo contexts.
-        i_cancel: (words only; ``i_0_cancel``, …) the rest of the current frame is being dropped; the sender may go to its last word at once.
+        i_cancel: (words only; ``i_0_cancel``, …) the rest of its current frame is being dropped; the sender may go to the last word.
         o: results, in the order of the frames (see `hw.readout.result_layout`).
         monitor_0, …: what each layer sends, ``valid`` in the cycle in which a word passes. To be looked at or left open.
 

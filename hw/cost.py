@@ -12,6 +12,7 @@ import numpy as np
 from export import Network
 from export.reference import Result
 from hw.folding import Folding, LayerPlan
+from hw.frame_check import LATENCY as CHECK
 from hw.pipeline import Pipeline
 from hw.readout import row_to_result
 
@@ -129,10 +130,12 @@ class _Context:
         steps: its steps.
         at: which of them comes next.
         ready: from here on, it may.
+        offered: from here on, its first word is there.
     """
 
     def __init__(self, frame: int):
-        self.frame, self.at, self.ready = frame, 0, 0
+        self.frame, self.at = frame, 0
+        self.ready = self.offered = CHECK
         self.steps: list[int] = []
 
 
@@ -180,16 +183,16 @@ class _Gate:
         t = context.steps[context.at]
         words = max(1, int(frame.inputs[t]))
         ends = context.at == len(context.steps) - 1
-        first, last, judged, row = self.pipeline.step(self.free, words, [rows[t] for rows in frame.rows], context.frame, t, ends=ends)
+        last, judged, row = self.pipeline.step(self.free, words, [rows[t] for rows in frame.rows], context.frame, t, ends=ends)
         if context.at == 0:
-            self.first_word[context.frame] = first
+            self.first_word[context.frame] = context.offered - CHECK
         self.free = last + 1
         self.turn = context.frame
         if ends or t == frame.decision:
             assert row is not None
             self._finish(context.frame, row)
             remaining = int(frame.inputs[t + 1 :].sum())
-            context.ready = last + 1 if ends else judged + (1 if remaining == 1 else 2)
+            context.offered = context.ready = last + 1 if ends else judged + min(remaining, 2 + CHECK)
             context.frame, context.at = context.frame + len(self.contexts), 0
         else:
             context.ready = judged if self.early else last + 1

@@ -3,14 +3,14 @@
 from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out, flipped
+from amaranth.lib.wiring import In, Out
 
 from hw.folding import LayerPlan
 from hw.streams import judged, rows
 from hw.words import WordFormat, bits_for
 
-ROW_TO_WORD = 2  # cycles from a row to its first word, if that closes its step or has another behind it
-ROW_TO_HEAD = 1  # cycles from a row to the one in which its words are being picked
+ROW_TO_HEAD = 2  # cycles from a row to the one in which its words are being picked
+HEAD_TO_WORD = 1  # cycles from then to a word, if that closes its step or has another behind it
 HEAD_TO_JUDGED = 1  # cycles from the last row of a step that sends nothing to the news of that
 
 
@@ -20,8 +20,8 @@ class SpikeEmitter(wiring.Component):
     Rows wait in a queue of `LayerPlan.row_slots`. A word leaves when it is known whether it closes its step: with the last group's row, or
     when another word is there. Where a word's neurons lie in two rows, it is sent twice, each time with its row's spikes.
 
-    Latency: two cycles from a row to its first word. A row without spikes takes a cycle. A step without spikes sends no word, unless it is
-    the first of its frame or ends it, and is judged instead.
+    Latency: three cycles from a row to its first word. A row without spikes takes a cycle. A step without spikes sends no word, unless it
+    is the first of its frame or ends it, and is judged instead.
 
     Parameters:
         plan: the layer whose rows come in; its ``following_simd`` says how many neurons there are per word.
@@ -41,20 +41,24 @@ class SpikeEmitter(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         plan, form = self._plan, self._form
-        pop = Signal()
-        head, head_valid = self._queue(m, pop)
-        m.d.comb += self.i.release.eq(pop)
+        moves, pop = Signal(), Signal()
+        waiting, waits = self._queue(m, moves)
 
-        # The words of the row at the head.
+        # The row at the head, and which of its words are still to be sent.
         lanes = _lanes(plan, form)
-        spikes, base = self._aligned(m, head, lanes)
-        sent = Signal(lanes)
-        with_spikes, lane = Signal(lanes), Signal(bits_for(lanes))
+        spikes, base = self._aligned(m, waiting, lanes)
+        head, head_valid = Signal(waiting.shape()), Signal()
+        head_spikes, head_base = Signal.like(spikes), Signal.like(base)
+        unsent, lane = Signal(lanes), Signal(bits_for(lanes))
         some, one = Signal(), Signal()
-        m.d.comb += [with_spikes[k].eq(spikes.word_select(k, form.simd).any() & ~sent[k]) for k in range(lanes)]
-        m.d.comb += [some.eq(with_spikes.any()), one.eq((with_spikes & (with_spikes - 1)) == 0)]
+        m.d.comb += [
+            moves.eq(waits & (~head_valid | pop)),
+            self.i.release.eq(moves),
+            some.eq(unsent.any()),
+            one.eq((unsent & (unsent - 1)) == 0),
+        ]
         for k in reversed(range(lanes)):
-            with m.If(with_spikes[k]):
+            with m.If(unsent[k]):
                 m.d.comb += lane.eq(k)
 
         # The word that is on the output, or waits for what comes behind it.
@@ -77,70 +81,73 @@ class SpikeEmitter(wiring.Component):
             m.d.sync += [
                 full.eq(1),
                 word.time.eq(head.time),
-                word.index.eq(Mux(some, base + lane, 0)),
-                word.bits.eq(spikes.word_select(lane, form.simd)),
+                word.index.eq(Mux(some, head_base + lane, 0)),
+                word.bits.eq(head_spikes.word_select(lane, form.simd)),
                 word.last_of_step.eq(closes),
                 word.last_of_frame.eq(closes & head.last_of_frame),
                 word.error.eq(head.error),
                 word.first.eq(head.first & ~began),
                 word.frame.eq(head.frame),
-                sent.bit_select(lane, 1).eq(1),
+                unsent.bit_select(lane, 1).eq(0),
                 began.eq(1),
             ]
         with m.Elif(pop & began):  # the last row has no spikes: the word before was the step's last
             m.d.sync += [word.last_of_step.eq(head.last_of_step), word.last_of_frame.eq(head.last_of_step & head.last_of_frame)]
         with m.If(pop):
-            m.d.sync += sent.eq(0)
+            m.d.sync += head_valid.eq(0)
             with m.If(head.last_of_step):
                 m.d.sync += began.eq(0)
+        with m.If(moves):
+            m.d.sync += [head_valid.eq(1), head.eq(waiting), head_spikes.eq(spikes), head_base.eq(base)]
+            m.d.sync += [unsent[k].eq(spikes.word_select(k, form.simd).any()) for k in range(lanes)]
         m.d.sync += [
             self.judged.valid.eq(pop & head.last_of_step & ~began & ~picks),
             self.judged.frame.eq(head.frame),
         ]
         return m
 
-    def _queue(self, m: Module, pop):
-        """The first row that waits, and whether there is one; a row is there a cycle after it came, or after the one before was done."""
+    def _queue(self, m: Module, moves):
+        """The first row that waits, and whether there is one: from the cycle after it came, or after the one before has moved on."""
         plan = self._plan
         row = self.i.payload
         kept = Signal(row.shape())
         m.d.comb += [kept.eq(row), kept.margin.eq(0)]
         slots = plan.row_slots
         if slots == 1:
-            head, valid = Signal(row.shape()), Signal()
-            with m.If(pop):
-                m.d.sync += valid.eq(0)
+            waiting, waits = Signal(row.shape()), Signal()
+            with m.If(moves):
+                m.d.sync += waits.eq(0)
             with m.If(self.i.valid):
-                m.d.sync += [valid.eq(1), head.eq(kept)]
-            return head, valid
+                m.d.sync += [waits.eq(1), waiting.eq(kept)]
+            return waiting, waits
         width = len(kept.as_value()) - len(row.margin)
         m.submodules.queue = queue = Memory(shape=unsigned(width), depth=slots, init=[])
         write = queue.write_port()
         read = queue.read_port(transparent_for=[write])
         first, following, end, count = Signal(range(slots)), Signal(range(slots)), Signal(range(slots)), Signal(range(slots + 1))
+        waiting = Signal(row.shape())
         m.d.comb += [
-            following.eq(Mux(pop, Mux(first == slots - 1, 0, first + 1), first)),
+            following.eq(Mux(moves, Mux(first == slots - 1, 0, first + 1), first)),
             write.addr.eq(end),
             write.data.eq(kept),
             write.en.eq(self.i.valid),
             read.addr.eq(following),
+            waiting.eq(read.data),
         ]
-        m.d.sync += [first.eq(following), count.eq(count + self.i.valid - pop)]
+        m.d.sync += [first.eq(following), count.eq(count + self.i.valid - moves)]
         with m.If(self.i.valid):
             m.d.sync += end.eq(Mux(end == slots - 1, 0, end + 1))
-        head = Signal(row.shape())
-        m.d.comb += head.eq(read.data)
-        return head, count != 0
+        return waiting, count != 0
 
-    def _aligned(self, m: Module, head, lanes: int):
+    def _aligned(self, m: Module, row, lanes: int):
         """The row's spikes in the places that they have in words, and the index of the first of these words."""
         plan, simd = self._plan, self._form.simd
         spikes, base = Signal(lanes * simd), Signal(bits_for(self._form.words))
-        with m.Switch(head.group):
+        with m.Switch(row.group):
             for group in range(plan.groups):
                 with m.Case(group):
                     begin = group * plan.pe
-                    m.d.comb += [base.eq(begin // simd), spikes.eq(head.fire << begin % simd)]
+                    m.d.comb += [base.eq(begin // simd), spikes.eq(row.fire << begin % simd)]
         return spikes, base
 
 

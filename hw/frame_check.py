@@ -7,13 +7,15 @@ from amaranth.lib.wiring import In, Out
 from hw.streams import words
 from hw.words import WordFormat
 
+LATENCY = 1  # cycles from a word to the same word, checked
+
 
 class FrameCheck(wiring.Component):
     """Passes words on until one breaks a rule; of such a frame nothing more than an empty last word passes, which is flagged.
 
     The rules: the index and the time are in range; step 0 comes first; time does not go back; a step is closed before the next begins, and
     does not go on after it was closed, but for an empty word that ends the frame; padding inputs do not spike; the end of a frame closes
-    its last step. No latency.
+    its last step. Latency: one cycle. Throughput: a word per cycle.
 
     Parameters:
         form: the words.
@@ -52,23 +54,31 @@ class FrameCheck(wiring.Component):
         for rule in rules:
             with m.If(rule):
                 m.d.comb += breaks_rule.eq(1)
+        sending, passes, taken, free = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             continues.eq(word.time == last_time),
             wrong.eq(word.error | breaks_rule | (failed & ~first)),
-            checked.eq(word),
-            self.o.stream.valid.eq(self.i.stream.valid & (~wrong | word.last_of_frame)),
-            self.i.stream.ready.eq(self.o.stream.ready | (wrong & ~word.last_of_frame)),
-            self.i.cancel.eq(self.o.cancel),
+            passes.eq(~wrong | word.last_of_frame),
+            free.eq(~sending | self.o.stream.ready),
+            taken.eq(self.i.stream.valid & self.i.stream.ready),
+            self.i.stream.ready.eq(free | ~passes),
+            self.o.stream.valid.eq(sending),
+            # The last word may be on its way to be dropped; what comes behind it is the next frame.
+            self.i.cancel.eq(self.o.cancel & ~(sending & checked.last_of_frame)),
         ]
-        with m.If(wrong):
-            m.d.comb += [
-                checked.error.eq(1),
-                checked.time.eq(Mux(first, 0, last_time)),
-                checked.index.eq(0),
-                checked.bits.eq(0),
-                checked.last_of_step.eq(1),
-            ]
-        with m.If(self.i.stream.valid & self.i.stream.ready):
+        with m.If(self.o.stream.ready):
+            m.d.sync += sending.eq(0)
+        with m.If(taken & passes):
+            m.d.sync += [sending.eq(1), checked.eq(word)]
+            with m.If(wrong):
+                m.d.sync += [
+                    checked.error.eq(1),
+                    checked.time.eq(Mux(first, 0, last_time)),
+                    checked.index.eq(0),
+                    checked.bits.eq(0),
+                    checked.last_of_step.eq(1),
+                ]
+        with m.If(taken):
             m.d.sync += [first.eq(word.last_of_frame), open_step.eq(~word.last_of_step), failed.eq(wrong)]
             with m.If(~wrong):
                 m.d.sync += last_time.eq(word.time)

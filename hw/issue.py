@@ -3,7 +3,7 @@
 Three ways to go about it, each a component that takes spike words and issues operations: `EventIssue`, `StepIssue`, `WalkIssue`.
 """
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -70,17 +70,25 @@ class Issue(wiring.Component):
         return first
 
 
+def _group_counter(m: Module, plan: LayerPlan, *, moves):
+    """The group that is worked on, the address of its first weight row, and whether it is the last; ``moves``: on to the next."""
+    if plan.groups == 1:
+        return Const(0, 1), Const(0, 1), Const(1, 1)
+    group, base, last = Signal(range(plan.groups)), Signal(range(plan.groups * plan.words)), Signal()
+    m.d.comb += last.eq(group == plan.groups - 1)
+    with m.If(moves):
+        m.d.sync += [group.eq(Mux(last, 0, group + 1)), base.eq(Mux(last, 0, base + plan.words))]
+    return group, base, last
+
+
 class EventIssue(Issue):
     """Each word visits every group in turn: ``groups`` cycles per word; a step costs nothing more."""
 
     def elaborate(self, platform):
         m = Module()
         plan, word, issued = self._plan, self.i.payload, self.operation
-        group = Signal(bits_for(plan.groups))
-        base = Signal(bits_for(plan.groups * plan.words))  # address of the group's first row
-        last = Signal()
+        group, base, last = _group_counter(m, plan, moves=self.valid)
         m.d.comb += [
-            last.eq(group == plan.groups - 1),
             self.valid.eq(self.i.valid & (self.may_test | ~word.last_of_step)),
             self.tests.eq(self.valid & word.last_of_step),
             self.i.ready.eq(last & (self.may_test | ~word.last_of_step)),
@@ -95,8 +103,6 @@ class EventIssue(Issue):
             issued.error.eq(word.error),
             issued.frame.eq(word.frame),
         ]
-        with m.If(self.valid):
-            m.d.sync += [group.eq(Mux(last, 0, group + 1)), base.eq(Mux(last, 0, base + plan.words))]
         return m
 
 
@@ -115,10 +121,10 @@ class StepIssue(Issue):
         m.submodules.step = step = Memory(shape=kept, depth=places, init=[])
         write, read = step.write_port(), step.read_port()
 
-        group = Signal(bits_for(plan.groups))
-        base = Signal(bits_for(plan.groups * plan.words))
+        ends_pass, fetches = Signal(), Signal()
+        group, base, last_group = _group_counter(m, plan, moves=fetches & ends_pass)
         position, last_position = Signal(range(places)), Signal(range(places))
-        replaying, fetches, ends_pass, last_group = Signal(), Signal(), Signal(), Signal()
+        replaying = Signal()
         closing = Signal(word.shape())  # the word that closed the step
         first_step = self._first_step(m, word)
         replays_first = Signal()
@@ -143,7 +149,6 @@ class StepIssue(Issue):
 
         may_end = Signal()
         m.d.comb += [
-            last_group.eq(group == plan.groups - 1),
             ends_pass.eq(Mux(replaying, position == last_position, word.last_of_step)),
             may_end.eq(self.may_test | ~ends_pass),
             fetches.eq((self.i.valid | replaying) & ~swapping & may_end),
@@ -158,7 +163,6 @@ class StepIssue(Issue):
         with m.If(fetches):
             m.d.sync += position.eq(Mux(ends_pass, 0, position + 1))
             with m.If(ends_pass):
-                m.d.sync += [group.eq(Mux(last_group, 0, group + 1)), base.eq(Mux(last_group, 0, base + plan.words))]
                 m.d.sync += replaying.eq(~last_group)
                 with m.If(~replaying):
                     m.d.sync += [last_position.eq(position), closing.eq(word), replays_first.eq(first_step)]
@@ -167,7 +171,7 @@ class StepIssue(Issue):
         issued = Signal(operation(plan))
         fetched = Signal(kept)
         replayed = Signal()
-        address = Signal.like(base)
+        address = Signal.like(base, name="base")
         m.d.sync += [
             self.valid.eq(fetches | swapping),
             replayed.eq(replaying),

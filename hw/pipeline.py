@@ -5,13 +5,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hw.emitter import HEAD_TO_JUDGED, ROW_TO_HEAD, ROW_TO_WORD
+from hw.emitter import HEAD_TO_JUDGED, HEAD_TO_WORD, ROW_TO_HEAD
 from hw.folding import LayerPlan
 from hw.issue import FETCH_TO_ISSUE
 from hw.layer import ISSUE_TO_ROW
 from hw.readout import ROW_TO_JUDGED
-
-HEAD_TO_WORD = ROW_TO_WORD - ROW_TO_HEAD
 
 
 class Pipeline:
@@ -25,7 +23,7 @@ class Pipeline:
         self.layers[-1].send_row = self._last_row
         self.row = self.judged = 0
 
-    def step(self, begin: int, words: int, rows: list[np.ndarray], frame: int, t: int, *, ends: bool) -> tuple[int, int, int, int | None]:
+    def step(self, begin: int, words: int, rows: list[np.ndarray], frame: int, t: int, *, ends: bool) -> tuple[int, int, int | None]:
         """Carry a step through.
 
         Parameters:
@@ -36,21 +34,19 @@ class Pipeline:
             ends: it ends its frame.
 
         Returns:
-            the cycles in which its first and its last word were taken, in which it was judged, and of its last row of outputs, None if it did
-            not get there.
+            the cycles in which its last word was taken, in which it was judged, and of its last row of outputs (None if it did not get
+            there).
         """
         for emitter, counts in zip(self.emitters, rows, strict=True):
             emitter.begin(counts, first=t == 0, must_send=t == 0 or ends)
         self.row, self.judged = -1, -1
         first_layer = self.layers[0]
-        first = last = begin
+        last = begin - 1
         for k in range(words):
-            last = first_layer.word(last, k == words - 1, frame, new_frame=t == 0 and k == 0)
-            first = last if k == 0 else first
-            last += 1
+            last = first_layer.word(last + 1, k == words - 1, frame, new_frame=t == 0 and k == 0)
         for emitter in self.emitters:
             self.judged = max(self.judged, emitter.judged)
-        return first, last - 1, self.judged, self.row if self.row >= 0 else None
+        return last, self.judged, self.row if self.row >= 0 else None
 
     def _last_row(self, cycle: int, group: int, frame: int) -> None:
         if group == self.layers[-1].plan.groups - 1:
@@ -154,6 +150,7 @@ class _Emitter:
                 words = 1
             else:
                 self.judged = head + HEAD_TO_JUDGED
+        self.layer.places.append(head)
         self.popped = head
         if words == 0 and last and self.began:
             self._send(head + HEAD_TO_WORD, frame, closes=True)
@@ -164,7 +161,6 @@ class _Emitter:
             self.began = True
             if last and k == words - 1:
                 self._send(self.picked + HEAD_TO_WORD, frame, closes=True)
-        self.layer.places.append(self.popped + 1)
 
     def _send(self, valid: int, frame: int, *, closes: bool) -> None:
         """The word that was picked is on the output from ``valid`` on; it is taken as soon as the next layer can."""

@@ -38,8 +38,8 @@ def result_layout(plan: LayerPlan) -> data.StructLayout:
 class Readout(wiring.Component):
     """Largest margin among all outputs at the deciding step, lowest index on a tie.
 
-    With ``early`` high, a decision finishes its frame, and what still comes of it is ignored. With ``early`` low, the frame's end does. That
-    a row decides shows without comparing margins, so a step is judged one cycle after its last row, and the result comes
+    With ``early`` high, a decision finishes its frame, and what still comes of it is ignored. With ``early`` low, the frame's end does.
+    That a row decides shows without comparing margins, so a step is judged one cycle after its last row, and the result comes
     `row_to_result` cycles after the row, when those of earlier frames have left. Rows are taken as they come: there is a place for the
     result of every frame that was let in.
 
