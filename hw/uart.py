@@ -33,7 +33,7 @@ def divisor(clock_hz: float, baud: float) -> int:
 class UARTReceiver(wiring.Component):
     """Bytes from a serial line.
 
-    A bit is sampled in its middle, the line seen two cycles late. A byte is offered for one bit's time; if it is not taken then, it is lost.
+    A bit is sampled in its middle, the line seen two cycles late. A byte is offered for one bit's time, and then lost.
     A start shorter than half a bit is ignored, and a byte without stop bit dropped.
 
     Parameters:
