@@ -11,11 +11,13 @@ from hw.folding import Folding
 from hw.frame_check import FrameCheck
 from hw.gate import Gate
 from hw.layer import IFLayer
+from hw.loader import LOAD, Loader, row_memories
 from hw.readout import Readout, result_layout
 from hw.streams import input_format
 from hw.words import WordFormat
 
 INPUTS = ("words", "pixels")
+WEIGHTS = ("rom", "loadable")
 
 
 class Accelerator(wiring.Component):
@@ -24,6 +26,7 @@ class Accelerator(wiring.Component):
     Parameters:
         network: weights and thresholds, kept in memories.
         folding: inputs and neurons per cycle, form and order of each layer, and how many frames are worked on in turn.
+        weights: ``"rom"`` (in the bitstream) or ``"loadable"`` (see `hw.loader`; the network then only says how large others may be).
         frames_in: ``"words"`` (spike words in time order) or ``"pixels"`` (intensities in raster order, through `LatencyEncoder`).
 
     Members:
@@ -31,18 +34,21 @@ class Accelerator(wiring.Component):
         i: spike words or pixels. Words for several contexts come on streams ``i_0``, ``i_1``, …, frame k on stream k modulo contexts.
         i_cancel: (words only; ``i_0_cancel``, …) the rest of its current frame is being dropped; the sender may go to the last word.
         o: results, in the order of the frames (see `hw.readout.result_layout`).
+        load, loaded: (loadable only) what fills the memories, and whether they are full; frames must wait until then.
         monitor_0, …: what each layer sends, ``valid`` in the cycle in which a word passes. To be looked at or left open.
 
     Raises:
         UserError: the folding or ``frames_in`` does not fit the network.
     """
 
-    def __init__(self, network: Network, folding: Folding, *, frames_in: str = "words"):
+    def __init__(self, network: Network, folding: Folding, *, frames_in: str = "words", weights: str = "rom"):
+        if weights not in WEIGHTS:
+            raise UserError(f"weights must be one of {', '.join(WEIGHTS)}, not {weights!r}")
         if frames_in not in INPUTS:
             raise UserError(f"frames_in must be one of {', '.join(INPUTS)}, not {frames_in!r}")
         if frames_in == "pixels" and network.encoder.kind != "latency":
             raise UserError(f"frames_in 'pixels' needs a network with encoder 'latency', not {network.encoder.kind!r}")
-        self.network, self.folding, self.frames_in = network, folding, frames_in
+        self.network, self.folding, self.frames_in, self.weights = network, folding, frames_in, weights
         self.plans = plans = folding.plans(network)
         self.input_format = WordFormat(network.inputs, network.steps, plans[0].simd)
         last = plans[-1]
@@ -58,6 +64,8 @@ class Accelerator(wiring.Component):
             members[name] = In(stream.Signature(payload))
             if frames_in == "words":
                 members[f"{name}_cancel"] = Out(1)
+        if weights == "loadable":
+            members |= {"load": In(stream.Signature(LOAD)), "loaded": Out(1)}
         for index, form in enumerate(self.monitor_formats):
             members[f"monitor_{index}"] = Out(Signature({"valid": Out(1), "payload": Out(form.layout)}))
         super().__init__(members)
@@ -68,10 +76,12 @@ class Accelerator(wiring.Component):
         self._connect_inputs(m, gate)
         m.submodules.readout = readout = Readout(self.plans[-1])
         upstream = gate.o
+        layers: list[IFLayer] = []
         for index, plan in enumerate(self.plans):
             is_last = index + 1 == len(self.plans)
-            layer = IFLayer(plan, holds_rows=not is_last)
+            layer = IFLayer(plan, holds_rows=not is_last, loadable=self.weights == "loadable")
             m.submodules[f"layer_{index}"] = layer
+            layers.append(layer)
             connect(m, upstream, layer.i)
             monitor = getattr(self, f"monitor_{index}")
             if is_last:
@@ -90,8 +100,19 @@ class Accelerator(wiring.Component):
                 m.d.comb += [monitor.valid.eq(upstream.valid & upstream.ready), monitor.payload.eq(upstream.payload)]
                 connect(m, emitter.judged, getattr(gate, f"judged_{index}"))
         connect(m, readout.o, flipped(self.o))
+        if self.weights == "loadable":
+            self._connect_loader(m, layers)
         m.d.comb += [readout.early.eq(self.early), gate.early.eq(self.early), gate.oldest.eq(readout.oldest)]
         return m
+
+    def _connect_loader(self, m: Module, layers: list[IFLayer]) -> None:
+        memories = [(width, len(rows)) for plan in self.plans for width, rows in row_memories(plan)]
+        m.submodules.loader = loader = Loader(memories)
+        connect(m, flipped(self.load), loader.i)
+        m.d.comb += self.loaded.eq(loader.loaded)
+        writes = [write for layer in layers for write in (layer.write_weights, layer.write_initial)]
+        for index, write in enumerate(writes):
+            connect(m, getattr(loader, f"write_{index}"), write)
 
     def _connect_inputs(self, m: Module, gate: Gate) -> None:
         """Whatever makes words of the frames that come in."""

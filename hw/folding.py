@@ -175,6 +175,16 @@ class LayerPlan:
         least, greatest = self.layer.margin_range
         return 1 + max(greatest.bit_length(), (-1 - least).bit_length() if least < 0 else 0, 1)
 
+    @property
+    def weight_width(self) -> int:
+        """Bits of a row of the weight memory."""
+        return self.pe * self.simd
+
+    @property
+    def initial_width(self) -> int:
+        """Bits of a row of the threshold memory."""
+        return self.beat_size * self.margin_bits
+
     @cached_property
     def weight_rows(self) -> list[int]:
         """The weight memory: row ``group * words + word`` holds, least significant first, ``SIMD`` bits for each of ``PE`` neurons.

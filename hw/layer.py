@@ -9,7 +9,7 @@ from hw.folding import LayerPlan
 from hw.issue import FETCH_TO_ISSUE, EventIssue, Issue, StepIssue, WalkIssue, operation
 from hw.neuron import IFNeurons, count_width, delta_counts, xnor_counts
 from hw.streams import input_format, rows
-from hw.weights import RowMemory
+from hw.weights import RowMemory, row_write
 from hw.words import bits_for
 
 ISSUE_TO_ROW = 2  # cycles from the issue of a group's last operation to its row
@@ -34,15 +34,21 @@ class IFLayer(wiring.Component):
     Parameters:
         plan: geometry and content.
         holds_rows: the receiver has `LayerPlan.row_slots` places for rows, and says when one becomes free; else it takes them as they come.
+        loadable: weights and potentials to start from are written at run time.
 
     Members:
         i: spike words, ``SIMD`` wide.
         o: rows of ``PE`` neurons.
+        write_weights, write_initial: (loadable only) see `hw.weights.row_write`.
     """
 
-    def __init__(self, plan: LayerPlan, *, holds_rows: bool):
-        self._plan, self._holds_rows = plan, holds_rows
-        super().__init__({"i": In(stream.Signature(input_format(plan).layout)), "o": Out(rows(plan))})
+    def __init__(self, plan: LayerPlan, *, holds_rows: bool, loadable: bool = False):
+        self._plan, self._holds_rows, self._loadable = plan, holds_rows, loadable
+        members = {"i": In(stream.Signature(input_format(plan).layout)), "o": Out(rows(plan))}
+        if loadable:
+            members["write_weights"] = In(row_write(plan.weight_width, len(plan.weight_rows)))
+            members["write_initial"] = In(row_write(plan.initial_width, len(plan.initial_rows)))
+        super().__init__(members)
 
     def elaborate(self, platform):
         m = Module()
@@ -54,7 +60,7 @@ class IFLayer(wiring.Component):
         m.d.comb += issue.may_test.eq(self._place_for_row(m, issue))
 
         # Count.
-        m.submodules.weights = weights = RowMemory(plan.pe * plan.simd, plan.weight_rows)
+        m.submodules.weights = weights = RowMemory(plan.weight_width, plan.weight_rows, writable=self._loadable)
         counting, counting_valid = _registered(m, plan, "counting", issue.operation, issue.valid)
         m.d.comb += weights.address.eq(issue.operation.address)
         counts = delta_counts if plan.form == "delta" else xnor_counts
@@ -63,7 +69,7 @@ class IFLayer(wiring.Component):
 
         # Integrate.
         integrating, integrating_valid = _registered(m, plan, "integrating", counting, counting_valid)
-        m.submodules.initial = initial = RowMemory(plan.beat_size * plan.margin_bits, plan.initial_rows)
+        m.submodules.initial = initial = RowMemory(plan.initial_width, plan.initial_rows, writable=self._loadable)
         m.submodules.neurons = neurons = IFNeurons(pe=plan.pe, width=plan.margin_bits, count_width=count_width(plan.simd))
         potential, fired = _Membranes(plan, counting, integrating, integrating_valid, neurons).add_to(m, initial.data)
         m.d.comb += [
@@ -73,6 +79,10 @@ class IFLayer(wiring.Component):
             neurons.count.eq(count),
             neurons.test.eq(integrating.test),
         ]
+
+        if self._loadable:
+            wiring.connect(m, wiring.flipped(self.write_weights), weights.write)
+            wiring.connect(m, wiring.flipped(self.write_initial), initial.write)
 
         # Rows.
         exists = Signal(plan.pe)
