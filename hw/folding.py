@@ -163,10 +163,10 @@ class LayerPlan:
 
     @property
     def row_slots(self) -> int:
-        """Rows of neurons that can wait for the next layer: a whole step's where a word visits all groups, so that it need not stop;
-        else, if they come slowly, two; if each gives one word, as many as hide the way there."""
+        """Rows of neurons that can wait for the next layer: a whole step's where they come in a row, so that a word need not stop among its
+        groups; else one; if each gives one word, as many as hide the way there."""
         if self.groups > 1:
-            return self.groups if self.order == "event" else 2
+            return self.groups if self.order == "event" else 1
         return 4 if self.following_simd == self.layer.outputs else 1
 
     @cached_property
