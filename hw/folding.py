@@ -99,8 +99,8 @@ def default_folding(network: Network) -> Folding:
 
 
 def default_contexts(network: Network, pe: tuple[int, ...]) -> int:
-    """Two where the first layer does all its neurons at once, since a step is then short beside its way to the readout; else one."""
-    return 2 if len(network.layers) > 1 and pe[0] >= network.layers[0].outputs else 1
+    """Two where the first layer has at most two groups of neurons, since a step is then short beside its way to the readout; else one."""
+    return 2 if len(network.layers) > 1 and 2 * pe[0] >= network.layers[0].outputs else 1
 
 
 @dataclass(frozen=True, eq=False)
