@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out, Signature, connect, flipped
 
 from export import Network, UserError
 from hw.emitter import SpikeEmitter
-from hw.encoder import PIXEL, LatencyEncoder
+from hw.encoder import LatencyEncoder, pixel_layout
 from hw.folding import Folding
 from hw.frame_check import FrameCheck
 from hw.layer import IFLayer
@@ -48,7 +48,7 @@ class Accelerator(wiring.Component):
             *(input_format(plan) for plan in plans[1:]),
             WordFormat(network.outputs, network.steps, plans[-1].pe),
         )
-        payload = PIXEL if frames_in == "pixels" else self.input_format.layout
+        payload = pixel_layout(1) if frames_in == "pixels" else self.input_format.layout
         members = {"early": In(1), "i": In(stream.Signature(payload)), "o": Out(stream.Signature(result_layout(plans[-1])))}
         if frames_in == "words":
             members["i_cancel"] = Out(1)
