@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.encoder import PIXEL
-from hw.words import WordFormat, bit_columns, pack_bits
+from hw.encoder import pixel_layout
+from hw.words import WordFormat, pack_bits
 from sim.ports import Payload
 
 # What is worked on at a time bounds the memory.
@@ -79,16 +79,23 @@ def pack(spike_times: np.ndarray, word: WordFormat) -> Words:
     return Words(np.concatenate(records), np.concatenate(counts))
 
 
-def pack_pixels(images: np.ndarray) -> Words:
-    """Whole frames as pixels in raster order, for a circuit with its own encoder.
+def pack_pixels(images: np.ndarray, pixels: int = 1) -> Words:
+    """Whole frames as beats of pixels in raster order, for a circuit with its own encoder.
 
     Parameters:
         images: uint8 (frames, inputs).
+        pixels: pixels per beat.
     """
     frames, inputs = images.shape
-    pixels = {"intensity": images.reshape(-1), "last_of_frame": np.arange(images.size) % inputs == inputs - 1}
-    bits = [bit_columns(value, PIXEL[name].width) for name, value in pixels.items()]
-    return Words(pack_bits(np.concatenate(bits, axis=1)), np.full(frames, inputs))
+    beats = -(-inputs // pixels)
+    padded = np.zeros((frames, beats * pixels), np.uint8)
+    padded[:, :inputs] = images
+    fields = {
+        "intensity": np.unpackbits(padded.reshape(-1, pixels), axis=1, bitorder="little"),
+        "last_of_frame": np.tile(np.arange(beats) == beats - 1, frames)[:, None],
+    }
+    bits = [fields[name].astype(bool) for name, _ in pixel_layout(pixels)]
+    return Words(pack_bits(np.concatenate(bits, axis=1)), np.full(frames, beats))
 
 
 def read(path: str, payload: Payload) -> np.ndarray:

@@ -70,6 +70,13 @@ def test_pixels_by_hand():
     assert units(words.file()) == [2, 2, 0, 0x1FF, 2, 3, 0x104]
 
 
+def test_beats_by_hand():
+    words = frames.pack_pixels(np.array([[1, 2, 3], [4, 5, 255]], np.uint8), 2)
+    assert units(words.file()) == [2, 2, 0x0201, 0x10003, 2, 0x0504, 0x100FF]
+    words = frames.pack_pixels(np.array([[1, 2, 3, 4, 5]], np.uint8), 4)
+    assert units(words.file()) == [1, 2, 0, 0x04030201, 1, 0x00000005]
+
+
 def test_read_leaves_out_a_record_that_was_cut_short(tmp_path):
     path = tmp_path / "records"
     np.array([1, 2, 3, 4, 5], "<u4").tofile(path)
