@@ -107,6 +107,33 @@ def spikes(records: np.ndarray, payload: Payload) -> Spikes:
     return Spikes(frame_of_word[word], neuron, time[word], int(last_of_frame.sum()))
 
 
+def frame_numbers(records: np.ndarray, payload: Payload, starts: np.ndarray | None = None) -> np.ndarray:
+    """The frame of each word that a layer emitted, int64 (records,), counted from the last reset.
+
+    A word carries its frame's number modulo a power of two, which is at least twice the number of frames that a circuit works on in turn:
+    from one word to the next, the number goes up by at most half of it, and down by less. A circuit with faults can give any number.
+
+    Parameters:
+        records: uint32 (records, units).
+        payload: of the words.
+        starts: indices of records with a reset before them, in order, the first 0; by default just that.
+    """
+    starts = np.unique([0] if starts is None else starts)
+    starts = starts[starts < len(records)]
+    if "frame" not in payload.fields:
+        last_of_frame = payload.get(records, "last_of_frame")
+        number = np.cumsum(last_of_frame) - last_of_frame
+        origin = number[starts]
+    else:
+        tag, modulus = payload.get(records, "frame"), 1 << payload["frame"].width
+        before = np.concatenate([[0], tag[:-1]])[: len(tag)]
+        before[starts] = 0
+        change = (tag - before + modulus // 2 - 1) % modulus - (modulus // 2 - 1)
+        number = np.cumsum(change)
+        origin = (number - change)[starts]
+    return number - np.repeat(origin, np.diff([*starts, len(records)]))
+
+
 def _set_bits(records: np.ndarray, payload: Payload) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for at in range(0, max(1, len(records)), CHUNK):
         word, lane = np.nonzero(payload.get_bits(records[at : at + CHUNK], "bits"))

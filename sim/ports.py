@@ -68,13 +68,15 @@ class Ports:
 
     Attributes:
         top: name of the module.
-        word: the input's spike words, or pixels.
+        streams: names of the input streams; frame ``k`` goes to stream ``k`` modulo their number.
+        word: an input's spike words, or pixels.
         cancels: whether the circuit tells when it wants no more of a frame.
         result: the results.
         monitors: the spike words that each layer emits.
     """
 
     top: str
+    streams: tuple[str, ...]
     word: Payload
     cancels: bool
     result: Payload
@@ -94,9 +96,14 @@ class Ports:
                 monitors.append(_payload(ports[f"monitor_{len(monitors)}__payload"]))
             for monitor in monitors:
                 _require(monitor, ("time", "index", "bits", "last_of_step", "last_of_frame"))
+            streams: list[str] = []
+            while f"i_{len(streams)}__payload" in ports:
+                streams.append(f"i_{len(streams)}")
+            streams = streams or ["i"]
             result = _payload(ports["o__payload"])
             _require(result, ("class_index", "step", "margin", "silent", "error"))
-            return cls(port_map["top"], _payload(ports["i__payload"]), "i_cancel" in ports, result, tuple(monitors))
+            word, cancels = _payload(ports[f"{streams[0]}__payload"]), f"{streams[0]}_cancel" in ports
+            return cls(port_map["top"], tuple(streams), word, cancels, result, tuple(monitors))
         except KeyError as error:
             raise UserError(f"port map must have {error}, but has not: was it written for another version?") from None
 
