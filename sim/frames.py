@@ -107,31 +107,30 @@ def spikes(records: np.ndarray, payload: Payload) -> Spikes:
     return Spikes(frame_of_word[word], neuron, time[word], int(last_of_frame.sum()))
 
 
-def frame_numbers(records: np.ndarray, payload: Payload, starts: np.ndarray | None = None) -> np.ndarray:
+def frame_numbers(records: np.ndarray, payload: Payload, contexts: int, starts: np.ndarray | None = None) -> np.ndarray:
     """The frame of each word that a layer emitted, int64 (records,), counted from the last reset.
 
-    A word carries its frame's number modulo a power of two, which is at least twice the number of frames that a circuit works on in turn:
-    from one word to the next, the number goes up by at most half of it, and down by less. A circuit with faults can give any number.
+    A word carries its frame's number modulo a power of two. Frame ``k`` is worked on in context ``k`` modulo their number, and each context
+    sends words of every one of its frames, in order. A circuit with faults can give any number, but none below 0.
 
     Parameters:
         records: uint32 (records, units).
         payload: of the words.
+        contexts: a power of two.
         starts: indices of records with a reset before them, in order, the first 0; by default just that.
     """
-    starts = np.unique([0] if starts is None else starts)
-    starts = starts[starts < len(records)]
-    if "frame" not in payload.fields:
-        last_of_frame = payload.get(records, "last_of_frame")
-        number = np.cumsum(last_of_frame) - last_of_frame
-        origin = number[starts]
-    else:
-        tag, modulus = payload.get(records, "frame"), 1 << payload["frame"].width
-        before = np.concatenate([[0], tag[:-1]])[: len(tag)]
-        before[starts] = 0
-        change = (tag - before + modulus // 2 - 1) % modulus - (modulus // 2 - 1)
-        number = np.cumsum(change)
-        origin = (number - change)[starts]
-    return number - np.repeat(origin, np.diff([*starts, len(records)]))
+    tag, modulus = payload.get(records, "frame"), 1 << payload["frame"].width
+    life = np.searchsorted([0] if starts is None else starts, np.arange(len(tag)), "right")  # from reset to reset
+    number = np.empty(len(tag), np.int64)
+    for context in range(contexts):
+        here = np.flatnonzero(tag % contexts == context)
+        before = np.roll(tag[here], 1)
+        begins = np.diff(life[here], prepend=0) > 0
+        before[begins] = context
+        change = (tag[here] - before) % modulus
+        total = np.cumsum(change)
+        number[here] = context + total - (total - change)[np.maximum.accumulate(np.where(begins, np.arange(len(here)), 0))]
+    return number
 
 
 def _set_bits(records: np.ndarray, payload: Payload) -> Iterator[tuple[np.ndarray, np.ndarray]]:
