@@ -13,16 +13,16 @@ from sim.protocol.player import Log, Recording
 from sim.protocol.sequences import Run
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Failure:
-    """Something that had to be, and was not. They sort by run, then frame.
+    """Something that had to be, and was not.
 
     Attributes:
         run: index of the run.
         frame: index of the frame in its run.
         place: "o", "i" or the layer whose monitor showed it.
         what: must hold.
-        expected, seen: values.
+        expected, seen: values; None for a step that is never.
     """
 
     run: int
@@ -49,17 +49,21 @@ def failures(mode: str, runs: Sequence[Run], recording: Recording, expected: Exp
     found += [Failure(int(run), 0, "o", "offered results that change", 0, 1) for run in recording.held[:1]]
     if recording.stuck and not found:
         found.append(Failure(len(runs) - 1, 0, "o", "runs that come to no end", 0, 1))
-    return sorted(found)
+    return sorted(found, key=lambda failure: (failure.run, failure.frame, failure.place, failure.what))
 
 
 def _first(expected: Expectation, place: str, what: str, frame: np.ndarray, wanted: np.ndarray, seen: np.ndarray) -> Iterator[Failure]:
-    """The first of some differences, given the frames in which they are (bool or indices) and values for every frame."""
+    """The first of some differences, given where they are and their values."""
     if len(frame) == 0:
         return
-    at = int(frame.min())
-    run = int(np.searchsorted(expected.starts, at, "right")) - 1
-    k = int(np.flatnonzero(frame == at)[0])
-    yield Failure(run, at - int(expected.starts[run]), place, what, int(wanted[k]), int(seen[k]))
+    k = int(frame.argmin())
+    yield Failure(*_place(expected, frame[k]), place, what, int(wanted[k]), int(seen[k]))
+
+
+def _place(expected: Expectation, frame: int) -> tuple[int, int]:
+    """The run of a frame, and its index there."""
+    run = int(np.searchsorted(expected.starts, frame, "right")) - 1
+    return run, int(frame - expected.starts[run])
 
 
 def _inputs(mode: str, expected: Expectation, over: np.ndarray) -> Iterator[Failure]:
@@ -107,8 +111,8 @@ def _monitor(mode: str, layer: int, log: Log, expected: Expectation, ports: Port
     outputs, sent = times.shape[1], np.diff(expected.starts)
     words = log.payload[: log.starts[len(sent)]]
     run_of = np.repeat(np.arange(len(sent)), np.diff(log.starts)[: len(sent)])
-    number = frame_numbers(words, payload, log.starts[: len(sent)])
-    real = (number >= 0) & (number < sent[run_of])
+    number = frame_numbers(words, payload, ports.contexts, log.starts[: len(sent)])
+    real = number < sent[run_of]
     for k in np.flatnonzero(~real)[:1].tolist():
         yield Failure(int(run_of[k]), int(number[k]), place, "words of frames that were not sent", 0, 1)
     frame = np.where(real, expected.starts[run_of] + number, 0)
@@ -133,9 +137,6 @@ def _monitor(mode: str, layer: int, log: Log, expected: Expectation, ports: Port
     upto = np.minimum(expected.closed, expected.decision) if mode == "early" else expected.closed
     golden = np.where(times <= upto[:, None], times, steps)
     wrong = (seen != golden) & (over[:, None] | (seen != steps)) & ~expected.unchecked[:, None]
-    if mode == "early":
-        wrong &= seen != times  # INTERIM
-    frame, neuron = np.nonzero(wrong)
-    for k in range(min(1, len(frame))):
-        what = f"step of neuron {neuron[k]}"
-        yield from _first(expected, place, what, frame[:1], golden[frame[:1], neuron[:1]], seen[frame[:1], neuron[:1]])
+    for frame, neuron in np.argwhere(wrong)[:1].tolist():
+        values = (None if step == steps else int(step) for step in (golden[frame, neuron], seen[frame, neuron]))
+        yield Failure(*_place(expected, frame), place, f"step of neuron {neuron}", *values)

@@ -27,8 +27,11 @@ CHUNK = 1000
 SHAPE, STEPS = (13, 7, 3), 5
 CIRCUITS = (
     Folding((3, 2), (7, 3), ("delta", "delta")),
+    Folding((3, 2), (7, 3), ("delta", "delta"), contexts=2),
     Folding((4, 3), (3, 2), ("xnor", "delta")),
-    Folding((5, 4), (2, 1), ("delta", "xnor")),
+    Folding((4, 3), (3, 2), ("delta", "delta"), ("step", "step"), contexts=2),
+    Folding((5, 4), (2, 1), ("delta", "xnor"), contexts=4),
+    Folding((5, 4), (4, 2), ("delta", "delta"), ("step", "event"), swap=(2, 1)),
 )
 """Foldings of the small network: sizes that divide nothing, with and without memories for potentials. They take sequences in turn."""
 

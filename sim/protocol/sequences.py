@@ -45,7 +45,7 @@ def sequence(form: WordFormat, seed: int, number: int) -> tuple[Run, ...]:
     """The runs of a sequence: any number of them cut short by a reset, and one to the end, whose last frame is good."""
     draw = random.Random(f"{seed}.{number}")
     runs = []
-    while draw.random() < 0.3:
+    while draw.random() < 0.5:
         runs.append(_run(draw, form, cut=1 + draw.randrange(draw.choice((20, 60, 200)))))
     return (*runs, _run(draw, form, cut=0))
 
