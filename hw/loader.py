@@ -15,7 +15,7 @@ LOAD = data.StructLayout({"data": CHUNK, "first": 1})
 
 def row_memories(plan: LayerPlan) -> list[tuple[int, list[int]]]:
     """The memories of a layer in the order in which they are filled: bits of a row, and the rows."""
-    return [(plan.pe * plan.simd, plan.weight_rows), (plan.pe * plan.margin_bits, plan.initial_rows)]
+    return [(plan.weight_width, plan.weight_rows), (plan.initial_width, plan.initial_rows)]
 
 
 def load_content(plans: Iterable[LayerPlan]) -> bytes:
