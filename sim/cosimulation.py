@@ -205,8 +205,9 @@ def _waveforms(
     name = out / (FRAME if first is None else FIRST)
     modes = MODES if first is None else (first.mode,)
     waveforms = []
+    lead_in = min(frame - run_began, LEAD_IN + (frame - run_began - LEAD_IN) % job.design.ports.contexts)  # each frame in its context
     for mode in modes:  # a simulator process dumps into one file
-        for began in (max(run_began, frame - LEAD_IN), run_began):
+        for began in (frame - lead_in, run_began):
             chosen = np.arange(began, frame + 1)
             words = job.words(sent[chosen])
             recordings = simulate(built, job.design.ports, words, modes=(mode,), waves=(name, frame - began))

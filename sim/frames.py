@@ -25,13 +25,15 @@ class Spikes:
         frame: int64 (spikes,).
         neuron: int64 (spikes,).
         step: int64 (spikes,).
-        frames: number of frames that were closed.
+        begun: int64 (frames,), the frames of which there was any word, sorted.
+        ended: number of words that ended a frame.
     """
 
     frame: np.ndarray
     neuron: np.ndarray
     step: np.ndarray
-    frames: int
+    begun: np.ndarray
+    ended: int
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -49,17 +51,18 @@ class Words:
     records: np.ndarray
     counts: np.ndarray
 
-    def file(self) -> bytes:
-        """The frame file: the number of frames; then per frame the number of words, and the words. 32-bit units, big-endian,
-        a word's most significant unit first, which is the order in which ``$fread`` fills a vector."""
-        frames, units = len(self.counts), self.records.shape[1]
-        starts = np.concatenate([[0], np.cumsum(self.counts)])
-        file = np.empty(1 + frames + len(self.records) * units, ">u4")
-        file[0] = frames
-        file[1 + np.arange(frames) + starts[:-1] * units] = self.counts
-        frame_of_word = np.repeat(np.arange(frames), self.counts)
-        at = 2 + frame_of_word + np.arange(len(self.records)) * units
-        file[at[:, None] + np.arange(units)] = self.records[:, ::-1]
+    def file(self, stream: int = 0, streams: int = 1) -> bytes:
+        """The file of one of several streams, to which frames go in turn: the number of its frames; then per frame the number of words, and
+        the words. 32-bit units, big-endian, a word's most significant unit first, which is the order in which ``$fread`` fills a vector."""
+        counts, units = self.counts[stream::streams], self.records.shape[1]
+        records = self.records[np.repeat(np.arange(len(self.counts)) % streams == stream, self.counts)]
+        starts = np.cumsum(counts) - counts
+        file = np.empty(1 + len(counts) + len(records) * units, ">u4")
+        file[0] = len(counts)
+        file[1 + np.arange(len(counts)) + starts * units] = counts
+        frame_of_word = np.repeat(np.arange(len(counts)), counts)
+        at = 2 + frame_of_word + np.arange(len(records)) * units
+        file[at[:, None] + np.arange(units)] = records[:, ::-1]
         return file.tobytes()
 
 
@@ -97,14 +100,39 @@ def read(path: str, payload: Payload) -> np.ndarray:
     return units[: len(units) // payload.units * payload.units].reshape(-1, payload.units)
 
 
-def spikes(records: np.ndarray, payload: Payload) -> Spikes:
-    """The spikes in the words that a layer emitted."""
-    last_of_frame = payload.get(records, "last_of_frame")
-    frame_of_word = np.cumsum(last_of_frame) - last_of_frame
+def spikes(records: np.ndarray, payload: Payload, contexts: int) -> Spikes:
+    """The spikes in the words that a layer emitted, by a circuit that works on as many frames in turn as it has ``contexts``."""
+    frame = frame_numbers(records, payload, contexts)
     index, time = payload.get(records, "index"), payload.get(records, "time")
     word, lane = (np.concatenate(arrays) for arrays in zip(*_set_bits(records, payload), strict=True))
     neuron = index[word] * payload["bits"].width + lane
-    return Spikes(frame_of_word[word], neuron, time[word], int(last_of_frame.sum()))
+    return Spikes(frame[word], neuron, time[word], np.unique(frame), int(payload.get(records, "last_of_frame").sum()))
+
+
+def frame_numbers(records: np.ndarray, payload: Payload, contexts: int, starts: np.ndarray | None = None) -> np.ndarray:
+    """The frame of each word that a layer emitted, int64 (records,), counted from the last reset.
+
+    A word carries its frame's number modulo a power of two. Frame ``k`` is worked on in context ``k`` modulo their number, and each context
+    sends words of every one of its frames, in order. A circuit with faults can give any number, but none below 0.
+
+    Parameters:
+        records: uint32 (records, units).
+        payload: of the words.
+        contexts: a power of two.
+        starts: indices of records with a reset before them, in order, the first 0; by default just that.
+    """
+    tag, modulus = payload.get(records, "frame"), 1 << payload["frame"].width
+    life = np.searchsorted([0] if starts is None else starts, np.arange(len(tag)), "right")  # from reset to reset
+    number = np.empty(len(tag), np.int64)
+    for context in range(contexts):
+        here = np.flatnonzero(tag % contexts == context)
+        before = np.roll(tag[here], 1)
+        begins = np.diff(life[here], prepend=0) > 0
+        before[begins] = context
+        change = (tag[here] - before) % modulus
+        total = np.cumsum(change)
+        number[here] = context + total - (total - change)[np.maximum.accumulate(np.where(begins, np.arange(len(here)), 0))]
+    return number
 
 
 def _set_bits(records: np.ndarray, payload: Payload) -> Iterator[tuple[np.ndarray, np.ndarray]]:
