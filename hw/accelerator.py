@@ -35,7 +35,8 @@ class Accelerator(wiring.Component):
         i: spike words or pixels. Words for several contexts come on streams ``i_0``, ``i_1``, …, frame k on stream k modulo contexts.
         i_cancel: (words only; ``i_0_cancel``, …) the rest of its current frame is being dropped; the sender may go to the last word.
         o: results, in the order of the frames (see `hw.readout.result_layout`).
-        load, loaded: (loadable only) what fills the memories, and whether they are full; frames must wait until then.
+        load, load_ends, loaded: (loadable only) what fills the memories, whether the byte that is offered is the last, and whether they are
+            full; frames must wait until then.
         monitor_0, …: what each layer sends, ``valid`` in the cycle in which a word passes. To be looked at or left open.
 
     Raises:
@@ -66,7 +67,7 @@ class Accelerator(wiring.Component):
             if frames_in == "words":
                 members[f"{name}_cancel"] = Out(1)
         if weights == "loadable":
-            members |= {"load": In(stream.Signature(LOAD)), "loaded": Out(1)}
+            members |= {"load": In(stream.Signature(LOAD)), "load_ends": Out(1), "loaded": Out(1)}
         for index, form in enumerate(self.monitor_formats):
             members[f"monitor_{index}"] = Out(Signature({"valid": Out(1), "payload": Out(form.layout)}))
         super().__init__(members)
@@ -110,7 +111,7 @@ class Accelerator(wiring.Component):
         memories = [(width, len(rows)) for plan in self.plans for width, rows in row_memories(plan)]
         m.submodules.loader = loader = Loader(memories)
         connect(m, flipped(self.load), loader.i)
-        m.d.comb += self.loaded.eq(loader.loaded)
+        m.d.comb += [self.load_ends.eq(loader.ends), self.loaded.eq(loader.loaded)]
         writes = [write for layer in layers for write in (layer.write_weights, layer.write_initial)]
         for index, write in enumerate(writes):
             connect(m, getattr(loader, f"write_{index}"), write)
