@@ -1,5 +1,6 @@
 """Runs circuits in Amaranth's own simulator: parts that drive and watch ports cycle by cycle, and whole frames through an accelerator."""
 
+import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -275,7 +276,7 @@ def simulate(
     accelerator: Accelerator,
     frames: list[list[Payload]],
     *,
-    early: bool,
+    early: bool | Callable[[], Iterator[bool]],
     gaps: float = 0.0,
     stalls: float = 0.0,
     seed: int = 0,
@@ -283,12 +284,16 @@ def simulate(
 ) -> Record:
     """Send frames back to back, take one result per frame, see every stream inside hold its payload until it is taken.
 
-    With ``reset_at``, the circuit is reset in that cycle and all frames are sent again; what came before is forgotten.
+    ``early`` is the mode, or gives one for each cycle. With ``reset_at``, the circuit is reset in that cycle and all frames are sent again;
+    what came before is forgotten.
     """
 
     class Mode(Part):
+        def __init__(self):
+            self._modes = early() if callable(early) else itertools.repeat(early)
+
         def drive(self, ctx):
-            ctx.set(accelerator.early, early)
+            ctx.set(accelerator.early, next(self._modes))
 
     names = accelerator.input_names
     contexts = accelerator.folding.contexts

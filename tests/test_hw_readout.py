@@ -45,7 +45,7 @@ def decision(frame, steps=STEPS):
 
 
 class FrameSource(RowSource):
-    """Lets the steps of frames in as the circuit does: whole ones of several contexts in turn, drawn; a new frame when its result has a place.
+    """Lets the steps of frames in as the circuit does: of several contexts in turn, drawn; a new frame when its result has a place.
 
     In early mode, no step before the frame's last one has been judged, and none after the decision. Sets the mode, each cycle anew.
     """
@@ -205,9 +205,7 @@ def test_cycles(outputs, pe, early):
     nothing, fires = [0] * outputs, [0] * (outputs - 1) + [1]
     frames = [[Step(0, nothing, nothing), Step(1, fires, nothing), Step(3, nothing, nothing), Step(5, nothing, nothing)]] * 2
     dut = Readout(plan)
-    sink, source, judged = run(
-        dut, lambda: (Sink(dut.o, 2), FrameSource(dut, plan, frames, itertools.repeat(early)), JudgedCycles(dut))
-    )
+    sink, source, judged = run(dut, lambda: (Sink(dut.o, 2), FrameSource(dut, plan, frames, itertools.repeat(early)), JudgedCycles(dut)))
     rows = source.last_row_cycles
     assert judged.cycles == [cycle + ROW_TO_JUDGED for cycle in rows]
     if early:
