@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from hw.emitter import HEAD_TO_JUDGED, ROW_TO_HEAD, ROW_TO_WORD, SpikeEmitter
+from hw.emitter import HEAD_TO_JUDGED, HEAD_TO_WORD, ROW_TO_HEAD, SpikeEmitter
 from hw.folding import LayerPlan
 from tests.circuit import Part, Sink, run
 from tests.networks import random_layer
@@ -134,18 +134,19 @@ def step(time, fire, last=0):
 
 
 def test_cycles_of_one_row_of_several_words():
-    """A word per cycle from `ROW_TO_WORD` cycles after the row on; a step without spikes takes a cycle, and is judged after it."""
+    """A word per cycle once a row is at the head, a cycle for a step without spikes, which is judged after it."""
     everything, nothing = [1] * 8, [0] * 8
     plan, dut = emitter(8, 8, 2)
     assert plan.row_slots == 1
     steps = [step(0, everything), step(1, nothing), step(2, everything), step(3, nothing, last=1)]
     sink, source, judged = run_emitter(plan, dut, steps)
-    rows = source.last_row_cycles
-    first, last, end = rows[0] + ROW_TO_WORD, rows[2] + ROW_TO_WORD, rows[3] + ROW_TO_WORD
-    assert sink.cycles == [*range(first, first + 4), *range(last, last + 4), end]
-    assert judged.cycles == [rows[1] + ROW_TO_HEAD + HEAD_TO_JUDGED]
-    released = [0 + ROW_TO_HEAD + 3, rows[1] + ROW_TO_HEAD, rows[2] + ROW_TO_HEAD + 3]  # with the last word's pick
-    assert rows == [0, *(cycle + 1 for cycle in released)]
+    heads = [ROW_TO_HEAD]
+    heads.append(heads[0] + 4)  # it has waited
+    heads.append(heads[0] + 4 + ROW_TO_HEAD)  # it could not come before the one before was at the head
+    heads.append(heads[2] + 4)
+    assert sink.cycles == [head + k + HEAD_TO_WORD for head, words in zip(heads, (4, 0, 4, 1), strict=True) for k in range(words)]
+    assert judged.cycles == [heads[1] + HEAD_TO_JUDGED]
+    assert source.last_row_cycles == [0, *heads[:-1]]  # one row waits behind the head
 
 
 def test_cycles_of_one_word_per_row():
@@ -154,15 +155,15 @@ def test_cycles_of_one_word_per_row():
     steps = [step(0, [0] * 6), step(1, [1] * 6), step(2, [0] * 6), step(3, [0, 1, 0, 1, 0, 0]), step(4, [0] * 6, last=1)]
     sink, source, judged = run_emitter(plan, dut, steps)
     assert source.last_row_cycles == [0, 1, 2, 3, 4]
-    assert sink.cycles == [cycle + ROW_TO_WORD for cycle in (0, 1, 3, 4)]
+    assert sink.cycles == [cycle + ROW_TO_HEAD + HEAD_TO_WORD for cycle in (0, 1, 3, 4)]
     assert judged.cycles == [2 + ROW_TO_HEAD + HEAD_TO_JUDGED]
 
 
-@pytest.mark.parametrize("order", ["event", "step"])
-def test_cycles_of_several_rows(order):
-    """A row per cycle; a word waits until the next one, or the end of the step, is there."""
-    plan, dut = emitter(8, 2, 2, order=order)
+def test_cycles_of_several_rows():
+    """A row per cycle; a word waits until the next one is at the head, or the end of the step."""
+    plan, dut = emitter(8, 2, 2)
     steps = [step(0, [1] * 8), step(1, [1, 0, 0, 0, 0, 0, 0, 1]), step(2, [0, 0, 0, 1, 0, 0, 0, 0], last=1)]
     sink, source, _ = run_emitter(plan, dut, steps)
     assert source.last_row_cycles == [3, 7, 11]
-    assert sink.cycles == [2, 3, 4, 5, 8, 9, 13]  # 8: the last row of its step is at the queue's head; 13: that one is empty
+    heads = [ROW_TO_HEAD + row for row in range(12)]
+    assert sink.cycles == [head + HEAD_TO_WORD for head in heads[:4]] + [heads[7], heads[7] + HEAD_TO_WORD, heads[11] + HEAD_TO_WORD]

@@ -7,7 +7,7 @@ import pytest
 
 from export.reference import run as golden_run
 from hw import Accelerator, Folding
-from hw.frame_check import FrameCheck
+from hw.frame_check import LATENCY, FrameCheck
 from hw.words import WordFormat
 from tests.circuit import Sink, Source, run, simulate, word_payloads
 from tests.networks import random_network, random_spike_times
@@ -138,9 +138,9 @@ def test_wrong_words_are_swallowed_while_nobody_takes_any():
     words = BROKEN["begins after step 0"][0]
     dut = FrameCheck(FORM)
     frame = payloads([words[0]] * 5 + [words[1]])
-    sink, source = run(dut, lambda: [Late(dut.o.stream, 1, ends="last_of_frame"), Source(dut.i.stream, [frame])])
-    assert (sink.cycles, source.last_cycles) == ([5], [10])
-    assert [word["error"] for word in sink.received[0]] == [1]
+    sink, source = run(dut, lambda: [Late(dut.o.stream, 2, ends="last_of_frame"), Source(dut.i.stream, [frame, frame])])
+    assert (source.last_cycles, sink.cycles) == ([5, 11], [5 + LATENCY, 11 + LATENCY])
+    assert [[word["error"] for word in words] for words in sink.received] == [[1], [1]]
 
 
 def test_cancel_passes_through():
@@ -155,7 +155,7 @@ def test_cancel_passes_through():
     for frame, words in enumerate(sink.received):
         kept = [tuple(word[name] for name in NAMES) for word in words if not word["dropped"]]
         assert kept == (RIGHT[: len(kept)] if frame in sink.cancelled else RIGHT)
-        assert len(words) <= len(kept) + 2  # the word that was offered, and the end
+        assert len(words) <= len(kept) + 3  # the word that was being checked, the one that was offered, and the end
 
 
 def before_the_wrong_word(words, form):
