@@ -231,7 +231,7 @@ def _check_range(name: str, value: int, most: int, what: str) -> None:
 
 
 def _check_choice(name: str, value: Any, choices: tuple) -> None:
-    if isinstance(value, bool) or value not in choices:
+    if isinstance(value, bool | float) or value not in choices:
         raise UserError(f"{name} must be one of {', '.join(map(str, choices))}, not {value!r}")
 
 
