@@ -1,0 +1,22 @@
+"""Where amaranth-soc comes from: the name on PyPI is only reserved, but luna-soc, which is there, carries a copy of it.
+
+Import `csr` and `wishbone` from here. An amaranth-soc that is installed under its own name comes first.
+"""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from export import UserError
+
+if importlib.util.find_spec("amaranth_soc") is None:
+    carrier = importlib.util.find_spec("luna_soc")  # only looked up: importing it would import much else
+    if carrier is None or carrier.origin is None:
+        raise UserError("wrappers need amaranth-soc, but neither it nor luna-soc, which carries it, is installed ('pip install luna-soc')")
+    sys.path.append(str(Path(carrier.origin).parent / "gateware" / "vendor"))
+
+from amaranth_soc import csr, wishbone
+from amaranth_soc.csr import action
+from amaranth_soc.csr.wishbone import WishboneCSRBridge
+
+__all__ = ["WishboneCSRBridge", "action", "csr", "wishbone"]
