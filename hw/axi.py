@@ -8,7 +8,7 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out, connect
 
 from hw.accelerator import Accelerator
-from hw.managed import ManagedAccelerator
+from hw.managed import ManagedAccelerator, assemble, outside_layout
 from hw.register_bank import BUS_BITS
 from hw.registers import ADDRESS_BITS, Register
 from hw.soc import csr
@@ -54,17 +54,13 @@ class AXIAccelerator(Wrapper):
         self._managed = ManagedAccelerator(accelerator, (PACKET,))
         self._bridge = AXILiteBridge()
         self.registers = self._managed.registers
-        payload: Any = self._managed.i.payload.shape()
-        fields = dict(payload.members)
-        if accelerator.frames_in == "pixels":
-            del fields["last_of_frame"]
-        result: Any = self._managed.o.payload.shape()
+        frame, result = (outside_layout(self._managed.i.payload.shape()), self._managed.o.payload.shape())
         super().__init__(
             {
                 "aclk": In(1),
                 "aresetn": In(1),
-                **_stream("s_axis", In, padded(fields)),
-                **_stream("m_axis", Out, padded(dict(result.members))),
+                **_stream("s_axis", In, padded(frame)),
+                **_stream("m_axis", Out, padded(result)),
                 **{name: member for name, member in self._bridge.signature.members.items() if name != "bus"},
             }
         )
@@ -96,12 +92,8 @@ class AXIAccelerator(Wrapper):
         inside, inside_after = Signal(), Signal()  # of a packet
         word = Signal(payload)
         m.submodules.queue = queue = ResetInserter(managed.reset)(SyncFIFO(width=payload.size, depth=2))
-        for name, _ in self.s_axis_tdata.shape():
-            m.d.comb += word[name].eq(self.s_axis_tdata[name])
-        m.d.comb += word.last_of_frame.eq(self.s_axis_tlast)
-        if self.accelerator.frames_in == "words":
-            m.d.comb += word.error.eq(self.s_axis_tdata.error | (self.s_axis_tdata.last_of_frame != self.s_axis_tlast))
         m.d.comb += [
+            *assemble(word, self.s_axis_tdata, self.s_axis_tlast),
             self.s_axis_tready.eq(queue.w_rdy | draining),
             taken.eq(self.s_axis_tvalid & self.s_axis_tready),
             queue.w_data.eq(word),
@@ -215,9 +207,8 @@ class AXILiteBridge(wiring.Component):
         return m
 
 
-def padded(fields: dict) -> data.FlexibleLayout:
-    """The layout of fields from bit 0 on, without gaps, in 1, 2, 4, 8 … bytes."""
-    packed = data.StructLayout(fields)
+def padded(packed: data.StructLayout) -> data.FlexibleLayout:
+    """The same fields in 1, 2, 4, 8 … bytes."""
     return data.FlexibleLayout(8 << (-(-packed.size // 8) - 1).bit_length(), dict(packed))
 
 

@@ -1,13 +1,15 @@
 """An accelerator with registers: what all wrappers have in common."""
 
-from amaranth.hdl import Module, ResetInserter, Signal
-from amaranth.lib import stream, wiring
+from typing import Any
+
+from amaranth.hdl import Module, ResetInserter, Signal, Value, ValueLike
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from export import UserError
 from hw.accelerator import Accelerator
 from hw.register_bank import BUS_BITS, RegisterBank
-from hw.registers import ADDRESS_BITS, Register, common_registers
+from hw.registers import ADDRESS_BITS, Register, common_registers, result_payload
 from hw.soc import csr
 
 
@@ -16,39 +18,35 @@ class ManagedAccelerator(wiring.Component):
 
     Parameters:
         accelerator: with one input stream.
-        extra: registers that the wrapper adds; each that the circuit has to do with becomes a port of the same name.
+        extra: registers that the wrapper adds.
 
     Members:
         bus: amaranth-soc CSR bus.
         i, o: the accelerator's streams.
         reset: high for one cycle, in which the accelerator and the counters are reset (a write to the ``reset`` register).
+        `Register.ports` of each register of ``extra``.
 
     Raises:
         UserError: the accelerator has several input streams.
     """
 
     def __init__(self, accelerator: Accelerator, extra: tuple[Register, ...] = ()):
-        streams = [name for name in accelerator.signature.members if name.startswith("i_") and name.removeprefix("i_").isdecimal()]
-        if streams:
-            raise UserError(
-                f"a wrapped accelerator must have one input stream, not {len(streams)}: choose pixels as its input, or contexts = 1"
-            )
+        frame = input_payload(accelerator)
         self.accelerator = accelerator
         self.registers = tuple(sorted((*common_registers(accelerator), *extra), key=lambda register: register.address))
         self._bank = RegisterBank(self.registers)
-        i, o = (accelerator.signature.members[name].signature.members["payload"].shape for name in "io")
-        members = {register.name: self._bank.signature.members[register.name] for register in extra if register.port}
+        members = {name: member for register in extra for name, member in register.ports.items()}
         super().__init__(
             {
                 "bus": In(csr.Signature(addr_width=ADDRESS_BITS, data_width=BUS_BITS)),
-                "i": In(stream.Signature(i)),
-                "o": Out(stream.Signature(o)),
+                "i": In(stream.Signature(frame)),
+                "o": Out(stream.Signature(result_payload(accelerator))),
                 "reset": Out(1),
                 **members,
             }
         )
         self.bus.memory_map = self._bank.bus.memory_map
-        self._extra = tuple(members)
+        self._extra = members
 
     def elaborate(self, platform):
         m = Module()
@@ -73,9 +71,9 @@ class ManagedAccelerator(wiring.Component):
             bank.cycles.cycles.eq(counters.cycles),
             bank.last_result.eq(counters.last_result),
         ]
-        for name in self._extra:
+        for name, member in self._extra.items():
             inside, outside = getattr(bank, name), getattr(self, name)
-            m.d.comb += outside.eq(inside) if bank.signature.members[name].flow is Out else inside.eq(outside)
+            m.d.comb += outside.eq(inside) if member.flow is Out else inside.eq(outside)
         return m
 
 
@@ -93,7 +91,7 @@ class Counters(wiring.Component):
     """
 
     def __init__(self, accelerator: Accelerator):
-        result = accelerator.signature.members["o"].signature.members["payload"].shape
+        result = result_payload(accelerator)
         super().__init__(
             {
                 "taken": In(1),
@@ -127,3 +125,40 @@ class Counters(wiring.Component):
                 self.last_result.eq(self.result),
             ]
         return m
+
+
+def input_payload(accelerator: Accelerator) -> data.StructLayout:
+    """The payload of an accelerator's one input stream.
+
+    Raises:
+        UserError: there are several.
+    """
+    members = accelerator.signature.members
+    if "i" not in members:
+        streams = sum(name.removeprefix("i_").isdecimal() for name in members)
+        raise UserError(f"a wrapped accelerator must have one input stream, not {streams}: choose pixels as its input, or contexts = 1")
+    return members["i"].signature.members["payload"].shape
+
+
+def outside_layout(payload: data.StructLayout) -> data.StructLayout:
+    """The bits of an input payload that come from outside: of pixels without ``last_of_frame``, of a spike word all."""
+    fields = dict(payload.members)
+    if "error" not in fields:
+        del fields["last_of_frame"]
+    return data.StructLayout(fields)
+
+
+def assemble(payload: Any, outside: Any, last: ValueLike, *, wrong: ValueLike = 0) -> list:
+    """Statements that make an input payload.
+
+    Parameters:
+        payload: what is made.
+        outside: the bits from outside.
+        last: whether a frame ends here. A spike word that says otherwise has ``error``.
+        wrong: something else is wrong, which only a spike word can tell.
+    """
+    names = [name for name, _ in outside.shape()]
+    statements = [payload[name].eq(outside[name]) for name in names] + [payload.last_of_frame.eq(last)]
+    if "last_of_frame" in names:
+        statements.append(payload.error.eq(outside.error | (outside.last_of_frame != Value.cast(last)) | wrong))
+    return statements

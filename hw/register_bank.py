@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Module
 from amaranth.lib import data, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In
 
 from hw.registers import ADDRESS_BITS, Register
 from hw.soc import action, csr
@@ -21,13 +21,13 @@ class RegisterBank(wiring.Component):
 
     Members:
         bus: CSR bus; see `amaranth_soc.csr`.
-        one per register that the circuit has to do with, with its fields: what an ``"r"`` register reads as, what an ``"rw"``
-        register holds, in which cycle ones were written to a ``"w"`` register.
+        `Register.ports` of each register: what an ``"r"`` register reads as, what an ``"rw"`` register holds, in which cycle ones are
+            written to a ``"w"`` register; and in which cycle one that takes is read.
     """
 
     def __init__(self, registers: tuple[Register, ...]):
         self.registers = registers
-        members = {r.name: (In if r.access == "r" else Out)(r.layout) for r in registers if r.port}
+        members = {name: member for register in registers for name, member in register.ports.items()}
         super().__init__({"bus": In(csr.Signature(addr_width=ADDRESS_BITS, data_width=BUS_BITS)), **members})
         builder = csr.Builder(addr_width=ADDRESS_BITS, data_width=BUS_BITS)
         self._made = {r.name: builder.add(r.name, _make(r), offset=r.address) for r in registers}
@@ -39,9 +39,12 @@ class RegisterBank(wiring.Component):
         m.submodules.bridge = bridge = csr.Bridge(self._map)
         wiring.connect(m, wiring.flipped(self.bus), bridge.bus)
         for register in self.registers:
-            value = data.Const(register.layout, register.value or 0) if not register.port else getattr(self, register.name)
+            fields = self._made[register.name].f
+            value = getattr(self, register.name) if register.ports else data.Const(register.layout, register.value)
+            if register.takes:
+                m.d.comb += getattr(self, f"{register.name}_taken").eq(fields[next(iter(register.fields))].r_stb)
             for name in register.fields:
-                inside, outside = self._made[register.name].f[name], value[name]
+                inside, outside = fields[name], value[name]
                 if register.access == "r":
                     m.d.comb += inside.r_data.eq(outside)
                 elif register.access == "rw":

@@ -5,6 +5,7 @@ from typing import Any
 
 from amaranth.hdl import Shape, ShapeLike
 from amaranth.lib import data
+from amaranth.lib.wiring import In, Out
 
 from export import digest
 from hw.accelerator import Accelerator
@@ -28,6 +29,7 @@ class Register:
         fields: shape of each, by name, the first at bit 0, without gaps.
         about: one sentence.
         value: of an ``"r"`` register that never changes; of an ``"rw"`` register after reset.
+        takes: reading it takes what it shows away, and the next is shown.
     """
 
     name: str
@@ -36,22 +38,25 @@ class Register:
     fields: dict[str, ShapeLike]
     about: str
     value: int | None = None
+    takes: bool = False
 
     @property
     def layout(self) -> data.StructLayout:
         return data.StructLayout(self.fields)
 
     @property
-    def port(self) -> bool:
-        """Whether the circuit has to do with it."""
-        return self.access != "r" or self.value is None
+    def ports(self) -> dict[str, Any]:
+        """Members of a signature: how the circuit has to do with it."""
+        if self.access == "r" and self.value is not None:
+            return {}
+        flow = In if self.access == "r" else Out
+        return {self.name: flow(self.layout), **({f"{self.name}_taken": Out(1)} if self.takes else {})}
 
 
 def common_registers(accelerator: Accelerator) -> tuple[Register, ...]:
     """The registers that every wrapper has."""
     network = accelerator.network
     sha256 = bytes.fromhex(digest(network))
-    result: Any = accelerator.signature.members["o"].signature.members["payload"].shape
     version = MAP_VERSION | (accelerator.frames_in == "pixels") << 8
     return (
         Register("id", 0x00, "r", {"id": 32}, 'the bytes "SPK1"', ID),
@@ -63,7 +68,7 @@ def common_registers(accelerator: Accelerator) -> tuple[Register, ...]:
         Register("errors", 0x24, "r", {"errors": 32}, "results with error"),
         Register("silent", 0x28, "r", {"silent": 32}, "results with silent, errors not counted"),
         Register("cycles", 0x30, "r", {"cycles": 64}, "clock cycles in which a frame was in the circuit"),
-        Register("last_result", 0x40, "r", dict(result.members), "the result given last"),
+        Register("last_result", 0x40, "r", dict(result_payload(accelerator).members), "the result given last"),
         *(
             Register(f"digest_{k}", 0x60 + 4 * k, "r", {"digest": 32}, f"bytes {4 * k} to {4 * k + 3} of the network's SHA-256", value)
             for k, value in enumerate(int.from_bytes(sha256[at : at + 4], "little") for at in range(0, 32, 4))
@@ -75,6 +80,11 @@ def common_registers(accelerator: Accelerator) -> tuple[Register, ...]:
             for k, size in enumerate(network.shape)
         ),
     )
+
+
+def result_payload(accelerator: Accelerator) -> data.StructLayout:
+    """The payload of an accelerator's output stream."""
+    return accelerator.signature.members["o"].signature.members["payload"].shape
 
 
 def register_map(registers: tuple[Register, ...]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Where amaranth-soc comes from: the name on PyPI is only reserved, but luna-soc, which is there, carries a copy of it.
 
-Import `csr` and `wishbone` from here. An amaranth-soc that is installed under its own name comes first.
+Import its parts from here. An amaranth-soc that is installed under its own name comes first.
 """
 
 import importlib.util
@@ -18,5 +18,6 @@ if importlib.util.find_spec("amaranth_soc") is None:
 from amaranth_soc import csr, wishbone
 from amaranth_soc.csr import action
 from amaranth_soc.csr.wishbone import WishboneCSRBridge
+from amaranth_soc.memory import MemoryMap
 
-__all__ = ["WishboneCSRBridge", "action", "csr", "wishbone"]
+__all__ = ["MemoryMap", "WishboneCSRBridge", "action", "csr", "wishbone"]

@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from hw.accelerator import Accelerator
 from hw.registers import Register
 
-WRAPPERS = ("none", "axi")
+WRAPPERS = ("none", "axi", "wishbone")
 
 
 class Wrapper(wiring.Component):
@@ -32,4 +32,8 @@ def wrap(accelerator: Accelerator, name: str) -> Accelerator | Wrapper:
         from hw.axi import AXIAccelerator
 
         return AXIAccelerator(accelerator)
+    if name == "wishbone":
+        from hw.wishbone import WishboneTop
+
+        return WishboneTop(accelerator)
     return accelerator

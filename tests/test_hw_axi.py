@@ -1,42 +1,10 @@
-"""hw.axi: an accelerator with AXI interfaces under Verilator, against cocotbext-axi. What happens in there is in `cocotb_axi`."""
+"""hw.axi: an accelerator with AXI interfaces under Verilator, against cocotbext-axi; see `cocotb_axi`."""
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 
-from export import Encoder, Network, save
-from hw import Accelerator, Folding
-from hw.axi import AXIAccelerator
-from hw.verilog import write
-from sim.build import FLAGS, compile_model
-from sim.simulate import run_module
-from tests.networks import random_network
-
-CIRCUITS = {
-    "words": ((16, 6, 4), 4, Folding((4, 3), (6, 2), ("delta", "delta")), "words"),
-    "pixels": ((16, 6, 4), 8, Folding((2, 6), (3, 4), ("delta", "xnor")), "pixels"),
-}
+from tests.wrapping import run
 
 
-def run(folder: Path, module: str, wrap, name: str) -> None:
-    """Build a wrapped accelerator and run a module's tests on it."""
-    shape, steps, folding, frames_in = CIRCUITS[name]
-    rng = np.random.default_rng(12)
-    network = Network(random_network(rng, shape, steps, spread=0.7).layers, steps, Encoder("latency"))
-    images = rng.integers(0, 256, (24, shape[0]), np.uint8) * (rng.random((24, shape[0])) < rng.random((24, 1)))
-    images[3], images[5] = 0, 255
-    save(network, folder / "network.safetensors")
-    np.save(folder / "images.npy", images.astype(np.uint8))
-    circuit = wrap(Accelerator(network, folding, frames_in=frames_in))
-    verilog, _ = write(circuit, folder / "accelerator.v")
-    visible = "".join(f'public_flat_rw -module "{circuit.name}" -var "{port}"\n' for port in circuit.signature.members)
-    flags = [*FLAGS, "--x-initial", "unique"]  # what comes out must not depend on registers that no reset reaches
-    build = compile_model({"public.vlt": f"`verilator_config\n{visible}", "circuit.v": verilog.read_text()}, circuit.name, flags)
-    arguments = ["+verilator+rand+reset+2", "+verilator+seed+7"]
-    run_module(build, module, folder, arguments, {"WRAPPED_FOLDER": str(folder)}, folder / "log")
-
-
-@pytest.mark.parametrize("name", CIRCUITS)
+@pytest.mark.parametrize("name", ["words", "pixels"])
 def test_bus_models(tmp_path, name):
-    run(tmp_path, "tests.cocotb_axi", AXIAccelerator, name)
+    run(tmp_path, "tests.cocotb_axi", "axi", name)
