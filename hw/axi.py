@@ -113,7 +113,7 @@ class AXIAccelerator(Wrapper):
         """Results, through a register that a write to ``reset`` leaves alone."""
         place, ends = Signal(16), Signal()  # of the next result in its packet
         m.d.comb += [
-            managed.o.ready.eq((~self.m_axis_tvalid | self.m_axis_tready) & ~managed.reset),
+            managed.o.ready.eq(~self.m_axis_tvalid | self.m_axis_tready),
             ends.eq(place + 1 == managed.packet.results),
         ]
         with m.If(self.m_axis_tready):

@@ -12,7 +12,7 @@ from cocotb.triggers import RisingEdge, with_timeout
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp, AxiStreamBus, AxiStreamFrame, AxiStreamSink, AxiStreamSource
 
 from hw.axi import ANSWER
-from tests.wrapped import GOLDEN, NETWORK, PORT_MAP, golden_results, take_apart, transfers, width
+from tests.wrapped import GOLDEN, NETWORK, PORT_MAP, golden_results, misplaced_ends, take_apart, transfers, width
 
 PORTS, REGISTERS = PORT_MAP["ports"], PORT_MAP["registers"]
 LANES, RESULT_LANES = (PORTS[f"{name}_tdata"]["width"] // 8 for name in ("s_axis", "m_axis"))
@@ -231,6 +231,8 @@ async def tlast_in_the_wrong_place(dut, gaps):
     await bench.start(control=0)
     frame = max(FRAMES, key=len)
     ways = [frame[:-1], frame[: len(frame) // 2], [*frame, *frame], [*frame, frame[-1]]]
+    if PORT_MAP["frames_in"] == "words":
+        ways += misplaced_ends(frame, PORTS["s_axis_tdata"]["fields"])
     for way in ways:
         sent = [FRAMES[0], way, FRAMES[1], FRAMES[2]]
         await bench.send(sent)

@@ -11,7 +11,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 from cocotbext.wishbone.driver import WBOp, WishboneMaster
 
-from tests.wrapped import GOLDEN, NETWORK, PORT_MAP, golden_results, take_apart, transfers, width
+from tests.wrapped import GOLDEN, NETWORK, PORT_MAP, golden_results, misplaced_ends, take_apart, transfers, width
 
 REGISTERS = PORT_MAP["registers"]
 PIXELS = PORT_MAP["frames_in"] == "pixels"
@@ -188,6 +188,8 @@ async def last_word_in_the_wrong_place(dut):
     await bench.start(control=0)
     frame = max(FRAMES, key=len)
     ways = [frame[:-1], frame[: len(frame) // 2], [*frame, *frame], [*frame, frame[-1]]]
+    if not PIXELS:
+        ways += [words_of(way) for way in misplaced_ends(max(transfers(), key=len), REGISTERS["data"]["fields"])]
     for way in ways:
         for words in (FRAMES[0], way, FRAMES[1], FRAMES[2]):
             await bench.send(words)

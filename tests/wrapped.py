@@ -30,6 +30,15 @@ def transfers(pixels: int = 1) -> list[list[int]]:
     return [values[end - count : end] for end, count in zip(ends, words.counts, strict=True)]
 
 
+def misplaced_ends(frame: list[int], fields: Fields) -> list[list[int]]:
+    """A frame of spike words whose ``last_of_frame`` only its wrapper can see to be wrong: at no word, at two, at one too early."""
+    last_of_step, last_of_frame = (1 << fields[name]["offset"] for name in ("last_of_step", "last_of_frame"))
+    closing = next(k for k, word in enumerate(frame) if word & last_of_step)
+    assert closing < len(frame) - 1
+    early = [word | last_of_frame if k == closing else word for k, word in enumerate(frame)]
+    return [[*frame[:-1], frame[-1] & ~last_of_frame], early, frame[: closing + 1]]
+
+
 def take_apart(value: int, fields: Fields) -> dict[str, int]:
     """The fields in a value, by name."""
     found = {}
