@@ -14,7 +14,7 @@ from hw.registers import ADDRESS_BITS, Register
 from hw.soc import csr
 from hw.wrappers import Wrapper
 
-PACKET = Register("packet", 0x14, "rw", {"results": 16}, "results in a packet on m_axis: each so manieth has tlast; 0: none has", 1)
+PACKET = Register("packet", 0x14, "rw", {"results": 16}, "results in a packet on m_axis, the last of which has tlast; 0: none has", 1)
 LANES = 4
 """Bytes of a register word."""
 ANSWER = LANES + 2

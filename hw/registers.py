@@ -61,16 +61,16 @@ def common_registers(accelerator: Accelerator) -> tuple[Register, ...]:
     return (
         Register("id", 0x00, "r", {"id": 32}, 'the bytes "SPK1"', ID),
         Register("version", 0x04, "r", {"map": 8, "pixels": 1}, "of this map; whether frames are pixels (1) or spike words (0)", version),
-        Register("control", 0x08, "rw", {"early": 1}, "early (1) or full (0) mode; best changed while nothing is in the circuit", 1),
-        Register("reset", 0x0C, "w", {"reset": 1}, "drops all frames in the circuit, and clears the counters"),
+        Register("control", 0x08, "rw", {"early": 1}, "early (1) or full (0) mode; what counts is the value when a decision falls", 1),
+        Register("reset", 0x0C, "w", {"reset": 1}, "1: all frames are dropped, counters are 0"),
         Register("status", 0x10, "r", {"busy": 1}, "whether a frame is in the circuit"),
         Register("frames", 0x20, "r", {"frames": 32}, "results given"),
         Register("errors", 0x24, "r", {"errors": 32}, "results with error"),
-        Register("silent", 0x28, "r", {"silent": 32}, "results with silent, errors not counted"),
-        Register("cycles", 0x30, "r", {"cycles": 64}, "clock cycles in which a frame was in the circuit"),
+        Register("silent", 0x28, "r", {"silent": 32}, "results with silent, but without error"),
+        Register("cycles", 0x30, "r", {"cycles": 64}, "in which a frame was in the circuit"),
         Register("last_result", 0x40, "r", dict(result_payload(accelerator).members), "the result given last"),
         *(
-            Register(f"digest_{k}", 0x60 + 4 * k, "r", {"digest": 32}, f"bytes {4 * k} to {4 * k + 3} of the network's SHA-256", value)
+            Register(f"digest_{k}", 0x60 + 4 * k, "r", {"digest": 32}, f"bytes {4 * k} to {4 * k + 3} of the artifact's SHA-256", value)
             for k, value in enumerate(int.from_bytes(sha256[at : at + 4], "little") for at in range(0, 32, 4))
         ),
         Register("steps", 0x80, "r", {"steps": 32}, "T", network.steps),
@@ -99,3 +99,18 @@ def register_map(registers: tuple[Register, ...]) -> dict[str, Any]:
         return {"address": register.address, "access": register.access, "fields": fields, **value, "about": register.about}
 
     return {register.name: entry(register) for register in registers}
+
+
+def table(registers: tuple[Register, ...]) -> str:
+    """The registers as a Markdown table."""
+
+    def bits(field: data.Field) -> str:
+        high = field.offset + field.width - 1
+        return str(high) if field.width == 1 else f"{high}:{field.offset}"
+
+    rows = ["| address | name | access | fields (bits) | |", "|---|---|---|---|---|"]
+    for register in registers:
+        fields = ", ".join(f"`{name}` ({bits(field)})" for name, field in register.layout)
+        reset = f"; {register.value} after reset" if register.access == "rw" else ""
+        rows.append(f"| `0x{register.address:04X}` | `{register.name}` | {register.access} | {fields} | {register.about}{reset} |")
+    return "\n".join(rows) + "\n"

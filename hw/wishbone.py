@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from export import UserError
 from hw.accelerator import Accelerator
-from hw.frame_window import UNIT, FrameWindow, Gather, Split, splits
+from hw.frame_window import LANES, UNIT, FrameWindow, Gather, Split, splits
 from hw.managed import ManagedAccelerator, input_payload, outside_layout
 from hw.registers import ADDRESS_BITS, Register, result_payload
 from hw.soc import WishboneCSRBridge, wishbone
@@ -66,7 +66,7 @@ class WishboneAccelerator(wiring.Component):
             Register("result", 0x50, "r", shown, "the next result, if there is one (valid); reading it takes it", takes=True),
         )
         self._managed = managed = ManagedAccelerator(accelerator, extra)
-        fields = dict(outside_layout(frame).members)
+        fields = {f"pixel_{lane}": 8 for lane in range(LANES)} if Unpack is Split else dict(outside_layout(frame).members)
         self.registers = (
             *managed.registers,
             Register("data", DATA, "w", fields, "a word of a frame, but for the last"),
