@@ -7,15 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from export import Network, UserError, load
-from export.cli import EXIT_DIFFERENCE, Parser, run
+from export.cli import EXIT_BROKEN, EXIT_DIFFERENCE, Parser, run
 from hw import Folding, inputs
 from hw.arguments import add_folding_arguments, folding_from
 from hw.inputs import add_frame_arguments, positive
 from sim.build import BuildError
 from sim.simulate import SimulationError
 
-EXIT_BROKEN = 3
-"""The circuit does not compile, or the simulator fails: nothing was compared."""
 COMMANDS = {"vectors": "golden vectors and a plain Verilog test bench", "bench": "speed, beside that of a bare C++ loop"}
 
 
