@@ -110,6 +110,13 @@ def verilog(session: nox.Session) -> None:
     session.run("python", "-m", "hw", *session.posargs)
 
 
+@nox.session
+def fpga(session: nox.Session) -> None:
+    """Synthesise, place and route, without PyTorch: NETWORK --device up5k|hx8k|ecp5-25k|ecp5-85k|xc7 [--seeds N] [--simd … --pe …]."""
+    install(session, "fpga")
+    session.run("python", "-m", "hw", "fpga", *session.posargs)
+
+
 @nox.session(python=False, requires=["environment"])
 def bench(session: nox.Session) -> None:
     """Measure: cosim [NETWORK …] beside a bare C++ loop, inference [NETWORK] beside BS4NN, training beside snntorch."""

@@ -10,8 +10,8 @@ import pytest
 
 from export import Encoder, Layer, Network, reference, save
 from export.scores import score
+from hw import inputs
 from model.datasets import CHOICES
-from sim import inputs
 from tests.networks import random_network
 
 ROOT = Path(__file__).parent.parent
