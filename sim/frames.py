@@ -51,18 +51,22 @@ class Words:
     records: np.ndarray
     counts: np.ndarray
 
-    def file(self, stream: int = 0, streams: int = 1) -> bytes:
-        """The file of one of several streams, to which frames go in turn: the number of its frames; then per frame the number of words, and
-        the words. 32-bit units, big-endian, a word's most significant unit first, which is the order in which ``$fread`` fills a vector."""
-        counts, units = self.counts[stream::streams], self.records.shape[1]
-        records = self.records[np.repeat(np.arange(len(self.counts)) % streams == stream, self.counts)]
-        starts = np.cumsum(counts) - counts
-        file = np.empty(1 + len(counts) + len(records) * units, ">u4")
-        file[0] = len(counts)
-        file[1 + np.arange(len(counts)) + starts * units] = counts
-        frame_of_word = np.repeat(np.arange(len(counts)), counts)
-        at = 2 + frame_of_word + np.arange(len(records)) * units
-        file[at[:, None] + np.arange(units)] = records[:, ::-1]
+    def stream(self, place: int, streams: int) -> "Words":
+        """Those of one of several streams, to which frames go in turn."""
+        mine = np.arange(len(self.counts)) % streams == place
+        return Words(self.records[np.repeat(mine, self.counts)], self.counts[mine])
+
+    def file(self) -> bytes:
+        """The file of a stream: the number of frames; then per frame the number of words, and the words. 32-bit units, big-endian,
+        a word's most significant unit first, which is the order in which ``$fread`` fills a vector."""
+        frames, units = len(self.counts), self.records.shape[1]
+        starts = np.concatenate([[0], np.cumsum(self.counts)])
+        file = np.empty(1 + frames + len(self.records) * units, ">u4")
+        file[0] = frames
+        file[1 + np.arange(frames) + starts[:-1] * units] = self.counts
+        frame_of_word = np.repeat(np.arange(frames), self.counts)
+        at = 2 + frame_of_word + np.arange(len(self.records)) * units
+        file[at[:, None] + np.arange(units)] = self.records[:, ::-1]
         return file.tobytes()
 
 
