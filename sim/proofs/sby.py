@@ -1,11 +1,11 @@
 """Runs one formal proof: a harness in Amaranth, sby with Yosys, and Z3 or ABC."""
 
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ METHODS = {
     "induction": ("prove", "smtbmc z3"),
     "pdr": ("prove", "abc orpos; pdr"),
     "bmc": ("bmc", "smtbmc z3"),
+    "bmc3": ("bmc", "abc orpos; bmc3"),
     "cover": ("cover", "smtbmc z3"),
 }
 """Mode and engine of sby: k-induction, property directed reachability, all runs of so many cycles, and a run to each ``Cover``."""
@@ -106,24 +107,16 @@ def _run(design: str, method: str, depth: int, timeout: int, keep: Path | None) 
         done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
         if keep is not None:
             shutil.copytree(folder, keep, dirs_exist_ok=True)
-        return _failures(folder / method / f"{method}.xml", f"{method} of {depth} cycles", done.stdout or done.stderr)
+        return _failures(f"{method} of {depth} cycles", done.stdout or done.stderr)
 
 
-def _failures(report: Path, what: str, said: str) -> list[str]:
-    """The assertions that fail, and the covers that are not reached, by place."""
-    root = ElementTree.parse(report).getroot() if report.exists() else ElementTree.Element("none")
-    status = root.find(".//property[@name='status']")
-    verdict = "no verdict" if status is None else status.get("value", "")
-    if verdict == "PASS":
-        return []
-    if verdict != "FAIL":
-        raise ToolError(f"{what} ended in {verdict}: {' | '.join(said.splitlines()[-6:])}")
-    missed = [case for case in root.iter("testcase") if case.get("type") in ("ASSERT", "COVER") and case.find("failure") is not None]
-    verbs = {"ASSERT": "fails", "COVER": "is never reached"}
-    return [f"{_place(case.get('location', ''))} {verbs[case.get('type', '')]}" for case in missed] or ["an assertion fails"]
-
-
-def _place(location: str) -> str:
-    """File and line of a source location."""
-    path, _, lines = location.rpartition(":")
-    return f"{Path(path).name}:{lines.split('.')[0]}"
+def _failures(what: str, said: str) -> list[str]:
+    """The assertions that fail, and the covers that are not reached, with their places in the harness."""
+    verdict = re.search(r"DONE \((\w+), rc=\d+\)", said)
+    if verdict is None or verdict[1] not in ("PASS", "FAIL"):
+        raise ToolError(f"{what} ended in {verdict and verdict[1]}: {' | '.join(said.splitlines()[-6:])}")
+    failed = re.findall(r"summary: +failed assertion \S+ at (\S+):(\d+)\S* (?:at )?step (\d+)", said)
+    missed = re.findall(r"Unreached cover statement at \S+ ?\(?(\S+):(\d+)", said)
+    places = [f"{Path(path).name}:{line} fails in cycle {step}" for path, line, step in dict.fromkeys(failed)]
+    places += [f"{Path(path).name}:{line} is never reached" for path, line in dict.fromkeys(missed)]
+    return places or ["something fails"] * (verdict[1] == "FAIL")
