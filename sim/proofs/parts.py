@@ -27,32 +27,43 @@ class Harness(wiring.Component):
 
 
 def frame_check(form: WordFormat, make: Callable[[WordFormat], wiring.Component] = FrameCheck) -> Harness:
-    """Any words in; out come the same words of the same frames, but those of a spoilt frame without spikes, and flagged."""
+    """Any words in; out come, a cycle later, those of lawful frames, and of a spoilt one those before the breach and an empty end."""
 
     def fill(m: Module) -> None:
         m.submodules.dut = dut = make(form)
         m.submodules.rules = rules = Rules(form)
-        sent, passed = dut.i.stream.payload, dut.o.stream.payload
-        offer(m, dut.i.stream)
-        hold(m, dut.o.stream)
-        taken = dut.i.stream.valid & dut.i.stream.ready
+        sent, passed = dut.i.stream, dut.o.stream
+        offer(m, sent)
+        hold(m, passed)
+        taken = Signal()
         m.d.comb += [
-            dut.o.stream.ready.eq(AnySeq(1)),
+            passed.ready.eq(AnySeq(1)),
             dut.o.cancel.eq(AnySeq(1)),
-            rules.word.eq(sent),
+            taken.eq(sent.valid & sent.ready),
+            rules.word.eq(sent.payload),
             rules.taken.eq(taken),
-            Assert(dut.i.cancel == dut.o.cancel),
-            Assert(taken == (dut.o.stream.valid & dut.o.stream.ready)),
-            Cover(taken & rules.spoilt & ~sent.error & sent.last_of_frame),
-            Cover(taken & ~rules.spoilt & sent.last_of_frame & (sent.time != 0) & sent.bits.any()),
         ]
-        with m.If(dut.o.stream.valid):
-            m.d.comb += [Assert(passed.error == rules.spoilt), Assert(passed.last_of_frame == sent.last_of_frame)]
-            with m.If(rules.spoilt):
-                m.d.comb += Assert((passed.bits == 0) & (passed.index == 0))
-                m.d.comb += Assert(passed.last_of_step == (sent.last_of_step | sent.last_of_frame))
-            with m.Else():
-                m.d.comb += Assert(passed.as_value() == sent.as_value())
+        due, expected = Signal(), Signal(form.layout)
+        time = Signal.like(sent.payload.time)  # of the frame's last lawful word
+        with m.If(passed.ready):
+            m.d.sync += due.eq(0)
+        with m.If(taken & ~rules.spoilt):
+            m.d.sync += [due.eq(1), expected.eq(sent.payload), time.eq(sent.payload.time)]
+        with m.Elif(taken & sent.payload.last_of_frame):
+            end = {"index": 0, "bits": 0, "last_of_step": 1, "last_of_frame": 1, "error": 1}
+            m.d.sync += [due.eq(1), *(expected[name].eq(value) for name, value in end.items())]
+            m.d.sync += expected.time.eq(Mux(rules.begins, 0, time))
+        with m.If(taken & rules.spoilt & rules.begins):
+            m.d.sync += time.eq(0)
+        m.d.comb += [
+            Assert(passed.valid == due),
+            Assert(sent.ready | (due & ~passed.ready)),
+            Assert(dut.i.cancel == (dut.o.cancel & ~(due & expected.last_of_frame))),
+            Cover(due & expected.error & (expected.time != 0)),
+            Cover(due & ~expected.error & expected.last_of_frame & (expected.time != 0) & expected.bits.any()),
+        ]
+        with m.If(due):
+            m.d.comb += Assert(passed.payload.as_value() == expected.as_value())
 
     return Harness(fill)
 
@@ -62,12 +73,11 @@ def argmax(count: int, width: int, always: int, make: Callable[..., wiring.Compo
 
     def fill(m: Module) -> None:
         m.submodules.dut = dut = make(count=count, width=width, always=always)
-        m.d.comb += [dut.values.eq(anything(dut.values)), dut.all_present.eq(AnySeq(1)), dut.advance.eq(AnySeq(1))]
+        m.d.comb += [dut.values.eq(anything(dut.values)), dut.all_present.eq(AnySeq(1))]
         values, present, filled = dut.values, dut.all_present, 1
         for _ in range(dut.latency):  # the row that the output belongs to
             later, later_present, later_filled = Signal(count * width), Signal(), Signal()
-            with m.If(dut.advance):
-                m.d.sync += [later.eq(values), later_present.eq(present), later_filled.eq(filled)]
+            m.d.sync += [later.eq(values), later_present.eq(present), later_filled.eq(filled)]
             values, present, filled = later, later_present, later_filled
         numbers = Array(values.word_select(place, width).as_signed() for place in range(count))
         with m.If(filled):

@@ -115,8 +115,8 @@ def _failures(what: str, said: str) -> list[str]:
     verdict = re.search(r"DONE \((\w+), rc=\d+\)", said)
     if verdict is None or verdict[1] not in ("PASS", "FAIL"):
         raise ToolError(f"{what} ended in {verdict and verdict[1]}: {' | '.join(said.splitlines()[-6:])}")
-    failed = re.findall(r"summary: +failed assertion \S+ at (\S+):(\d+)\S* (?:at )?step (\d+)", said)
+    failed = re.findall(r"summary: +failed assertion \S+ at (\S+):(\d+)\S*(?: +step (\d+))?", said)
     missed = re.findall(r"Unreached cover statement at \S+ ?\(?(\S+):(\d+)", said)
-    places = [f"{Path(path).name}:{line} fails in cycle {step}" for path, line, step in dict.fromkeys(failed)]
+    places = [f"{Path(path).name}:{line} fails in cycle {step or 0}" for path, line, step in dict.fromkeys(failed)]
     places += [f"{Path(path).name}:{line} is never reached" for path, line in dict.fromkeys(missed)]
     return places or ["something fails"] * (verdict[1] == "FAIL")
