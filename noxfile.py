@@ -94,6 +94,22 @@ def tests(session: nox.Session) -> None:
     run(session, "-m", "pytest", *session.posargs)
 
 
+@nox.session(python=False, requires=["environment"])
+def proofs(session: nox.Session) -> None:
+    """Prove what tests can only try: all, or [formal|netlist|mutants|protocol …]; a table and build/proofs/*.json."""
+    parts = {
+        "formal": ("-m", "sim.proofs", "formal"),
+        "netlist": ("-m", "sim.proofs", "netlist"),
+        "mutants": ("-m", "sim.proofs", "mutants"),
+        "protocol": ("-m", "sim", "protocol", "--sequences", "10000"),
+    }
+    for part in session.posargs or parts:
+        if part not in parts:
+            session.error(f"what to prove must be out of {', '.join(parts)} (nox -s proofs -- formal), not '{part}'")
+        run(session, *parts[part])
+    run(session, "-m", "sim.proofs", "table")
+
+
 @nox.session(requires=["environment"])
 def lint(session: nox.Session) -> None:
     """Check style and types."""
