@@ -1,5 +1,8 @@
 """hw.encoder alone and in the accelerator: words against the latency code, frames of wrong length, cancels, cycles."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from amaranth.back import verilog
@@ -15,6 +18,7 @@ from tests.circuit import Sink, Source, pixel_payloads, run, simulate, word_payl
 from tests.networks import random_layer
 from tests.oracle import latency
 
+PAGE = Path(__file__).parent.parent / "docs/encoder.md"
 NAMES = ("time", "index", "bits", "last_of_step", "last_of_frame", "error")
 # inputs, steps, inputs per word; pixels per beat; pixels per row
 SHAPES = [
@@ -296,6 +300,12 @@ def test_plan_by_hand():
     assert (eight.beats, eight.row_beats, eight.last_row_beats, eight.rows) == (98, 4, 2, 25)
     assert (eight.row_words, eight.list_steps, eight.ways, eight.drain) == (32, 2, 4, 2)
     assert pixel_layout(8).size == 65
+
+
+def test_page_prints_what_it_says(capsys):
+    program, printed = re.search(r"```python\n(.*?)```\n\nprints\n\n```text\n(.*?)```", PAGE.read_text(), re.DOTALL).groups()
+    exec(program, {})
+    assert capsys.readouterr().out == printed
 
 
 @pytest.mark.parametrize("form", ["delta", "xnor"])
