@@ -384,7 +384,11 @@ def random_folding(rng: np.random.Generator, shape: tuple[int, ...]) -> Folding:
     return Folding(simd, pe, form, order, tuple(swap), contexts)
 
 
-def pixel_payloads(images: np.ndarray) -> list[list[Payload]]:
-    """Images uint8 (frames, pixels) as payloads for the input stream, one list per frame."""
-    last = images.shape[1] - 1
-    return [[{"intensity": int(p), "last_of_frame": int(k == last)} for k, p in enumerate(image)] for image in images]
+def pixel_payloads(images: Iterable[np.ndarray], pixels: int = 1) -> list[list[Payload]]:
+    """Frames of any lengths as beats of ``pixels`` pixels, one list per frame; what the last beat lacks is as bright as can be."""
+    frames = []
+    for image in images:
+        parts = [[*image[k : k + pixels], *[255] * pixels][:pixels] for k in range(0, len(image), pixels)]
+        frames.append([{"intensity": sum(int(p) << 8 * k for k, p in enumerate(part)), "last_of_frame": 0} for part in parts])
+        frames[-1][-1]["last_of_frame"] = 1
+    return frames

@@ -188,6 +188,30 @@ def test_reset_in_the_middle(reset_at, early, way):
     assert_equal(network, folding_of((2, 3), (4, 3), way), times, early=early, reset_at=reset_at, stalls=0.5)
 
 
+def repeating(words, draw):
+    """A frame that keeps the rules that are checked, but whose words come again and again, some of them empty."""
+    found = []
+    for word in words:
+        again = [word | {"bits": draw.choice([0, word["bits"]])} for _ in range(draw.choice([0, 1, 40]))]
+        found += [other | {"last_of_step": 0, "last_of_frame": 0} for other in again] + [word]
+    return found
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("early", [False, True])
+def test_inputs_that_spike_many_times_harm_no_other_frame(way, early):
+    """It is not checked that an input spikes once. Every frame still gives one result, and those of other frames are right."""
+    rng, draw = np.random.default_rng(13), random.Random(13)
+    network = random_network(rng, (9, 7, 5), 4, spread=0.5)
+    accelerator = Accelerator(network, folding_of((4, 3), (4, 2), way))
+    times = random_spike_times(rng, 12, 9, 4)
+    frames = word_payloads(accelerator.input_format.from_spike_times(times))
+    frames[1::2] = [repeating(words, draw) for words in frames[1::2]]
+    results = simulate(accelerator, frames, early=early).results
+    assert results[0::2] == expected_results(golden_run(network, times))[0::2]
+    assert not any(result["error"] for result in results)
+
+
 def test_early_mode_drops_words():
     """Outputs fire at step 0 of frames that go on for long: nearly all of each frame need not be sent."""
     network = constant_network([0, 1], steps=40)
