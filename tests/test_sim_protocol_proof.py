@@ -11,6 +11,7 @@ import pytest
 
 from export import reference
 from hw.words import WordFormat
+from sim.proofs import record
 from sim.protocol import command
 from sim.protocol.circuits import CIRCUITS, THREE_LAYERS, TWO_LAYERS, Circuit
 from sim.protocol.command import table
@@ -135,7 +136,10 @@ def test_command_with_a_fault(monkeypatch, tmp_path, capsys):
     waveform = tmp_path / "out" / f"sequence_{number}_{mode}.vcd"
     assert f"  waveform: {waveform}\n" in said
     assert waveform.stat().st_size > 10_000
-    assert list(waveform.parent.iterdir()) == [waveform]
+    assert set(waveform.parent.iterdir()) == {waveform, tmp_path / "out" / "protocol.json"}
+    (row,) = record.load(tmp_path / "out")["protocol"]
+    assert not row.passed
+    assert row.result in said
 
 
 def run(*arguments, **variables):
@@ -143,11 +147,15 @@ def run(*arguments, **variables):
     return subprocess.run(command, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False)
 
 
-def test_command():
-    done = run("--sequences", 2, "--seed", 3)
+def test_command(tmp_path):
+    done = run("--sequences", 2, "--seed", 3, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     assert re.findall(r"^\d.*T = \d", done.stdout, re.MULTILINE) == ["13-7-3, T = 5"] * 2
     assert done.stdout.count("  early     1 sequences, ") == 2
+    first, second = record.load(tmp_path)["protocol"]
+    assert (first.name, second.name) == ("0: 13-7-3, 1 context", "1: 13-7-3, 2 contexts")
+    assert (first.how, first.passed) == ("1 sequences, 3 modes", True)
+    assert re.fullmatch(r"\d+ frames right, \d+ flagged, \d+ resets", first.result)
     done = run("--only", 6, "--seed", 3)
     assert re.findall(r"^\d.*T = \d", done.stdout, re.MULTILINE) == ["10-9-6-3, T = 6"]
 
