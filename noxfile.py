@@ -20,7 +20,7 @@ FORWARDED = {
         *("--hidden", "--steps", "--epochs", "--seed", "--batch-size", "--learning-rate"),
         *("--augment", "--max-silent", "--validation"),
     ),
-    "folding": ("--simd", "--pe", "--form"),
+    "folding": ("--simd", "--pe", "--form", "--order", "--swap", "--contexts"),
     "simulation": ("--images", "--jobs"),
 }  # options of `cosim` that go to the commands behind it
 shared: dict[str, str] = {}  # the shared environment's "python", once the session `environment` has run

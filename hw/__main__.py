@@ -59,7 +59,7 @@ def generate() -> int:
         print(f"{path}: {path.stat().st_size} bytes")
     for index, plan in enumerate(accelerator.plans):
         print(
-            f"layer {index}: {plan.layer.inputs} → {plan.layer.outputs}, {plan.form}, SIMD {plan.simd}, PE {plan.pe}: "
+            f"layer {index}: {plan.layer.inputs} → {plan.layer.outputs}, {plan.form} by {plan.order}, SIMD {plan.simd}, PE {plan.pe}: "
             f"{plan.words} words × {plan.groups} groups, weight rows of {plan.pe * plan.simd} bits, margins of {plan.margin_bits} bits"
         )
     return 0

@@ -9,12 +9,15 @@ from hw.emitter import SpikeEmitter
 from hw.encoder import PIXEL, LatencyEncoder
 from hw.folding import Folding
 from hw.frame_check import FrameCheck
+from hw.gate import Gate
 from hw.layer import IFLayer
+from hw.loader import LOAD, Loader, row_memories
 from hw.readout import Readout, result_layout
 from hw.streams import input_format
 from hw.words import WordFormat
 
 INPUTS = ("words", "pixels")
+WEIGHTS = ("rom", "loadable")
 
 
 class Accelerator(wiring.Component):
@@ -22,82 +25,107 @@ class Accelerator(wiring.Component):
 
     Parameters:
         network: weights and thresholds, kept in memories.
-        folding: inputs and neurons per cycle, and the form, of each layer.
-        frames_in: ``"words"`` (spike words in time order) or ``"pixels"`` (intensities in raster order, through a `LatencyEncoder`).
+        folding: inputs and neurons per cycle, form and order of each layer, and how many frames are worked on in turn.
+        weights: ``"rom"`` (in the bitstream) or ``"loadable"`` (see `hw.loader`; the network then only says how large others may be).
+        frames_in: ``"words"`` (spike words in time order) or ``"pixels"`` (intensities in raster order, through `LatencyEncoder`).
 
     Members:
         early: 1: the result leaves at the decision and the rest of its frame is dropped; 0: every spike of the frame is computed.
-        i: spike words or pixels.
-        i_cancel: (words only) the rest of the current frame is being dropped; the sender may go to its last word at once.
-        o: results (see `hw.readout.result_layout`).
+        i: spike words or pixels. Words for several contexts come on streams ``i_0``, ``i_1``, …, frame k on stream k modulo contexts.
+        i_cancel: (words only; ``i_0_cancel``, …) the rest of its current frame is being dropped; the sender may go to the last word.
+        o: results, in the order of the frames (see `hw.readout.result_layout`).
+        load, loaded: (loadable only) what fills the memories, and whether they are full; frames must wait until then.
         monitor_0, …: what each layer sends, ``valid`` in the cycle in which a word passes. To be looked at or left open.
 
     Raises:
         UserError: the folding or ``frames_in`` does not fit the network.
     """
 
-    def __init__(self, network: Network, folding: Folding, *, frames_in: str = "words"):
+    def __init__(self, network: Network, folding: Folding, *, frames_in: str = "words", weights: str = "rom"):
+        if weights not in WEIGHTS:
+            raise UserError(f"weights must be one of {', '.join(WEIGHTS)}, not {weights!r}")
         if frames_in not in INPUTS:
             raise UserError(f"frames_in must be one of {', '.join(INPUTS)}, not {frames_in!r}")
         if frames_in == "pixels" and network.encoder.kind != "latency":
             raise UserError(f"frames_in 'pixels' needs a network with encoder 'latency', not {network.encoder.kind!r}")
-        self.network, self.folding, self.frames_in = network, folding, frames_in
+        self.network, self.folding, self.frames_in, self.weights = network, folding, frames_in, weights
         self.plans = plans = folding.plans(network)
-        self.input_format = input_format(plans[0])
+        self.input_format = WordFormat(network.inputs, network.steps, plans[0].simd)
+        last = plans[-1]
         self.monitor_formats = (
             *(input_format(plan) for plan in plans[1:]),
-            WordFormat(network.outputs, network.steps, plans[-1].pe),
+            WordFormat(network.outputs, network.steps, last.pe, last.frames),
         )
+        several = frames_in == "words" and folding.contexts > 1
+        self.input_names = tuple(f"i_{context}" for context in range(folding.contexts)) if several else ("i",)
         payload = PIXEL if frames_in == "pixels" else self.input_format.layout
-        members = {"early": In(1), "i": In(stream.Signature(payload)), "o": Out(stream.Signature(result_layout(plans[-1])))}
-        if frames_in == "words":
-            members["i_cancel"] = Out(1)
+        members = {"early": In(1), "o": Out(stream.Signature(result_layout(last)))}
+        for name in self.input_names:
+            members[name] = In(stream.Signature(payload))
+            if frames_in == "words":
+                members[f"{name}_cancel"] = Out(1)
+        if weights == "loadable":
+            members |= {"load": In(stream.Signature(LOAD)), "loaded": Out(1)}
         for index, form in enumerate(self.monitor_formats):
             members[f"monitor_{index}"] = Out(Signature({"valid": Out(1), "payload": Out(form.layout)}))
         super().__init__(members)
 
     def elaborate(self, platform):
         m = Module()
-        upstream = self._entry(m)
+        m.submodules.gate = gate = Gate(self.plans[0], self.input_format, verdicts=len(self.plans))
+        self._connect_inputs(m, gate)
+        m.submodules.readout = readout = Readout(self.plans[-1])
+        upstream = gate.o
+        layers: list[IFLayer] = []
         for index, plan in enumerate(self.plans):
-            layer = IFLayer(plan)
+            is_last = index + 1 == len(self.plans)
+            layer = IFLayer(plan, holds_rows=not is_last, loadable=self.weights == "loadable")
             m.submodules[f"layer_{index}"] = layer
+            layers.append(layer)
             connect(m, upstream, layer.i)
             monitor = getattr(self, f"monitor_{index}")
-            if index + 1 < len(self.plans):
-                emitter = SpikeEmitter(plan, simd=self.plans[index + 1].simd)
+            if is_last:
+                connect(m, layer.o, readout.i)
+                row = layer.o.payload
+                m.d.comb += [monitor.valid.eq(layer.o.valid), monitor.payload.index.eq(row.group), monitor.payload.bits.eq(row.fire)]
+                m.d.comb += [monitor.payload.last_of_frame.eq(row.last_of_step & row.last_of_frame)]
+                m.d.comb += [monitor.payload.first.eq(row.first & (row.group == 0))]
+                m.d.comb += [monitor.payload[name].eq(row[name]) for name in ("time", "last_of_step", "error", "frame")]
+                connect(m, readout.judged, getattr(gate, f"judged_{index}"))
+            else:
+                emitter = SpikeEmitter(plan)
                 m.submodules[f"emitter_{index}"] = emitter
                 connect(m, layer.o, emitter.i)
                 upstream = emitter.o
-                m.d.comb += [
-                    monitor.valid.eq(upstream.stream.valid & upstream.stream.ready),
-                    monitor.payload.eq(upstream.stream.payload),
-                ]
-            else:
-                m.d.comb += [
-                    monitor.valid.eq(layer.o.valid),
-                    monitor.payload.time.eq(layer.o.payload.time),
-                    monitor.payload.index.eq(layer.o.payload.group),
-                    monitor.payload.bits.eq(layer.o.payload.fire),
-                    monitor.payload.last_of_step.eq(layer.o.payload.last_of_step),
-                    monitor.payload.last_of_frame.eq(layer.o.payload.last_of_step & layer.o.payload.last_of_frame),
-                    monitor.payload.error.eq(layer.o.payload.error),
-                ]
-        m.submodules.readout = readout = Readout(self.plans[-1])
-        connect(m, layer.o, readout.i)
+                m.d.comb += [monitor.valid.eq(upstream.valid & upstream.ready), monitor.payload.eq(upstream.payload)]
+                connect(m, emitter.judged, getattr(gate, f"judged_{index}"))
         connect(m, readout.o, flipped(self.o))
-        m.d.comb += readout.early.eq(self.early)
+        if self.weights == "loadable":
+            self._connect_loader(m, layers)
+        m.d.comb += [readout.early.eq(self.early), gate.early.eq(self.early), gate.oldest.eq(readout.oldest)]
         return m
 
-    def _entry(self, m: Module):
-        """Whatever makes words of the frames that come in; returns its words."""
+    def _connect_loader(self, m: Module, layers: list[IFLayer]) -> None:
+        memories = [(width, len(rows)) for plan in self.plans for width, rows in row_memories(plan)]
+        m.submodules.loader = loader = Loader(memories)
+        connect(m, flipped(self.load), loader.i)
+        m.d.comb += self.loaded.eq(loader.loaded)
+        writes = [write for layer in layers for write in (layer.write_weights, layer.write_initial)]
+        for index, write in enumerate(writes):
+            connect(m, getattr(loader, f"write_{index}"), write)
+
+    def _connect_inputs(self, m: Module, gate: Gate) -> None:
+        """Whatever makes words of the frames that come in."""
         if self.frames_in == "pixels":
             p_min = self.network.encoder.p_min
             assert p_min is not None  # a network resolves its encoder
             m.submodules.encoder = encoder = LatencyEncoder(self.input_format, p_min=p_min)
             connect(m, flipped(self.i), encoder.i)
-            return encoder.o
-        m.submodules.frame_check = check = FrameCheck(self.input_format)
-        connect(m, flipped(self.i), check.i.stream)
-        m.d.comb += self.i_cancel.eq(check.i.cancel)
-        return check.o
+            connect(m, encoder.o, gate.i_0)
+            return
+        for context, name in enumerate(self.input_names):
+            check = FrameCheck(self.input_format)
+            m.submodules[f"frame_check_{context}"] = check
+            connect(m, flipped(getattr(self, name)), check.i.stream)
+            connect(m, check.o, getattr(gate, f"i_{context}"))
+            m.d.comb += getattr(self, f"{name}_cancel").eq(check.i.cancel)

@@ -10,7 +10,7 @@ from hw.words import bits_for
 class ArgMax(wiring.Component):
     """A tree of comparisons with a register after each level; of equal numbers, the one at the lowest place wins [S5].
 
-    Latency: `latency` cycles in which ``advance`` is high. Throughput: one row per such cycle.
+    Latency: `latency` cycles. Throughput: one row per cycle.
 
     Parameters:
         count: numbers to compare.
@@ -20,7 +20,6 @@ class ArgMax(wiring.Component):
     Members:
         values: the numbers, place 0 least significant.
         all_present: whether the places from ``always`` on take part.
-        advance: everything moves one level on.
         value, place: the winner.
     """
 
@@ -30,7 +29,6 @@ class ArgMax(wiring.Component):
             {
                 "values": In(count * width),
                 "all_present": In(1),
-                "advance": In(1),
                 "value": Out(signed(width)),
                 "place": Out(bits_for(count)),
             }
@@ -61,12 +59,10 @@ class ArgMax(wiring.Component):
                     m.d.comb += high_wins.eq((high_value > low_value) & (1 if high_always else present))
                     next_value = Mux(high_wins, high_value, low_value)
                     next_place = Mux(high_wins, high_place, low_place)
-                with m.If(self.advance):
-                    m.d.sync += [value.eq(next_value), place.eq(next_place)]
+                m.d.sync += [value.eq(next_value), place.eq(next_place)]
                 winners.append((value, place, low_always))
             still_present = Signal(name=f"present_{level}")
-            with m.If(self.advance):
-                m.d.sync += still_present.eq(present)
+            m.d.sync += still_present.eq(present)
             racers, present = winners, still_present
         m.d.comb += [self.value.eq(racers[0][0]), self.place.eq(racers[0][1])]
         return m

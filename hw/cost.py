@@ -1,7 +1,7 @@
 """How many cycles a frame takes, computed from its spike times alone.
 
-A recurrence over the steps of each frame, with a few cycle numbers per layer as its state; nothing of the circuit is replayed. It is
-exact for the ``words`` input when the sender always has the next word ready and goes to a frame's end when it is cancelled, and results
+A recurrence over the steps of each frame, with a few cycle numbers per component as its state; nothing of the circuit is replayed. It is
+exact for the ``words`` input when the senders always have the next word ready and go to a frame's end when it is cancelled, and results
 are taken at once.
 """
 
@@ -11,10 +11,10 @@ import numpy as np
 
 from export import Network
 from export.reference import Result
-from hw.emitter import ROW_TO_SKIP, ROW_TO_WORD
 from hw.folding import Folding, LayerPlan
-from hw.layer import ISSUE_TO_ROW
-from hw.readout import ROW_TO_CANCEL, ROW_TO_RELEASE, row_to_load
+from hw.frame_check import LATENCY as CHECK
+from hw.pipeline import Pipeline
+from hw.readout import row_to_result
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,16 +50,15 @@ def predict(network: Network, folding: Folding, spike_times: np.ndarray, golden:
         early: the mode.
     """
     plans = folding.plans(network)
-    counts = word_counts(plans, spike_times, golden)
-    pipeline = _Pipeline(plans)
-    frames = len(spike_times)
-    first_word, result = np.zeros(frames, np.int64), np.zeros(frames, np.int64)
-    for frame in range(frames):
-        steps = [per_layer[frame] for per_layer in counts]
-        decision = int(golden.decisions.step[frame])
-        runs_to_end = not early or bool(golden.decisions.silent[frame])
-        first_word[frame], result[frame] = pipeline.run(steps, None if runs_to_end else decision)
-    return Cycles(first_word, result)
+    inputs = word_counts(plans, spike_times, golden)[0]
+    rows = [row_word_counts(plan, times) for plan, times in zip(plans, golden.spike_times[:-1], strict=False)]
+    frames = [
+        _Frame(inputs[k], [layer[k] for layer in rows], int(step) if early and not silent else None)
+        for k, (step, silent) in enumerate(zip(golden.decisions.step, golden.decisions.silent, strict=True))
+    ]
+    gate = _Gate(plans, frames, early=early)
+    gate.run()
+    return Cycles(np.array(gate.first_word, np.int64), np.array(gate.result, np.int64))
 
 
 def limit(network: Network, folding: Folding, spike_times: np.ndarray, golden: Result) -> np.ndarray:
@@ -85,96 +84,122 @@ def word_counts(plans: tuple[LayerPlan, ...], spike_times: np.ndarray, golden: R
     return counts
 
 
-class _Layer:
-    """The state of one layer, in cycle numbers.
+def row_word_counts(plan: LayerPlan, spike_times: np.ndarray) -> np.ndarray:
+    """Words with spikes that each row of a layer's neurons gives: int64 (frames, steps, groups).
+
+    Parameters:
+        plan: the layer.
+        spike_times: integers (frames, outputs) of its neurons.
+    """
+    simd = plan.following_simd
+    assert simd is not None
+    counts = np.zeros((len(spike_times), plan.steps, plan.groups), np.int64)
+    for group in range(plan.groups):
+        begin, end = group * plan.pe, min((group + 1) * plan.pe, plan.layer.outputs)
+        for word in range(begin // simd, -(-end // simd)):
+            times = spike_times[:, max(begin, word * simd) : min(end, (word + 1) * simd)]
+            for t in range(plan.steps):
+                counts[:, t, group] += (times == t).any(axis=1)
+    return counts
+
+
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    """What a frame makes the circuit do.
 
     Attributes:
-        free: from here on, a word can be issued.
-        may_close: from here on, a word that closes a step can be issued.
-        offered: the frame's last word is on the input from here on.
-        ended: the cycle in which the last word so far was taken.
-        last_issue: the issue of the last read for the step that closed last.
+        inputs: words per step on the first layer's input, int64 (steps,).
+        rows: words per step and row of each layer but the last, int64 (steps, groups).
+        decision: the step at which the rest of the frame is cancelled; None if it runs to its end.
     """
 
-    def __init__(self, plan: LayerPlan):
-        self.groups = plan.groups
-        self.walk = plan.groups * plan.words if plan.form == "xnor" else 0
-        self.cycles_per_word = 1 if plan.form == "xnor" else plan.groups
-        self.free = self.may_close = self.offered = self.last_issue = 0
-        self.ended = -1
+    inputs: np.ndarray
+    rows: list[np.ndarray]
+    decision: int | None
 
-    def take_step(self, available: int, words: int) -> int:
-        """Take a step's words, on the input from ``available`` on, one after the other; the cycle in which the first one was taken."""
-        begin = max(available, self.free)
-        before_last = begin + (words - 1) * self.cycles_per_word
-        self.offered = available if words == 1 else before_last
-        close = max(before_last, self.may_close)
-        self.ended = close + self.cycles_per_word - 1
-        self.last_issue = self.ended + self.walk
-        self.free = self.last_issue + 1
-        return self.ended if words == 1 else begin + self.cycles_per_word - 1
+    def steps(self) -> list[int]:
+        """The steps that are sent: those with words, and step 0."""
+        return [0, *(int(t) for t in np.flatnonzero(self.inputs) if t > 0)]
 
 
-class _Pipeline:
-    """All layers and the readout."""
+class _Context:
+    """A frame that is on its way in.
 
-    def __init__(self, plans: tuple[LayerPlan, ...]):
-        self.layers = [_Layer(plan) for plan in plans]
-        self.row_to_load = row_to_load(plans[-1])
+    Attributes:
+        frame: its number.
+        steps: its steps.
+        at: which of them comes next.
+        ready: from here on, it may.
+        offered: from here on, its first word is there.
+    """
 
-    def run(self, counts: list[np.ndarray], decision: int | None) -> tuple[int, int]:
-        """Advance by one frame that is cancelled at step ``decision`` (None: that runs to its end).
+    def __init__(self, frame: int):
+        self.frame, self.at = frame, 0
+        self.ready = self.offered = CHECK
+        self.steps: list[int] = []
 
-        Returns the cycles of its first word and of its result.
-        """
-        first = self.layers[0]
-        first_word = deciding_row = row = 0
-        present = [0, *(int(t) for t in np.flatnonzero(counts[0]) if t > 0)]
-        for t in present:
-            taken = first.take_step(first.ended + 1, max(1, int(counts[0][t])))
-            first_word = taken if t == 0 else first_word
-            row = self._pass_on(counts, t, ends=t == present[-1])
-            if t == decision:
-                deciding_row = row  # later steps still matter: they run until the cancel comes
-        if decision is None or decision == present[-1]:
-            loads = row + self.row_to_load
-            self.layers[-1].may_close = loads + 1
+
+class _Gate:
+    """Whose turn it is, and when each frame's first word is taken and its result there."""
+
+    def __init__(self, plans: tuple[LayerPlan, ...], frames: list[_Frame], *, early: bool):
+        self.frames, self.early, self.tags = frames, early, plans[-1].frames
+        self.pipeline = Pipeline(plans)
+        self.row_to_result = row_to_result(plans[-1])
+        self.contexts = [_Context(k) for k in range(plans[0].contexts)]
+        self.first_word, self.complete = ([-1] * len(frames) for _ in range(2))
+        self.result: list[int] = []
+        self.free = 0  # from here on, a step can be chosen
+        self.turn = len(self.contexts) - 1
+
+    def run(self) -> None:
+        while (chosen := self._choose()) is not None:
+            self._let_in(chosen)
+
+    def _choose(self) -> _Context | None:
+        """The context whose step comes next."""
+        candidates = []
+        for context in self.contexts:
+            if context.frame < len(self.frames) and (ready := self._ready(context)) is not None:
+                distance = (context.frame - self.turn - 1) % len(self.contexts)
+                candidates.append((max(self.free, ready), distance, context))
+        if not candidates:
+            return None
+        begin, _, context = min(candidates, key=lambda candidate: candidate[:2])
+        self.free = begin
+        return context
+
+    def _ready(self, context: _Context) -> int | None:
+        """When a context may go on; a new frame needs a place for its result, None: that is not free before other frames went on."""
+        if context.at or context.frame < self.tags:
+            return context.ready
+        left = context.frame - self.tags
+        return max(context.ready, self.result[left]) if left < len(self.result) else None
+
+    def _let_in(self, context: _Context) -> None:
+        frame = self.frames[context.frame]
+        if context.at == 0:
+            context.steps = frame.steps()
+        t = context.steps[context.at]
+        words = max(1, int(frame.inputs[t]))
+        ends = context.at == len(context.steps) - 1
+        last, judged, row = self.pipeline.step(self.free, words, [rows[t] for rows in frame.rows], context.frame, t, ends=ends)
+        if context.at == 0:
+            self.first_word[context.frame] = context.offered - CHECK
+        self.free = last + 1
+        self.turn = context.frame
+        if ends or t == frame.decision:
+            assert row is not None
+            self._finish(context.frame, row)
+            remaining = int(frame.inputs[t + 1 :].sum())
+            context.offered = context.ready = last + 1 if ends else judged + min(remaining, 2 + CHECK)
+            context.frame, context.at = context.frame + len(self.contexts), 0
         else:
-            loads = deciding_row + self.row_to_load
-            self._cancel(deciding_row + ROW_TO_CANCEL, loads)
-        return first_word, loads + 1
+            context.ready = judged if self.early else last + 1
+            context.at += 1
 
-    def _pass_on(self, counts: list[np.ndarray], t: int, *, ends: bool) -> int:
-        """Carry step ``t`` from the first layer, which has taken it, as far as it goes; the cycle of its last row, if it gets there."""
-        for index, layer in enumerate(self.layers[:-1]):
-            words = int(counts[index + 1][t])
-            row = layer.last_issue + ISSUE_TO_ROW
-            if words == 0 and t > 0 and not ends:
-                layer.may_close = row + ROW_TO_SKIP + 1
-                return 0
-            following = self.layers[index + 1]
-            following.take_step(row + ROW_TO_WORD, max(1, words))
-            layer.may_close = following.ended + 1
-        last = self.layers[-1]
-        row = last.last_issue + ISSUE_TO_ROW
-        last.may_close = row + ROW_TO_RELEASE + 1
-        return row
-
-    def _cancel(self, cycle: int, loads: int) -> None:
-        """Cut the frame short in ``cycle``: every layer that has not taken the frame's last word drops the rest."""
-        cut_at = None  # the cycle in which the layer before took its last, dropped, word
-        for index, layer in enumerate(self.layers):
-            if layer.ended < cycle and cut_at is None:
-                continue
-            if cut_at is not None:
-                end = cut_at + ROW_TO_WORD
-            elif index > 0 and (arrives := self.layers[index - 1].last_issue + ISSUE_TO_ROW + ROW_TO_WORD) > cycle:
-                end = arrives
-            else:
-                end = cycle if layer.offered <= cycle else cycle + 1
-            cut_at = layer.ended = end
-            layer.free = end + 1
-            if index > 0:
-                self.layers[index - 1].may_close = end + 1
-        if cut_at is not None:
-            self.layers[-1].may_close = max(cut_at + ROW_TO_RELEASE, loads) + 1
+    def _finish(self, frame: int, row: int) -> None:
+        """Results leave in the order of the frames, one per cycle."""
+        self.complete[frame] = row + self.row_to_result
+        while (at := len(self.result)) < len(self.frames) and self.complete[at] >= 0:
+            self.result.append(max(self.complete[at], self.result[-1] + 1 if self.result else 0))

@@ -1,100 +1,157 @@
 """From rows of neurons that fired to the spike words of the next layer."""
 
-from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.lib import stream, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.folding import LayerPlan
-from hw.streams import rows, words
+from hw.streams import judged, rows
 from hw.words import WordFormat, bits_for
 
-ROW_TO_WORD = 2  # cycles from a step's last row to its first word
-ROW_TO_SKIP = 1  # cycles from the last row of a step that sends nothing to its release
+ROW_TO_HEAD = 2  # cycles from a row to the one in which its words are being picked
+HEAD_TO_WORD = 1  # cycles from then to a word, if that closes its step or has another behind it
+HEAD_TO_JUDGED = 1  # cycles from the last row of a step that sends nothing to the news of that
 
 
 class SpikeEmitter(wiring.Component):
-    """Holds one step's spikes and sends those words that have any, one per cycle, lowest index first.
+    """Sends those words that have spikes, one per cycle, in the order of the rows, lowest index first.
 
-    Latency: two cycles from a step's last row to its first word. A step without spikes sends no word, unless it is step 0 or ends the
-    frame, and is released a cycle after its last row; any other step is released with its last word.
+    Rows wait in a queue of `LayerPlan.row_slots`. A word leaves when it is known whether it closes its step: with the last group's row, or
+    when another word is there. Where a word's neurons lie in two rows, it is sent twice, each time with its row's spikes.
+
+    Latency: three cycles from a row to its first word. A row without spikes takes a cycle. A step without spikes sends no word, unless it
+    is the first of its frame or ends it, and is judged instead.
 
     Parameters:
-        plan: the layer whose rows come in.
-        simd: neurons per word.
+        plan: the layer whose rows come in; its ``following_simd`` says how many neurons there are per word.
 
     Members:
         i: rows.
         o: spike words.
+        judged: a step that sent nothing.
     """
 
-    def __init__(self, plan: LayerPlan, *, simd: int):
+    def __init__(self, plan: LayerPlan):
+        assert plan.following_simd is not None  # there is a layer to send to
         self._plan = plan
-        self._form = WordFormat(plan.layer.outputs, plan.steps, simd)
-        super().__init__({"i": In(rows(plan)), "o": Out(words(self._form))})
+        self._form = WordFormat(plan.layer.outputs, plan.steps, plan.following_simd, plan.frames)
+        super().__init__({"i": In(rows(plan)), "o": Out(stream.Signature(self._form.layout)), "judged": Out(judged(plan))})
 
     def elaborate(self, platform):
         m = Module()
-        plan, form, row = self._plan, self._form, self.i.payload
-        held = Signal(form.words * form.simd)  # written whole in every step
-        unsent = Signal(form.words)  # words of it with spikes, not sent yet
-        full, ended, failed = Signal(), Signal(), Signal()
-        time = Signal.like(row.time)
-        with_spikes = Signal(form.words)
-        index = Signal(bits_for(form.words))
-        some, last, skips, loads, taken = Signal(), Signal(), Signal(), Signal(), Signal()
-        valid, word = Signal(), Signal(form.layout)
+        plan, form = self._plan, self._form
+        moves, pop = Signal(), Signal()
+        waiting, waits = self._queue(m, moves)
 
+        # The row at the head, and which of its words are still to be sent.
+        lanes = _lanes(plan, form)
+        spikes, base = self._aligned(m, waiting, lanes)
+        head, head_valid = Signal(waiting.shape()), Signal()
+        head_spikes, head_base = Signal.like(spikes), Signal.like(base)
+        unsent, lane = Signal(lanes), Signal(bits_for(lanes))
+        some, one = Signal(), Signal()
         m.d.comb += [
-            with_spikes.eq(unsent & ~self.o.cancel.replicate(form.words)),
-            some.eq(with_spikes.any()),
-            last.eq((with_spikes & (with_spikes - 1)) == 0),
-            skips.eq(full & ~some & ~ended & (time != 0)),
-            loads.eq(full & ~skips & (~valid | self.o.stream.ready)),
-            taken.eq(valid & self.o.stream.ready),
-            self.o.stream.valid.eq(valid),
-            self.o.stream.payload.eq(word),
-            self.i.cancel.eq(self.o.cancel),
-            self.i.release.eq(skips | (taken & word.last_of_step)),
+            moves.eq(waits & (~head_valid | pop)),
+            self.i.release.eq(moves),
+            some.eq(unsent.any()),
+            one.eq((unsent & (unsent - 1)) == 0),
         ]
-        for k in reversed(range(form.words)):
-            with m.If(with_spikes[k]):
-                m.d.comb += index.eq(k)
+        for k in reversed(range(lanes)):
+            with m.If(unsent[k]):
+                m.d.comb += lane.eq(k)
 
+        # The word that is on the output, or waits for what comes behind it.
+        word, full, taken, free = Signal(form.layout), Signal(), Signal(), Signal()
+        began = Signal()  # a word of this step has been picked
+        picks, closes, must_send = Signal(), Signal(), Signal()
+        m.d.comb += [
+            self.o.valid.eq(full & (word.last_of_step | (head_valid & some))),
+            self.o.payload.eq(word),
+            taken.eq(self.o.valid & self.o.ready),
+            free.eq(~full | taken),
+            must_send.eq(head.first | head.last_of_frame),
+            picks.eq(head_valid & free & (some | (head.last_of_step & ~began & must_send))),
+            closes.eq(head.last_of_step & one),
+            pop.eq(Mux(some, picks & one, head_valid & (~head.last_of_step | began | picks | ~must_send))),
+        ]
         with m.If(taken):
-            m.d.sync += valid.eq(0)
-        with m.If(loads):
-            m.d.sync += [
-                valid.eq(1),
-                word.time.eq(time),
-                word.index.eq(index),
-                word.bits.eq(Mux(some, held.word_select(index, form.simd), 0)),
-                word.last_of_step.eq(last),
-                word.last_of_frame.eq(last & ended),
-                word.error.eq(failed),
-                unsent.bit_select(index, 1).eq(0),
-            ]
-        with m.If(skips | (loads & last)):
             m.d.sync += full.eq(0)
-        # A cancelled frame ends with the word that is being offered, if it is the last, else with an empty one.
-        with m.If(self.o.cancel):
-            m.d.sync += unsent.eq(0)
-        with m.If(self.i.flush):
-            m.d.sync += [full.eq(0), valid.eq(0)]
-        with m.If(self.i.valid):
-            with m.Switch(row.group):
-                for group in range(plan.groups):
-                    with m.Case(group):
-                        self._take_row(m, group * plan.pe, held, unsent)
-            with m.If(row.last_of_step):
-                m.d.sync += [full.eq(1), ended.eq(row.last_of_frame), failed.eq(row.error), time.eq(row.time)]
+        with m.If(picks):
+            m.d.sync += [
+                full.eq(1),
+                word.time.eq(head.time),
+                word.index.eq(Mux(some, head_base + lane, 0)),
+                word.bits.eq(head_spikes.word_select(lane, form.simd)),
+                word.last_of_step.eq(closes),
+                word.last_of_frame.eq(closes & head.last_of_frame),
+                word.error.eq(head.error),
+                word.first.eq(head.first & ~began),
+                word.frame.eq(head.frame),
+                unsent.bit_select(lane, 1).eq(0),
+                began.eq(1),
+            ]
+        with m.Elif(pop & began):  # the last row has no spikes: the word before was the step's last
+            m.d.sync += [word.last_of_step.eq(head.last_of_step), word.last_of_frame.eq(head.last_of_step & head.last_of_frame)]
+        with m.If(pop):
+            m.d.sync += head_valid.eq(0)
+            with m.If(head.last_of_step):
+                m.d.sync += began.eq(0)
+        with m.If(moves):
+            m.d.sync += [head_valid.eq(1), head.eq(waiting), head_spikes.eq(spikes), head_base.eq(base)]
+            m.d.sync += [unsent[k].eq(spikes.word_select(k, form.simd).any()) for k in range(lanes)]
+        m.d.sync += [
+            self.judged.valid.eq(pop & head.last_of_step & ~began & ~picks),
+            self.judged.frame.eq(head.frame),
+        ]
         return m
 
-    def _take_row(self, m: Module, begin: int, held: Signal, unsent: Signal) -> None:
-        """Hold the spikes of a row whose first neuron is ``begin``, and mark the words that it gives spikes to."""
-        simd = self._form.simd
-        end = min(begin + self._plan.pe, self._plan.layer.outputs)
-        m.d.sync += held[begin:end].eq(self.i.payload.fire)
-        for word in range(begin // simd, -(-end // simd)):
-            part = self.i.payload.fire[max(word * simd, begin) - begin : min((word + 1) * simd, end) - begin]
-            with m.If(part.any() & ~self.o.cancel):
-                m.d.sync += unsent[word].eq(1)
+    def _queue(self, m: Module, moves):
+        """The first row that waits, and whether there is one: from the cycle after it came, or after the one before has moved on."""
+        plan = self._plan
+        row = self.i.payload
+        kept = Signal(row.shape())
+        m.d.comb += [kept.eq(row), kept.margin.eq(0)]
+        slots = plan.row_slots
+        if slots == 1:
+            waiting, waits = Signal(row.shape()), Signal()
+            with m.If(moves):
+                m.d.sync += waits.eq(0)
+            with m.If(self.i.valid):
+                m.d.sync += [waits.eq(1), waiting.eq(kept)]
+            return waiting, waits
+        width = len(kept.as_value()) - len(row.margin)
+        m.submodules.queue = queue = Memory(shape=unsigned(width), depth=slots, init=[])
+        write = queue.write_port()
+        read = queue.read_port(transparent_for=[write])
+        first, following, end, count = Signal(range(slots)), Signal(range(slots)), Signal(range(slots)), Signal(range(slots + 1))
+        waiting = Signal(row.shape())
+        m.d.comb += [
+            following.eq(Mux(moves, Mux(first == slots - 1, 0, first + 1), first)),
+            write.addr.eq(end),
+            write.data.eq(kept),
+            write.en.eq(self.i.valid),
+            read.addr.eq(following),
+            waiting.eq(read.data),
+        ]
+        m.d.sync += [first.eq(following), count.eq(count + self.i.valid - moves)]
+        with m.If(self.i.valid):
+            m.d.sync += end.eq(Mux(end == slots - 1, 0, end + 1))
+        return waiting, count != 0
+
+    def _aligned(self, m: Module, row, lanes: int):
+        """The row's spikes in the places that they have in words, and the index of the first of these words."""
+        plan, simd = self._plan, self._form.simd
+        spikes, base = Signal(lanes * simd), Signal(bits_for(self._form.words))
+        with m.Switch(row.group):
+            for group in range(plan.groups):
+                with m.Case(group):
+                    begin = group * plan.pe
+                    m.d.comb += [base.eq(begin // simd), spikes.eq(row.fire << begin % simd)]
+        return spikes, base
+
+
+def _lanes(plan: LayerPlan, form: WordFormat) -> int:
+    """Words that a row can lie in."""
+    starts = (group * plan.pe for group in range(plan.groups))
+    return max((begin % form.simd + plan.pe - 1) // form.simd + 1 for begin in starts)

@@ -1,31 +1,50 @@
-"""How much of a layer works at once: ``SIMD`` inputs and ``PE`` neurons per cycle, and in which form.
+"""How much of a layer works at once: ``SIMD`` inputs and ``PE`` neurons per cycle, in which form and order, for how many frames in turn.
 
 `Folding` is what a user asks for; `LayerPlan` derives from it every number that a layer's circuit and its cost model need.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from export import Layer, Network, UserError
 
 FORMS = ("delta", "xnor")
+ORDERS = ("event", "step")
+CONTEXTS = (1, 2, 4, 8, 16)
 
 
 @dataclass(frozen=True)
 class Folding:
-    """One entry per layer.
+    """One entry per layer, and the number of frames that the circuit works on in turn.
 
     Parameters:
         simd: inputs taken per cycle, from 1 to the layer's inputs; sizes need not divide.
         pe: neurons updated per cycle, from 1 to the layer's outputs; sizes need not divide.
         form: ``"delta"`` adds what is new to a membrane, ``"xnor"`` counts anew over all spikes so far [S7].
+        order: loop order. ``"event"``: each word visits all groups of neurons, whose membranes are a memory. ``"step"``: the words of a
+            step are replayed for each group, whose potentials stay in registers meanwhile. The ``xnor`` form has the order ``"step"``.
+            Left out: ``"event"``, and ``"step"`` for the ``xnor`` form.
+        swap: cycles in which a ``"step"`` layer exchanges potentials between registers and memory; the memory delivers ``⌈PE / swap⌉``
+            potentials per cycle. 1 hides the exchange altogether. Left out: 1.
+        contexts: frames that are worked on in turn, each with potentials of its own: while a step of one is on its way to the readout,
+            the first layer works on another.
     """
 
     simd: tuple[int, ...]
     pe: tuple[int, ...]
     form: tuple[str, ...]
+    order: tuple[str, ...] = ()
+    swap: tuple[int, ...] = ()
+    contexts: int = 1
+
+    def __post_init__(self):
+        if not self.order:
+            object.__setattr__(self, "order", tuple("step" if form == "xnor" else "event" for form in self.form))
+        if not self.swap:
+            object.__setattr__(self, "swap", (1,) * len(self.form))
 
     def plans(self, network: Network) -> tuple["LayerPlan", ...]:
         """The derived numbers of every layer.
@@ -34,36 +53,54 @@ class Folding:
             UserError: the folding does not fit the network; the message lists what does.
         """
         depth = len(network.layers)
-        for name in ("simd", "pe", "form"):
+        for name in PER_LAYER:
             if len(getattr(self, name)) != depth:
                 raise UserError(f"{name} must have {depth} entries, one per layer, not {len(getattr(self, name))}")
+        _check_choice("contexts", self.contexts, CONTEXTS)
+        plans: list[LayerPlan] = []
         for index, layer in enumerate(network.layers):
-            _check_range("simd", index, self.simd[index], layer.inputs, "inputs")
-            _check_range("pe", index, self.pe[index], layer.outputs, "outputs")
-            if self.form[index] not in FORMS:
-                raise UserError(f"form of layer {index} must be one of {', '.join(FORMS)}, not {self.form[index]!r}")
-        return tuple(
-            LayerPlan(layer, network.steps, self.simd[index], self.pe[index], self.form[index])
-            for index, layer in enumerate(network.layers)
-        )
+            simd, pe, form, order, swap = (getattr(self, name)[index] for name in PER_LAYER)
+            of_layer = f" of layer {index}"
+            _check_range("simd" + of_layer, simd, layer.inputs, f"its {layer.inputs} inputs")
+            _check_range("pe" + of_layer, pe, layer.outputs, f"its {layer.outputs} outputs")
+            _check_choice("form" + of_layer, form, FORMS)
+            _check_choice("order" + of_layer, order, ORDERS)
+            _check_range("swap" + of_layer, swap, pe, f"its PE, {pe}")
+            if form == "xnor" and order != "step":
+                raise UserError(f"order of layer {index} must be step, because its form is xnor, not {order!r}")
+            if swap > 1 and (form == "xnor" or order != "step"):
+                raise UserError(f"swap of layer {index} must be 1, because its form and order are {form} and {order}, not {swap}")
+            if swap > 1 and pe >= layer.outputs and self.contexts == 1:
+                raise UserError(f"swap of layer {index} must be 1, because it has one group of neurons and one context, not {swap}")
+            following_simd = self.simd[index + 1] if index + 1 < depth else None
+            split_words = words_split(plans[-1]) if plans else 0
+            plans.append(LayerPlan(layer, network.steps, simd, pe, form, order, swap, self.contexts, following_simd, split_words))
+        return tuple(plans)
 
-    def as_dict(self) -> dict[str, list]:
-        return {"simd": list(self.simd), "pe": list(self.pe), "form": list(self.form)}
+    def as_dict(self) -> dict[str, Any]:
+        return {name: list(getattr(self, name)) for name in PER_LAYER} | {"contexts": self.contexts}
+
+
+PER_LAYER = ("simd", "pe", "form", "order", "swap")
 
 
 def default_folding(network: Network) -> Folding:
-    """A fast folding: all neurons at once, up to 600 of them, and words as wide as spikes are dense.
+    """A fast folding: all neurons at once, up to 600 of them, words as wide as spikes are dense, and `default_contexts`.
 
     The first layer takes eight inputs a cycle when it has at most 128, else one, since few of many inputs share a step; later layers
-    take a tenth of theirs. Where eight cycles walk all inputs, the form is ``xnor``: it needs no membranes.
+    take a tenth of theirs.
     """
-    simd, pe, form = [], [], []
+    simd, pe = [], []
     for index, layer in enumerate(network.layers):
         small = 8 if layer.inputs <= 128 else 1
         simd.append(min(layer.inputs, small) if index == 0 else -(-layer.inputs // 10))
         pe.append(min(layer.outputs, 600))
-        form.append("xnor" if index == 0 and -(-layer.inputs // simd[-1]) <= 8 else "delta")
-    return Folding(tuple(simd), tuple(pe), tuple(form))
+    return Folding(tuple(simd), tuple(pe), ("delta",) * len(simd), contexts=default_contexts(network, tuple(pe)))
+
+
+def default_contexts(network: Network, pe: tuple[int, ...]) -> int:
+    """Two where the first layer does all its neurons at once, since a step is then short beside its way to the readout; else one."""
+    return 2 if len(network.layers) > 1 and pe[0] >= network.layers[0].outputs else 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +110,9 @@ class LayerPlan:
     Attributes:
         layer: weights and thresholds.
         steps: ``T``.
-        simd, pe, form: as in `Folding`.
+        simd, pe, form, order, swap, contexts: as in `Folding`.
+        following_simd: ``SIMD`` of the next layer, None for the last.
+        split_words: of one step, how many words may come in two parts, because the layer before does their neurons in two groups.
     """
 
     layer: Layer
@@ -81,6 +120,11 @@ class LayerPlan:
     simd: int
     pe: int
     form: str
+    order: str = "event"
+    swap: int = 1
+    contexts: int = 1
+    following_simd: int | None = None
+    split_words: int = 0
 
     @property
     def words(self) -> int:
@@ -97,11 +141,49 @@ class LayerPlan:
         """Neurons in the last group; the others hold ``PE``."""
         return self.layer.outputs - (self.groups - 1) * self.pe
 
+    @property
+    def state_rows(self) -> int:
+        """Rows of the membranes' memory: one per context and group."""
+        return self.contexts * self.groups
+
+    @property
+    def frames(self) -> int:
+        """Frames that tags tell apart, and results that can wait."""
+        return max(4, 2 * self.contexts)
+
+    @property
+    def replays(self) -> bool:
+        """Whether the words of a step are kept, to be replayed for each group, or membranes take several cycles to swap."""
+        return self.form == "delta" and self.order == "step" and (self.groups > 1 or self.swap > 1)
+
+    @property
+    def beat_size(self) -> int:
+        """Potentials that are swapped per cycle."""
+        return -(-self.pe // self.swap)
+
+    @property
+    def row_slots(self) -> int:
+        """Rows of neurons that can wait for the next layer: a whole step's where a word visits all groups, so that it need not stop;
+        else, if they come slowly, two; if each gives one word, as many as hide the way there."""
+        if self.groups > 1:
+            return self.groups if self.order == "event" else 2
+        return 4 if self.following_simd == self.layer.outputs else 1
+
     @cached_property
     def margin_bits(self) -> int:
         """Bits of a signed ``V - θ`` of any neuron of this layer."""
         least, greatest = self.layer.margin_range
         return 1 + max(greatest.bit_length(), (-1 - least).bit_length() if least < 0 else 0, 1)
+
+    @property
+    def weight_width(self) -> int:
+        """Bits of a row of the weight memory."""
+        return self.pe * self.simd
+
+    @property
+    def initial_width(self) -> int:
+        """Bits of a row of the threshold memory."""
+        return self.beat_size * self.margin_bits
 
     @cached_property
     def weight_rows(self) -> list[int]:
@@ -117,22 +199,37 @@ class LayerPlan:
 
     @cached_property
     def initial_rows(self) -> list[int]:
-        """The threshold memory: row ``group`` holds ``PE`` potentials to start from, ``margin_bits`` each, two's complement.
+        """The threshold memory: row ``group * swap + beat`` holds ``beat_size`` potentials to start from, ``margin_bits`` each, two's
+        complement.
 
         They are ``-θ`` in the ``delta`` form and ``-θ' = -(θ + K)`` in the ``xnor`` form [S7], so that the test for a spike is a sign.
         """
         start = -self.layer.thresholds.astype(np.int64)
         if self.form == "xnor":
             start = start - self.layer.negatives
-        padded = np.zeros(self.groups * self.pe, np.int64)
-        padded[: len(start)] = start
-        bits = (padded[:, None] >> np.arange(self.margin_bits)) & 1
-        return _integers(bits.reshape(self.groups, -1))
+        neurons = np.zeros(self.groups * self.pe, np.int64)
+        neurons[: len(start)] = start
+        padded = np.zeros((self.groups, self.swap * self.beat_size), np.int64)
+        padded[:, : self.pe] = neurons.reshape(self.groups, self.pe)
+        bits = (padded.reshape(-1, 1) >> np.arange(self.margin_bits)) & 1
+        return _integers(bits.reshape(self.groups * self.swap, -1))
 
 
-def _check_range(name: str, index: int, value: int, most: int, of_what: str) -> None:
+def words_split(plan: LayerPlan) -> int:
+    """How many more words a layer can send in a step than there are, since a word leaves with each row that has a part of it."""
+    simd = plan.following_simd
+    assert simd is not None
+    return sum(begin % simd != 0 for begin in range(plan.pe, plan.layer.outputs, plan.pe))
+
+
+def _check_range(name: str, value: int, most: int, what: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= most:
-        raise UserError(f"{name} of layer {index} must be an integer from 1 to its {most} {of_what}, not {value!r}")
+        raise UserError(f"{name} must be an integer from 1 to {what}, not {value!r}")
+
+
+def _check_choice(name: str, value: Any, choices: tuple) -> None:
+    if isinstance(value, bool) or value not in choices:
+        raise UserError(f"{name} must be one of {', '.join(map(str, choices))}, not {value!r}")
 
 
 def _integers(bits: np.ndarray) -> list[int]:

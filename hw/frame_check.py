@@ -1,26 +1,28 @@
 """The guard at the gate: spike words from outside may be anything."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.streams import words
 from hw.words import WordFormat
 
+LATENCY = 1  # cycles from a word to the same word, checked
+
 
 class FrameCheck(wiring.Component):
-    """Passes words on; once one breaks a rule, that frame is flagged and the rest of its spikes are dropped.
+    """Passes words on until one breaks a rule; of such a frame nothing more than an empty last word passes, which is flagged.
 
     The rules: the index and the time are in range; step 0 comes first; time does not go back; a step is closed before the next begins, and
     does not go on after it was closed, but for an empty word that ends the frame; padding inputs do not spike; the end of a frame closes
-    its last step. No latency.
+    its last step. Latency: one cycle. Throughput: a word per cycle.
 
     Parameters:
         form: the words.
 
     Members:
         i: words as they come.
-        o: words that keep the rules, ``error`` set in every word from the first that did not.
+        o: words that keep the rules; ``error`` in the last one of a frame that did not.
     """
 
     def __init__(self, form: WordFormat):
@@ -52,23 +54,34 @@ class FrameCheck(wiring.Component):
         for rule in rules:
             with m.If(rule):
                 m.d.comb += breaks_rule.eq(1)
+        sending, passes, taken, free = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             continues.eq(word.time == last_time),
             wrong.eq(word.error | breaks_rule | (failed & ~first)),
-            checked.eq(word),
-            checked.error.eq(wrong),
-            checked.last_of_step.eq(word.last_of_step | word.last_of_frame),
-            self.o.stream.valid.eq(self.i.stream.valid),
-            self.i.stream.ready.eq(self.o.stream.ready),
-            self.i.cancel.eq(self.o.cancel),
+            passes.eq(~wrong | word.last_of_frame),
+            free.eq(~sending | self.o.stream.ready),
+            taken.eq(self.i.stream.valid & self.i.stream.ready),
+            self.i.stream.ready.eq(free | ~passes),
+            self.o.stream.valid.eq(sending),
+            # The last word may be on its way to be dropped; what comes behind it is the next frame.
+            self.i.cancel.eq(self.o.cancel & ~(sending & checked.last_of_frame)),
         ]
-        with m.If(wrong):
-            m.d.comb += [checked.bits.eq(0), checked.index.eq(0)]
-        with m.If(self.i.stream.valid & self.i.stream.ready):
-            m.d.sync += [
-                first.eq(word.last_of_frame),
-                open_step.eq(~word.last_of_step),
-                failed.eq(wrong),
-                last_time.eq(word.time),
-            ]
+        with m.If(self.o.stream.ready):
+            m.d.sync += sending.eq(0)
+        with m.If(taken & passes):
+            m.d.sync += [sending.eq(1), checked.eq(word)]
+            with m.If(wrong):
+                m.d.sync += [
+                    checked.error.eq(1),
+                    checked.time.eq(Mux(first, 0, last_time)),
+                    checked.index.eq(0),
+                    checked.bits.eq(0),
+                    checked.last_of_step.eq(1),
+                ]
+        with m.If(taken):
+            m.d.sync += [first.eq(word.last_of_frame), open_step.eq(~word.last_of_step), failed.eq(wrong)]
+            with m.If(~wrong):
+                m.d.sync += last_time.eq(word.time)
+            with m.Elif(first):
+                m.d.sync += last_time.eq(0)
         return m

@@ -1,21 +1,21 @@
 """The decision, taken at the first step in which an output spikes [S5]."""
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Array, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.argmax import ArgMax
 from hw.folding import LayerPlan
-from hw.streams import rows
+from hw.results import ResultQueue
+from hw.streams import judged, rows
 from hw.words import bits_for
 
-ROW_TO_CANCEL = 1  # cycles from the deciding row to the cancel
-ROW_TO_RELEASE = 1  # cycles from a row that does not finish its frame to its release
+ROW_TO_JUDGED = 1  # cycles from a step's last row to the news of what became of it
 
 
-def row_to_load(plan: LayerPlan) -> int:
-    """Cycles from the row that finishes a frame to the one in which its result is complete; it is on the output one later."""
-    return 1 + (plan.pe - 1).bit_length()
+def row_to_result(plan: LayerPlan) -> int:
+    """Cycles from the row that finishes a frame to its result, if nothing stands in its way."""
+    return 3 + (plan.pe - 1).bit_length()
 
 
 def result_layout(plan: LayerPlan) -> data.StructLayout:
@@ -38,10 +38,10 @@ def result_layout(plan: LayerPlan) -> data.StructLayout:
 class Readout(wiring.Component):
     """Largest margin among all outputs at the deciding step, lowest index on a tie.
 
-    With ``early`` high, a decision finishes its frame: the rest of it is cancelled. With ``early`` low, the frame's end does. That a row
-    decides shows without comparing margins, so the cancel comes one cycle after the row, ahead of the result, which comes
-    ``row_to_load + 1`` cycles after the row. The last layer may close a further step once the result is complete, and the one
-    before it was taken.
+    With ``early`` high, a decision finishes its frame, and what still comes of it is ignored. With ``early`` low, the frame's end does.
+    That a row decides shows without comparing margins, so a step is judged one cycle after its last row, and the result comes
+    `row_to_result` cycles after the row, when those of earlier frames have left. Rows are taken as they come: there is a place for the
+    result of every frame that was let in.
 
     Parameters:
         plan: the last layer.
@@ -49,12 +49,22 @@ class Readout(wiring.Component):
     Members:
         i: rows of output neurons.
         early: mode; looked at when a decision falls.
-        o: results, one per frame.
+        o: results, in the order of the frames.
+        judged: what became of a step.
+        oldest: number of the oldest frame whose result has not left, modulo twice the tags.
     """
 
     def __init__(self, plan: LayerPlan):
         self._plan = plan
-        super().__init__({"i": In(rows(plan)), "early": In(1), "o": Out(stream.Signature(result_layout(plan)))})
+        super().__init__(
+            {
+                "i": In(rows(plan)),
+                "early": In(1),
+                "o": Out(stream.Signature(result_layout(plan))),
+                "judged": Out(judged(plan)),
+                "oldest": Out(bits_for(2 * plan.frames)),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -69,46 +79,59 @@ class Readout(wiring.Component):
                 "time": bits_for(plan.steps),
                 "first_neuron": bits_for(plan.layer.outputs),
                 "error": 1,
+                "frame": bits_for(plan.frames),
             }
         )
 
-        # What the row means, in the cycle in which it comes.
+        # What the row means, in the cycle in which it comes. A context's flags hold for the frame that set them.
         arriving = Signal(verdict)
-        some_fired, decided, cancelling = Signal(), Signal(), Signal()
-        closes, ends = Signal(), Signal()
+        some_fired, closes = Signal(), Signal()
+        flags = data.StructLayout({"frame": bits_for(plan.frames), "decided": 1, "finished": 1})
+        of_context = Array(Signal(flags, name=f"flags_{context}") for context in range(plan.contexts))
+        context = row.frame[: (plan.contexts - 1).bit_length()]
+        mine, same = Signal(flags), Signal()
+        decided, finished = Signal(), Signal()
         m.d.comb += [
-            closes.eq(self.i.valid & row.last_of_step),
-            ends.eq(closes & row.last_of_frame),
+            mine.eq(of_context[context]),
+            same.eq(mine.frame == row.frame),
+            decided.eq(mine.decided & same),
+            finished.eq(mine.finished & same),
+            closes.eq(self.i.valid & row.last_of_step & ~finished),
             arriving.valid.eq(self.i.valid),
             arriving.starts.eq(row.group == 0),
             arriving.fired.eq(row.fire.any() | (some_fired & ~arriving.starts)),
-            arriving.decides.eq(closes & ~decided & ~cancelling & (arriving.fired | row.last_of_frame)),
-            arriving.finishes.eq((arriving.decides & self.early) | (ends & ~cancelling)),
+            arriving.decides.eq(closes & ~decided & (arriving.fired | row.last_of_frame)),
+            arriving.finishes.eq(closes & ((arriving.decides & self.early) | row.last_of_frame)),
             arriving.time.eq(row.time),
             arriving.first_neuron.eq(row.group * plan.pe),
             arriving.error.eq(row.error),
-            self.i.cancel.eq(cancelling),
+            arriving.frame.eq(row.frame),
         ]
         with m.If(self.i.valid):
             m.d.sync += some_fired.eq(arriving.fired)
-        with m.If(arriving.decides):
-            m.d.sync += [decided.eq(1), cancelling.eq(self.early)]
-        with m.If(ends):
-            m.d.sync += [decided.eq(0), cancelling.eq(0)]
+        with m.If(closes):
+            for index, signal in enumerate(of_context):
+                with m.If(context == index):
+                    m.d.sync += [
+                        signal.frame.eq(row.frame),
+                        signal.decided.eq(decided | arriving.decides),
+                        signal.finished.eq(arriving.finishes),
+                    ]
+        m.d.sync += [
+            self.judged.valid.eq(self.i.valid & row.last_of_step),
+            self.judged.frame.eq(row.frame),
+            self.judged.decided.eq(arriving.decides & self.early),
+        ]
 
         # Its best margin, level by level.
-        advance = Signal()
         m.submodules.argmax = argmax = ArgMax(count=plan.pe, width=plan.margin_bits, always=plan.last_group_size)
-        taken = Signal(verdict)
-        taken_margins, all_present = Signal(plan.pe * plan.margin_bits), Signal()
-        with m.If(advance):
-            m.d.sync += [taken.eq(arriving), taken_margins.eq(row.margin), all_present.eq(row.group != plan.groups - 1)]
-        m.d.comb += [argmax.values.eq(taken_margins), argmax.all_present.eq(all_present), argmax.advance.eq(advance)]
-        compared = taken
+        compared = Signal(verdict)
+        margins, all_present = Signal(plan.pe * plan.margin_bits), Signal()
+        m.d.sync += [compared.eq(arriving), margins.eq(row.margin), all_present.eq(row.group != plan.groups - 1)]
+        m.d.comb += [argmax.values.eq(margins), argmax.all_present.eq(all_present)]
         for level in range(argmax.latency):
             following = Signal(verdict, name=f"compared_{level}")
-            with m.If(advance):
-                m.d.sync += following.eq(compared)
+            m.d.sync += following.eq(compared)
             compared = following
 
         # The best of the step so far.
@@ -123,39 +146,19 @@ class Readout(wiring.Component):
         with m.If(compared.valid):
             m.d.sync += [best_margin.eq(step_margin), best_index.eq(step_index)]
 
-        # The result.
-        kept, result = Signal(self.o.payload.shape()), Signal(self.o.payload.shape())
-        complete, loads = Signal(), Signal()
+        # The result waits for those before it.
+        m.submodules.queue = queue = ResultQueue(plan, result_layout(plan))
+        decision = queue.decision
         m.d.comb += [
-            complete.eq(compared.valid & compared.finishes),
-            loads.eq(complete & (~self.o.valid | self.o.ready)),
-            advance.eq(~complete | loads),
-            result.eq(kept),
+            queue.frame.eq(compared.frame),
+            queue.decides.eq(compared.decides),
+            decision.class_index.eq(step_index),
+            decision.step.eq(Mux(compared.fired, compared.time, plan.steps - 1)),
+            decision.margin.eq(step_margin),
+            decision.silent.eq(~compared.fired),
+            queue.finishes.eq(compared.finishes),
+            queue.error.eq(compared.error),
+            self.oldest.eq(queue.oldest),
         ]
-        with m.If(compared.decides):
-            m.d.comb += [
-                result.class_index.eq(step_index),
-                result.step.eq(Mux(compared.fired, compared.time, plan.steps - 1)),
-                result.margin.eq(step_margin),
-                result.silent.eq(~compared.fired),
-            ]
-        m.d.comb += result.error.eq(compared.error)
-        with m.If(compared.valid & compared.decides):
-            m.d.sync += kept.eq(result)
-        with m.If(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
-        with m.If(loads):
-            m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(result)]
-
-        # Releases: one for every step that the layer closed and that was not cancelled, none while a result is on its way.
-        owed, on_its_way = Signal(), Signal()
-        m.d.comb += self.i.release.eq(owed & (~on_its_way | loads))
-        with m.If(self.i.release):
-            m.d.sync += owed.eq(0)
-        with m.If(loads):
-            m.d.sync += on_its_way.eq(0)
-        with m.If(arriving.finishes):
-            m.d.sync += on_its_way.eq(1)
-        with m.If(closes & ~(arriving.decides & self.early & ~ends)):
-            m.d.sync += owed.eq(1)
+        wiring.connect(m, queue.o, wiring.flipped(self.o))
         return m

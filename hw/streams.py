@@ -1,4 +1,4 @@
-"""The two interfaces inside the accelerator: spike words, which can wait, and rows of neurons, which cannot."""
+"""The interfaces between components: spike words, which can wait, and rows of neurons, which cannot."""
 
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out, Signature
@@ -9,11 +9,11 @@ from hw.words import WordFormat, bits_for
 
 def input_format(plan: LayerPlan) -> WordFormat:
     """The words that a layer takes."""
-    return WordFormat(plan.layer.inputs, plan.steps, plan.simd)
+    return WordFormat(plan.layer.inputs, plan.steps, plan.simd, plan.frames)
 
 
 def words(form: WordFormat) -> Signature:
-    """A stream of spike words that its receiver can cut short.
+    """A stream of spike words from outside, which its receiver can cut short.
 
     While ``cancel`` is high, the receiver takes and drops words up to and including the one with ``last_of_frame``; the sender may
     send that one next, empty.
@@ -28,24 +28,33 @@ def words(form: WordFormat) -> Signature:
 def rows(plan: LayerPlan) -> Signature:
     """What a layer's neurons do when a step closes: a row of ``PE`` neurons at a time, groups in order, with no way to stall.
 
-    Instead, a layer does not close a further step before ``release`` has told that the last one is dealt with.
-
     Members:
         valid: a row is there in this cycle.
-        payload: its content; ``margin`` holds ``PE`` values of ``V - θ``.
-        flush: forget the rows of this step that came before (a row in the same cycle counts).
-        release: from the receiver, for one cycle: the step is dealt with.
-        cancel: from the receiver: the current frame is of no more interest, down to its last row.
+        payload: its content; ``first``: the step is the first of its frame; ``margin`` holds ``PE`` values of ``V - θ``.
+        release: from a receiver that holds rows, for one cycle: a place has become free. It has `LayerPlan.row_slots` of them.
     """
     layout = data.StructLayout(
         {
             "time": bits_for(plan.steps),
             "group": bits_for(plan.groups),
+            "first": 1,
             "last_of_step": 1,
             "last_of_frame": 1,
             "error": 1,
+            "frame": bits_for(plan.frames),
             "fire": plan.pe,
             "margin": plan.pe * plan.margin_bits,
         }
     )
-    return Signature({"valid": Out(1), "payload": Out(layout), "flush": Out(1), "release": In(1), "cancel": In(1)})
+    return Signature({"valid": Out(1), "payload": Out(layout), "release": In(1)})
+
+
+def judged(plan: LayerPlan) -> Signature:
+    """What became of a step.
+
+    Members:
+        valid: for one cycle: the step of this frame that was closed last has been judged.
+        frame: the frame's tag.
+        decided: the frame was decided by it, and nothing that comes later in it matters.
+    """
+    return Signature({"valid": Out(1), "frame": Out(bits_for(plan.frames)), "decided": Out(1)})

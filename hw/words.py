@@ -19,11 +19,13 @@ class WordFormat:
         inputs: neurons (or pixels) whose spikes the stream carries.
         steps: ``T``.
         simd: inputs per word.
+        frames: inside the circuit, how many frames tags tell apart; 0 outside, where there are no tags.
     """
 
     inputs: int
     steps: int
     simd: int
+    frames: int = 0
 
     @property
     def words(self) -> int:
@@ -32,17 +34,22 @@ class WordFormat:
 
     @property
     def layout(self) -> data.StructLayout:
-        """Fields of a word, first field least significant. ``error`` says that the frame is known to be wrong."""
-        return data.StructLayout(
-            {
-                "time": bits_for(self.steps),
-                "index": bits_for(self.words),
-                "bits": self.simd,
-                "last_of_step": 1,
-                "last_of_frame": 1,
-                "error": 1,
-            }
-        )
+        """Fields of a word, first field least significant.
+
+        ``error`` says that the frame is known to be wrong; ``first``, that this is the first word of its frame; ``frame`` is the
+        frame's number modulo ``frames``.
+        """
+        fields = {
+            "time": bits_for(self.steps),
+            "index": bits_for(self.words),
+            "bits": self.simd,
+            "last_of_step": 1,
+            "last_of_frame": 1,
+            "error": 1,
+        }
+        if self.frames:
+            fields |= {"first": 1, "frame": bits_for(self.frames)}
+        return data.StructLayout(fields)
 
     def from_spike_times(self, spike_times: np.ndarray) -> "Words":
         """The words of frames whose spike times are integers (frames, inputs), 0 … T."""

@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from export import Network, UserError, digest, reference
 from export.reference import DECISION_FIELDS, Decisions, Result
 from export.scores import score
 from hw import Accelerator, Folding, default_folding
+from hw.folding import PER_LAYER
 from hw.words import WordFormat
 from sim import frames
 from sim.build import build
@@ -183,7 +184,9 @@ def _folding_of(port_map: Mapping[str, Any], network: Network, folding: Folding 
     for name, value in expected.items():
         if found[name] != value:
             raise UserError(f"the port map's {name} must be {value}, not {found[name]}")
-    return Folding(**{field.name: tuple(port_map["folding"][field.name]) for field in fields(Folding)})
+    given = port_map["folding"]
+    per_layer: dict[str, Any] = {name: tuple(given[name]) for name in PER_LAYER}
+    return Folding(**per_layer, contexts=given["contexts"])
 
 
 def _part(golden: Result, shard: np.ndarray) -> Result:

@@ -134,25 +134,28 @@ class Sink(Part):
 
 
 class Monitor(Part):
-    """Watches words pass; keeps them per frame, as many frames as ``expected``."""
+    """Watches words pass; keeps them per frame, as many frames as ``expected``. Those of several contexts are told apart by their tags."""
 
-    def __init__(self, port, expected: int):
-        self._port, self._expected = port, expected
-        self.frames: list[list[Payload]] = []
-        self._ended = True
+    def __init__(self, port, expected: int, *, contexts: int = 1):
+        self._port, self._expected, self._contexts = port, expected, contexts
+        self.frames: list[list[Payload]] = [[] for _ in range(expected)]
+        self._current = [context - contexts for context in range(contexts)]
 
     @property
     def done(self) -> bool:
-        return self._ended and len(self.frames) == self._expected
+        return all(self.frames)
 
     def look(self, ctx, cycle: int) -> None:
         if ctx.get(self._port.valid):
             word = fields(ctx, self._port.payload)
-            if self._ended:
-                assert len(self.frames) < self._expected, f"more frames than expected: {word}"
-                self.frames.append([])
-            self.frames[-1].append(word)
-            self._ended = bool(word["last_of_frame"])
+            context = word["frame"] % self._contexts
+            if word["first"]:
+                self._current[context] += self._contexts
+            frame = self._current[context]
+            assert 0 <= frame < self._expected, f"more frames than expected: {word}"
+            assert bool(word["first"]) == (not self.frames[frame]), f"first word of its frame: {word}"
+            assert word["frame"] == frame % (1 << len(self._port.payload.frame)), f"tag of frame {frame}: {word}"
+            self.frames[frame].append(word)
 
 
 class HoldsUntilTaken(wiring.Component):
@@ -286,17 +289,25 @@ def simulate(
         def drive(self, ctx):
             ctx.set(accelerator.early, early)
 
+    names = accelerator.input_names
+    contexts = accelerator.folding.contexts
+
     def start():
-        cancel = accelerator.i_cancel if accelerator.frames_in == "words" else None
-        source = Source(accelerator.i, frames, gaps=gaps, cancel=cancel, seed=seed)
+        sources = []
+        for offset, name in enumerate(names):
+            cancel = getattr(accelerator, f"{name}_cancel", None)
+            sources.append(Source(getattr(accelerator, name), frames[offset :: len(names)], gaps=gaps, cancel=cancel, seed=seed + offset))
         sink = Sink(accelerator.o, len(frames), stalls=stalls, seed=seed)
-        monitors = [Monitor(getattr(accelerator, f"monitor_{k}"), len(frames)) for k in range(len(accelerator.plans))]
-        return [Mode(), source, sink, *monitors]
+        ports = [getattr(accelerator, f"monitor_{k}") for k in range(len(accelerator.plans))]
+        return [Mode(), sink, *(Monitor(port, len(frames), contexts=contexts) for port in ports), *sources]
 
     with streams_inside() as streams:
-        _, source, sink, *monitors = run(accelerator, start, watch=lambda: [accelerator.o, *streams()], reset_at=reset_at)
-    words = [monitor.frames for monitor in monitors]
-    return Record(words, sink.received, sink.cycles, source.first_cycles, source.last_cycles)
+        _, sink, *rest = run(accelerator, start, watch=lambda: [accelerator.o, *streams()], reset_at=reset_at)
+    monitors, sources = rest[: len(accelerator.plans)], rest[len(accelerator.plans) :]
+    first, last = ([0] * len(frames) for _ in range(2))
+    for offset, source in enumerate(sources):
+        first[offset :: len(names)], last[offset :: len(names)] = source.first_cycles, source.last_cycles
+    return Record([monitor.frames for monitor in monitors], sink.received, sink.cycles, first, last)
 
 
 @contextmanager
@@ -312,7 +323,7 @@ def streams_inside() -> Iterator[Callable]:
         return make
 
     with mock.patch.multiple(hw.accelerator, IFLayer=recording(hw.accelerator.IFLayer), Readout=recording(hw.accelerator.Readout)):
-        yield lambda: [part.i.stream if hasattr(part.i, "stream") else part.o for part in made]
+        yield lambda: [part.o if hasattr(part.i, "release") else part.i for part in made]
 
 
 def word_payloads(words: Words) -> list[list[Payload]]:

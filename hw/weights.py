@@ -1,0 +1,118 @@
+"""Memories of whole rows: weights, and potentials to start from. A ROM in the bitstream, or filled at run time."""
+
+from collections.abc import Sequence
+
+from amaranth.hdl import Array, Cat, ClockSignal, Const, Instance, Module, Mux, Signal, unsigned
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out, Signature
+
+from hw.words import bits_for
+
+CHUNK = 8
+"""Bits that are written at once; a row has as many chunks as it needs, the last one filled up."""
+SPRAM_DEVICE = "iCE40UP5K"
+SPRAM_WIDTH, SPRAM_DEPTH, SPRAMS = 16, 1 << 14, 4
+SPRAM_LEAST = 64 * 1024  # bits; smaller memories are better off in block RAM, of which there are 120 kbit
+
+
+def chunks(width: int) -> int:
+    """Chunks of a row of ``width`` bits."""
+    return -(-width // CHUNK)
+
+
+def row_write(width: int, rows: int) -> Signature:
+    """How a row memory is filled: chunk ``chunk`` (0: the least significant) of row ``address`` becomes ``data`` where ``en`` is high."""
+    return Signature({"en": Out(1), "address": Out(bits_for(rows)), "chunk": Out(bits_for(chunks(width))), "data": Out(CHUNK)})
+
+
+class RowMemory(wiring.Component):
+    """Rows that are read whole, one per cycle, one cycle after their address.
+
+    Writable memories have no initial content, so that they can be made of parts that cannot have any: on an iCE40UP5K (told by
+    ``platform.device``), one of more than 64 kbit is built of its four single-port RAMs. What is read in a cycle in which something is
+    written is undefined.
+
+    Parameters:
+        width: bits of a row.
+        rows: the rows' content; of a writable memory, only their number counts.
+        writable: filled at run time.
+
+    Members:
+        address: row to read.
+        data: the row addressed one cycle before.
+        write: (writable only) see `row_write`.
+
+    Raises:
+        ValueError: there is no bit to keep.
+    """
+
+    def __init__(self, width: int, rows: Sequence[int], *, writable: bool = False):
+        if width < 1 or len(rows) < 1:
+            raise ValueError(f"a row memory must have at least one row of at least one bit, not {len(rows)} of {width}")
+        self.width, self.rows, self.writable = width, rows, writable
+        members = {"address": In(bits_for(len(rows))), "data": Out(width)}
+        if writable:
+            members["write"] = In(row_write(width, len(rows)))
+        super().__init__(members)
+
+    def elaborate(self, platform):
+        m = Module()
+        if self.writable and getattr(platform, "device", None) == SPRAM_DEVICE and self._suits_spram():
+            self._spram(m)
+            return m
+        # At least two rows deep: an address of no bits becomes ``[-1:0]`` in Verilog, which is two.
+        width = chunks(self.width) * CHUNK if self.writable else self.width
+        content = [] if self.writable else self.rows
+        attributes = {"no_rw_check": 1} if self.writable else {}  # else Yosys builds what a read beside a write should see
+        m.submodules.memory = memory = Memory(shape=unsigned(width), depth=max(2, len(self.rows)), init=content, attrs=attributes)
+        read = memory.read_port()
+        m.d.comb += [read.addr.eq(self.address), self.data.eq(read.data)]
+        if self.writable:
+            write = memory.write_port(granularity=CHUNK)
+            m.d.comb += [
+                write.addr.eq(self.write.address),
+                write.data.eq(self.write.data.replicate(chunks(self.width))),
+                write.en.eq(self._chunk_enables()),
+            ]
+        return m
+
+    def _chunk_enables(self):
+        return Cat(self.write.en & (self.write.chunk == k) for k in range(chunks(self.width)))
+
+    def _suits_spram(self) -> bool:
+        columns, banks = self._spram_shape()
+        return self.width * len(self.rows) > SPRAM_LEAST and columns * banks <= SPRAMS
+
+    def _spram_shape(self) -> tuple[int, int]:
+        """RAMs side by side, and one above the other."""
+        return -(-self.width // SPRAM_WIDTH), -(-len(self.rows) // SPRAM_DEPTH)
+
+    def _spram(self, m: Module) -> None:
+        columns, banks = self._spram_shape()
+        address = Signal(range(banks * SPRAM_DEPTH))
+        bank, read_bank = address[14:], Signal(range(banks))
+        per_ram = SPRAM_WIDTH // CHUNK
+        enables = Signal(columns * per_ram)
+        m.d.comb += [address.eq(Mux(self.write.en, self.write.address, self.address)), enables.eq(self._chunk_enables())]
+        m.d.sync += read_bank.eq(bank)
+        rows = []
+        for b in range(banks):
+            row = Signal(columns * SPRAM_WIDTH, name=f"row_{b}")
+            rows.append(row)
+            for c in range(columns):
+                enable = enables.word_select(c, per_ram)
+                m.submodules[f"spram_{b}_{c}"] = Instance(
+                    "SB_SPRAM256KA",
+                    i_CLOCK=ClockSignal(),
+                    i_ADDRESS=address[:14],
+                    i_CHIPSELECT=bank == b,
+                    i_WREN=enable.any(),
+                    i_MASKWREN=Cat(bit.replicate(4 // per_ram) for bit in enable),
+                    i_DATAIN=self.write.data.replicate(per_ram),
+                    i_STANDBY=Const(0, 1),
+                    i_SLEEP=Const(0, 1),
+                    i_POWEROFF=Const(1, 1),  # active low
+                    o_DATAOUT=row.word_select(c, SPRAM_WIDTH),
+                )
+        m.d.comb += self.data.eq(Array(rows)[read_bank])
