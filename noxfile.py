@@ -20,7 +20,7 @@ FORWARDED = {
         *("--hidden", "--steps", "--epochs", "--seed", "--batch-size", "--learning-rate"),
         *("--augment", "--max-silent", "--validation"),
     ),
-    "folding": ("--simd", "--pe", "--form", "--order", "--swap", "--contexts"),
+    "folding": ("--simd", "--pe", "--form", "--order", "--swap", "--contexts", "--pixels", "--input"),
     "simulation": ("--images", "--jobs"),
 }  # options of `cosim` that go to the commands behind it
 shared: dict[str, str] = {}  # the shared environment's "python", once the session `environment` has run
@@ -92,6 +92,22 @@ def train(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests; arguments go to pytest."""
     run(session, "-m", "pytest", *session.posargs)
+
+
+@nox.session(python=False, requires=["environment"])
+def proofs(session: nox.Session) -> None:
+    """Prove what tests can only try: all, or [formal|netlist|mutants|protocol …]; a table and build/proofs/*.json."""
+    parts = {
+        "formal": ("-m", "sim.proofs", "formal"),
+        "netlist": ("-m", "sim.proofs", "netlist"),
+        "mutants": ("-m", "sim.proofs", "mutants"),
+        "protocol": ("-m", "sim", "protocol", "--sequences", "10000"),
+    }
+    for part in session.posargs or parts:
+        if part not in parts:
+            session.error(f"what to prove must be out of {', '.join(parts)} (nox -s proofs -- formal), not '{part}'")
+        run(session, *parts[part])
+    run(session, "-m", "sim.proofs", "table")
 
 
 @nox.session(requires=["environment"])

@@ -5,8 +5,9 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, Signature, connect, flipped
 
 from export import Network, UserError
+from hw.distributor import FrameDistributor
 from hw.emitter import SpikeEmitter
-from hw.encoder import PIXEL, LatencyEncoder
+from hw.encoder import LatencyEncoder, pixel_layout
 from hw.folding import Folding
 from hw.frame_check import FrameCheck
 from hw.gate import Gate
@@ -27,14 +28,15 @@ class Accelerator(wiring.Component):
         network: weights and thresholds, kept in memories.
         folding: inputs and neurons per cycle, form and order of each layer, and how many frames are worked on in turn.
         weights: ``"rom"`` (in the bitstream) or ``"loadable"`` (see `hw.loader`; the network then only says how large others may be).
-        frames_in: ``"words"`` (spike words in time order) or ``"pixels"`` (intensities in raster order, through `LatencyEncoder`).
+        frames_in: ``"words"`` (spike words in time order) or ``"pixels"`` (raster order, through a `LatencyEncoder` per context).
 
     Members:
         early: 1: the result leaves at the decision and the rest of its frame is dropped; 0: every spike of the frame is computed.
         i: spike words or pixels. Words for several contexts come on streams ``i_0``, ``i_1``, …, frame k on stream k modulo contexts.
         i_cancel: (words only; ``i_0_cancel``, …) the rest of its current frame is being dropped; the sender may go to the last word.
         o: results, in the order of the frames (see `hw.readout.result_layout`).
-        load, loaded: (loadable only) what fills the memories, and whether they are full; frames must wait until then.
+        load, load_ends, loaded: (loadable only) what fills the memories, whether the byte that is offered is the last, and whether they are
+            full; frames must wait until then.
         monitor_0, …: what each layer sends, ``valid`` in the cycle in which a word passes. To be looked at or left open.
 
     Raises:
@@ -58,14 +60,14 @@ class Accelerator(wiring.Component):
         )
         several = frames_in == "words" and folding.contexts > 1
         self.input_names = tuple(f"i_{context}" for context in range(folding.contexts)) if several else ("i",)
-        payload = PIXEL if frames_in == "pixels" else self.input_format.layout
+        payload = pixel_layout(folding.pixels) if frames_in == "pixels" else self.input_format.layout
         members = {"early": In(1), "o": Out(stream.Signature(result_layout(last)))}
         for name in self.input_names:
             members[name] = In(stream.Signature(payload))
             if frames_in == "words":
                 members[f"{name}_cancel"] = Out(1)
         if weights == "loadable":
-            members |= {"load": In(stream.Signature(LOAD)), "loaded": Out(1)}
+            members |= {"load": In(stream.Signature(LOAD)), "load_ends": Out(1), "loaded": Out(1)}
         for index, form in enumerate(self.monitor_formats):
             members[f"monitor_{index}"] = Out(Signature({"valid": Out(1), "payload": Out(form.layout)}))
         super().__init__(members)
@@ -109,7 +111,7 @@ class Accelerator(wiring.Component):
         memories = [(width, len(rows)) for plan in self.plans for width, rows in row_memories(plan)]
         m.submodules.loader = loader = Loader(memories)
         connect(m, flipped(self.load), loader.i)
-        m.d.comb += self.loaded.eq(loader.loaded)
+        m.d.comb += [self.load_ends.eq(loader.ends), self.loaded.eq(loader.loaded)]
         writes = [write for layer in layers for write in (layer.write_weights, layer.write_initial)]
         for index, write in enumerate(writes):
             connect(m, getattr(loader, f"write_{index}"), write)
@@ -119,9 +121,14 @@ class Accelerator(wiring.Component):
         if self.frames_in == "pixels":
             p_min = self.network.encoder.p_min
             assert p_min is not None  # a network resolves its encoder
-            m.submodules.encoder = encoder = LatencyEncoder(self.input_format, p_min=p_min)
-            connect(m, flipped(self.i), encoder.i)
-            connect(m, encoder.o, gate.i_0)
+            layout = pixel_layout(self.folding.pixels)
+            m.submodules.distributor = distributor = FrameDistributor(self.folding.contexts, layout)
+            connect(m, flipped(self.i), distributor.i)
+            for context in range(self.folding.contexts):
+                encoder = LatencyEncoder(self.input_format, p_min=p_min, pixels=self.folding.pixels)
+                m.submodules[f"encoder_{context}"] = encoder
+                connect(m, getattr(distributor, f"o_{context}"), encoder.i)
+                connect(m, encoder.o, getattr(gate, f"i_{context}"))
             return
         for context, name in enumerate(self.input_names):
             check = FrameCheck(self.input_format)

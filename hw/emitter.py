@@ -82,7 +82,7 @@ class SpikeEmitter(wiring.Component):
                 full.eq(1),
                 word.time.eq(head.time),
                 word.index.eq(Mux(some, head_base + lane, 0)),
-                word.bits.eq(head_spikes.word_select(lane, form.simd)),
+                word.bits.eq(head_spikes.word_select(lane, form.simd) if form.simd > 1 else some),
                 word.last_of_step.eq(closes),
                 word.last_of_frame.eq(closes & head.last_of_frame),
                 word.error.eq(head.error),

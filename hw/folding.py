@@ -31,6 +31,7 @@ class Folding:
             potentials per cycle. 1 hides the exchange altogether. Left out: 1.
         contexts: frames that are worked on in turn, each with potentials of its own: while a step of one is on its way to the readout,
             the first layer works on another.
+        pixels: pixels that arrive per cycle, where the circuit has a latency encoder in front.
     """
 
     simd: tuple[int, ...]
@@ -39,6 +40,7 @@ class Folding:
     order: tuple[str, ...] = ()
     swap: tuple[int, ...] = ()
     contexts: int = 1
+    pixels: int = 1
 
     def __post_init__(self):
         if not self.order:
@@ -57,6 +59,7 @@ class Folding:
             if len(getattr(self, name)) != depth:
                 raise UserError(f"{name} must have {depth} entries, one per layer, not {len(getattr(self, name))}")
         _check_choice("contexts", self.contexts, CONTEXTS)
+        _check_range("pixels", self.pixels, network.inputs, f"the {network.inputs} inputs")
         plans: list[LayerPlan] = []
         for index, layer in enumerate(network.layers):
             simd, pe, form, order, swap = (getattr(self, name)[index] for name in PER_LAYER)
@@ -78,7 +81,7 @@ class Folding:
         return tuple(plans)
 
     def as_dict(self) -> dict[str, Any]:
-        return {name: list(getattr(self, name)) for name in PER_LAYER} | {"contexts": self.contexts}
+        return {name: list(getattr(self, name)) for name in PER_LAYER} | {"contexts": self.contexts, "pixels": self.pixels}
 
 
 PER_LAYER = ("simd", "pe", "form", "order", "swap")
@@ -99,8 +102,8 @@ def default_folding(network: Network) -> Folding:
 
 
 def default_contexts(network: Network, pe: tuple[int, ...]) -> int:
-    """Two where the first layer does all its neurons at once, since a step is then short beside its way to the readout; else one."""
-    return 2 if len(network.layers) > 1 and pe[0] >= network.layers[0].outputs else 1
+    """Two where the first layer has at most two groups of neurons, since a step is then short beside its way to the readout; else one."""
+    return 2 if len(network.layers) > 1 and 2 * pe[0] >= network.layers[0].outputs else 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,10 +166,10 @@ class LayerPlan:
 
     @property
     def row_slots(self) -> int:
-        """Rows of neurons that can wait for the next layer: a whole step's where a word visits all groups, so that it need not stop;
-        else, if they come slowly, two; if each gives one word, as many as hide the way there."""
+        """Rows of neurons that can wait for the next layer: a whole step's where they come in a row, so that a word need not stop among its
+        groups; else one; if each gives one word, as many as hide the way there."""
         if self.groups > 1:
-            return self.groups if self.order == "event" else 2
+            return self.groups if self.order == "event" else 1
         return 4 if self.following_simd == self.layer.outputs else 1
 
     @cached_property
@@ -228,7 +231,7 @@ def _check_range(name: str, value: int, most: int, what: str) -> None:
 
 
 def _check_choice(name: str, value: Any, choices: tuple) -> None:
-    if isinstance(value, bool) or value not in choices:
+    if isinstance(value, bool | float) or value not in choices:
         raise UserError(f"{name} must be one of {', '.join(map(str, choices))}, not {value!r}")
 
 

@@ -187,25 +187,24 @@ class _Membranes:
         m.submodules.membranes = membranes = Memory(shape=unsigned(size * (1 + plan.margin_bits)), depth=rows << beat_bits, init=[])
         read, write = membranes.read_port(), membranes.write_port()
         resident = Signal.like(self._row(integrating), name="resident")
-        with m.If(self._valid & ~integrating.swap):
-            m.d.sync += [
-                resident.eq(self._row(integrating)),
-                potential[: plan.pe * plan.margin_bits].eq(neurons.new_potential),
-                fired[: plan.pe].eq(neurons.new_fired),
-            ]
-        new_fired, new_potential = Signal(size), Signal(size * plan.margin_bits)
+        arriving_fired, arriving_potential = Signal(size), Signal(size * plan.margin_bits)
         m.d.comb += [
-            new_fired.eq(Mux(integrating.first, 0, read.data[:size])),
-            new_potential.eq(Mux(integrating.first, initial, read.data[size:])),
+            arriving_fired.eq(Mux(integrating.first, 0, read.data[:size])),
+            arriving_potential.eq(Mux(integrating.first, initial, read.data[size:])),
+            write.data.eq(Cat(fired[:size], potential[: len(arriving_potential)])),
         ]
-        for beat in range(beats):
-            with m.If(integrating.beat == beat):
-                m.d.comb += write.data.eq(Cat(fired.word_select(beat, size), potential.word_select(beat, size * plan.margin_bits)))
-                with m.If(self._valid & integrating.swap):
-                    m.d.sync += [
-                        fired.word_select(beat, size).eq(new_fired),
-                        potential.word_select(beat, size * plan.margin_bits).eq(new_potential),
-                    ]
+        with m.If(self._valid):
+            with m.If(integrating.swap):  # everything moves down by one beat
+                m.d.sync += [
+                    fired.eq(Cat(fired[size:], arriving_fired)),
+                    potential.eq(Cat(potential[len(arriving_potential) :], arriving_potential)),
+                ]
+            with m.Else():
+                m.d.sync += [
+                    resident.eq(self._row(integrating)),
+                    fired[: plan.pe].eq(neurons.new_fired),
+                    potential[: len(neurons.new_potential)].eq(neurons.new_potential),
+                ]
         m.d.comb += [
             read.addr.eq(Cat(counting.beat, self._row(counting))),
             write.addr.eq(Cat(integrating.beat, resident)),

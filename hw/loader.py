@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Array, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -36,14 +36,15 @@ class Loader(wiring.Component):
 
     Members:
         i: bytes, ``first`` with the first one.
+        ends: the byte that is offered is the last.
         write_0, …: to the memories.
-        loaded: everything has been written since the last ``first``.
+        loaded: everything has been written since the last ``first``. A reset in the middle ends a load; of a whole one it forgets nothing.
     """
 
     def __init__(self, memories: Sequence[tuple[int, int]]):
         self.memories = tuple(memories)
         writes = {f"write_{k}": Out(row_write(*memory)) for k, memory in enumerate(self.memories)}
-        super().__init__({"i": In(stream.Signature(LOAD)), "loaded": Out(1), **writes})
+        super().__init__({"i": In(stream.Signature(LOAD)), "ends": Out(1), "loaded": Out(1), **writes})
 
     @property
     def size(self) -> int:
@@ -55,28 +56,33 @@ class Loader(wiring.Component):
         memory = Signal(bits_for(len(self.memories)))
         row = Signal(bits_for(max(rows for _, rows in self.memories)))
         chunk = Signal(bits_for(max(chunks(width) for width, _ in self.memories)))
-        running, restarts, taken, writes = Signal(), Signal(), Signal(), Signal()
-        last_chunk, last_row = Signal(), Signal()
+        running, restarts, writes, row_ends, memory_ends = Signal(), Signal(), Signal(), Signal(), Signal()
+        loaded = Signal(reset_less=True)
         m.d.comb += [
             restarts.eq(self.i.valid & self.i.payload.first & running),
             self.i.ready.eq(~restarts),
-            taken.eq(self.i.valid & self.i.ready),
-            writes.eq(taken & (running | self.i.payload.first)),
+            writes.eq(self.i.valid & self.i.ready & (running | self.i.payload.first)),
+            row_ends.eq(chunk == Array(chunks(width) - 1 for width, _ in self.memories)[memory]),
+            memory_ends.eq(row_ends & (row == Array(rows - 1 for _, rows in self.memories)[memory])),
+            self.ends.eq(memory_ends & (memory == len(self.memories) - 1)),
+            self.loaded.eq(loaded),
         ]
-        with m.Switch(memory):
-            for k, (width, rows) in enumerate(self.memories):
-                write = getattr(self, f"write_{k}")
-                m.d.comb += [write.address.eq(row), write.chunk.eq(chunk), write.data.eq(self.i.payload.data)]
-                with m.Case(k):
-                    m.d.comb += [write.en.eq(writes), last_chunk.eq(chunk == chunks(width) - 1), last_row.eq(row == rows - 1)]
-        with m.If(restarts):
-            m.d.sync += [memory.eq(0), row.eq(0), chunk.eq(0), running.eq(0)]
+        for k in range(len(self.memories)):
+            write = getattr(self, f"write_{k}")
+            m.d.comb += [
+                write.en.eq(writes & (memory == k)),
+                write.address.eq(row),
+                write.chunk.eq(chunk),
+                write.data.eq(self.i.payload.data),
+            ]
         with m.If(writes):
-            m.d.sync += [running.eq(1), self.loaded.eq(0), chunk.eq(chunk + 1)]
-            with m.If(last_chunk):
+            m.d.sync += [running.eq(1), loaded.eq(0), chunk.eq(chunk + 1)]
+            with m.If(row_ends):
                 m.d.sync += [chunk.eq(0), row.eq(row + 1)]
-                with m.If(last_row):
-                    m.d.sync += [row.eq(0), memory.eq(memory + 1)]
-                    with m.If(memory == len(self.memories) - 1):
-                        m.d.sync += [memory.eq(0), running.eq(0), self.loaded.eq(1)]
+            with m.If(memory_ends):
+                m.d.sync += [row.eq(0), memory.eq(memory + 1)]
+            with m.If(self.ends):
+                m.d.sync += loaded.eq(1)
+        with m.If(restarts | (writes & self.ends)):
+            m.d.sync += [memory.eq(0), row.eq(0), chunk.eq(0), running.eq(0)]
         return m

@@ -61,21 +61,33 @@ class RowMemory(wiring.Component):
         if self.writable and getattr(platform, "device", None) == SPRAM_DEVICE and self._suits_spram():
             self._spram(m)
             return m
+        if self.writable and len(self.rows) == 1:
+            self._register(m)
+            return m
         # At least two rows deep: an address of no bits becomes ``[-1:0]`` in Verilog, which is two.
-        width = chunks(self.width) * CHUNK if self.writable else self.width
+        chunk = min(self.width, CHUNK)
+        width = chunks(self.width) * chunk if self.writable else self.width
         content = [] if self.writable else self.rows
         attributes = {"no_rw_check": 1} if self.writable else {}  # else Yosys builds what a read beside a write should see
         m.submodules.memory = memory = Memory(shape=unsigned(width), depth=max(2, len(self.rows)), init=content, attrs=attributes)
         read = memory.read_port()
         m.d.comb += [read.addr.eq(self.address), self.data.eq(read.data)]
         if self.writable:
-            write = memory.write_port(granularity=CHUNK)
+            write = memory.write_port(granularity=chunk)
             m.d.comb += [
                 write.addr.eq(self.write.address),
-                write.data.eq(self.write.data.replicate(chunks(self.width))),
+                write.data.eq(self.write.data[:chunk].replicate(chunks(self.width))),
                 write.en.eq(self._chunk_enables()),
             ]
         return m
+
+    def _register(self, m: Module) -> None:
+        """One row is always there."""
+        enables = self._chunk_enables()
+        for k in range(chunks(self.width)):
+            part = self.data.word_select(k, CHUNK) if (k + 1) * CHUNK <= self.width else self.data[k * CHUNK :]
+            with m.If(enables[k]):
+                m.d.sync += part.eq(self.write.data)
 
     def _chunk_enables(self):
         return Cat(self.write.en & (self.write.chunk == k) for k in range(chunks(self.width)))

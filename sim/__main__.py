@@ -1,7 +1,8 @@
-"""``python -m sim NETWORK --dataset …``, ``python -m sim vectors NETWORK …`` and ``python -m sim bench …``."""
+"""``python -m sim NETWORK --dataset …``, ``python -m sim vectors NETWORK …``, ``python -m sim bench …`` and ``python -m sim protocol``."""
 
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,8 @@ def parser(command: str | None) -> Parser:
     """The parser of a command; None stands for co-simulation."""
     what = {
         None: "Run a network's Verilog over a data set in both modes and compare every spike with the golden model. "
-        + " ".join(f"'python -m sim {name} NETWORK …': {text}." for name, text in COMMANDS.items()),
+        + " ".join(f"'python -m sim {name} NETWORK …': {text}." for name, text in COMMANDS.items())
+        + " 'python -m sim protocol': random sequences of good and bad frames, against small circuits.",
         "vectors": "Write golden vectors of a network, and a plain Verilog test bench that checks its circuit against them.",
         "bench": "Measure the speed of co-simulation beside that of a bare C++ loop around the same model.",
     }[command]
@@ -85,14 +87,23 @@ def bench(network: Network, chosen: Folding, frames: inputs.Inputs, arguments: N
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["protocol"]:
+        from sim.protocol import command as protocol
+
+        return _built(lambda: protocol.main(sys.argv[2:]))
     command = sys.argv[1] if sys.argv[1:2] and sys.argv[1] in COMMANDS else None
     arguments = parser(command).parse_args(sys.argv[1 if command is None else 2 :])
     network = load(arguments.network)
     chosen = folding_from(arguments, network)
     chosen.plans(network)  # refuses what cannot be before anything is loaded or built
     frames = inputs.load(network, arguments.dataset or inputs.trained_on(network), arguments.images, arguments.seed)
+    return _built(lambda: {None: cosimulate, "vectors": vectors, "bench": bench}[command](network, chosen, frames, arguments))
+
+
+def _built(work: Callable[[], int]) -> int:
+    """The exit status of what needs a simulator."""
     try:
-        return {None: cosimulate, "vectors": vectors, "bench": bench}[command](network, chosen, frames, arguments)
+        return work()
     except (BuildError, SimulationError) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_BROKEN

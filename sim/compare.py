@@ -1,15 +1,16 @@
 """What came out of the circuit against what the golden model says: every spike time of every neuron, every decision.
 
-In ``full`` mode all spike times are equal. In ``early`` mode every golden spike with ``t <= t*`` is there, and every spike
-that is there is golden. In both no neuron spikes twice, and the decisions are equal.
+In ``full`` mode all spike times are equal. In ``early`` mode those up to the decision are, and nothing comes after it. In both no neuron
+spikes twice, and the decisions are equal.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from export.reference import DECISION_FIELDS, Decisions, Result
+from sim.frames import Spikes
 from sim.simulate import Recording
 
 READOUT = "readout"
@@ -58,7 +59,7 @@ class Comparison:
         equal: bool (frames,), frames without any difference.
         spike_times_compared: spike times of neurons that were compared, those that are "never" included.
         spikes_compared: golden spikes that had to appear.
-        spikes_received: spikes that did; as many in full mode, not fewer in early mode.
+        spikes_received: spikes that did.
         differences: how many there are.
         first: the first of them: lowest frame, then lowest layer, earliest step, lowest neuron.
         seen: int32 (frames, outputs) per layer, the circuit's spike times (steps = never).
@@ -82,8 +83,8 @@ class Comparison:
     @property
     def passed(self) -> bool:
         """Nothing differs, all that was expected was received, and that is more than nothing."""
-        enough = self.spikes_received >= self.spikes_compared if self.mode == "early" else self.spikes_received == self.spikes_compared
-        return self.differences == 0 and bool(self.equal.all()) and self.frames > 0 and self.spikes_compared > 0 and enough
+        same = self.spikes_received == self.spikes_compared
+        return self.differences == 0 and bool(self.equal.all()) and self.frames > 0 and self.spikes_compared > 0 and same
 
 
 def compare(mode: str, recording: Recording, golden: Result, steps: int) -> Comparison:
@@ -95,78 +96,121 @@ def compare(mode: str, recording: Recording, golden: Result, steps: int) -> Comp
         golden: what should have.
         steps: ``T``.
     """
-    decisions = golden.decisions
-    frames = len(decisions.step)
-    equal = np.ones(frames, bool)
-    firsts: list[Difference] = []
-    differences = 0
-    compared = required_spikes = received = 0
-    all_seen = []
-    for index, (times, spikes) in enumerate(zip(golden.spike_times, recording.layers, strict=True)):
-        outputs = times.shape[1]
-        received += len(spikes)
-        # Spikes that cannot be: of no frame, of no neuron, at no step; and second ones.
-        possible = (spikes.frame < frames) & (spikes.neuron < outputs) & (spikes.step < steps)
-        cell = spikes.frame[possible] * outputs + spikes.neuron[possible]
-        step = spikes.step[possible]
-        seen = np.full(times.shape, steps, np.int32)
-        seen.ravel()[cell[::-1]] = step[::-1]  # the first one of a neuron stands
+    found = _Found(mode, np.ones(len(golden.decisions.step), bool))
+    required_spikes, all_seen = 0, []
+    for layer, (times, spikes) in enumerate(zip(golden.spike_times, recording.layers, strict=True)):
+        _compare_counts(found, layer, spikes)
+        seen = _spike_times(found, layer, spikes, times.shape[1], steps)
+        required_spikes += _compare_spike_times(found, layer, times, seen, golden.decisions.step, steps)
         all_seen.append(seen)
-        if (np.bincount(cell, minlength=1) > 1).any():
-            repeated = np.ones(len(cell), bool)
-            repeated[np.unique(cell, return_index=True)[1]] = False
-            differences += int(repeated.sum())
-            frame, neuron = np.divmod(cell[repeated], outputs)
-            equal[frame] = False
-            firsts += _first(mode, index, "second spike", frame, neuron, np.full(len(frame), -1), step[repeated])
-        if not possible.all():
-            frame, neuron, step = (array[~possible] for array in (spikes.frame, spikes.neuron, spikes.step))
-            differences += len(frame)
-            equal[frame[frame < frames]] = False
-            firsts += _first(mode, index, "impossible spike", frame, neuron, np.full(len(frame), -1), step)
-        if spikes.frames != frames:
-            differences += abs(spikes.frames - frames)
-            equal[spikes.frames :] = False
-            firsts.append(Difference(mode, min(spikes.frames, frames), index, None, "number of frames", frames, spikes.frames))
-        required = times < steps
-        if mode == "early":
-            required &= times <= decisions.step[:, None]
-            wrong = (seen != times) & (required | (seen != steps))
-        else:
-            wrong = seen != times
-        compared += times.size
-        required_spikes += int(required.sum())
-        frame, neuron = np.nonzero(wrong)
-        if len(frame):
-            differences += len(frame)
-            equal[frame] = False
-            firsts += _first(mode, index, "step", frame, neuron, times[frame, neuron], seen[frame, neuron], never=steps)
-    results = _decisions(recording, frames, steps)
-    for name in RESULT_FIELDS:
-        expected = getattr(decisions, name, np.zeros(frames)).astype(np.int64)
-        seen_values = recording.results[name][:frames]
-        frame = np.flatnonzero(seen_values != expected[: len(seen_values)])
-        differences += len(frame)
-        equal[frame] = False
-        if len(frame):
-            at = int(frame[0])
-            firsts.append(Difference(mode, at, READOUT, None, name, int(expected[at]), int(seen_values[at])))
-    for what, count in (("number of results", recording.received), ("number of frames taken", len(recording.starts))):
-        if count != frames:
-            differences += abs(count - frames)
-            equal[count:] = False
-            firsts.append(Difference(mode, min(count, frames), READOUT, None, what, frames, count))
+    _compare_decisions(found, recording, golden.decisions)
     return Comparison(
         mode=mode,
-        equal=equal,
-        spike_times_compared=compared,
+        equal=found.equal,
+        spike_times_compared=sum(times.size for times in golden.spike_times),
         spikes_compared=required_spikes,
-        spikes_received=received,
-        differences=differences,
-        first=_earliest(firsts),
+        spikes_received=sum(len(spikes) for spikes in recording.layers),
+        differences=found.differences,
+        first=_earliest(found.firsts),
         seen=tuple(all_seen),
-        decisions=results,
+        decisions=_decisions(recording, len(found.equal), steps),
     )
+
+
+@dataclass
+class _Found:
+    """The differences so far.
+
+    Attributes:
+        mode: "full" or "early".
+        equal: bool (frames,).
+        differences: how many.
+        firsts: the first of each kind and place.
+    """
+
+    mode: str
+    equal: np.ndarray
+    differences: int = 0
+    firsts: list[Difference] = field(default_factory=list)
+
+    def spikes(self, layer: int, what: str, frame: np.ndarray, neuron: np.ndarray, expected: np.ndarray, seen: np.ndarray) -> None:
+        """Some differences of one kind between steps in one layer, -1 for none; the first is that of the lowest frame, then the earliest
+        step, then the lowest neuron."""
+        if len(frame) == 0:
+            return
+        self.differences += len(frame)
+        self.equal[frame[frame < len(self.equal)]] = False
+        earliest = np.where(expected < 0, seen, np.where(seen < 0, expected, np.minimum(expected, seen)))
+        at = np.lexsort((neuron, earliest, frame))[0]
+        values = (None if value < 0 else value for value in (int(expected[at]), int(seen[at])))
+        self.firsts.append(Difference(self.mode, int(frame[at]), layer, int(neuron[at]), what, *values))
+
+    def field(self, name: str, expected: np.ndarray, seen: np.ndarray) -> None:
+        """A field of the results, of as many frames as have one."""
+        frame = np.flatnonzero(seen != expected[: len(seen)])
+        self.differences += len(frame)
+        self.equal[frame] = False
+        for at in frame[:1].tolist():
+            self.firsts.append(Difference(self.mode, at, READOUT, None, name, int(expected[at]), int(seen[at])))
+
+    def count(self, layer: int | str, what: str, missing: np.ndarray, extra: int) -> None:
+        """Something that there should be once for each frame: the frames that lack it, and how many there are of none."""
+        frames = len(self.equal)
+        self.equal[missing] = False
+        self.differences += len(missing) + extra
+        if len(missing):
+            self.firsts.append(Difference(self.mode, int(missing[0]), layer, None, what, frames, frames - len(missing)))
+        elif extra:
+            self.firsts.append(Difference(self.mode, frames, layer, None, what, frames, frames + extra))
+
+
+def _compare_counts(found: _Found, layer: int, spikes: Spikes) -> None:
+    """Each frame shows on a layer's monitor; in full mode each ends there."""
+    frames = np.arange(len(found.equal))
+    found.count(layer, "number of frames", np.setdiff1d(frames, spikes.begun), int((spikes.begun >= len(frames)).sum()))
+    if found.mode == "full":
+        found.count(layer, "number of frames that end", frames[spikes.ended :], max(0, spikes.ended - len(frames)))
+
+
+def _spike_times(found: _Found, layer: int, spikes: Spikes, outputs: int, steps: int) -> np.ndarray:
+    """The circuit's spike times, int32 (frames, outputs); what cannot be, and second spikes, are differences."""
+    frames = len(found.equal)
+    possible = (spikes.frame < frames) & (spikes.neuron < outputs) & (spikes.step < steps)
+    frame, neuron, step = (array[~possible] for array in (spikes.frame, spikes.neuron, spikes.step))
+    found.spikes(layer, "impossible spike", frame, neuron, np.full(len(frame), -1), step)
+    cell, step = spikes.frame[possible] * outputs + spikes.neuron[possible], spikes.step[possible]
+    repeated = np.ones(len(cell), bool)
+    repeated[np.unique(cell, return_index=True)[1]] = False
+    frame, neuron = np.divmod(cell[repeated], outputs)
+    found.spikes(layer, "second spike", frame, neuron, np.full(len(frame), -1), step[repeated])
+    seen = np.full((frames, outputs), steps, np.int32)
+    seen.ravel()[cell[::-1]] = step[::-1]  # the first one of a neuron stands
+    return seen
+
+
+def _compare_spike_times(found: _Found, layer: int, times: np.ndarray, seen: np.ndarray, decision: np.ndarray, steps: int) -> int:
+    """Spike times against golden ones, in early mode up to the decision; how many golden spikes there had to be."""
+    late = (times < steps) & (times > decision[:, None]) & (found.mode == "early")
+    expected = np.where(late, steps, times)
+    after = late & (seen == times)  # golden, but nobody should know any more
+    for what, wrong in (("step", (seen != expected) & ~after), ("spike after the decision", after)):
+        frame, neuron = np.nonzero(wrong)
+        none = [np.where(array[wrong] < steps, array[wrong], -1) for array in (expected, seen)]
+        found.spikes(layer, what, frame, neuron, *none)
+    return int((expected < steps).sum())
+
+
+def _compare_decisions(found: _Found, recording: Recording, decisions: Decisions) -> None:
+    """Each result, and that there is one for each frame, that each frame was taken, and that the run came to an end."""
+    frames = len(found.equal)
+    for name in RESULT_FIELDS:
+        expected = getattr(decisions, name, np.zeros(frames)).astype(np.int64)
+        found.field(name, expected, recording.results[name][:frames])
+    found.count(READOUT, "number of results", np.arange(recording.received, frames), max(0, recording.received - frames))
+    found.count(READOUT, "number of frames taken", np.flatnonzero(recording.starts < 0), 0)
+    if recording.stuck and not found.differences:  # words without spikes, and no end to them
+        found.differences = 1
+        found.firsts.append(Difference(found.mode, frames, READOUT, None, "end of the run", 1, 0))
 
 
 def join(comparisons: Sequence[Comparison]) -> Comparison:
@@ -184,23 +228,6 @@ def join(comparisons: Sequence[Comparison]) -> Comparison:
         seen=tuple(np.concatenate(parts) for parts in zip(*(c.seen for c in comparisons), strict=True)),
         decisions=Decisions(*(np.concatenate([getattr(c.decisions, name) for c in comparisons]) for name in DECISION_FIELDS)),
     )
-
-
-def _first(
-    mode: str,
-    layer: int,
-    what: str,
-    frame: np.ndarray,
-    neuron: np.ndarray,
-    expected: np.ndarray,
-    seen: np.ndarray,
-    never: int = -1,
-) -> list[Difference]:
-    """The first of some differences in one layer: lowest frame, then earliest step, then lowest neuron."""
-    earliest = np.where(expected < 0, seen, np.minimum(expected, seen))
-    at = np.lexsort((neuron, earliest, frame))[0]
-    values = (None if value in (-1, never) else value for value in (int(expected[at]), int(seen[at])))
-    return [Difference(mode, int(frame[at]), layer, int(neuron[at]), what, *values)]
 
 
 def _earliest(differences: Iterable[Difference]) -> Difference | None:

@@ -186,7 +186,7 @@ def _folding_of(port_map: Mapping[str, Any], network: Network, folding: Folding 
             raise UserError(f"the port map's {name} must be {value}, not {found[name]}")
     given = port_map["folding"]
     per_layer: dict[str, Any] = {name: tuple(given[name]) for name in PER_LAYER}
-    return Folding(**per_layer, contexts=given["contexts"])
+    return Folding(**per_layer, contexts=given["contexts"], pixels=given["pixels"])
 
 
 def _part(golden: Result, shard: np.ndarray) -> Result:
@@ -205,8 +205,9 @@ def _waveforms(
     name = out / (FRAME if first is None else FIRST)
     modes = MODES if first is None else (first.mode,)
     waveforms = []
+    lead_in = min(frame - run_began, LEAD_IN + (frame - run_began - LEAD_IN) % job.design.ports.contexts)  # each frame in its context
     for mode in modes:  # a simulator process dumps into one file
-        for began in (max(run_began, frame - LEAD_IN), run_began):
+        for began in (frame - lead_in, run_began):
             chosen = np.arange(began, frame + 1)
             words = job.words(sent[chosen])
             recordings = simulate(built, job.design.ports, words, modes=(mode,), waves=(name, frame - began))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.encoder import PIXEL
-from hw.words import WordFormat, bit_columns, pack_bits
+from hw.encoder import pixel_layout
+from hw.words import WordFormat, pack_bits
 from sim.ports import Payload
 
 # What is worked on at a time bounds the memory.
@@ -25,13 +25,15 @@ class Spikes:
         frame: int64 (spikes,).
         neuron: int64 (spikes,).
         step: int64 (spikes,).
-        frames: number of frames that were closed.
+        begun: int64 (frames,), the frames of which there was any word, sorted.
+        ended: number of words that ended a frame.
     """
 
     frame: np.ndarray
     neuron: np.ndarray
     step: np.ndarray
-    frames: int
+    begun: np.ndarray
+    ended: int
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -49,8 +51,13 @@ class Words:
     records: np.ndarray
     counts: np.ndarray
 
+    def stream(self, place: int, streams: int) -> "Words":
+        """Those of one of several streams, to which frames go in turn."""
+        mine = np.arange(len(self.counts)) % streams == place
+        return Words(self.records[np.repeat(mine, self.counts)], self.counts[mine])
+
     def file(self) -> bytes:
-        """The frame file: the number of frames; then per frame the number of words, and the words. 32-bit units, big-endian,
+        """The file of a stream: the number of frames; then per frame the number of words, and the words. 32-bit units, big-endian,
         a word's most significant unit first, which is the order in which ``$fread`` fills a vector."""
         frames, units = len(self.counts), self.records.shape[1]
         starts = np.concatenate([[0], np.cumsum(self.counts)])
@@ -79,16 +86,23 @@ def pack(spike_times: np.ndarray, word: WordFormat) -> Words:
     return Words(np.concatenate(records), np.concatenate(counts))
 
 
-def pack_pixels(images: np.ndarray) -> Words:
-    """Whole frames as pixels in raster order, for a circuit with its own encoder.
+def pack_pixels(images: np.ndarray, pixels: int = 1) -> Words:
+    """Whole frames as beats of pixels in raster order, for a circuit with its own encoder.
 
     Parameters:
         images: uint8 (frames, inputs).
+        pixels: pixels per beat.
     """
     frames, inputs = images.shape
-    pixels = {"intensity": images.reshape(-1), "last_of_frame": np.arange(images.size) % inputs == inputs - 1}
-    bits = [bit_columns(value, PIXEL[name].width) for name, value in pixels.items()]
-    return Words(pack_bits(np.concatenate(bits, axis=1)), np.full(frames, inputs))
+    beats = -(-inputs // pixels)
+    padded = np.zeros((frames, beats * pixels), np.uint8)
+    padded[:, :inputs] = images
+    fields = {
+        "intensity": np.unpackbits(padded.reshape(-1, pixels), axis=1, bitorder="little"),
+        "last_of_frame": np.tile(np.arange(beats) == beats - 1, frames)[:, None],
+    }
+    bits = [fields[name].astype(bool) for name, _ in pixel_layout(pixels)]
+    return Words(pack_bits(np.concatenate(bits, axis=1)), np.full(frames, beats))
 
 
 def read(path: str, payload: Payload) -> np.ndarray:
@@ -97,14 +111,39 @@ def read(path: str, payload: Payload) -> np.ndarray:
     return units[: len(units) // payload.units * payload.units].reshape(-1, payload.units)
 
 
-def spikes(records: np.ndarray, payload: Payload) -> Spikes:
-    """The spikes in the words that a layer emitted."""
-    last_of_frame = payload.get(records, "last_of_frame")
-    frame_of_word = np.cumsum(last_of_frame) - last_of_frame
+def spikes(records: np.ndarray, payload: Payload, contexts: int) -> Spikes:
+    """The spikes in the words that a layer emitted, by a circuit that works on as many frames in turn as it has ``contexts``."""
+    frame = frame_numbers(records, payload, contexts)
     index, time = payload.get(records, "index"), payload.get(records, "time")
     word, lane = (np.concatenate(arrays) for arrays in zip(*_set_bits(records, payload), strict=True))
     neuron = index[word] * payload["bits"].width + lane
-    return Spikes(frame_of_word[word], neuron, time[word], int(last_of_frame.sum()))
+    return Spikes(frame[word], neuron, time[word], np.unique(frame), int(payload.get(records, "last_of_frame").sum()))
+
+
+def frame_numbers(records: np.ndarray, payload: Payload, contexts: int, starts: np.ndarray | None = None) -> np.ndarray:
+    """The frame of each word that a layer emitted, int64 (records,), counted from the last reset.
+
+    A word carries its frame's number modulo a power of two. Frame ``k`` is worked on in context ``k`` modulo their number, and each context
+    sends words of every one of its frames, in order. A circuit with faults can give any number, but none below 0.
+
+    Parameters:
+        records: uint32 (records, units).
+        payload: of the words.
+        contexts: a power of two.
+        starts: indices of records with a reset before them, in order, the first 0; by default just that.
+    """
+    tag, modulus = payload.get(records, "frame"), 1 << payload["frame"].width
+    life = np.searchsorted([0] if starts is None else starts, np.arange(len(tag)), "right")  # from reset to reset
+    number = np.empty(len(tag), np.int64)
+    for context in range(contexts):
+        here = np.flatnonzero(tag % contexts == context)
+        before = np.roll(tag[here], 1)
+        begins = np.diff(life[here], prepend=0) > 0
+        before[begins] = context
+        change = (tag[here] - before) % modulus
+        total = np.cumsum(change)
+        number[here] = context + total - (total - change)[np.maximum.accumulate(np.where(begins, np.arange(len(here)), 0))]
+    return number
 
 
 def _set_bits(records: np.ndarray, payload: Payload) -> Iterator[tuple[np.ndarray, np.ndarray]]:

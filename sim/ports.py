@@ -68,13 +68,17 @@ class Ports:
 
     Attributes:
         top: name of the module.
-        word: the input's spike words, or pixels.
+        contexts: frames that are worked on in turn.
+        streams: names of the input streams; frame ``k`` goes to stream ``k`` modulo their number.
+        word: an input's spike words, or pixels.
         cancels: whether the circuit tells when it wants no more of a frame.
         result: the results.
         monitors: the spike words that each layer emits.
     """
 
     top: str
+    contexts: int
+    streams: tuple[str, ...]
     word: Payload
     cancels: bool
     result: Payload
@@ -93,10 +97,15 @@ class Ports:
             while f"monitor_{len(monitors)}__payload" in ports:
                 monitors.append(_payload(ports[f"monitor_{len(monitors)}__payload"]))
             for monitor in monitors:
-                _require(monitor, ("time", "index", "bits", "last_of_step", "last_of_frame"))
+                _require(monitor, ("time", "index", "bits", "last_of_step", "last_of_frame", "frame"))
+            streams: list[str] = []
+            while f"i_{len(streams)}__payload" in ports:
+                streams.append(f"i_{len(streams)}")
+            streams = streams or ["i"]
             result = _payload(ports["o__payload"])
             _require(result, ("class_index", "step", "margin", "silent", "error"))
-            return cls(port_map["top"], _payload(ports["i__payload"]), "i_cancel" in ports, result, tuple(monitors))
+            word, cancels = _payload(ports[f"{streams[0]}__payload"]), f"{streams[0]}_cancel" in ports
+            return cls(port_map["top"], port_map["folding"]["contexts"], tuple(streams), word, cancels, result, tuple(monitors))
         except KeyError as error:
             raise UserError(f"port map must have {error}, but has not: was it written for another version?") from None
 

@@ -31,7 +31,7 @@ class Recording:
     Attributes:
         layers: the spikes that each layer emitted.
         results: the fields of the results, int64 (results,) each, by name.
-        starts: int64 (frames,), the cycle in which each frame's first word was taken.
+        starts: int64 (frames,), the cycle in which each frame's first word was taken; -1 where none was.
         ends: int64 (results,), the cycle in which each result was given.
         sent: frames that were taken to their end.
         stuck: whether the run was given up because nothing moved any more.
@@ -53,7 +53,8 @@ class Recording:
     @property
     def cycles(self) -> int:
         """From the first word taken to the last result given."""
-        return int(self.ends[-1] - self.starts[0]) if len(self.ends) and len(self.starts) else 0
+        taken = self.starts[self.starts >= 0]
+        return int(self.ends[-1] - taken.min()) if len(self.ends) and len(taken) else 0
 
 
 def simulate(
@@ -80,15 +81,21 @@ def simulate(
     """
     with tempfile.TemporaryDirectory(prefix="firstspike.") as name:
         folder = Path(name)
-        (folder / "frames.bin").write_bytes(words.file())
-        plusargs = [f"+frames={folder / 'frames.bin'}", f"+out={folder}"]
+        write_frames(folder, words, ports)
+        plusargs = [f"+frames={folder}", f"+out={folder}"]
         if waves is not None:
             plusargs += [f"+waves={waves[0].absolute()}", f"+dump={waves[1]}"]
         status = folder / "status.json"
         variables = {"FIRSTSPIKE_MODES": ",".join(modes), "FIRSTSPIKE_STATUS": str(status)}
         run_module(build, "sim.testbench", folder, plusargs, variables, log or folder / "simulation.log")
         counts = json.loads(status.read_text())
-        return {mode: _read(folder, mode, ports, counts[mode]) for mode in modes}
+        return {mode: _read(folder, mode, ports, len(words.counts), counts[mode]) for mode in modes}
+
+
+def write_frames(folder: Path, words: Words, ports: Ports) -> None:
+    """Write the files that the wrapper reads: one per input stream."""
+    for place, name in enumerate(ports.streams):
+        (folder / f"{name}.bin").write_bytes(words.stream(place, len(ports.streams)).file())
 
 
 def run_module(build: Build, module: str, folder: Path, plusargs: Sequence[str], variables: Mapping[str, str], log: Path) -> None:
@@ -122,18 +129,21 @@ def run_module(build: Build, module: str, folder: Path, plusargs: Sequence[str],
         raise SimulationError("the simulation failed: " + " | ".join(lines[-12:]))
 
 
-def _read(folder: Path, mode: str, ports: Ports, status: dict) -> Recording:
+def _read(folder: Path, mode: str, ports: Ports, frames_sent: int, status: dict) -> Recording:
     layers = []
     for index, payload in enumerate(ports.monitors):
         records = frames.read(f"{folder}/{mode}.monitor_{index}.bin", payload)
-        layers.append(frames.spikes(records, payload))
+        layers.append(frames.spikes(records, payload, ports.contexts))
     # A record of the results: the cycle in two units, then the result.
     units = np.fromfile(folder / f"{mode}.results.bin", "<u4").reshape(-1, 2 + ports.result.units)
     results = {name: ports.result.get(units[:, 2:], name) for name in ports.result.fields}
+    starts = np.full(frames_sent, -1, np.int64)
+    begun = np.fromfile(folder / f"{mode}.starts.bin", "<u4").reshape(-1, 3)  # frame, cycle
+    starts[begun[:, 0]] = np.ascontiguousarray(begun[:, 1:]).view("<i8")[:, 0]
     return Recording(
         layers=tuple(layers),
         results=results,
-        starts=np.fromfile(folder / f"{mode}.starts.bin", "<i8"),
+        starts=starts,
         ends=np.ascontiguousarray(units[:, :2]).view("<i8")[:, 0],
         sent=status["sent"],
         stuck=status["stuck"],

@@ -26,8 +26,8 @@ class Timing:
 
     @classmethod
     def of(cls, recording: Recording) -> "Timing":
-        """The timing of one run."""
-        whole = min(len(recording.starts), len(recording.ends))
+        """The timing of one run, of the frames up to the first that was not taken or has no result."""
+        whole = min(int(np.append(recording.starts < 0, True).argmax()), len(recording.ends))
         ends = recording.ends[:whole]
         interval = np.diff(ends, prepend=ends[:1] + 1)
         return cls(ends - recording.starts[:whole], interval, recording.cycles, recording.seconds)

@@ -35,6 +35,7 @@ class Design:
         return render(
             "bench.sv.j2",
             top=self.ports.top,
+            streams=self.ports.streams,
             word=self.ports.word,
             cancels=self.ports.cancels,
             result=self.ports.result,

@@ -17,7 +17,7 @@ from amaranth.sim import Simulator
 from hw.weights import RowMemory, chunks
 from sim import toolchain
 
-SHAPES = [(1, 1), (7, 2), (8, 3), (9, 5), (17, 80), (64, 4), (88, 33)]
+SHAPES = [(1, 1), (20, 1), (16, 1), (1, 9), (7, 2), (8, 3), (9, 5), (17, 80), (64, 4), (88, 33)]
 UP5K = SimpleNamespace(device="iCE40UP5K")
 
 

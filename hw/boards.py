@@ -1,0 +1,193 @@
+"""Accelerators on boards that one can buy, with a serial line to a host."""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from amaranth.back import verilog
+from amaranth.hdl import Elaboratable, Instance, Module
+
+from export import Network, UserError
+from hw.folding import Folding
+from hw.hosted import HostedAccelerator
+from hw.pll import ClockFrom, Setting, ecp5_pll, ecp5_setting, ice40_pll, ice40_setting
+from hw.uart import divisor
+
+TOP = "top"
+
+
+@dataclass(frozen=True)
+class Board:
+    """A board.
+
+    Attributes:
+        name: what a user calls it.
+        device: the name of its FPGA in this project.
+        platform: module and class in amaranth-boards.
+        reference: the resource of its oscillator.
+        reference_hz: its frequency.
+        hz: clock of the circuit unless another is asked for.
+        baud: of the serial line unless another is asked for.
+        weights: ``"rom"`` or ``"loadable"``, unless the other is asked for.
+        setting: finds dividers for a clock.
+        pll: makes the cell.
+        constraints: ending of the file of pins, and the option that names it to place and route.
+        about: one line.
+    """
+
+    name: str
+    device: str
+    platform: tuple[str, str]
+    reference: str
+    reference_hz: float
+    hz: float
+    baud: int
+    weights: str
+    setting: Callable[[float, float], Setting]
+    pll: Callable[[Setting, Any, Any, Any], Instance]
+    constraints: tuple[str, str]
+    about: str
+
+    def design(
+        self,
+        network: Network,
+        folding: Folding,
+        *,
+        hz: float | None = None,
+        baud: int | None = None,
+        weights: str | None = None,
+    ) -> "BoardDesign":
+        """The whole of what goes onto the board.
+
+        Parameters:
+            network, folding: of the accelerator.
+            hz: the slowest clock that will do.
+            baud: of the serial line.
+            weights: ``"rom"`` or ``"loadable"``.
+
+        Raises:
+            UserError: the network does not fit the folding or takes no pixels, or clock and baud rate cannot be had.
+        """
+        setting = self.setting(self.reference_hz, self.hz if hz is None else hz)
+        baud = self.baud if baud is None else baud
+        hosted = HostedAccelerator(
+            network, folding, divisor=divisor(setting.hz, baud), weights=self.weights if weights is None else weights
+        )
+        try:
+            module = importlib.import_module(self.platform[0])
+        except ImportError:
+            raise UserError("amaranth-boards must be installed for a board's pins ('pip install amaranth-boards')") from None
+        platform_class = getattr(module, self.platform[1])
+        platform = type("Prepared", (_WithVerilog, platform_class), {})()
+        plan = platform.prepare(_BoardTop(self, hosted, setting), TOP)
+        ending, option = self.constraints
+        files = {name: text if isinstance(text, str) else text.decode() for name, text in plan.files.items()}
+        return BoardDesign(self, hosted, files[f"{TOP}.v"], option, f"{TOP}{ending}", files[TOP + ending], setting.hz, baud)
+
+
+@dataclass(frozen=True, eq=False)
+class BoardDesign:
+    """What place and route needs, and what a host needs to know.
+
+    Attributes:
+        board: where it goes.
+        hosted: the circuit.
+        verilog: Verilog text; the top module is `TOP`.
+        constraints_option: of place and route, before the name of the file of pins.
+        constraints_name: of that file.
+        constraints: its text.
+        clock_hz: of the circuit.
+        baud: of the serial line.
+    """
+
+    board: Board
+    hosted: HostedAccelerator
+    verilog: str
+    constraints_option: str
+    constraints_name: str
+    constraints: str
+    clock_hz: float
+    baud: int
+
+
+class _WithVerilog:
+    """Makes a platform write plain Verilog, too: Yosys takes memories' attributes from there only."""
+
+    def toolchain_prepare(self, fragment, name, **kwargs):
+        plan = super().toolchain_prepare(fragment, name, **kwargs)  # type: ignore[misc]
+        text, _ = verilog.convert_fragment(fragment, name, emit_src=False, strip_internal_attrs=True)
+        plan.add_file(f"{name}.v", text.partition("\n")[2])  # the first line names the Yosys build
+        return plan
+
+
+class _BoardTop(Elaboratable):
+    def __init__(self, board: Board, hosted: HostedAccelerator, setting: Setting):
+        self._board, self._hosted, self._setting = board, hosted, setting
+
+    def elaborate(self, platform):
+        m = Module()
+        reference = platform.request(self._board.reference, dir="-")
+        m.submodules.clock = ClockFrom(self._setting, reference.io, self._board.pll)
+        m.submodules.hosted = hosted = self._hosted
+        uart = platform.request("uart")
+        m.d.comb += [hosted.rx.eq(uart.rx.i), uart.tx.o.eq(hosted.tx)]
+        return m
+
+
+_ULX3S = {
+    "reference": "clk25",
+    "reference_hz": 25e6,
+    "hz": 50e6,
+    "baud": 1_000_000,
+    "weights": "rom",
+    "setting": ecp5_setting,
+    "pll": ecp5_pll,
+    "constraints": (".lpf", "--lpf"),
+}
+
+BOARDS = {
+    board.name: board
+    for board in (
+        Board(
+            name="icebreaker",
+            device="up5k",
+            platform=("amaranth_boards.icebreaker", "ICEBreakerPlatform"),
+            reference="clk12",
+            reference_hz=12e6,
+            hz=21e6,
+            baud=1_000_000,
+            weights="loadable",
+            setting=ice40_setting,
+            pll=ice40_pll,
+            constraints=(".pcf", "--pcf"),
+            about="iCEBreaker, iCE40UP5K",
+        ),
+        Board(
+            name="ulx3s-85f",
+            device="ecp5-85k",
+            platform=("amaranth_boards.ulx3s", "ULX3S_85F_Platform"),
+            about="Radiona ULX3S, ECP5 LFE5U-85F",
+            **_ULX3S,
+        ),
+        Board(
+            name="ulx3s-25f",
+            device="ecp5-25k",
+            platform=("amaranth_boards.ulx3s", "ULX3S_25F_Platform"),
+            about="Radiona ULX3S, ECP5 LFE5U-25F",
+            **_ULX3S,
+        ),
+    )
+}
+"""The boards that there are tops for, by name."""
+
+
+def board_named(name: str) -> Board:
+    """The board of this name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in BOARDS:
+        raise UserError(f"board must be one of {', '.join(BOARDS)}, not {name!r}")
+    return BOARDS[name]

@@ -1,0 +1,241 @@
+"""The circuit's end of the packets of `hw.packets`."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hw.encoder import PIXEL
+from hw.loader import LOAD
+from hw.packets import CRC_POLYNOMIAL, CRC_SIZE, MAGIC, Error, Request
+from hw.recorder import PART
+from hw.uart import BYTES
+from hw.words import bits_for
+
+DIGEST_SIZE = CRC_SIZE
+"""Bytes at the start of an info that say what is loaded: the checksum of the last load's packet; zeros before the first."""
+TIMEOUT_BITS = 22
+"""A packet is given up when for 2 to the power of this cycles none of its bytes came, and a frame when it gives no result for as long."""
+
+
+class HostLink(wiring.Component):
+    """Takes requests, answers them: one at a time, and what comes meanwhile is dropped.
+
+    A byte must be offered for eight cycles, in which its bits pass through the checksum; ten cycles suffice for the next. Anything but a
+    packet is skipped, up to the next `MAGIC`. Where a packet is given up, is wrong, or gets no result, ``reset`` is high for a cycle, and
+    nothing of it remains.
+
+    Parameters:
+        pixels: per frame.
+        result: layout of a result.
+        info: what the circuit says of itself.
+        loadable: weights come from the host.
+        timeout_bits: see `TIMEOUT_BITS`.
+
+    Members:
+        i, o: bytes from and to the host.
+        early: mode of the frame that is under way.
+        pixels: of frames.
+        result: of frames; taken when it has been sent.
+        record: high for a cycle before a frame: what layers emit is to be kept.
+        send: high while what was kept is taken from ``spikes``.
+        spikes: bytes.
+        load: (only if loadable) content of memories.
+        load_ends: (only if loadable) the byte that is offered is the last.
+        reset: forget the frame, or load, that is under way.
+    """
+
+    def __init__(self, *, pixels: int, result: data.StructLayout, info: bytes, loadable: bool, timeout_bits: int = TIMEOUT_BITS):
+        self._pixels, self._result, self._info, self._loadable, self._timeout_bits = pixels, result, info, loadable, timeout_bits
+        members = {
+            "i": In(BYTES),
+            "o": Out(BYTES),
+            "early": Out(1),
+            "pixels": Out(stream.Signature(PIXEL)),
+            "result": In(stream.Signature(result)),
+            "record": Out(1),
+            "send": Out(1),
+            "spikes": In(stream.Signature(PART)),
+            "reset": Out(1),
+        }
+        if loadable:
+            members |= {"load": Out(stream.Signature(LOAD)), "load_ends": In(1)}
+        super().__init__(members)
+
+    def elaborate(self, platform):
+        m = Module()
+        kind, error = Signal(4), Signal(3)
+        loaded = Signal(init=not self._loadable)
+        is_load, is_frame, is_info = kind == Request.LOAD, kind[3], kind == Request.INFO
+        at = Signal(bits_for(max(self._pixels, DIGEST_SIZE + len(self._info), CRC_SIZE)))  # byte of the body, or of the checksum
+        counts, restarts, last = Signal(), Signal(), Signal()
+        m.d.comb += self.early.eq(kind[0])
+        with m.If(restarts | (counts & last)):
+            m.d.sync += at.eq(0)
+        with m.Elif(counts):
+            m.d.sync += at.eq(at + 1)
+
+        # A byte passes in eight cycles or more, a bit at a time: into the checksum, or, where it is part of one itself, beside it.
+        receives, sends, source_valid, ready = Signal(), Signal(), Signal(init=1), Signal(init=1)
+        bit, bit_number, byte_ends = Signal(), Signal(3), Signal()
+        passes, beside, begins, waits = Signal(), Signal(), Signal(), Signal()
+        came, goes = Signal(), Signal()
+        byte = Signal(8)  # to send
+        crc, wrong = Signal(8 * CRC_SIZE), Signal()
+        m.d.comb += [
+            byte_ends.eq(bit_number == 7),
+            passes.eq((receives & self.i.valid & (ready | ~byte_ends)) | (sends & source_valid & ~waits)),
+            came.eq(receives & passes & byte_ends),
+            goes.eq(sends & passes & byte_ends),
+            self.o.valid.eq(waits),
+            self.o.payload.eq(byte),
+        ]
+        with m.If(passes):
+            feedback = (crc[0] ^ bit) & ~beside
+            m.d.sync += [
+                bit_number.eq(bit_number + 1),
+                byte.eq(Cat(byte[1:], bit)),
+                crc.eq((crc >> 1) ^ (feedback.replicate(len(crc)) & CRC_POLYNOMIAL)),
+                wrong.eq(wrong | (beside & (crc[0] == bit))),
+            ]
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += waits.eq(0)
+        with m.If(goes):
+            m.d.sync += waits.eq(1)
+        with m.If(begins):
+            m.d.sync += [crc.eq(-1), wrong.eq(0), bit_number.eq(0)]
+
+        timer, expired = Signal(self._timeout_bits + 1), Signal()
+        m.d.comb += expired.eq(timer[-1])
+        m.d.sync += timer.eq(timer + 1)
+        with m.If(passes | begins | expired):
+            m.d.sync += timer.eq(0)
+
+        # Info: the digest is written while a load's checksum arrives.
+        content = bytes(DIGEST_SIZE) + self._info
+        m.submodules.info = info = Memory(shape=unsigned(8), depth=len(content), init=content, attrs={"no_rw_check": 1})
+        info_read = info.read_port()
+        m.d.comb += info_read.addr.eq(at)
+        if self._loadable:
+            digest = info.write_port()
+            m.d.comb += [digest.addr.eq(at[:2]), digest.data.eq(self.i.payload)]
+
+        # Where the bytes of a body go. A frame's are dropped where nothing is loaded.
+        ends, to = Signal(), Signal()
+        m.d.comb += [
+            ends.eq(at == self._pixels - 1),
+            to.eq(self.pixels.ready | ~loaded),
+            self.pixels.payload.intensity.eq(self.i.payload),
+            self.pixels.payload.last_of_frame.eq(ends),
+        ]
+        if self._loadable:
+            begun = Signal()
+            m.d.comb += [self.load.payload.data.eq(self.i.payload), self.load.payload.first.eq(~begun)]
+            with m.If(is_load):
+                m.d.comb += [ends.eq(self.load_ends), to.eq(self.load.ready)]
+
+        result_size = -(-self._result.size // 8)
+        result = Cat(self.result.payload.as_value(), Const(0, -self._result.size % 8))
+        result_at = at[: bits_for(result_size)]
+        reply = Cat(Mux(error != 0, error, kind), Const(0, 1), loaded, error != 0, Const(1, 1))
+
+        def take(to=1):
+            m.d.comb += [receives.eq(1), ready.eq(to), self.i.ready.eq(came), bit.eq(self.i.payload.bit_select(bit_number, 1))]
+            with m.If(expired):
+                m.d.comb += self.reset.eq(1)
+                m.next = "hunt"
+
+        def send(value, valid=1):
+            m.d.comb += [sends.eq(1), source_valid.eq(valid), bit.eq(value)]
+
+        def fail(code):
+            m.d.comb += [self.reset.eq(1), begins.eq(1)]
+            m.d.sync += error.eq(code)
+            m.next = "reply"
+
+        m.d.comb += self.i.ready.eq(1)  # where nothing else is said
+        with m.FSM():
+            with m.State("hunt"):
+                m.d.comb += begins.eq(1)
+                m.d.comb += restarts.eq(1)
+                m.d.sync += error.eq(0)
+                with m.If(self.i.valid & (self.i.payload == MAGIC)):
+                    m.next = "kind"
+            with m.State("kind"):
+                take()
+                with m.If(came):
+                    m.d.sync += kind.eq(self.i.payload)
+                    with m.Switch(self.i.payload):
+                        with m.Case(MAGIC):
+                            m.d.comb += begins.eq(1)
+                        with m.Case(Request.INFO):
+                            m.next = "checksum"
+                        if self._loadable:
+                            with m.Case(Request.LOAD):
+                                m.d.sync += loaded.eq(0)
+                                m.next = "body"
+                        with m.Case(*(Request.FRAME | flags for flags in range(4))):
+                            m.d.comb += self.record.eq(1)
+                            m.next = "body"
+                        with m.Default():
+                            fail(Error.UNKNOWN)
+            with m.State("body"):
+                take(to)
+                m.d.comb += [self.pixels.valid.eq(self.i.valid & byte_ends & is_frame & loaded), counts.eq(came), last.eq(ends)]
+                if self._loadable:
+                    m.d.comb += self.load.valid.eq(self.i.valid & byte_ends & is_load)
+                    with m.If(came | expired):
+                        m.d.sync += begun.eq(~ends & ~expired)
+                with m.If(came & ends):
+                    m.next = "checksum"
+            with m.State("checksum"):
+                take()
+                m.d.comb += [beside.eq(1), counts.eq(came), last.eq(at[:2] == CRC_SIZE - 1)]
+                if self._loadable:
+                    m.d.comb += digest.en.eq(came & is_load)
+                with m.If(came & last):
+                    m.next = "verdict"
+            with m.State("verdict"):
+                m.next = "reply"
+                with m.If(wrong):
+                    fail(Error.CHECKSUM)
+                with m.Elif(is_frame):
+                    m.next = "result"
+                    with m.If(~loaded):
+                        fail(Error.NOT_LOADED)
+                if self._loadable:
+                    with m.Elif(is_load):
+                        m.d.sync += loaded.eq(1)
+                m.d.comb += begins.eq(1)
+            with m.State("result"):
+                with m.If(self.result.valid):
+                    m.next = "reply"
+                with m.Elif(expired):
+                    fail(Error.NO_RESULT)
+            with m.State("reply"):
+                send(reply.bit_select(bit_number, 1))
+                with m.If(goes):
+                    m.next = "answer"
+                    with m.If((error != 0) | is_load):
+                        m.next = "sign"
+            with m.State("answer"):
+                from_info, from_result = info_read.data.bit_select(bit_number, 1), result.bit_select(Cat(bit_number, result_at), 1)
+                send(Mux(is_info, from_info, from_result))
+                m.d.comb += [counts.eq(goes), last.eq(Mux(is_info, at == len(content) - 1, result_at == result_size - 1))]
+                with m.If(goes & last):
+                    m.next = "sign"
+                    with m.If(is_frame):
+                        m.d.comb += self.result.ready.eq(1)
+                        with m.If(kind[1]):
+                            m.next = "spikes"
+            with m.State("spikes"):
+                send(self.spikes.payload.data.bit_select(bit_number, 1), self.spikes.valid)
+                m.d.comb += [self.send.eq(1), self.spikes.ready.eq(goes)]
+                with m.If(goes & self.spikes.payload.last):
+                    m.next = "sign"
+            with m.State("sign"):
+                send(~crc[0])
+                m.d.comb += [beside.eq(1), counts.eq(goes), last.eq(at[:2] == CRC_SIZE - 1)]
+                with m.If(goes & last):
+                    m.next = "hunt"
+        return m

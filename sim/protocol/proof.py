@@ -1,0 +1,149 @@
+"""Plays random sequences to circuits and says whether they stood the test."""
+
+import itertools
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import hw.verilog
+from export import Layer, Network
+from hw import Accelerator, Folding
+from hw.words import WordFormat
+from sim.build import build
+from sim.ports import Ports
+from sim.protocol import player
+from sim.protocol.check import Failure, failures
+from sim.protocol.expectation import Expectation, expect
+from sim.protocol.sequences import Run, sequence
+from sim.simulate import MODES
+
+CHUNK = 1000
+"""Sequences that are played by one process; it bounds the memory."""
+SHAPE, STEPS = (13, 7, 3), 5
+CIRCUITS = (
+    Folding((3, 2), (7, 3), ("delta", "delta")),
+    Folding((3, 2), (7, 3), ("delta", "delta"), contexts=2),
+    Folding((4, 3), (3, 2), ("xnor", "delta")),
+    Folding((4, 3), (3, 2), ("delta", "delta"), ("step", "step"), contexts=2),
+    Folding((5, 4), (2, 1), ("delta", "xnor"), contexts=4),
+    Folding((5, 4), (4, 2), ("delta", "delta"), ("step", "event"), swap=(2, 1)),
+)
+"""Foldings of the small network: sizes that divide nothing, with and without memories for potentials. They take sequences in turn."""
+
+
+class Found(NamedTuple):
+    """A failure: its mode, its sequence, and a line that names place and values."""
+
+    mode: str
+    sequence: int
+    text: str
+
+
+@dataclass
+class Outcome:
+    """What sequences found in one circuit.
+
+    Attributes:
+        counts: by mode, what there was: sequences, resets, frames by what was expected of them, and spikes that had to come.
+        kinds: frames by what was done to them.
+        found: failures, the first mode's first.
+        seconds: of playing and comparing.
+    """
+
+    counts: dict[str, Counter]
+    kinds: Counter
+    found: list[Found]
+    seconds: float
+
+
+def small_network() -> Network:
+    """A network of `SHAPE` that decides 8 to 21 % of random frames at each step, and 39 % never; some neurons fire without any input."""
+    rng = np.random.default_rng(432)
+    layers = []
+    for (inputs, outputs), (least, greatest) in zip(itertools.pairwise(SHAPE), ((0, 3), (1, 2)), strict=True):
+        layers.append(Layer(rng.choice([-1, 1], (outputs, inputs)), rng.integers(least, greatest + 1, outputs)))
+    return Network(tuple(layers), STEPS)
+
+
+def circuit(network: Network, folding: Folding) -> tuple[str, dict[str, Any]]:
+    """Verilog and port map of a network's circuit."""
+    accelerator = Accelerator(network, folding)
+    return hw.verilog.generate(accelerator), hw.verilog.port_map(accelerator)
+
+
+def prove(
+    network: Network,
+    verilog: tuple[str, Mapping[str, Any]],
+    numbers: Sequence[int],
+    seed: int,
+    *,
+    modes: Sequence[str] = MODES,
+    waves: Path | None = None,
+    plusargs: Sequence[str] = (),
+) -> Outcome:
+    """Play sequences to a circuit, and compare everything that comes out with what must; up to the first thousand that differ.
+
+    Parameters:
+        network: the circuit's.
+        verilog: text and port map.
+        numbers: of the sequences; each is made of its number and the seed alone.
+        seed: non-negative.
+        modes: out of "full" and "early".
+        waves: where to write waveforms of one mode, without "_full.vcd".
+        plusargs: further ones for the simulator.
+
+    Raises:
+        UserError: the tool chain is missing.
+        sim.build.BuildError: the circuit does not compile.
+        sim.simulate.SimulationError: the simulator fails.
+    """
+    ports = Ports.from_map(verilog[1])
+    form = WordFormat(network.inputs, network.steps, ports.word["bits"].width)
+    built = build(player.stage(verilog[0], ports), traced=waves is not None, extra_flags=player.FLAGS)
+    outcome = Outcome({mode: Counter() for mode in modes}, Counter(), [], 0.0)
+    began = time.monotonic()
+    for at in range(0, len(numbers), CHUNK):
+        runs: list[Run] = []
+        origins: list[tuple[int, int]] = []
+        for number in numbers[at : at + CHUNK]:
+            of_sequence = sequence(form, seed, number)
+            runs += of_sequence
+            origins += [(number, place) for place in range(len(of_sequence))]
+        outcome.kinds += Counter(frame.kind for run in runs for frame in run.frames)
+        for mode, recording in player.play(built, ports, runs, modes=modes, seed=seed, waves=waves, plusargs=plusargs).items():
+            played = runs[: recording.runs]
+            expected = expect(network, form, played, recording, len(ports.streams))
+            found = failures(mode, played, recording, expected, ports, network.steps)
+            outcome.found += [_named(mode, failure, *origins[failure.run], played[failure.run]) for failure in found]
+            outcome.counts[mode] += _counted(mode, played, expected) + Counter(sequences=len(numbers[at : at + CHUNK]))
+        if outcome.found:
+            break
+    outcome.seconds = time.monotonic() - began
+    return outcome
+
+
+def _named(mode: str, failure: Failure, number: int, resets: int, run: Run) -> Found:
+    kind = f" ({run.frames[failure.frame].kind})" if 0 <= failure.frame < len(run.frames) else ""
+    return Found(mode, number, f"{mode} mode, sequence {number}, after reset {resets}, frame {failure.frame}{kind}, {failure}")
+
+
+def _counted(mode: str, runs: Sequence[Run], expected: Expectation) -> Counter:
+    known, decided = ~expected.unchecked, expected.decided & (mode == "early")
+    upto = np.where(expected.decided & (mode == "early"), expected.decision, expected.closed)
+    spikes = sum((times[known] <= upto[known, None]).sum() for times in expected.golden.spike_times)
+    return Counter(
+        {
+            "resets": len(runs),
+            "frames": len(known),
+            "right": int((known & (decided | ~expected.breach) & expected.taken).sum()),
+            "flagged": int((known & ~decided & expected.breach & expected.taken).sum()),
+            "cancelled": int(expected.cancelled.sum()),
+            "unchecked": int((~known).sum()),
+            "spikes": int(spikes),
+        }
+    )

@@ -1,0 +1,233 @@
+"""What a recording says is altered, one thing at a time: each is found, and its run and frame named."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hw.words import WordFormat
+from sim.build import build
+from sim.ports import Ports
+from sim.protocol import player
+from sim.protocol.check import Failure, failures
+from sim.protocol.expectation import expect
+from sim.protocol.proof import CIRCUITS, STEPS, circuit, small_network
+from sim.protocol.sequences import sequence
+from sim.simulate import MODES
+
+NETWORK = small_network()
+FOLDING = next(folding for folding in CIRCUITS if folding.contexts == 2)
+FORM = WordFormat(NETWORK.inputs, STEPS, FOLDING.simd[0])
+RUNS = [run for number in range(12) for run in sequence(FORM, 0, number)]
+
+
+@pytest.fixture(scope="module")
+def played():
+    verilog, port_map = circuit(NETWORK, FOLDING)
+    ports = Ports.from_map(port_map)
+    return ports, player.play(build(player.stage(verilog, ports), extra_flags=player.FLAGS), ports, RUNS)
+
+
+def look(played, mode, recording=None):
+    ports, recordings = played
+    recording = recording or recordings[mode]
+    expected = expect(NETWORK, FORM, RUNS, recording, len(ports.streams))
+    return expected, failures(mode, RUNS, recording, expected, ports, STEPS)
+
+
+def without(log, at):
+    return replace(log, starts=log.starts - (log.starts > at), payload=np.delete(log.payload, at, axis=0))
+
+
+def with_more(log, at, payload):
+    """One more record of the same run before one."""
+    return replace(log, starts=log.starts + (log.starts > at), payload=np.insert(log.payload, at, payload, axis=0))
+
+
+def changed(log, at, field, value):
+    payload = log.payload.copy()
+    unit, shift = divmod(field.offset, 32)
+    assert shift + field.width <= 32
+    mask = (1 << field.width) - 1 << shift
+    payload[at, unit] = payload[at, unit] & ~np.uint32(mask) | value << shift & mask
+    return replace(log, payload=payload)
+
+
+def run_of(log, at):
+    return int(np.searchsorted(log.starts, at, "right")) - 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_as_it_is(played, mode):
+    expected, found = look(played, mode)
+    assert found == []
+    for frames in (expected.decided, expected.breach, expected.unchecked, ~expected.taken):
+        assert frames.any()
+
+
+def known_result(played, mode, *, breach=False):
+    """The last result of a frame of an uncut run, its run, and its frame."""
+    expected, _ = look(played, mode)
+    log = played[1][mode].results
+    for run in reversed(range(len(RUNS))):
+        for frame in range(len(RUNS[run].frames)):
+            k = expected.starts[run] + frame
+            flagged = expected.breach[k] and not (mode == "early" and expected.decided[k])
+            if RUNS[run].cut == 0 and not expected.unchecked[k] and flagged == breach:
+                return int(log.starts[run]) + frame, run, frame
+    raise AssertionError("there must be one")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", ["class_index", "step", "margin", "silent", "error"])
+def test_result(played, mode, name):
+    ports, recordings = played
+    at, run, frame = known_result(played, mode)
+    log = recordings[mode].results
+    value = int(ports.result.get(log.payload[at : at + 1], name)[0])
+    altered = replace(recordings[mode], results=changed(log, at, ports.result[name], value ^ 1))
+    assert look(played, mode, altered)[1] == [Failure(run, frame, "o", name, value, value ^ 1)]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_bad_frame_that_is_not_flagged(played, mode):
+    ports, recordings = played
+    at, run, frame = known_result(played, mode, breach=True)
+    altered = replace(recordings[mode], results=changed(recordings[mode].results, at, ports.result["error"], 0))
+    assert look(played, mode, altered)[1] == [Failure(run, frame, "o", "error", 1, 0)]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_number_of_results(played, mode):
+    recording = played[1][mode]
+    _, run, _ = known_result(played, mode)
+    frames, last = len(RUNS[run].frames), int(recording.results.starts[run + 1]) - 1
+    fewer = replace(recording, results=without(recording.results, last))
+    assert look(played, mode, fewer)[1][0] == Failure(run, frames - 1, "o", "results", frames, frames - 1)
+    more = replace(recording, results=with_more(recording.results, last, recording.results.payload[last]))
+    assert look(played, mode, more)[1][0] == Failure(run, frames, "o", "results", frames, frames + 1)
+
+
+def test_result_before_its_time(played):
+    """In a run that was cut, a result of a frame that has not ended."""
+    expected, _ = look(played, "full")
+    log = played[1]["full"].results
+    for run in range(len(RUNS)):
+        came = int(log.starts[run + 1] - log.starts[run])
+        if RUNS[run].cut and came < len(RUNS[run].frames) and not expected.taken[expected.starts[run] + came]:
+            break
+    altered = replace(played[1]["full"], results=with_more(log, log.starts[run], 0))
+    altered = replace(altered, results=replace(altered.results, starts=log.starts + (np.arange(len(log.starts)) > run)))
+    assert Failure(run, came, "o", "results before their time", 0, 1) in look(played, "full", altered)[1]
+
+
+def spiking(played, mode, layer):
+    """A word of an uncut run with one spike, of a frame of which something is known."""
+    ports, recordings = played
+    expected, _ = look(played, mode)
+    log, payload = recordings[mode].monitors[layer], ports.monitors[layer]
+    bits = payload.get_bits(log.payload, "bits")
+    for at in np.flatnonzero((bits.sum(axis=1) == 1) & (payload.get(log.payload, "error") == 0)).tolist():
+        run = run_of(log, at)
+        if RUNS[run].cut == 0 and not expected.unchecked[expected.starts[run] : expected.starts[run + 1]].any():
+            neuron = int(payload.get(log.payload[at : at + 1], "index")[0]) * bits.shape[1] + int(bits[at].argmax())
+            return at, run, neuron, int(payload.get(log.payload[at : at + 1], "time")[0])
+    raise AssertionError("there must be one")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("layer", [0, 1])
+def test_spike(played, mode, layer):
+    ports, recordings = played
+    log, payload = recordings[mode].monitors[layer], ports.monitors[layer]
+    at, run, neuron, time = spiking(played, mode, layer)
+
+    def found(log):
+        monitors = list(recordings[mode].monitors)
+        monitors[layer] = log
+        (first, *_) = look(played, mode, replace(recordings[mode], monitors=tuple(monitors)))[1]
+        assert first.run == run
+        return first
+
+    frame = found(changed(log, at, payload["bits"], 0)).frame
+    here = {"run": run, "frame": frame, "place": f"layer {layer}"}
+    assert found(changed(log, at, payload["bits"], 0)) == Failure(**here, what=f"step of neuron {neuron}", expected=time, seen=None)
+    assert found(changed(log, at, payload["time"], 7)) == Failure(**here, what=f"step of neuron {neuron}", expected=time, seen=7)
+    assert found(with_more(log, at, log.payload[at])) == Failure(**here, what="second spikes", expected=0, seen=1)
+    if layer == 0:
+        outputs, simd = 7, payload["bits"].width
+        beyond = changed(changed(log, at, payload["bits"], 1 << simd - 1), at, payload["index"], -(-outputs // simd) - 1)
+        neuron = -(-outputs // simd) * simd - 1
+        assert neuron >= outputs
+        lost = Failure(**here, what="neuron below", expected=outputs, seen=neuron)
+        monitors = (beyond, *recordings[mode].monitors[1:])
+        assert lost in look(played, mode, replace(recordings[mode], monitors=monitors))[1]
+
+
+def test_spike_after_the_decision(played):
+    """In early mode nothing comes after it, even if it is golden."""
+    full, early = (played[1][mode] for mode in ("full", "early"))
+    monitors = (full.monitors[0], early.monitors[1])
+    found = look(played, "early", replace(early, monitors=monitors))[1]
+    assert any(f.place == "layer 0" and f.what.startswith("step of neuron") and f.expected is None for f in found)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_words_of_a_frame(played, mode):
+    """A frame that shows nothing at all on a monitor, and one that was never sent."""
+    ports, recordings = played
+    log, payload = recordings[mode].monitors[1], ports.monitors[1]
+    run = next(k for k in range(len(RUNS)) if RUNS[k].cut == 0 and len(RUNS[k].frames) == 3)
+    of_run = np.arange(log.starts[run], log.starts[run + 1])
+    words = of_run[payload.get(log.payload[of_run], "frame") == 2]  # of the last frame, which is good
+    assert words[-1] == of_run[-1]
+    fewer = log
+    for at in reversed(words.tolist()):
+        fewer = without(fewer, at)
+    for altered, what, frame, expected, seen in (
+        (changed(log, words[-1], payload["frame"], 3), "words of frames that were not sent", 3, 0, 1),
+        (fewer, "words", 2, 1, 0),
+    ):
+        monitors = (recordings[mode].monitors[0], altered)
+        found = look(played, mode, replace(recordings[mode], monitors=monitors))[1]
+        assert Failure(run, frame, "layer 1", what, expected, seen) in found
+
+
+def test_cancels(played):
+    full, early = (played[1][mode] for mode in ("full", "early"))
+
+    def cancelled(recording, at):
+        payload = recording.inputs.payload.copy()
+        payload[at] |= 1 << 31
+        return replace(recording, inputs=replace(recording.inputs, payload=payload))
+
+    whats = {failure.what for failure in look(played, "full", cancelled(full, 5))[1]}
+    assert "cancels in full mode" in whats
+    run = next(k for k in range(len(RUNS)) if RUNS[k].cut == 0 and len(RUNS[k].frames[0].words) > 1)
+    at = int(early.inputs.starts[run])
+    found = look(played, "early", cancelled(early, at))[1]
+    assert Failure(run, 0, "i", "cancelled first words", 0, 1) in found
+    assert Failure(run, 0, "i", "cancels before a decision", 0, 1) in found
+
+
+def test_frame_that_was_not_taken(played):
+    recording = played[1]["full"]
+    run = next(k for k in range(len(RUNS)) if RUNS[k].cut == 0)
+    fewer = replace(recording, inputs=without(recording.inputs, int(recording.inputs.starts[run + 1]) - 1))
+    found = [failure for failure in look(played, "full", fewer)[1] if failure.what == "frames taken"]
+    assert [(failure.run, failure.place, failure.expected, failure.seen) for failure in found] == [(run, "i", 1, 0)]
+
+
+def test_result_that_did_not_hold(played):
+    altered = replace(played[1]["full"], held=np.array([3, 4], np.uint32))
+    assert look(played, "full", altered)[1] == [Failure(3, 0, "o", "offered results that change", 0, 1)]
+
+
+def test_stuck_without_a_difference(played):
+    altered = replace(played[1]["full"], stuck=True)
+    assert look(played, "full", altered)[1] == [Failure(len(RUNS) - 1, 0, "o", "runs that come to no end", 0, 1)]
+
+
+def test_text():
+    assert str(Failure(3, 1, "layer 0", "step of neuron 4", 2, 5)) == "layer 0: step of neuron 4 expected 2, seen 5"
+    assert str(Failure(3, 1, "o", "error", None, 1)) == "o: error expected none, seen 1"

@@ -1,0 +1,150 @@
+"""A small share of the proof ``python -m sim protocol``, and faults that it has to see."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export import reference
+from hw.words import WordFormat
+from sim.protocol import command
+from sim.protocol.command import table
+from sim.protocol.proof import CIRCUITS, STEPS, circuit, prove, small_network
+from sim.protocol.rules import judge
+from sim.protocol.sequences import sequence
+
+ROOT = Path(__file__).parent.parent
+NETWORK = small_network()
+SHARE = 200
+"""Sequences, of the 10,000 of the whole proof; the circuits share them."""
+
+
+def test_circuits_differ_in_all_that_a_folding_has():
+    assert {folding.contexts for folding in CIRCUITS} >= {1, 2}
+    for name in ("form", "order", "swap"):
+        assert len({value for folding in CIRCUITS for value in getattr(folding, name)}) == 2
+    for folding in CIRCUITS:
+        assert any(size % part for size, part in zip(NETWORK.shape, folding.simd + folding.pe[-1:], strict=True))
+
+
+def test_network_decides_at_every_step_and_never():
+    form = WordFormat(NETWORK.inputs, STEPS, 3)
+    frames = [frame for number in range(300) for run in sequence(form, 1, number) for frame in run.frames if frame.kind == "good"]
+    times = np.array([judge(frame.words, form).times for frame in frames])
+    decisions = reference.run(NETWORK, times).decisions
+    share = np.bincount(np.where(decisions.silent, STEPS, decisions.step), minlength=STEPS + 1) / len(times)
+    assert share.min() > 0.05
+    assert len(np.unique(decisions.class_index)) == NETWORK.outputs
+
+
+@pytest.mark.parametrize("place", range(len(CIRCUITS)))
+def test_share(place):
+    folding = CIRCUITS[place]
+    numbers = range(place, SHARE, len(CIRCUITS))
+    outcome = prove(NETWORK, circuit(NETWORK, folding), numbers, seed=0)
+    assert outcome.found == []
+    for mode, count in outcome.counts.items():
+        assert count["sequences"] == len(numbers)
+        assert min(count[name] for name in ("resets", "right", "flagged", "unchecked", "spikes")) > 0
+        assert (count["cancelled"] > 0) == (mode == "early")
+        assert count["right"] + count["flagged"] > 2 * len(numbers)
+    lines = table(folding, outcome).splitlines()
+    assert lines[0].startswith("13-7-3, T = 5, simd ")
+    assert re.fullmatch(rf"  full  {len(numbers)} sequences, \d+ resets, \d+ frames, \d+ right, .*, [\d,]+ spikes", lines[1])
+    assert len(lines) == 3
+
+
+SELECTOR = '  integer fault;\n  initial begin fault = 0; if ($value$plusargs("fault=%d", fault)) begin end end\n'
+
+
+def plant(text, module, faults):
+    """The Verilog with faults in a module, each there if the plus argument ``fault`` is its number; and a name for each number.
+
+    Parameters:
+        faults: by name, a pattern and what replaces it, where ``FAULT`` stands for the condition. Each place is a fault of its own.
+    """
+    begin = text.index(rf"module \accelerator.{module} ")
+    end = text.index("endmodule", begin)
+    body, names = text[begin:end], []
+
+    def replaced(match, name, replacement):
+        names.append(name)
+        return match.expand(replacement.replace("FAULT", f"fault == {len(names)}"))
+
+    for name, (pattern, replacement) in faults.items():
+        count = len(names)
+        body = re.sub(pattern, lambda match, name=name, replacement=replacement: replaced(match, name, replacement), body)
+        assert len(names) > count, name
+    head, _, rest = body.partition(";\n")
+    return f"{text[:begin]}{head};\n{SELECTOR}{rest}{text[end:]}", names
+
+
+FAULTS = {
+    "frame_check_0": {
+        "a rule is forgotten": (r"(\\\$signal\$\d+  = )1'h1;", r"\1!(FAULT);"),
+        "what failed is forgotten": (r"failed <= (.*);", r"failed <= \1 && !(FAULT);"),
+        "a new frame does not show": (r"(\\\$signal  <= )(.*);", r"\1\2 && !(FAULT);"),
+    },
+    "readout.queue": {"a result is taken back": (r"(    o__valid <= )(.*);", r"\1\2 && !(FAULT && !o__ready);")},
+}
+
+
+@pytest.mark.parametrize("module", FAULTS)
+def test_planted_fault(module):
+    text, port_map = circuit(NETWORK, CIRCUITS[0])
+    text, names = plant(text, module, FAULTS[module])
+    seen = set()
+    for number, name in enumerate(names, 1):
+        outcome = prove(NETWORK, (text, port_map), range(60), seed=0, plusargs=[f"+fault={number}"])
+        assert outcome.found, name
+        first = outcome.found[0]
+        assert re.match(
+            rf"{first.mode} mode, sequence {first.sequence}, after reset \d, frame \d \([a-z0 ]+\), (o|i|layer \d): ", first.text
+        )
+        seen.add(first.text)
+    assert len(seen) == len(names)
+    assert prove(NETWORK, (text, port_map), range(60), seed=0).found == []
+
+
+def test_command_with_a_fault(monkeypatch, tmp_path, capsys):
+    """It names the first difference, exits with 1, and writes the waveform of its sequence."""
+
+    def faulty(network, folding):
+        text, port_map = circuit(network, folding)
+        return plant(text, "frame_check_0", FAULTS["frame_check_0"])[0].replace("fault = 0;", "fault = 9;"), port_map
+
+    monkeypatch.setattr(command, "circuit", faulty)
+    monkeypatch.setattr(command, "CIRCUITS", CIRCUITS[:1])
+    assert command.main(["--sequences", "20", "--out", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().out
+    mode, number = re.search(r"^  (full|early) mode, sequence (\d+), after reset \d, frame \d \(", said, re.MULTILINE).groups()
+    waveform = tmp_path / "out" / f"sequence_{number}_{mode}.vcd"
+    assert f"  waveform: {waveform}\n" in said
+    assert waveform.stat().st_size > 10_000
+    assert list(waveform.parent.iterdir()) == [waveform]
+
+
+def run(*arguments, **variables):
+    command = [sys.executable, "-m", "sim", "protocol", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False)
+
+
+def test_command():
+    done = run("--sequences", 2, "--seed", 3)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("13-7-3, T = 5, ") == 2
+    assert "  early 1 sequences, " in done.stdout
+    done = run("--only", 1, "--seed", 3)
+    assert done.stdout.count("13-7-3, T = 5, ") == 1
+
+
+@pytest.mark.parametrize(("name", "value"), [("--sequences", "-1"), ("--seed", "x"), ("--only", "1.5")])
+def test_mistakes(name, value):
+    done = run(name, value)
+    assert done.returncode == 2
+    line = f"error: argument {name}: must be a non-negative integer, not '{value}' (see python -m sim protocol --help)\n"
+    assert (done.stdout, done.stderr) == ("", line)

@@ -1,0 +1,72 @@
+"""The model of the rules: written out by hand, and beside the one that the tests of the circuit's own check use."""
+
+import random
+
+import pytest
+
+from hw.words import WordFormat
+from sim.protocol.rules import Verdict, Word, judge
+from sim.protocol.sequences import KINDS, good
+from tests.test_hw_frame_check import ALLOWED, BROKEN, FORM, checked
+
+NEVER = FORM.steps
+
+
+def frame(words):
+    return [Word(time, index, bits, bool(step), bool(end), bool(error)) for time, index, bits, step, end, error in words]
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken(name):
+    words, wrong = BROKEN[name]
+    assert judge(frame(words), FORM).breach == wrong
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_allowed(name):
+    words = frame(ALLOWED[name])
+    verdict = judge(words, FORM)
+    assert (verdict.breach, verdict.closed) == (None, words[-1].time)
+
+
+def test_spikes_up_to_the_breach():
+    """The step that is open when a rule is broken does not count."""
+    words = frame([(0, 2, 0b101, 0, 0, 0), (0, 0, 0b1000, 1, 0, 0), (2, 1, 0b11, 1, 0, 0), (3, 0, 1, 0, 0, 0), (2, 1, 8, 1, 1, 0)])
+    times = [NEVER] * 11
+    times[8] = times[10] = times[3] = 0
+    times[4] = times[5] = 2
+    assert judge(words, FORM) == Verdict(4, 2, tuple(times), False)
+
+
+def test_frame_that_has_not_ended():
+    assert judge([], FORM) == Verdict(None, -1, (NEVER,) * 11, False)
+    verdict = judge(frame([(0, 0, 1, 1, 0, 0), (1, 1, 1, 0, 0, 0)]), FORM)
+    assert verdict == Verdict(None, 0, (0,) + (NEVER,) * 10, False)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [(0, 0, 1, 0, 0, 0), (0, 0, 3, 1, 1, 0)],
+        [(0, 0, 1, 1, 0, 0), (1, 0, 1, 1, 1, 0)],
+        [(0, 0, 0, 0, 0, 0), (0, 1, 0, 0, 0, 0), (0, 1, 0, 0, 0, 0), (0, 1, 0, 1, 1, 0)],  # four words, where three cover the inputs
+    ],
+    ids=["in one step", "in two steps", "step too long"],
+)
+def test_unchecked(words):
+    verdict = judge(frame(words), FORM)
+    assert (verdict.breach, verdict.unchecked) == (None, True)
+
+
+@pytest.mark.parametrize("numbers", [(11, 5, 4), (12, 8, 4), (1, 1, 1), (13, 5, 3)])
+def test_same_as_the_other_model(numbers):
+    form, draw = WordFormat(*numbers), random.Random(7)
+    seen = set()
+    for _ in range(600):
+        spoil = KINDS[draw.choice([kind for kind in sorted(KINDS) if kind == "garbage" or numbers == (11, 5, 4)])]
+        words = spoil(draw, form, good(draw, form))
+        plain = [(w.time, w.index, w.bits, int(w.last_of_step), int(w.last_of_frame), int(w.error)) for w in words]
+        flagged = [word[5] for word in checked(plain, form)]
+        assert judge(words, form).breach == (flagged.index(1) if 1 in flagged else None)
+        seen.add(1 in flagged)
+    assert seen == {True, False}
