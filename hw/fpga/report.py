@@ -5,6 +5,8 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any
 
+import numpy as np
+
 from export import Network, digest
 from hw.folding import Folding
 from hw.fpga.devices import Device
@@ -62,7 +64,7 @@ def _placement(placement: Placement) -> dict[str, Any]:
 def table(data: dict[str, Any]) -> str:
     """The figures of a report as lines of text."""
     device, area, cycles = data["device"], data["area"], data["cycles"]
-    folding = ", ".join(f"{name} {','.join(map(str, values))}" for name, values in data["folding"].items() if values)
+    folding = ", ".join(f"{name} {','.join(map(str, np.atleast_1d(values)))}" for name, values in data["folding"].items())
     rows = [
         ("network", f"{'-'.join(map(str, data['network']['shape']))}, T = {data['network']['steps']}"),
         ("folding", f"{folding}; {data['frames_in']} in"),
