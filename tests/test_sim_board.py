@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sim.inputs import Inputs
 
 from export import Layer, Network, UserError, digest, reference, save
 from hw.hosted import describe
+from hw.inputs import Inputs
 from hw.loader import load_content
 from hw.packets import Error, Reply, Request, checksum
 from sim.board import command, host, link
