@@ -20,7 +20,7 @@ FORWARDED = {
         *("--hidden", "--steps", "--epochs", "--seed", "--batch-size", "--learning-rate"),
         *("--augment", "--max-silent", "--validation"),
     ),
-    "folding": ("--simd", "--pe", "--form", "--order", "--swap", "--contexts"),
+    "folding": ("--simd", "--pe", "--form", "--order", "--swap", "--contexts", "--pixels", "--input"),
     "simulation": ("--images", "--jobs"),
 }  # options of `cosim` that go to the commands behind it
 shared: dict[str, str] = {}  # the shared environment's "python", once the session `environment` has run
@@ -94,6 +94,22 @@ def tests(session: nox.Session) -> None:
     run(session, "-m", "pytest", *session.posargs)
 
 
+@nox.session(python=False, requires=["environment"])
+def proofs(session: nox.Session) -> None:
+    """Prove what tests can only try: all, or [formal|netlist|mutants|protocol …]; a table and build/proofs/*.json."""
+    parts = {
+        "formal": ("-m", "sim.proofs", "formal"),
+        "netlist": ("-m", "sim.proofs", "netlist"),
+        "mutants": ("-m", "sim.proofs", "mutants"),
+        "protocol": ("-m", "sim", "protocol", "--sequences", "10000"),
+    }
+    for part in session.posargs or parts:
+        if part not in parts:
+            session.error(f"what to prove must be out of {', '.join(parts)} (nox -s proofs -- formal), not '{part}'")
+        run(session, *parts[part])
+    run(session, "-m", "sim.proofs", "table")
+
+
 @nox.session(requires=["environment"])
 def lint(session: nox.Session) -> None:
     """Check style and types."""
@@ -108,6 +124,13 @@ def verilog(session: nox.Session) -> None:
     """Generate Verilog and its port map from an artifact, without PyTorch: NETWORK [--out FILE.v] [--simd … --pe … --form …]."""
     install(session, "hw")
     session.run("python", "-m", "hw", *session.posargs)
+
+
+@nox.session
+def fpga(session: nox.Session) -> None:
+    """Synthesise, place and route, without PyTorch: NETWORK --device up5k|hx8k|ecp5-25k|ecp5-85k|xc7 [--seeds N] [--simd … --pe …]."""
+    install(session, "fpga")
+    session.run("python", "-m", "hw", "fpga", *session.posargs)
 
 
 @nox.session(python=False, requires=["environment"])

@@ -1,6 +1,7 @@
 """What the four command lines share: one line for a mistake, and an exit status that means something.
 
-Exit status: 0 done, 1 something differs, 2 the user's mistake, 3 a circuit that does not compile or run (``sim`` only), 130 interrupted.
+Exit status: 0 done, 1 something differs, 2 the user's mistake, 3 a circuit that does not compile or run, or a tool that fails
+(``hw`` and ``sim``), 130 interrupted.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from export.errors import UserError
 
 EXIT_DIFFERENCE = 1
 EXIT_MISTAKE = 2
+EXIT_BROKEN = 3
 EXIT_INTERRUPTED = 130
 
 

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent."""
+"""Files that are either whole or absent, and where those are that can be made again."""
 
 import errno
 import glob
@@ -29,6 +29,12 @@ def remove_unfinished(path: str | Path) -> None:
     """
     for leftover in Path(path).parent.glob(glob.escape(f".{Path(path).name}.") + "*"):
         leftover.unlink()
+
+
+def cache_folder(kind: str) -> Path:
+    """Where results of one kind are kept: in ``FIRSTSPIKE_CACHE``, or the user's cache folder. It can be deleted at any time."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "firstspike"
+    return Path(os.environ.get("FIRSTSPIKE_CACHE") or base).absolute() / kind
 
 
 @contextmanager

@@ -1,26 +1,63 @@
-"""``python -m hw NETWORK --out VERILOG``: the circuit of a network as Verilog, with a map of its ports beside it."""
+"""``python -m hw NETWORK --out VERILOG``: the circuit of a network as Verilog, with a map of its ports beside it.
+
+``python -m hw fpga NETWORK --device …``: that circuit on a device, and what it costs there.
+"""
 
 import argparse
+import importlib
+import sys
 from pathlib import Path
 
-from export import load
-from export.cli import Parser, run
+from export import UserError, load
+from export.cli import EXIT_BROKEN, Parser, run
 from export.files import refuse_overwriting
 from hw.accelerator import Accelerator
 from hw.arguments import add_folding_arguments, folding_from
 from hw.verilog import write
+from hw.wrappers import WRAPPERS, wrap
+
+COMMANDS = {"fpga": "hw.fpga.command"}
+"""Modules of the commands that have a name; they need packages that Verilog alone does not."""
 
 
 def main() -> int:
+    if sys.argv[1:2] and sys.argv[1] in COMMANDS:
+        return command(sys.argv[1], sys.argv[2:])
+    return generate()
+
+
+def command(name: str, arguments: list[str]) -> int:
+    """Run a command that has a name.
+
+    Raises:
+        UserError: a package is missing.
+    """
+    try:
+        module = importlib.import_module(COMMANDS[name])
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] in ("export", "hw", "model"):
+            raise
+        raise UserError(f"{error.name} must be installed for '{name}': it is in the group 'fpga' of pyproject.toml") from None
+    from hw.fpga.tools import ToolError
+
+    try:
+        return module.main(arguments)
+    except ToolError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BROKEN
+
+
+def generate() -> int:
     parser = Parser(prog="python -m hw", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", type=Path, help="network.safetensors, as export writes it")
     parser.add_argument("--out", type=Path, required=True, help="Verilog file to write; the port map takes its name with .json")
+    parser.add_argument("--wrapper", choices=WRAPPERS, default="none", help="interfaces around the circuit (default: none, plain streams)")
     add_folding_arguments(parser)
     arguments = parser.parse_args()
     network = load(arguments.network)
     refuse_overwriting(arguments.network, arguments.out)
     accelerator = Accelerator(network, folding_from(arguments, network), frames_in=arguments.input)
-    for path in write(accelerator, arguments.out):
+    for path in write(wrap(accelerator, arguments.wrapper), arguments.out):
         print(f"{path}: {path.stat().st_size} bytes")
     for index, plan in enumerate(accelerator.plans):
         print(

@@ -5,8 +5,9 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, Signature, connect, flipped
 
 from export import Network, UserError
+from hw.distributor import FrameDistributor
 from hw.emitter import SpikeEmitter
-from hw.encoder import PIXEL, LatencyEncoder
+from hw.encoder import LatencyEncoder, pixel_layout
 from hw.folding import Folding, LayerPlan
 from hw.frame_check import FrameCheck
 from hw.gate import Gate
@@ -27,7 +28,7 @@ class Accelerator(wiring.Component):
         network: weights and thresholds, kept in memories.
         folding: inputs and neurons per cycle, form and order of each layer, and how many frames are worked on in turn.
         weights: ``"rom"`` (in the bitstream) or ``"loadable"`` (see `hw.loader`; the network then only says how large others may be).
-        frames_in: ``"words"`` (spike words in time order) or ``"pixels"`` (intensities in raster order, through `LatencyEncoder`).
+        frames_in: ``"words"`` (spike words in time order) or ``"pixels"`` (raster order, through a `LatencyEncoder` per context).
 
     Members:
         early: 1: the result leaves at the decision and the rest of its frame is dropped; 0: every spike of the frame is computed.
@@ -56,7 +57,7 @@ class Accelerator(wiring.Component):
         self.monitor_formats = monitor_formats(plans)
         several = frames_in == "words" and folding.contexts > 1
         self.input_names = tuple(f"i_{context}" for context in range(folding.contexts)) if several else ("i",)
-        payload = PIXEL if frames_in == "pixels" else self.input_format.layout
+        payload = pixel_layout(folding.pixels) if frames_in == "pixels" else self.input_format.layout
         members = {"early": In(1), "o": Out(stream.Signature(result_layout(last)))}
         for name in self.input_names:
             members[name] = In(stream.Signature(payload))
@@ -117,9 +118,14 @@ class Accelerator(wiring.Component):
         if self.frames_in == "pixels":
             p_min = self.network.encoder.p_min
             assert p_min is not None  # a network resolves its encoder
-            m.submodules.encoder = encoder = LatencyEncoder(self.input_format, p_min=p_min)
-            connect(m, flipped(self.i), encoder.i)
-            connect(m, encoder.o, gate.i_0)
+            layout = pixel_layout(self.folding.pixels)
+            m.submodules.distributor = distributor = FrameDistributor(self.folding.contexts, layout)
+            connect(m, flipped(self.i), distributor.i)
+            for context in range(self.folding.contexts):
+                encoder = LatencyEncoder(self.input_format, p_min=p_min, pixels=self.folding.pixels)
+                m.submodules[f"encoder_{context}"] = encoder
+                connect(m, getattr(distributor, f"o_{context}"), encoder.i)
+                connect(m, encoder.o, getattr(gate, f"i_{context}"))
             return
         for context, name in enumerate(self.input_names):
             check = FrameCheck(self.input_format)

@@ -9,7 +9,7 @@ from hw.folding import CONTEXTS, FORMS, ORDERS, Folding, default_contexts, defau
 
 
 def add_folding_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--simd``, ``--pe``, ``--form``, ``--order``, ``--swap``, ``--contexts`` and ``--input``."""
+    """Add ``--simd``, ``--pe``, ``--form``, ``--order``, ``--swap``, ``--contexts``, ``--pixels`` and ``--input``."""
     group = parser.add_argument_group("folding", "one number or word per layer, separated by commas; what is left out has a fast default")
     group.add_argument("--simd", type=_list_of(int), metavar="1,60", help="inputs per cycle")
     group.add_argument("--pe", type=_list_of(int), metavar="600,10", help="neurons per cycle")
@@ -17,6 +17,7 @@ def add_folding_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--order", type=_list_of(str), metavar="event,step", help=f"loop order: {' or '.join(ORDERS)}")
     group.add_argument("--swap", type=_list_of(int), metavar="8,1", help="cycles of a swap of potentials, in the order step")
     group.add_argument("--contexts", type=int, choices=CONTEXTS, help="frames that are worked on in turn")
+    group.add_argument("--pixels", type=int, default=1, metavar="16", help="pixels per cycle, with --input pixels (default: 1)")
     group.add_argument("--input", choices=INPUTS, default="words", help="spike words, or pixels through a latency encoder (default: words)")
 
 
@@ -30,7 +31,7 @@ def folding_from(arguments: argparse.Namespace, network: Network) -> Folding:
     pe = arguments.pe or default.pe
     form = arguments.form or default.form
     contexts = arguments.contexts or default_contexts(network, pe)
-    folding = Folding(arguments.simd or default.simd, pe, form, arguments.order or (), arguments.swap or (), contexts)
+    folding = Folding(arguments.simd or default.simd, pe, form, arguments.order or (), arguments.swap or (), contexts, arguments.pixels)
     folding.plans(network)
     return folding
 

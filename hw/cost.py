@@ -1,8 +1,8 @@
 """How many cycles a frame takes, computed from its spike times alone.
 
 A recurrence over the steps of each frame, with a few cycle numbers per component as its state; nothing of the circuit is replayed. It is
-exact for the ``words`` input when the senders always have the next word ready and go to a frame's end when it is cancelled, and results
-are taken at once.
+exact when the senders always have the next word, or beat of pixels, ready and go to a frame's end when it is cancelled, and results are
+taken at once.
 """
 
 from dataclasses import dataclass
@@ -11,10 +11,13 @@ import numpy as np
 
 from export import Network
 from export.reference import Result
+from hw.encoder_cost import EncoderCost
+from hw.encoder_plan import EncoderPlan
 from hw.folding import Folding, LayerPlan
 from hw.frame_check import LATENCY as CHECK
 from hw.pipeline import Pipeline
 from hw.readout import row_to_result
+from hw.words import WordFormat
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +25,7 @@ class Cycles:
     """Cycle numbers of frames sent back to back, counted from the first cycle in which a word can be taken.
 
     Attributes:
-        first_word: int64 (frames,), when the frame's first word was taken.
+        first_word: int64 (frames,), when the frame's first word, or beat of pixels, was taken.
         result: int64 (frames,), when the frame's result was there.
     """
 
@@ -40,7 +43,9 @@ class Cycles:
         return self.result - self.first_word
 
 
-def predict(network: Network, folding: Folding, spike_times: np.ndarray, golden: Result, *, early: bool) -> Cycles:
+def predict(
+    network: Network, folding: Folding, spike_times: np.ndarray, golden: Result, *, early: bool, frames_in: str = "words"
+) -> Cycles:
     """The cycles of every frame.
 
     Parameters:
@@ -48,6 +53,7 @@ def predict(network: Network, folding: Folding, spike_times: np.ndarray, golden:
         spike_times: integers (frames, inputs), 0 … T.
         golden: what `export.reference.run` gives for them.
         early: the mode.
+        frames_in: ``"words"`` or ``"pixels"``, as in `hw.Accelerator`.
     """
     plans = folding.plans(network)
     inputs = word_counts(plans, spike_times, golden)[0]
@@ -56,7 +62,7 @@ def predict(network: Network, folding: Folding, spike_times: np.ndarray, golden:
         _Frame(inputs[k], [layer[k] for layer in rows], int(step) if early and not silent else None)
         for k, (step, silent) in enumerate(zip(golden.decisions.step, golden.decisions.silent, strict=True))
     ]
-    gate = _Gate(plans, frames, early=early)
+    gate = _Gate(plans, frames, _source(network, folding, spike_times, frames, frames_in), early=early)
     gate.run()
     return Cycles(np.array(gate.first_word, np.int64), np.array(gate.result, np.int64))
 
@@ -122,6 +128,38 @@ class _Frame:
         return [0, *(int(t) for t in np.flatnonzero(self.inputs) if t > 0)]
 
 
+class _WordSource:
+    """Words from outside, one stream per context; has the interface of `hw.encoder_cost.EncoderCost`."""
+
+    def __init__(self, frames: list[_Frame], contexts: int):
+        self._words = [max(1, int(frame.inputs[0])) + int(frame.inputs[1:].sum()) for frame in frames]
+        self._contexts = contexts
+        self._ended: dict[int, int] = {}
+
+    def begins(self, frame: int) -> int:
+        return self.first_word(frame) - CHECK
+
+    def first_word(self, frame: int) -> int:
+        return self._ended.get(frame - self._contexts, CHECK - 1) + 1
+
+    def cancel(self, frame: int, taken: int, cycle: int) -> int:
+        """One more word has been taken from outside, and then comes the end."""
+        return cycle + min(self._words[frame] - taken, 1 + CHECK)
+
+    def end(self, frame: int, cycle: int) -> None:
+        self._ended[frame] = cycle
+
+
+def _source(
+    network: Network, folding: Folding, spike_times: np.ndarray, frames: list[_Frame], frames_in: str
+) -> "_WordSource | EncoderCost":
+    if frames_in == "words":
+        return _WordSource(frames, folding.contexts)
+    form = WordFormat(network.inputs, network.steps, folding.simd[0])
+    assert network.encoder.p_min is not None  # a network resolves its encoder
+    return EncoderCost(EncoderPlan(form, network.encoder.p_min, folding.pixels), spike_times, folding.contexts)
+
+
 class _Context:
     """A frame that is on its way in.
 
@@ -129,21 +167,21 @@ class _Context:
         frame: its number.
         steps: its steps.
         at: which of them comes next.
-        ready: from here on, it may.
-        offered: from here on, its first word is there.
+        taken: its words so far.
+        ready: from here on, the next step may begin.
     """
 
     def __init__(self, frame: int):
-        self.frame, self.at = frame, 0
-        self.ready = self.offered = CHECK
+        self.frame = frame
+        self.at = self.taken = self.ready = 0
         self.steps: list[int] = []
 
 
 class _Gate:
     """Whose turn it is, and when each frame's first word is taken and its result there."""
 
-    def __init__(self, plans: tuple[LayerPlan, ...], frames: list[_Frame], *, early: bool):
-        self.frames, self.early, self.tags = frames, early, plans[-1].frames
+    def __init__(self, plans: tuple[LayerPlan, ...], frames: list[_Frame], source: "_WordSource | EncoderCost", *, early: bool):
+        self.frames, self.source, self.early, self.tags = frames, source, early, plans[-1].frames
         self.pipeline = Pipeline(plans)
         self.row_to_result = row_to_result(plans[-1])
         self.contexts = [_Context(k) for k in range(plans[0].contexts)]
@@ -170,33 +208,32 @@ class _Gate:
         return context
 
     def _ready(self, context: _Context) -> int | None:
-        """When a context may go on; a new frame needs a place for its result, None: that is not free before other frames went on."""
-        if context.at or context.frame < self.tags:
+        """When a context may go on; a new frame needs a place for its result. None: that is not free before other frames went on."""
+        if context.at:
             return context.ready
         left = context.frame - self.tags
-        return max(context.ready, self.result[left]) if left < len(self.result) else None
+        if left >= len(self.result):
+            return None
+        return max(self.source.first_word(context.frame), self.result[left] if left >= 0 else 0)
 
     def _let_in(self, context: _Context) -> None:
-        frame = self.frames[context.frame]
+        number, frame = context.frame, self.frames[context.frame]
         if context.at == 0:
-            context.steps = frame.steps()
+            context.steps, context.taken = frame.steps(), 0
+            self.first_word[number] = self.source.begins(number)
         t = context.steps[context.at]
         words = max(1, int(frame.inputs[t]))
         ends = context.at == len(context.steps) - 1
-        last, judged, row = self.pipeline.step(self.free, words, [rows[t] for rows in frame.rows], context.frame, t, ends=ends)
-        if context.at == 0:
-            self.first_word[context.frame] = context.offered - CHECK
-        self.free = last + 1
-        self.turn = context.frame
+        last, judged, row = self.pipeline.step(self.free, words, [rows[t] for rows in frame.rows], number, t, ends=ends)
+        self.free, self.turn = last + 1, number
+        context.taken += words
+        context.at += 1
+        context.ready = judged if self.early else last + 1
         if ends or t == frame.decision:
             assert row is not None
-            self._finish(context.frame, row)
-            remaining = int(frame.inputs[t + 1 :].sum())
-            context.offered = context.ready = last + 1 if ends else judged + min(remaining, 2 + CHECK)
-            context.frame, context.at = context.frame + len(self.contexts), 0
-        else:
-            context.ready = judged if self.early else last + 1
-            context.at += 1
+            self._finish(number, row)
+            self.source.end(number, last if ends else self.source.cancel(number, context.taken + 1, judged))
+            context.frame, context.at = number + len(self.contexts), 0
 
     def _finish(self, frame: int, row: int) -> None:
         """Results leave in the order of the frames, one per cycle."""

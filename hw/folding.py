@@ -31,6 +31,7 @@ class Folding:
             potentials per cycle. 1 hides the exchange altogether. Left out: 1.
         contexts: frames that are worked on in turn, each with potentials of its own: while a step of one is on its way to the readout,
             the first layer works on another.
+        pixels: pixels that arrive per cycle, where the circuit has a latency encoder in front.
     """
 
     simd: tuple[int, ...]
@@ -39,6 +40,7 @@ class Folding:
     order: tuple[str, ...] = ()
     swap: tuple[int, ...] = ()
     contexts: int = 1
+    pixels: int = 1
 
     def __post_init__(self):
         if not self.order:
@@ -57,6 +59,7 @@ class Folding:
             if len(getattr(self, name)) != depth:
                 raise UserError(f"{name} must have {depth} entries, one per layer, not {len(getattr(self, name))}")
         _check_choice("contexts", self.contexts, CONTEXTS)
+        _check_range("pixels", self.pixels, network.inputs, f"the {network.inputs} inputs")
         plans: list[LayerPlan] = []
         for index, layer in enumerate(network.layers):
             simd, pe, form, order, swap = (getattr(self, name)[index] for name in PER_LAYER)
@@ -78,7 +81,7 @@ class Folding:
         return tuple(plans)
 
     def as_dict(self) -> dict[str, Any]:
-        return {name: list(getattr(self, name)) for name in PER_LAYER} | {"contexts": self.contexts}
+        return {name: list(getattr(self, name)) for name in PER_LAYER} | {"contexts": self.contexts, "pixels": self.pixels}
 
 
 PER_LAYER = ("simd", "pe", "form", "order", "swap")
@@ -228,7 +231,7 @@ def _check_range(name: str, value: int, most: int, what: str) -> None:
 
 
 def _check_choice(name: str, value: Any, choices: tuple) -> None:
-    if isinstance(value, bool) or value not in choices:
+    if isinstance(value, bool | float) or value not in choices:
         raise UserError(f"{name} must be one of {', '.join(map(str, choices))}, not {value!r}")
 
 

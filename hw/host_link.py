@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.encoder import PIXEL
+from hw.encoder import pixel_layout
 from hw.loader import LOAD
 from hw.packets import CRC_POLYNOMIAL, CRC_SIZE, MAGIC, Error, Request
 from hw.recorder import PART
@@ -53,7 +53,7 @@ class HostLink(wiring.Component):
             "i": In(BYTES),
             "o": Out(BYTES),
             "early": Out(1),
-            "pixels": Out(stream.Signature(PIXEL)),
+            "pixels": Out(stream.Signature(pixel_layout(1))),
             "result": In(stream.Signature(result)),
             "record": Out(1),
             "send": Out(1),

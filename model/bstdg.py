@@ -106,7 +106,7 @@ def _weight_gradient(times: Tensor, best_step: Tensor, delta: Tensor) -> Tensor:
     times, best_step, delta = times[order], best_step[order], delta[order]
     end = int(last[0]) + 1
     train = Train.of(torch.where(times <= last[:, None], times, end).T, end)  # rows: inputs; neurons: frames
-    left = (len(last) - torch.bincount(last, minlength=end).cumsum(0) + torch.bincount(last, minlength=end)).tolist()  # last τ ≥ step
+    left = torch.bincount(last, minlength=end).flip(0).cumsum(0).flip(0).tolist()  # by step: frames whose last τ is not before it
     step = 0
     while step < end:
         count = min(end - step, max(1, ROWS // left[step]))
@@ -130,7 +130,7 @@ def _weight_gradient(times: Tensor, best_step: Tensor, delta: Tensor) -> Tensor:
 def margin_loss(margins: Tensor, labels: Tensor, scale: float) -> Tensor:
     """Cross-entropy over the classes, with the scaled margins at the decision as logits.
 
-    It is blind to a shift that all margins share: what keeps outputs from falling silent is `model.training.Homeostasis`.
+    It is blind to a shift that all margins share: what keeps outputs from falling silent is homeostasis, in `model.training`.
 
     Parameters:
         margins: float (frames, classes), ``V_k(t*) - θ_k``.

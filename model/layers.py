@@ -249,11 +249,12 @@ class SingleSpikeNetwork(nn.Module):
     @torch.no_grad()
     def settle_thresholds(self, times: Tensor, firing: float, firing_outputs: float) -> None:
         """Set the thresholds so that given shares of each neuron's frames make it fire: a start that depends on the data."""
-        for layer in self.layers:
+        for index, layer in enumerate(self.layers):
+            if index:
+                times = self.layers[index - 1].run(times)[0].fired_at
             share = firing_outputs if layer is self.layers[-1] else firing
             highest = layer.run(times)[1].amax(0) + layer.integer_thresholds()
             layer.thresholds.copy_(torch.quantile(highest, 1 - share, dim=0))
-            times = layer.run(times)[0].fired_at
 
     @torch.no_grad()
     def _run_to_decision(self, times: Tensor) -> tuple[list[State], Tensor, Tensor]:

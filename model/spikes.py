@@ -50,9 +50,10 @@ def time_dtype(steps: int) -> torch.dtype:
 
 def drive_of(fires: Tensor, synapses: Tensor) -> Tensor:
     """What firing neurons add to potentials, float (…, outputs), of bool (…, neurons) and weights by input, float (neurons, outputs)."""
-    if synapses.shape[1] <= FEW:
-        flat = fires.flatten(0, -2).view(torch.uint8).to(synapses.dtype)  # by way of uint8, since bool converts slowly
-        drive = torch.mm(flat, synapses, out=synapses.new_empty(len(flat), synapses.shape[1]))  # with ``out``, autocast leaves it exact
-        return drive.view(*fires.shape[:-1], -1)
     flat = fires.flatten(0, -2)
-    return Spikes(*flat.nonzero(as_tuple=True)).sum(synapses, len(flat)).view(*fires.shape[:-1], -1)
+    if synapses.shape[1] <= FEW:
+        ones = flat.view(torch.uint8).to(synapses.dtype)  # by way of uint8, since bool converts slowly
+        drive = torch.mm(ones, synapses, out=synapses.new_empty(len(flat), synapses.shape[1]))  # with ``out``, autocast leaves it exact
+    else:
+        drive = Spikes(*flat.nonzero(as_tuple=True)).sum(synapses, len(flat))
+    return drive.view(*fires.shape[:-1], -1)

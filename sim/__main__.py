@@ -2,35 +2,22 @@
 ``python -m sim protocol`` and ``python -m sim serial NETWORK …``."""
 
 import sys
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from export import Network, UserError, load
-from export.cli import EXIT_DIFFERENCE, Parser, run
-from hw import Folding
+from export.cli import EXIT_BROKEN, EXIT_DIFFERENCE, Parser, run
+from hw import Folding, inputs
 from hw.arguments import add_folding_arguments, folding_from
-from sim import inputs
+from hw.inputs import add_frame_arguments, positive
 from sim.board.link import LinkError
 from sim.build import BuildError
 from sim.simulate import SimulationError
 
-EXIT_BROKEN = 3
-"""The circuit does not compile, or the simulator fails: nothing was compared."""
 COMMANDS = {"vectors": "golden vectors and a plain Verilog test bench", "bench": "speed, beside that of a bare C++ loop"}
-
-
-def positive(text: str) -> int:
-    """An argument that must be an integer of at least 1."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise ArgumentTypeError(f"must be an integer of at least 1, not {text!r}")
-    return value
 
 
 def parser(command: str | None) -> Parser:
@@ -45,12 +32,7 @@ def parser(command: str | None) -> Parser:
     }[command]
     result = Parser(prog=" ".join(filter(None, ["python -m sim", command])), description=what)
     result.add_argument("network", type=Path, help="network.safetensors")
-    result.add_argument(
-        "--dataset",
-        help="digits, mnist, fashion-mnist, caltech, spoken-digits, spoken-digits-without-SPEAKER, shd, a .npz file, or random "
-        "(default: what the network was trained on)",
-    )
-    result.add_argument("--images", type=positive, metavar="N", help="the first N test frames only (default: all; random: 1000)")
+    add_frame_arguments(result)
     result.add_argument("--seed", type=int, default=0, help="of random spike times (default: 0)")
     add_folding_arguments(result)
     if command is None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import sys
@@ -17,6 +16,7 @@ import cocotb_tools.config
 from cocotb_tools import runner as cocotb_runner
 from filelock import FileLock
 
+from export import files
 from export.errors import UserError
 from sim import objcache, toolchain
 from sim.wrapper import TOP, Design
@@ -72,11 +72,8 @@ class Build:
 
 
 def cache_folder() -> Path:
-    """Where builds are kept: ``FIRSTSPIKE_CACHE``, or the user's cache folder. It can be deleted at any time."""
-    if folder := os.environ.get("FIRSTSPIKE_CACHE"):
-        return Path(folder).absolute() / "builds"
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base).absolute() / "firstspike" / "builds"
+    """Where builds are kept. It can be deleted at any time."""
+    return files.cache_folder("builds")
 
 
 def build(design: Design, *, traced: bool = False, extra_flags: Sequence[str] = (), jobs: int = 2) -> Build:

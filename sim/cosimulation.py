@@ -186,7 +186,7 @@ def _folding_of(port_map: Mapping[str, Any], network: Network, folding: Folding 
             raise UserError(f"the port map's {name} must be {value}, not {found[name]}")
     given = port_map["folding"]
     per_layer: dict[str, Any] = {name: tuple(given[name]) for name in PER_LAYER}
-    return Folding(**per_layer, contexts=given["contexts"])
+    return Folding(**per_layer, contexts=given["contexts"], pixels=given["pixels"])
 
 
 def _part(golden: Result, shard: np.ndarray) -> Result:

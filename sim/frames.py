@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.encoder import PIXEL
-from hw.words import WordFormat, bit_columns, pack_bits
+from hw.encoder import pixel_layout
+from hw.words import WordFormat, pack_bits
 from sim.ports import Payload
 
 # What is worked on at a time bounds the memory.
@@ -51,18 +51,22 @@ class Words:
     records: np.ndarray
     counts: np.ndarray
 
-    def file(self, stream: int = 0, streams: int = 1) -> bytes:
-        """The file of one of several streams, to which frames go in turn: the number of its frames; then per frame the number of words, and
-        the words. 32-bit units, big-endian, a word's most significant unit first, which is the order in which ``$fread`` fills a vector."""
-        counts, units = self.counts[stream::streams], self.records.shape[1]
-        records = self.records[np.repeat(np.arange(len(self.counts)) % streams == stream, self.counts)]
-        starts = np.cumsum(counts) - counts
-        file = np.empty(1 + len(counts) + len(records) * units, ">u4")
-        file[0] = len(counts)
-        file[1 + np.arange(len(counts)) + starts * units] = counts
-        frame_of_word = np.repeat(np.arange(len(counts)), counts)
-        at = 2 + frame_of_word + np.arange(len(records)) * units
-        file[at[:, None] + np.arange(units)] = records[:, ::-1]
+    def stream(self, place: int, streams: int) -> "Words":
+        """Those of one of several streams, to which frames go in turn."""
+        mine = np.arange(len(self.counts)) % streams == place
+        return Words(self.records[np.repeat(mine, self.counts)], self.counts[mine])
+
+    def file(self) -> bytes:
+        """The file of a stream: the number of frames; then per frame the number of words, and the words. 32-bit units, big-endian,
+        a word's most significant unit first, which is the order in which ``$fread`` fills a vector."""
+        frames, units = len(self.counts), self.records.shape[1]
+        starts = np.concatenate([[0], np.cumsum(self.counts)])
+        file = np.empty(1 + frames + len(self.records) * units, ">u4")
+        file[0] = frames
+        file[1 + np.arange(frames) + starts[:-1] * units] = self.counts
+        frame_of_word = np.repeat(np.arange(frames), self.counts)
+        at = 2 + frame_of_word + np.arange(len(self.records)) * units
+        file[at[:, None] + np.arange(units)] = self.records[:, ::-1]
         return file.tobytes()
 
 
@@ -82,16 +86,23 @@ def pack(spike_times: np.ndarray, word: WordFormat) -> Words:
     return Words(np.concatenate(records), np.concatenate(counts))
 
 
-def pack_pixels(images: np.ndarray) -> Words:
-    """Whole frames as pixels in raster order, for a circuit with its own encoder.
+def pack_pixels(images: np.ndarray, pixels: int = 1) -> Words:
+    """Whole frames as beats of pixels in raster order, for a circuit with its own encoder.
 
     Parameters:
         images: uint8 (frames, inputs).
+        pixels: pixels per beat.
     """
     frames, inputs = images.shape
-    pixels = {"intensity": images.reshape(-1), "last_of_frame": np.arange(images.size) % inputs == inputs - 1}
-    bits = [bit_columns(value, PIXEL[name].width) for name, value in pixels.items()]
-    return Words(pack_bits(np.concatenate(bits, axis=1)), np.full(frames, inputs))
+    beats = -(-inputs // pixels)
+    padded = np.zeros((frames, beats * pixels), np.uint8)
+    padded[:, :inputs] = images
+    fields = {
+        "intensity": np.unpackbits(padded.reshape(-1, pixels), axis=1, bitorder="little"),
+        "last_of_frame": np.tile(np.arange(beats) == beats - 1, frames)[:, None],
+    }
+    bits = [fields[name].astype(bool) for name, _ in pixel_layout(pixels)]
+    return Words(pack_bits(np.concatenate(bits, axis=1)), np.full(frames, beats))
 
 
 def read(path: str, payload: Payload) -> np.ndarray:

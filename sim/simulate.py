@@ -94,8 +94,8 @@ def simulate(
 
 def write_frames(folder: Path, words: Words, ports: Ports) -> None:
     """Write the files that the wrapper reads: one per input stream."""
-    for place, stream in enumerate(ports.streams):
-        (folder / f"{stream}.bin").write_bytes(words.file(place, len(ports.streams)))
+    for place, name in enumerate(ports.streams):
+        (folder / f"{name}.bin").write_bytes(words.stream(place, len(ports.streams)).file())
 
 
 def run_module(build: Build, module: str, folder: Path, plusargs: Sequence[str], variables: Mapping[str, str], log: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,12 +22,17 @@ Golden vectors of a network, and a plain Verilog test bench for its circuit. In 
     iverilog -o testbench accelerator.v testbench.v && vvp testbench && vvp testbench +early
     verilator --binary --timing -Wno-fatal -CFLAGS -std=c++20 --top testbench *.v && obj_dir/Vtestbench && obj_dir/Vtestbench +early
 
-words.hex       the input words of all frames, in order
-last_words.hex  per frame, the index of its last word
+{words}
 results.hex     per frame, the packed result
 steps_L.hex     per frame and neuron of layer L, the step of its spike ({steps} = never)
 accelerator.json tells the fields of words and results. All numbers are hexadecimal.
 """
+ONE_STREAM = """\
+words.hex       the input words of all frames, in order
+last_words.hex  per frame, the index of its last word"""
+SEVERAL_STREAMS = """\
+words_K.hex     the words on input stream K, of the frames K, K + {streams}, …, in order
+last_words_K.hex  per frame on that stream, the index of its last word"""
 
 
 def write(network: Network, spike_times: np.ndarray, folding: Folding, folder: Path) -> list[Path]:
@@ -48,21 +54,28 @@ def write(network: Network, spike_times: np.ndarray, folding: Folding, folder: P
     accelerator = Accelerator(network, folding)
     ports = Ports.from_map(hw.verilog.port_map(accelerator))
     words = frames.pack(spike_times, accelerator.input_format)
+    several = len(ports.streams) > 1
+    streams: list[dict[str, Any]] = [
+        {"name": name, "suffix": f"_{place}" if several else "", "words": words.stream(place, len(ports.streams))}
+        for place, name in enumerate(ports.streams)
+    ]
+    of_streams = SEVERAL_STREAMS.format(streams=len(streams)) if several else ONE_STREAM
     files = {
-        "words.hex": _wide(words.records, ports.word),
-        "last_words.hex": _numbers(np.cumsum(words.counts) - 1),
+        **{f"words{stream['suffix']}.hex": _wide(stream["words"].records, ports.word) for stream in streams},
+        **{f"last_words{stream['suffix']}.hex": _numbers(np.cumsum(stream["words"].counts) - 1) for stream in streams},
         "results.hex": _results(golden.decisions, ports.result),
         **{f"steps_{layer}.hex": _numbers(times.ravel()) for layer, times in enumerate(golden.spike_times)},
-        "README.txt": README.format(steps=f"{network.steps:x}"),
+        "README.txt": README.format(steps=f"{network.steps:x}", words=of_streams),
         "testbench.v": render(
             "vectors.v.j2",
             top=ports.top,
+            streams=streams,
             word=ports.word,
             result=ports.result,
             monitors=ports.monitors,
             outputs=[layer.outputs for layer in network.layers],
             frames=len(spike_times),
-            words=len(words.records),
+            tags=1 << ports.monitors[0]["frame"].width,
             steps=network.steps,
             linger=LINGER,
             patience=design("", ports, network.shape).patience,

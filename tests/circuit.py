@@ -1,5 +1,6 @@
 """Runs circuits in Amaranth's own simulator: parts that drive and watch ports cycle by cycle, and whole frames through an accelerator."""
 
+import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,8 @@ from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
 import hw.accelerator
-from hw import Accelerator
+from hw import Accelerator, Folding
+from hw.folding import LayerPlan
 from hw.words import Words
 
 IDLE_CYCLES = 12  # watched after the last expected event: nothing more may come
@@ -274,7 +276,7 @@ def simulate(
     accelerator: Accelerator,
     frames: list[list[Payload]],
     *,
-    early: bool,
+    early: bool | Callable[[], Iterator[bool]],
     gaps: float = 0.0,
     stalls: float = 0.0,
     seed: int = 0,
@@ -282,12 +284,16 @@ def simulate(
 ) -> Record:
     """Send frames back to back, take one result per frame, see every stream inside hold its payload until it is taken.
 
-    With ``reset_at``, the circuit is reset in that cycle and all frames are sent again; what came before is forgotten.
+    ``early`` is the mode, or gives one for each cycle. With ``reset_at``, the circuit is reset in that cycle and all frames are sent again;
+    what came before is forgotten.
     """
 
     class Mode(Part):
+        def __init__(self):
+            self._modes = early() if callable(early) else itertools.repeat(early)
+
         def drive(self, ctx):
-            ctx.set(accelerator.early, early)
+            ctx.set(accelerator.early, next(self._modes))
 
     names = accelerator.input_names
     contexts = accelerator.folding.contexts
@@ -343,7 +349,46 @@ def word_payloads(words: Words) -> list[list[Payload]]:
     return frames
 
 
-def pixel_payloads(images: np.ndarray) -> list[list[Payload]]:
-    """Images uint8 (frames, pixels) as payloads for the input stream, one list per frame."""
-    last = images.shape[1] - 1
-    return [[{"intensity": int(p), "last_of_frame": int(k == last)} for k, p in enumerate(image)] for image in images]
+def in_turn(frames: list[list[Payload]], plan: LayerPlan, *, seed: int = 0) -> list[tuple[int, list[Payload]]]:
+    """Words of many frames as they pass a gate: (frame, words of one of its steps), with tags.
+
+    Frame k belongs to context k modulo ``plan.contexts``; which context's step comes next is drawn.
+    """
+    draw = random.Random(seed)
+    waiting: list[list[tuple[int, list[Payload]]]] = [[] for _ in range(plan.contexts)]
+    for frame, words in enumerate(frames):
+        step: list[Payload] = []
+        for place, word in enumerate(words):
+            step.append(word | {"first": int(place == 0), "frame": frame % plan.frames})
+            if word["last_of_step"]:
+                waiting[frame % plan.contexts].append((frame, step))
+                step = []
+    steps = []
+    while any(waiting):
+        steps.append(draw.choice([context for context in waiting if context]).pop(0))
+    return steps
+
+
+def random_folding(rng: np.random.Generator, shape: tuple[int, ...]) -> Folding:
+    """Any folding of a network of ``shape``; all inputs, or all neurons, at once are drawn often."""
+    layers = range(len(shape) - 1)
+    contexts = int(rng.choice([1, 1, 2, 4]))
+    simd = tuple(n if rng.random() < 0.3 else int(rng.integers(1, n + 1)) for n in shape[:-1])
+    pe = tuple(m if rng.random() < 0.4 else int(rng.integers(1, m + 1)) for m in shape[1:])
+    form = tuple(str(rng.choice(["delta", "delta", "xnor"])) for _ in layers)
+    order = tuple("step" if form[k] == "xnor" else str(rng.choice(["event", "step"])) for k in layers)
+    swap = []
+    for k in layers:
+        swaps = form[k] == "delta" and order[k] == "step" and (pe[k] < shape[k + 1] or contexts > 1)
+        swap.append(int(rng.integers(1, pe[k] + 1)) if swaps and rng.random() < 0.5 else 1)
+    return Folding(simd, pe, form, order, tuple(swap), contexts)
+
+
+def pixel_payloads(images: Iterable[np.ndarray], pixels: int = 1) -> list[list[Payload]]:
+    """Frames of any lengths as beats of ``pixels`` pixels, one list per frame; what the last beat lacks is as bright as can be."""
+    frames = []
+    for image in images:
+        parts = [[*image[k : k + pixels], *[255] * pixels][:pixels] for k in range(0, len(image), pixels)]
+        frames.append([{"intensity": sum(int(p) << 8 * k for k, p in enumerate(part)), "last_of_frame": 0} for part in parts])
+        frames[-1][-1]["last_of_frame"] = 1
+    return frames

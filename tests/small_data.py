@@ -39,6 +39,17 @@ def stripes(frames: int = 200, classes: int = 4, side: int = 6) -> Dataset:
     return Dataset("stripes", names, "0" * 64, "first half", *parts, (side, side))
 
 
+def save_npz(path: Path, data: Dataset | None = None) -> Path:
+    """Write a data set's images (by default, `stripes`) as the ``.npz`` file that commands take; returns the path."""
+    data = data or stripes()
+    arrays = {}
+    for part in ("train", "test"):
+        arrays[f"x_{part}"] = getattr(data, f"{part}_images").reshape(-1, *data.image_shape)
+        arrays[f"y_{part}"] = getattr(data, f"{part}_labels")
+    np.savez(path, **arrays)
+    return path
+
+
 def twin(network: Network) -> SingleSpikeNetwork:
     """The same network in PyTorch."""
     return checkpoint.to_torch(network)

@@ -2,67 +2,113 @@
 
 """hw.accelerator: whole circuits against the golden model, every spike and every decision, in both modes."""
 
+import random
+
 import numpy as np
 import pytest
 
 from export import Encoder, Layer, Network, UserError
 from export.reference import run as golden_run
 from hw import Accelerator, Folding, default_folding
-from tests.circuit import simulate, word_payloads
+from tests.circuit import random_folding, simulate, word_payloads
 from tests.networks import random_network, random_spike_times
+
+NAMES = ("time", "index", "bits", "last_of_step", "last_of_frame", "error", "first", "frame")
+
+
+def golden_words(accelerator, times, golden, frame, *, early):
+    """Per layer, `NAMES` of the words that its monitor must show for a frame, and no others: steps in order, of each the rows in order.
+
+    Each layer sends words for those steps of the input up to the decision in which it has spikes, for step 0 and for the frame's last one;
+    the last layer, rows for those steps that reach it.
+    """
+    steps = sorted({0, *(int(t) for t in times[frame] if t < accelerator.network.steps)})
+    last = steps[-1]
+    if early and not golden.decisions.silent[frame]:
+        steps = [t for t in steps if t <= golden.decisions.step[frame]]
+    found = []
+    for plan, form, spike_times in zip(accelerator.plans, accelerator.monitor_formats, golden.spike_times, strict=True):
+        is_last = plan is accelerator.plans[-1]
+        words, reached = [], []
+        for t in steps:
+            of_step = []
+            for begin in range(0, plan.layer.outputs, plan.pe):
+                bits = {begin // form.simd: 0} if is_last else {}
+                for j, time in list(enumerate(spike_times[frame].tolist()))[begin : begin + plan.pe]:
+                    if time == t:
+                        bits[j // form.simd] = bits.get(j // form.simd, 0) | 1 << j % form.simd
+                of_step += sorted(bits.items())
+            if not of_step and t in (0, last):
+                of_step = [(0, 0)]
+            for place, (index, bits) in enumerate(of_step):
+                closes = place == len(of_step) - 1
+                words.append((t, index, bits, int(closes), int(closes and t == last), 0, int(not words), frame % plan.frames))
+            if of_step:
+                reached.append(t)
+        steps = reached
+        found.append(words)
+    return found
+
+
+def expected_results(golden):
+    """`hw.readout.result_layout` of every frame."""
+    decisions = golden.decisions
+    names = ("class_index", "step", "margin", "silent")
+    return [{name: getattr(decisions, name)[frame] for name in names} | {"error": 0} for frame in range(len(decisions.step))]
 
 
 def assert_equal(network, folding, times, *, early, **stress):
-    """Every spike on every monitor, in order, and every result, equal to the golden model's; returns the record."""
+    """Every word on every monitor, in order, and every result, equal to what the golden model makes of it; returns the record."""
     golden = golden_run(network, times)
     accelerator = Accelerator(network, folding)
     record = simulate(accelerator, word_payloads(accelerator.input_format.from_spike_times(times)), early=early, **stress)
-    decisions = golden.decisions
-    for frame, result in enumerate(record.results):
-        expected = {name: getattr(decisions, name)[frame] for name in ("class_index", "step", "margin", "silent")}
-        assert result == expected | {"error": 0}, f"frame {frame}"
-    for layer, (form, golden_times) in enumerate(zip(accelerator.monitor_formats, golden.spike_times, strict=True)):
-        expected_words = word_payloads(form.from_spike_times(golden_times))
-        for frame, words in enumerate(record.words[layer]):
-            assert [word["last_of_frame"] for word in words] == [0] * (len(words) - 1) + [1]
-            until = decisions.step[frame] if early else network.steps
-            _assert_words(words, expected_words[frame], until, rows=layer == len(network.layers) - 1)
-        spikes = record.spikes(layer, form.simd)
-        if not early:
-            assert len(spikes) == (golden_times < network.steps).sum()
+    assert record.results == expected_results(golden)
+    for frame in range(len(times)):
+        for layer, expected in enumerate(golden_words(accelerator, times, golden, frame, early=early)):
+            seen = [tuple(word[name] for name in NAMES) for word in record.words[layer][frame]]
+            assert seen == expected, f"frame {frame}, layer {layer}"
     return record
-
-
-def _assert_words(words, expected, until, *, rows):
-    """The words with spikes are the expected ones from the first on, at least those up to step ``until``; ``rows``: groups of outputs."""
-
-    def with_spikes(all_words):
-        flags = () if rows else ("last_of_step",)  # a row has that flag in the last group, whether that one spikes or not
-        return [tuple(word[name] for name in ("time", "index", "bits", *flags)) for word in all_words if word["bits"]]
-
-    seen, golden = with_spikes(words), with_spikes(expected)
-    assert len(seen) >= sum(word[0] <= until for word in golden)
-    assert seen == golden[: len(seen)]
-    if not rows:
-        assert words[0]["time"] == 0 or not words[0]["bits"], "step 0 is not closed"
-    assert not any(word["error"] for word in words)
 
 
 @pytest.mark.parametrize("seed", range(60))
 def test_random_networks(seed):
-    """One to three layers of any size, any folding, either form, gaps × stalls, both modes."""
+    """One to three layers of any size, any folding, form, order and number of contexts, gaps × stalls, both modes."""
     rng = np.random.default_rng(seed)
     shape = tuple(int(n) for n in rng.integers(1, 20, rng.integers(2, 5)))
     steps = int(rng.choice([1, 2, 3, 5, 8]))
     network = random_network(rng, shape, steps, spread=rng.choice([0.3, 1]))
-    simd = tuple(int(rng.integers(1, n + 1)) for n in shape[:-1])
-    pe = tuple(int(rng.integers(1, m + 1)) for m in shape[1:])
-    folding = Folding(simd, pe, tuple(rng.choice(["delta", "xnor"], len(simd)).tolist()))
-    times = random_spike_times(rng, 8, shape[0], steps)
+    folding = random_folding(rng, shape)
+    times = random_spike_times(rng, 9, shape[0], steps)
     times[0] = 0 if seed % 2 else steps
     for early in (False, True):
         gaps, stalls = float(rng.choice([0, 0.3, 0.8])), float(rng.choice([0, 0.5, 0.9]))
         assert_equal(network, folding, times, early=early, gaps=gaps, stalls=stalls, seed=seed)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_mode_changes_at_any_time(seed):
+    """Even in the middle of frames: every result is right, and there once; spikes are golden, and those up to t* are all there."""
+    rng = np.random.default_rng(100 + seed)
+    shape = tuple(int(n) for n in rng.integers(1, 14, rng.integers(2, 5)))
+    network = random_network(rng, shape, 6, spread=0.4)
+    accelerator = Accelerator(network, random_folding(rng, shape))
+    times = random_spike_times(rng, 24, shape[0], 6)
+    golden = golden_run(network, times)
+    draw = random.Random(seed)
+    share = draw.choice([0.03, 0.3, 0.5])
+
+    def wavers():
+        return iter(lambda: draw.random() < share, None)
+
+    frames = word_payloads(accelerator.input_format.from_spike_times(times))
+    record = simulate(accelerator, frames, early=wavers, stalls=float(rng.choice([0, 0.5])), seed=seed)
+    assert record.results == expected_results(golden)
+    for frame in range(len(times)):
+        least, most = (golden_words(accelerator, times, golden, frame, early=early) for early in (True, False))
+        for layer, words in enumerate(record.words):
+            seen = [tuple(word[name] for name in NAMES) for word in words[frame]]
+            assert len(seen) >= len(least[layer])
+            assert seen == most[layer][: len(seen)], f"frame {frame}, layer {layer}"
 
 
 FOLDINGS = {
@@ -73,18 +119,29 @@ FOLDINGS = {
 }
 
 
-@pytest.mark.parametrize(
-    "form", [("delta", "delta"), ("delta", "xnor"), ("xnor", "delta"), ("xnor", "xnor")], ids=lambda form: "-".join(form)
-)
+WAYS = {  # form, order and contexts of two layers
+    "delta-event": (("delta", "delta"), ("event", "event"), 1),
+    "delta-step": (("delta", "delta"), ("step", "step"), 2),
+    "mixed": (("delta", "xnor"), ("event", "step"), 4),
+    "xnor": (("xnor", "xnor"), ("step", "step"), 1),
+}
+
+
+def folding_of(simd, pe, way):
+    form, order, contexts = WAYS[way]
+    return Folding(simd, pe, form, order, contexts=contexts)
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("folding", FOLDINGS)
 @pytest.mark.parametrize("early", [False, True])
-def test_corner_frames(folding, form, early):
+def test_corner_frames(folding, way, early):
     """No spike, all at step 0, all at the last step, one input alone, the same twice; then the same again after silent frames."""
     network = random_network(np.random.default_rng(11), (9, 7, 5), 4, spread=0.5)
     times = np.full((9, 9), 4)
     times[1], times[2], times[3, 4], times[4] = 0, 3, 0, np.arange(9) % 4
     times[5], times[7] = times[4], 1
-    assert_equal(network, Folding(*FOLDINGS[folding], form), times, early=early)
+    assert_equal(network, folding_of(*FOLDINGS[folding], way), times, early=early)
 
 
 def constant_network(thresholds, steps=3):
@@ -103,13 +160,13 @@ def constant_network(thresholds, steps=3):
         ([4, 3, 2, 1, 5], "the last but one is best"),
     ],
 )
-@pytest.mark.parametrize("form", ["delta", "xnor"])
-def test_thresholds(thresholds, name, form):
+@pytest.mark.parametrize("way", ["delta-event", "delta-step", "xnor"])
+def test_thresholds(thresholds, name, way):
     network = constant_network(thresholds)
     times = np.array([[0, 1, 1, 2, 2], [3, 3, 3, 3, 3], [2, 2, 2, 2, 2], [0, 0, 0, 0, 0], [1, 3, 3, 3, 3]])
     for pe in (1, len(thresholds)):
         for early in (False, True):
-            assert_equal(network, Folding((2, 3), (3, pe), (form, form)), times, early=early)
+            assert_equal(network, folding_of((2, 3), (3, pe), way), times, early=early)
 
 
 def test_excitation_and_inhibition_in_one_step_and_many_words_fire_nothing():
@@ -121,14 +178,38 @@ def test_excitation_and_inhibition_in_one_step_and_many_words_fire_nothing():
         assert_equal(network, Folding((1,), (1,), (form,)), times, early=False)
 
 
-@pytest.mark.parametrize("form", ["delta", "xnor"])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("early", [False, True])
 @pytest.mark.parametrize("reset_at", [0, 1, 4, 9, 17, 40])
-def test_reset_in_the_middle(reset_at, early, form):
+def test_reset_in_the_middle(reset_at, early, way):
     rng = np.random.default_rng(5)
     network = random_network(rng, (7, 6, 4), 5)
-    times = random_spike_times(rng, 4, 7, 5)
-    assert_equal(network, Folding((2, 3), (4, 3), (form, form)), times, early=early, reset_at=reset_at, stalls=0.5)
+    times = random_spike_times(rng, 5, 7, 5)
+    assert_equal(network, folding_of((2, 3), (4, 3), way), times, early=early, reset_at=reset_at, stalls=0.5)
+
+
+def repeating(words, draw):
+    """A frame that keeps the rules that are checked, but whose words come again and again, some of them empty."""
+    found = []
+    for word in words:
+        again = [word | {"bits": draw.choice([0, word["bits"]])} for _ in range(draw.choice([0, 1, 40]))]
+        found += [other | {"last_of_step": 0, "last_of_frame": 0} for other in again] + [word]
+    return found
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("early", [False, True])
+def test_inputs_that_spike_many_times_harm_no_other_frame(way, early):
+    """It is not checked that an input spikes once. Every frame still gives one result, and those of other frames are right."""
+    rng, draw = np.random.default_rng(13), random.Random(13)
+    network = random_network(rng, (9, 7, 5), 4, spread=0.5)
+    accelerator = Accelerator(network, folding_of((4, 3), (4, 2), way))
+    times = random_spike_times(rng, 12, 9, 4)
+    frames = word_payloads(accelerator.input_format.from_spike_times(times))
+    frames[1::2] = [repeating(words, draw) for words in frames[1::2]]
+    results = simulate(accelerator, frames, early=early).results
+    assert results[0::2] == expected_results(golden_run(network, times))[0::2]
+    assert not any(result["error"] for result in results)
 
 
 def test_early_mode_drops_words():

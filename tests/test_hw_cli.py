@@ -39,16 +39,19 @@ def test_default_folding(tmp_path, artifact):
     assert done.stdout.splitlines() == [
         f"{out}: {out.stat().st_size} bytes",
         f"{out.with_suffix('.json')}: {out.with_suffix('.json').stat().st_size} bytes",
-        f"layer 0: 6 → 5, xnor, SIMD 6, PE 5: 1 words × 1 groups, weight rows of 30 bits, margins of {first} bits",
-        f"layer 1: 5 → 3, delta, SIMD 1, PE 3: 5 words × 1 groups, weight rows of 3 bits, margins of {second} bits",
+        f"layer 0: 6 → 5, delta by event, SIMD 6, PE 5: 1 words × 1 groups, weight rows of 30 bits, margins of {first} bits",
+        f"layer 1: 5 → 3, delta by event, SIMD 1, PE 3: 5 words × 1 groups, weight rows of 3 bits, margins of {second} bits",
     ]
 
 
 def test_folding_that_is_asked_for(tmp_path, artifact):
     out = tmp_path / "accelerator.v"
-    done = command(artifact, "--out", out, "--simd", "4,2", "--pe", "2,3", "--form", "delta,xnor")
+    options = ["--form", "delta,xnor", "--order", "step,step", "--swap", "2,1", "--contexts", "2"]
+    done = command(artifact, "--out", out, "--simd", "4,2", "--pe", "2,3", *options)
     assert (done.returncode, done.stderr) == (0, "")
-    assert out.read_text() == verilog.generate(Accelerator(export.load(artifact), Folding((4, 2), (2, 3), ("delta", "xnor"))))
+    folding = Folding((4, 2), (2, 3), ("delta", "xnor"), ("step", "step"), (2, 1), 2)
+    assert out.read_text() == verilog.generate(Accelerator(export.load(artifact), folding))
+    assert done.stdout.splitlines()[2].startswith("layer 0: 6 → 5, delta by step, SIMD 4, PE 2: 2 words × 3 groups")
 
 
 @pytest.mark.parametrize(
@@ -58,8 +61,11 @@ def test_folding_that_is_asked_for(tmp_path, artifact):
         (["--pe", "5,4"], "pe of layer 1 must be an integer from 1 to its 3 outputs, not 4"),
         (["--pe", "5"], "pe must have 2 entries, one per layer, not 1"),
         (["--form", "delta,membrane"], "form of layer 1 must be one of delta, xnor, not 'membrane'"),
+        (["--order", "event,word"], "order of layer 1 must be one of event, step, not 'word'"),
+        (["--swap", "2,1"], "swap of layer 0 must be 1, because its form and order are delta and event, not 2"),
         (["--input", "pixels"], "frames_in 'pixels' needs a network with encoder 'latency', not 'none'"),
         (["--simd", "1,x"], "argument --simd: invalid list of int value: '1,x' (see python -m hw --help)"),
+        (["--contexts", "3"], "argument --contexts: invalid choice: 3 (choose from 1, 2, 4, 8, 16) (see python -m hw --help)"),
         (["--input", "bytes"], "argument --input: invalid choice: 'bytes' (choose from 'words', 'pixels') (see python -m hw --help)"),
     ],
 )

@@ -1,11 +1,14 @@
 """hw.cost: predicted cycles equal to measured ones; the limit against plain loops."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from export import Encoder, Network
 from export.reference import run as golden_run
 from hw import Accelerator, Folding, cost, default_folding
-from tests.circuit import simulate, word_payloads
+from tests.circuit import pixel_payloads, random_folding, simulate, word_payloads
 from tests.networks import random_network, random_spike_times
 
 
@@ -28,29 +31,51 @@ def assert_predicted(network, folding, times):
 
 @pytest.mark.parametrize("seed", range(60))
 def test_predicted_cycles_are_the_measured_ones(seed):
-    """One to three layers; the forms take turns, so that every pair of them occurs often."""
+    """One to three layers of any size, any folding, form, order and number of contexts, both modes."""
     rng = np.random.default_rng(1000 + seed)
-    depth = [2, 2, 3, 1][seed // 8 % 4]
-    shape = tuple(int(n) for n in rng.integers(1, 18, depth + 1))
+    shape = tuple(int(n) for n in rng.integers(1, 18, [3, 3, 4, 2][seed % 4]))
     steps = int(rng.choice([1, 2, 3, 5, 8]))
     network = random_network(rng, shape, steps, spread=rng.choice([0.4, 1]))
-    simd = tuple(int(rng.integers(1, n + 1)) for n in shape[:-1])
-    pe = tuple(int(rng.integers(1, m + 1)) for m in shape[1:])
-    form = tuple(("delta", "xnor")[seed >> layer & 1] for layer in range(depth))
-    assert_predicted(network, Folding(simd, pe, form), random_spike_times(rng, 10, shape[0], steps))
+    assert_predicted(network, random_folding(rng, shape), random_spike_times(rng, 10, shape[0], steps))
 
 
-@pytest.mark.parametrize(
-    "form", [("delta", "delta"), ("delta", "xnor"), ("xnor", "delta"), ("xnor", "xnor")], ids=lambda form: "-".join(form)
-)
-@pytest.mark.parametrize(("simd", "pe"), [((1, 8), (16, 4)), ((16, 16), (16, 4)), ((1, 1), (1, 1)), ((3, 5), (3, 3))])
-@pytest.mark.parametrize("late", [False, True])
-def test_slow_and_fast_layers(simd, pe, form, late):
+WAYS = {  # form and order of two layers
+    "event-event": (("delta", "delta"), ("event", "event")),
+    "event-step": (("delta", "delta"), ("event", "step")),
+    "step-event": (("delta", "delta"), ("step", "event")),
+    "event-xnor": (("delta", "xnor"), ("event", "step")),
+    "xnor-step": (("xnor", "delta"), ("step", "step")),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("simd", "pe"), [((1, 8), (16, 4)), ((16, 16), (16, 4)), ((1, 1), (2, 1)), ((3, 5), (3, 3))])
+@pytest.mark.parametrize(("contexts", "late"), [(1, False), (2, True)])
+def test_slow_and_fast_layers(simd, pe, way, contexts, late):
     """Either layer is the bottleneck; decisions fall early or late."""
     rng = np.random.default_rng(4)
     network = random_network(rng, (16, 16, 4), 6, spread=0.8)
-    times = random_spike_times(rng, 8, 16, 6)
-    assert_predicted(network, Folding(simd, pe, form), np.where(rng.random(times.shape) < 0.8, 5, times) if late else times)
+    times = random_spike_times(rng, 9, 16, 6)
+    times = np.where(rng.random(times.shape) < 0.8, 5, times) if late else times
+    assert_predicted(network, Folding(simd, pe, *WAYS[way], contexts=contexts), times)
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_pixels(seed):
+    """One to seven pixels per cycle, encoders for one to four contexts; the slowest part is the encoder, or a layer."""
+    rng = np.random.default_rng(2000 + seed)
+    shape = (int(rng.integers(1, 40)), *(int(n) for n in rng.integers(1, 12, 1 + seed % 2)))
+    steps = int(rng.choice([1, 2, 5, 8]))
+    network = Network(random_network(rng, shape, steps, spread=0.5).layers, steps, Encoder("latency"))
+    folding = dataclasses.replace(random_folding(rng, shape), pixels=int(rng.integers(1, min(shape[0], 7) + 1)))
+    images = (rng.integers(0, 256, (11, shape[0])) * (rng.random((11, shape[0])) < rng.random((11, 1)))).astype(np.uint8)
+    accelerator = Accelerator(network, folding, frames_in="pixels")
+    golden = golden_run(network, network.encode(images))
+    for early in (False, True):
+        cycles = cost.predict(network, folding, network.encode(images), golden, early=early, frames_in="pixels")
+        record = simulate(accelerator, pixel_payloads(images, folding.pixels), early=early)
+        assert cycles.first_word.tolist() == record.first_word_cycles, f"early={early}"
+        assert cycles.result.tolist() == record.result_cycles, f"early={early}"
 
 
 def test_default_folding_of_a_larger_network():

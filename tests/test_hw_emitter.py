@@ -1,116 +1,169 @@
-"""hw.emitter alone: the words of each step, their order and flags, with gaps, stalls, cancels and resets."""
+"""hw.emitter alone: the words of each step, their order and flags, and steps that send none; gaps, stalls, resets."""
 
 import random
 
 import numpy as np
 import pytest
 
-from hw.emitter import ROW_TO_SKIP, ROW_TO_WORD, SpikeEmitter
+from hw.emitter import HEAD_TO_JUDGED, HEAD_TO_WORD, ROW_TO_HEAD, SpikeEmitter
 from hw.folding import LayerPlan
-from tests.circuit import Sink, run
+from tests.circuit import Part, Sink, run
 from tests.networks import random_layer
 from tests.rows import RowSource, Step
 
 STEPS = 5
+NAMES = ("time", "index", "bits", "last_of_step", "last_of_frame", "error", "first", "frame")
+SIZES = [  # outputs, pe, neurons per word
+    (1, 1, 1),
+    (8, 8, 8),
+    (8, 4, 2),
+    (9, 4, 4),
+    (7, 2, 3),
+    (7, 3, 2),
+    (5, 5, 1),
+    (5, 5, 4),
+    (17, 3, 16),
+    (10, 3, 4),
+]
 
 
-def emitter(outputs, pe, simd, steps=STEPS):
-    plan = LayerPlan(random_layer(np.random.default_rng(0), 3, outputs), steps, 1, pe, "delta")
-    return plan, SpikeEmitter(plan, simd=simd)
+def emitter(outputs, pe, simd, *, steps=STEPS, contexts=1, order="event"):
+    layer = random_layer(np.random.default_rng(0), 3, outputs)
+    plan = LayerPlan(layer, steps, 1, pe, "delta", order, 1, contexts, simd)
+    return plan, SpikeEmitter(plan)
 
 
-def random_frames(outputs, count, *, steps=STEPS, seed=0):
+def random_steps(plan, count, *, seed=0):
+    """Steps of ``count`` frames, those of different contexts mixed."""
     draw = random.Random(seed)
-    frames = []
+    outputs = plan.layer.outputs
+    waiting = [[] for _ in range(plan.contexts)]
     for frame in range(count):
-        times = [0, *(t for t in range(1, steps) if draw.random() < 0.6)]
+        times = [0, *(t for t in range(1, plan.steps) if draw.random() < 0.6)]
         share = [0, 0.1, 0.5, 1][frame % 4]
-        frames.append([Step(t, [int(draw.random() < share) for _ in range(outputs)], [0] * outputs) for t in times])
-    return frames
+        for t in times:
+            fire = [int(draw.random() < share) for _ in range(outputs)]
+            flags = {"first": int(t == 0), "last_of_frame": int(t == times[-1]), "frame": frame % plan.frames}
+            waiting[frame % plan.contexts].append(Step(t, fire, [0] * outputs, **flags, error=draw.getrandbits(1)))
+    steps = []
+    while any(waiting):
+        steps.append(draw.choice([context for context in waiting if context]).pop(0))
+    return steps
 
 
-def plain_words(frame, simd):
-    """(time, index, bits, last_of_step, last_of_frame, error) of one frame's words."""
+def plain_words(step, plan):
+    """`NAMES` of the words of one step: those of each row in turn."""
     found = []
-    for place, step in enumerate(frame):
-        ends = place == len(frame) - 1
+    for begin in range(0, plan.layer.outputs, plan.pe):
         bits = {}
-        for j, fires in enumerate(step.fire):
+        for j, fires in list(enumerate(step.fire))[begin : begin + plan.pe]:
             if fires:
-                bits[j // simd] = bits.get(j // simd, 0) | 1 << j % simd
-        if not bits and (step.time == 0 or ends):
-            bits = {0: 0}
-        for index in sorted(bits):
-            last = index == max(bits)
-            found.append((step.time, index, bits[index], int(last), int(last and ends), step.error))
-    return found
+                bits[j // plan.following_simd] = bits.get(j // plan.following_simd, 0) | 1 << j % plan.following_simd
+        found += sorted(bits.items())
+    if not found and (step.first or step.last_of_frame):
+        found = [(0, 0)]
+    words = []
+    for place, (index, bits) in enumerate(found):
+        last = place == len(found) - 1
+        first = int(step.first and place == 0)
+        words.append((step.time, index, bits, int(last), int(last and step.last_of_frame), step.error, first, step.frame))
+    return words
 
 
-def as_tuples(words):
-    return [tuple(word[name] for name in ("time", "index", "bits", "last_of_step", "last_of_frame", "error")) for word in words]
+class Judged(Part):
+    """Which frames' steps were judged, and when."""
+
+    def __init__(self, port):
+        self._port = port
+        self.frames, self.cycles = [], []
+
+    def look(self, ctx, cycle):
+        if ctx.get(self._port.valid):
+            assert not ctx.get(self._port.decided)
+            self.frames.append(ctx.get(self._port.frame))
+            self.cycles.append(cycle)
 
 
-def run_emitter(plan, dut, frames, *, gaps=0.0, stalls=0.0, cancels=0.0, seed=0, reset_at=None):
-    stream, cancel = dut.o.stream, dut.o.cancel
+def run_emitter(plan, dut, steps, *, gaps=0.0, stalls=0.0, seed=0, reset_at=None):
+    expected = sum(len(plain_words(step, plan)) for step in steps)
 
     def start():
-        sink = Sink(stream, len(frames), stalls=stalls, ends="last_of_frame", cancel=cancel, cancels=cancels, seed=seed)
-        return sink, RowSource(dut.i, plan, frames, gaps=gaps, seed=seed)
+        source = RowSource(dut.i, plan, steps, slots=plan.row_slots, gaps=gaps, seed=seed)
+        return Sink(dut.o, expected, stalls=stalls, seed=seed), source, Judged(dut.judged)
 
-    return run(dut, start, watch=lambda: [stream], reset_at=reset_at)
-
-
-@pytest.mark.parametrize(("outputs", "pe", "simd"), [(1, 1, 1), (8, 8, 8), (8, 4, 2), (9, 4, 4), (7, 2, 3), (5, 5, 1), (17, 3, 16)])
-@pytest.mark.parametrize(("gaps", "stalls"), [(0, 0), (0.5, 0), (0, 0.7), (0.5, 0.5)])
-def test_words(outputs, pe, simd, gaps, stalls):
-    frames = random_frames(outputs, 12)
-    sink, _ = run_emitter(*emitter(outputs, pe, simd), frames, gaps=gaps, stalls=stalls)
-    assert [as_tuples(words) for words in sink.received] == [plain_words(frame, simd) for frame in frames]
+    return run(dut, start, watch=lambda: [dut.o], reset_at=reset_at)
 
 
-@pytest.mark.parametrize(("outputs", "pe", "simd"), [(1, 1, 1), (9, 4, 4), (12, 5, 1)])
-@pytest.mark.parametrize(("gaps", "stalls", "cancels"), [(0, 0, 0.2), (0.5, 0.5, 0.1), (0, 0.7, 0.3), (0.7, 0, 0.4)])
-def test_cancel_at_any_time(outputs, pe, simd, gaps, stalls, cancels):
-    frames = random_frames(outputs, 40)
-    sink, _ = run_emitter(*emitter(outputs, pe, simd), frames, gaps=gaps, stalls=stalls, cancels=cancels)
-    assert len(sink.cancelled) > 3
-    for frame, words in enumerate(sink.received):
-        kept = as_tuples(word for word in words if not word["dropped"])
-        expected = plain_words(frames[frame], simd)
-        assert kept == (expected[: len(kept)] if frame in sink.cancelled else expected), f"frame {frame}"
-        assert len(words) <= len(kept) + 2, "after the word that is offered comes the end"
+def assert_right(plan, steps, sink, judged):
+    assert [tuple(word[name] for name in NAMES) for word in sink.received] == [w for step in steps for w in plain_words(step, plan)]
+    assert judged.frames == [step.frame for step in steps if not plain_words(step, plan)]
+
+
+@pytest.mark.parametrize(("outputs", "pe", "simd"), SIZES)
+@pytest.mark.parametrize(("contexts", "gaps", "stalls"), [(1, 0, 0), (1, 0.5, 0), (2, 0, 0.7), (4, 0.5, 0.5)])
+@pytest.mark.parametrize("order", ["event", "step"])
+def test_words(outputs, pe, simd, contexts, gaps, stalls, order):
+    plan, dut = emitter(outputs, pe, simd, contexts=contexts, order=order)
+    steps = random_steps(plan, 14, seed=outputs)
+    sink, _, judged = run_emitter(plan, dut, steps, gaps=gaps, stalls=stalls)
+    assert_right(plan, steps, sink, judged)
+    assert judged.frames
 
 
 def test_steps_of_one_time():
     """``T`` = 1: every frame is one step."""
-    frames = random_frames(6, 8, steps=1)
-    sink, _ = run_emitter(*emitter(6, 4, 4, steps=1), frames)
-    assert [as_tuples(words) for words in sink.received] == [plain_words(frame, 4) for frame in frames]
+    plan, dut = emitter(6, 4, 4, steps=1)
+    steps = random_steps(plan, 8)
+    sink, _, judged = run_emitter(plan, dut, steps)
+    assert_right(plan, steps, sink, judged)
+    assert len(steps) == 8
+    assert not judged.frames
 
 
-def test_error_of_a_step_is_that_of_its_words():
-    frames = random_frames(6, 3, seed=2)
-    for step in frames[1][1:]:
-        step.error = 1
-    sink, _ = run_emitter(*emitter(6, 6, 4), frames)
-    assert [as_tuples(words) for words in sink.received] == [plain_words(frame, 4) for frame in frames]
-    assert any(word["error"] for word in sink.received[1])
-    assert not any(word["error"] for word in sink.received[2])
-
-
+@pytest.mark.parametrize("size", [(9, 4, 4), (6, 6, 6), (6, 6, 2)])
 @pytest.mark.parametrize("reset_at", [0, 2, 3, 7, 12])
-def test_reset_in_the_middle(reset_at):
-    frames = random_frames(9, 4, seed=1)
-    sink, _ = run_emitter(*emitter(9, 4, 4), frames, reset_at=reset_at, stalls=0.4)
-    assert [as_tuples(words) for words in sink.received] == [plain_words(frame, 4) for frame in frames]
+def test_reset_in_the_middle(size, reset_at):
+    plan, dut = emitter(*size, contexts=2)
+    steps = random_steps(plan, 6, seed=1)
+    sink, _, judged = run_emitter(plan, dut, steps, reset_at=reset_at, stalls=0.4)
+    assert_right(plan, steps, sink, judged)
 
 
-def test_cycles():
-    """One word per cycle from `ROW_TO_WORD` cycles after the step's last row on; a step without spikes is released without one."""
+def step(time, fire, last=0):
+    return Step(time, fire, [0] * len(fire), first=int(time == 0), last_of_frame=last)
+
+
+def test_cycles_of_one_row_of_several_words():
+    """A word per cycle once a row is at the head, a cycle for a step without spikes, which is judged after it."""
     everything, nothing = [1] * 8, [0] * 8
-    frames = [[Step(0, everything, nothing), Step(1, nothing, nothing), Step(2, everything, nothing)]]
-    sink, source = run_emitter(*emitter(8, 8, 2), frames)
-    rows = source.last_row_cycles[0]
-    first, last = rows[0] + ROW_TO_WORD, rows[2] + ROW_TO_WORD
-    assert sink.cycles == [*range(first, first + 4), *range(last, last + 4)]
-    assert rows == [0, first + 4, first + 4 + ROW_TO_SKIP + 1]
+    plan, dut = emitter(8, 8, 2)
+    assert plan.row_slots == 1
+    steps = [step(0, everything), step(1, nothing), step(2, everything), step(3, nothing, last=1)]
+    sink, source, judged = run_emitter(plan, dut, steps)
+    heads = [ROW_TO_HEAD]
+    heads.append(heads[0] + 4)  # it has waited
+    heads.append(heads[0] + 4 + ROW_TO_HEAD)  # it could not come before the one before was at the head
+    heads.append(heads[2] + 4)
+    assert sink.cycles == [head + k + HEAD_TO_WORD for head, words in zip(heads, (4, 0, 4, 1), strict=True) for k in range(words)]
+    assert judged.cycles == [heads[1] + HEAD_TO_JUDGED]
+    assert source.last_row_cycles == [0, *heads[:-1]]  # one row waits behind the head
+
+
+def test_cycles_of_one_word_per_row():
+    """Where all neurons are one word, a step per cycle goes through, whether it has spikes or not."""
+    plan, dut = emitter(6, 6, 6)
+    steps = [step(0, [0] * 6), step(1, [1] * 6), step(2, [0] * 6), step(3, [0, 1, 0, 1, 0, 0]), step(4, [0] * 6, last=1)]
+    sink, source, judged = run_emitter(plan, dut, steps)
+    assert source.last_row_cycles == [0, 1, 2, 3, 4]
+    assert sink.cycles == [cycle + ROW_TO_HEAD + HEAD_TO_WORD for cycle in (0, 1, 3, 4)]
+    assert judged.cycles == [2 + ROW_TO_HEAD + HEAD_TO_JUDGED]
+
+
+def test_cycles_of_several_rows():
+    """A row per cycle; a word waits until the next one is at the head, or the end of the step."""
+    plan, dut = emitter(8, 2, 2)
+    steps = [step(0, [1] * 8), step(1, [1, 0, 0, 0, 0, 0, 0, 1]), step(2, [0, 0, 0, 1, 0, 0, 0, 0], last=1)]
+    sink, source, _ = run_emitter(plan, dut, steps)
+    assert source.last_row_cycles == [3, 7, 11]
+    heads = [ROW_TO_HEAD + row for row in range(12)]
+    assert sink.cycles == [head + HEAD_TO_WORD for head in heads[:4]] + [heads[7], heads[7] + HEAD_TO_WORD, heads[11] + HEAD_TO_WORD]

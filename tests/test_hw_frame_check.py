@@ -7,7 +7,7 @@ import pytest
 
 from export.reference import run as golden_run
 from hw import Accelerator, Folding
-from hw.frame_check import FrameCheck
+from hw.frame_check import LATENCY, FrameCheck
 from hw.words import WordFormat
 from tests.circuit import Sink, Source, run, simulate, word_payloads
 from tests.networks import random_network, random_spike_times
@@ -45,12 +45,12 @@ def payloads(words):
     return [dict(zip(NAMES, word, strict=True)) for word in words]
 
 
-def checked(words, form=FORM):
-    """What must come out for one frame's words: the rules, read from the documentation."""
-    found, failed, closed, before = [], False, True, None
+def first_wrong(words, form=FORM):
+    """Place of the first word that breaks a rule, or None: the rules, read from the documentation."""
+    closed, before = True, None
     padding = -(-form.inputs // form.simd) * form.simd - form.inputs
-    for time, index, bits, last_of_step, last_of_frame, error in words:
-        failed = failed or any(
+    for place, (time, index, bits, last_of_step, last_of_frame, error) in enumerate(words):
+        if any(
             (
                 error,
                 index >= -(-form.inputs // form.simd),
@@ -62,13 +62,18 @@ def checked(words, form=FORM):
                 last_of_frame and not last_of_step,
                 index == form.words - 1 and bits >> (form.simd - padding),
             )
-        )
-        last_of_step_out = last_of_step | last_of_frame
-        found.append(
-            (time, 0, 0, last_of_step_out, last_of_frame, 1) if failed else (time, index, bits, last_of_step_out, last_of_frame, 0)
-        )
+        ):
+            return place
         before, closed = time, bool(last_of_step)
-    return found
+    return None
+
+
+def checked(words, form=FORM):
+    """What must come out for one frame's words: those before the first wrong one, then an empty last one that is flagged."""
+    wrong = first_wrong(words, form)
+    if wrong is None:
+        return words
+    return [*words[:wrong], (words[wrong - 1][0] if wrong else 0, 0, 0, 1, 1, 1)]
 
 
 def run_check(frames, form=FORM, *, gaps=0.0, stalls=0.0):
@@ -86,10 +91,11 @@ RIGHT = [(0, 0, 9, 0, 0, 0), (0, 2, 7, 1, 0, 0), (1, 1, 15, 1, 0, 0), (4, 0, 1, 
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_broken_frame_is_flagged_from_the_first_wrong_word_and_the_next_is_right(name):
+def test_of_a_broken_frame_nothing_passes_from_the_first_wrong_word_on_but_a_flagged_end(name):
     words, wrong = BROKEN[name]
-    flagged = [(time, 0, 0, int(step or frame), frame, 1) for time, _, _, step, frame, _ in words[wrong:]]
-    assert run_check([RIGHT, words, RIGHT]) == [RIGHT, words[:wrong] + flagged, RIGHT]
+    assert first_wrong(words) == wrong
+    end = (words[wrong - 1][0] if wrong else 0, 0, 0, 1, 1, 1)
+    assert run_check([RIGHT, words, RIGHT]) == [RIGHT, [*words[:wrong], end], RIGHT]
 
 
 @pytest.mark.parametrize("name", ALLOWED)
@@ -113,8 +119,28 @@ def test_anything(numbers):
             word[field] = draw.getrandbits(widths[field]) if field < 3 else 1 - word[3]
             words[place] = tuple(word)
     expected = [checked(words, form) for words in frames]
-    assert any(word[5] for words in expected for word in words)
+    assert any(words[-1][5] for words in expected)
     assert run_check(frames, form, gaps=0.2, stalls=0.2) == expected
+
+
+class Late(Sink):
+    """Takes nothing before cycle 10."""
+
+    cycle = 0
+
+    def drive(self, ctx):
+        ctx.set(self._stream.ready, self.cycle >= 10)
+        self.cycle += 1
+
+
+def test_wrong_words_are_swallowed_while_nobody_takes_any():
+    """Only the last word of a broken frame waits for the receiver."""
+    words = BROKEN["begins after step 0"][0]
+    dut = FrameCheck(FORM)
+    frame = payloads([words[0]] * 5 + [words[1]])
+    sink, source = run(dut, lambda: [Late(dut.o.stream, 2, ends="last_of_frame"), Source(dut.i.stream, [frame, frame])])
+    assert (source.last_cycles, sink.cycles) == ([5, 11], [5 + LATENCY, 11 + LATENCY])
+    assert [[word["error"] for word in words] for words in sink.received] == [[1], [1]]
 
 
 def test_cancel_passes_through():
@@ -129,25 +155,50 @@ def test_cancel_passes_through():
     for frame, words in enumerate(sink.received):
         kept = [tuple(word[name] for name in NAMES) for word in words if not word["dropped"]]
         assert kept == (RIGHT[: len(kept)] if frame in sink.cancelled else RIGHT)
-        assert len(words) <= len(kept) + 2  # the word that was offered, and the end
+        assert len(words) <= len(kept) + 3  # the word that was being checked, the one that was offered, and the end
 
 
-@pytest.mark.parametrize("form", [("delta", "delta"), ("xnor", "xnor")])
-@pytest.mark.parametrize("name", BROKEN)
-def test_in_the_accelerator(name, form):
-    """In full mode the broken frame's result, and no other, is flagged; in both modes the others are right."""
-    rng = np.random.default_rng(8)
-    network = random_network(rng, (FORM.inputs, 6, 4), FORM.steps)
-    accelerator = Accelerator(network, Folding((FORM.simd, 4), (4, 3), form))
-    times = random_spike_times(rng, 3, FORM.inputs, FORM.steps)
-    golden = golden_run(network, times).decisions
+def before_the_wrong_word(words, form):
+    """Spike times of those steps of a frame that close before its first wrong word, and never for all other inputs; the last such step."""
+    times, spikes, last = np.full(form.inputs, form.steps), [], None
+    for time, index, bits, last_of_step, _, _ in words[: first_wrong(words, form)]:
+        spikes += [index * form.simd + bit for bit in range(form.simd) if bits >> bit & 1]
+        if last_of_step:
+            times[spikes], spikes, last = time, [], time
+    return times, last
+
+
+@pytest.mark.parametrize(
+    ("form", "order", "contexts"),
+    [(("delta", "delta"), ("event", "step"), 1), (("xnor", "delta"), ("step", "event"), 2), (("delta", "xnor"), ("step", "step"), 4)],
+    ids=lambda value: str(value) if isinstance(value, int) else "-".join(value),
+)
+@pytest.mark.parametrize("seed", range(4))
+def test_in_the_accelerator(form, order, contexts, seed):
+    """Each broken frame between right ones.
+
+    In full mode its result, and no other, is flagged. In early mode it is, too, unless it was decided before the first wrong word; then it
+    is the decision on what came before. All other frames are right.
+    """
+    rng = np.random.default_rng(seed)
+    network = random_network(rng, (FORM.inputs, 6, 4), FORM.steps, spread=0.6)
+    accelerator = Accelerator(network, Folding((FORM.simd, 4), (4, 3), form, order, contexts=contexts))
+    times = random_spike_times(rng, 2 * len(BROKEN), FORM.inputs, FORM.steps)
     frames = word_payloads(FORM.from_spike_times(times))
-    frames.insert(1, payloads(BROKEN[name][0]))
+    reached = {}
+    for place, (words, _) in enumerate(BROKEN.values()):
+        frame = 2 * place + 1
+        times[frame], last = before_the_wrong_word(words, FORM)
+        frames[frame] = payloads(words)
+        if last is not None:
+            reached[frame] = last
+    golden = golden_run(network, times).decisions
+    decided = {frame for frame, last in reached.items() if not golden.silent[frame] and golden.step[frame] <= last}
     for early in (False, True):
-        results = simulate(accelerator, frames, early=early).results
-        if not early:
-            assert results[1]["error"] == 1
-        del results[1]
+        results = simulate(accelerator, frames, early=early, gaps=0.3 * (seed % 2)).results
+        flagged = {frame for frame, result in enumerate(results) if result["error"]}
+        assert flagged == {frame for frame in range(1, len(frames), 2) if not (early and frame in decided)}
         for frame, result in enumerate(results):
             expected = {field: getattr(golden, field)[frame] for field in ("class_index", "step", "margin", "silent")}
-            assert result == expected | {"error": 0}
+            assert frame in flagged or result == expected | {"error": 0}, f"frame {frame}"
+    assert 2 <= len(decided) <= len(BROKEN) - 2, "both kinds occur"

@@ -1,5 +1,6 @@
-"""hw.readout alone: decisions against plain loops, in both modes, with gaps, stalls and resets."""
+"""hw.readout alone: decisions against plain loops, in both modes, frames in turn, with gaps, stalls and resets."""
 
+import dataclasses
 import itertools
 import random
 
@@ -8,16 +9,17 @@ import pytest
 
 from export import Layer
 from hw.folding import LayerPlan
-from hw.readout import ROW_TO_CANCEL, ROW_TO_RELEASE, Readout, row_to_load
+from hw.readout import ROW_TO_JUDGED, Readout, row_to_result
 from tests.circuit import Part, Sink, run
 from tests.rows import RowSource, Step
 
 STEPS = 6
 
 
-def plan_of(outputs, pe, steps=STEPS):
+def plan_of(outputs, pe, *, steps=STEPS, contexts=1):
     """Margins from -7 to 8."""
-    return LayerPlan(Layer(np.ones((outputs, 7), int), np.array([7, -1] * outputs)[:outputs]), steps, 1, pe, "delta")
+    layer = Layer(np.ones((outputs, 7), int), np.array([7, -1] * outputs)[:outputs])
+    return LayerPlan(layer, steps, 1, pe, "delta", contexts=contexts)
 
 
 def random_frames(outputs, count, *, seed=0, steps=STEPS):
@@ -42,31 +44,99 @@ def decision(frame, steps=STEPS):
     return {"class_index": step.margin.index(best), "step": time, "margin": best, "silent": int(silent)}
 
 
-class Mode(Part):
-    def __init__(self, dut, early):
-        self._dut, self._early = dut, early
+class FrameSource(RowSource):
+    """Lets the steps of frames in as the circuit does: of several contexts in turn, drawn; a new frame when its result has a place.
+
+    In early mode, no step before the frame's last one has been judged, and none after the decision. Sets the mode, each cycle anew.
+    """
+
+    def __init__(self, dut, plan, frames, early, *, gaps=0.0, seed=0):
+        super().__init__(dut.i, plan, [], gaps=gaps, seed=seed)
+        self._dut, self._plan, self._modes, self._early = dut, plan, early, 0
+        self._frames = [
+            [dataclasses.replace(step, first=int(k == 0), last_of_frame=int(k == len(steps) - 1)) for k, step in enumerate(steps)]
+            for steps in frames
+        ]
+        self._numbers = list(range(plan.contexts))  # each context's frame
+        self._at = [0] * plan.contexts
+        self._waits = [False] * plan.contexts
+        self._in_flight: list[int] = []  # frames of the steps that have not been judged
+        self._left = 0  # frames whose results have left
+        self.sent: list[tuple[int, int]] = []  # (frame, place) of each step
+        self.decided_cycles: dict[int, int] = {}  # per frame, in early mode
+
+    @property
+    def done(self):
+        return self._step is None and not self._in_flight and all(number >= len(self._frames) for number in self._numbers)
 
     def drive(self, ctx):
-        ctx.set(self._dut.early, next(self._early))
+        self._early = next(self._modes)
+        ctx.set(self._dut.early, self._early)
+        super().drive(ctx)
+
+    def next_step(self, ctx):
+        self._left += (ctx.get(self._dut.oldest) - self._left) % (2 * self._plan.frames)
+        ready = []
+        for context, number in enumerate(self._numbers):
+            if number < len(self._frames) and not self._waits[context] and (self._at[context] or number < self._left + self._plan.frames):
+                ready.append(context)
+        if not ready:
+            return None
+        context = self._random.choice(ready)
+        frame, place = self._numbers[context], self._at[context]
+        step = dataclasses.replace(self._frames[frame][place], frame=frame % self._plan.frames)
+        self._in_flight.append(frame)
+        self._waits[context] = bool(self._early)
+        self._at[context] += 1
+        if step.last_of_frame:
+            self._next_frame(context)
+        self.sent.append((frame, place))
+        return step
+
+    def look(self, ctx, cycle):
+        super().look(ctx, cycle)
+        judged = self._dut.judged
+        if ctx.get(judged.valid):
+            frame, context = self._in_flight.pop(0), ctx.get(judged.frame) % self._plan.contexts
+            assert ctx.get(judged.frame) == frame % self._plan.frames
+            if frame == self._numbers[context]:
+                self._waits[context] = False
+            if ctx.get(judged.decided):
+                assert frame not in self.decided_cycles
+                self.decided_cycles[frame] = cycle
+                if frame == self._numbers[context]:
+                    self._next_frame(context)
+
+    def _next_frame(self, context):
+        self._numbers[context] += self._plan.contexts
+        self._at[context], self._waits[context] = 0, False
 
 
-def run_readout(plan, frames, *, early, gaps=0.0, stalls=0.0, reset_at=None):
+def run_readout(plan, frames, *, early, gaps=0.0, stalls=0.0, reset_at=None, seed=0):
     dut = Readout(plan)
+    modes = early if callable(early) else lambda: itertools.repeat(early)
 
     def start():
-        sink = Sink(dut.o, len(frames), stalls=stalls)
-        return sink, RowSource(dut.i, plan, frames, gaps=gaps), Mode(dut, early() if callable(early) else itertools.repeat(early))
+        return Sink(dut.o, len(frames), stalls=stalls), FrameSource(dut, plan, frames, modes(), gaps=gaps, seed=seed)
 
     return run(dut, start, watch=lambda: [dut.o], reset_at=reset_at)
 
 
 @pytest.mark.parametrize(("outputs", "pe"), [(1, 1), (2, 1), (8, 8), (7, 4), (9, 4), (10, 3), (5, 5)])
 @pytest.mark.parametrize("early", [0, 1])
-@pytest.mark.parametrize(("gaps", "stalls"), [(0, 0), (0.5, 0), (0, 0.9), (0.4, 0.6)])
-def test_decisions(outputs, pe, early, gaps, stalls):
+@pytest.mark.parametrize(("contexts", "gaps", "stalls"), [(1, 0, 0), (1, 0.5, 0.6), (2, 0, 0), (2, 0.4, 0.9), (4, 0, 0.5)])
+def test_decisions(outputs, pe, early, contexts, gaps, stalls):
     frames = random_frames(outputs, 24, seed=outputs)
-    sink = run_readout(plan_of(outputs, pe), frames, early=early, gaps=gaps, stalls=stalls)[0]
+    sink, source = run_readout(plan_of(outputs, pe, contexts=contexts), frames, early=early, gaps=gaps, stalls=stalls, seed=pe)
     assert sink.received == [decision(frame) | {"error": 0} for frame in frames]
+    fires = {k for k, frame in enumerate(frames) if any(any(step.fire) for step in frame)}
+    if early:  # a silent frame is decided by its end
+        assert set(source.decided_cycles) == set(range(len(frames)))
+        last = dict(source.sent)  # of each frame, the last step that was let in
+        assert all(frames[k][last[k]].time == decision(frames[k])["step"] for k in fires)
+    else:
+        assert not source.decided_cycles
+        assert len(source.sent) == sum(map(len, frames))
 
 
 @pytest.mark.parametrize(("outputs", "pe"), [(2, 2), (6, 6), (6, 2), (7, 3)])
@@ -75,69 +145,74 @@ def test_every_tie_goes_to_the_lowest_index(outputs, pe):
     for low, high in itertools.combinations(range(outputs), 2):
         margin = [3 if j in (low, high) else 2 for j in range(outputs)]
         frames.append([Step(0, [1] * outputs, margin)])
-    sink = run_readout(plan_of(outputs, pe), frames, early=0)[0]
+    sink, _ = run_readout(plan_of(outputs, pe), frames, early=0)
     assert [result["class_index"] for result in sink.received] == [low for low, _ in itertools.combinations(range(outputs), 2)]
 
 
 def test_one_step():
     frames = random_frames(4, 8, steps=1)
-    sink = run_readout(plan_of(4, 3, steps=1), frames, early=1)[0]
+    sink, _ = run_readout(plan_of(4, 3, steps=1), frames, early=1)
     assert sink.received == [decision(frame, 1) | {"error": 0} for frame in frames]
 
 
 @pytest.mark.parametrize("stalls", [0, 0.7])
-def test_mode_changes_at_any_time(stalls):
+@pytest.mark.parametrize("contexts", [1, 2, 4])
+def test_mode_changes_at_any_time(stalls, contexts):
     """The mode is looked at when a decision falls: results are right, one per frame, however it wavers."""
     frames = random_frames(5, 40, seed=3)
     draw = random.Random(1)
-    sink = run_readout(plan_of(5, 2), frames, early=lambda: iter(lambda: draw.getrandbits(1), None), stalls=stalls)[0]
+    plan = plan_of(5, 2, contexts=contexts)
+    sink, source = run_readout(plan, frames, early=lambda: iter(lambda: draw.getrandbits(1), None), stalls=stalls)
     assert sink.received == [decision(frame) | {"error": 0} for frame in frames]
+    assert 5 < len(source.decided_cycles) < 40
 
 
-def test_error_at_the_frame_s_end_in_full_mode_and_at_the_decision_in_early_mode():
+@pytest.mark.parametrize("contexts", [1, 2])
+def test_error_at_the_frame_s_end_in_full_mode_and_at_the_decision_in_early_mode(contexts):
     silent, fires = Step(0, [0, 0], [-1, -2]), Step(1, [0, 1], [-1, 0])
     wrong_end = Step(2, [1, 0], [0, 0], error=1)
     wrong_decision = Step(1, [0, 1], [-1, 0], error=1)
     frames = [[silent, fires, wrong_end], [silent, wrong_decision, wrong_end], [silent, fires]]
     for early, errors in ((0, [1, 1, 0]), (1, [0, 1, 0])):
-        sink = run_readout(plan_of(2, 2), frames, early=early)[0]
+        sink, _ = run_readout(plan_of(2, 2, contexts=contexts), frames, early=early)
         assert [result["error"] for result in sink.received] == errors
 
 
 @pytest.mark.parametrize("early", [0, 1])
+@pytest.mark.parametrize("contexts", [1, 2])
 @pytest.mark.parametrize("reset_at", [0, 1, 3, 6, 10])
-def test_reset_in_the_middle(reset_at, early):
+def test_reset_in_the_middle(reset_at, early, contexts):
     frames = random_frames(5, 5, seed=4)
-    sink = run_readout(plan_of(5, 2), frames, early=early, reset_at=reset_at, stalls=0.5)[0]
+    sink, _ = run_readout(plan_of(5, 2, contexts=contexts), frames, early=early, reset_at=reset_at, stalls=0.5)
     assert sink.received == [decision(frame) | {"error": 0} for frame in frames]
 
 
-class CancelWatch(Part):
-    """When the cancel came first."""
-
+class JudgedCycles(Part):
     def __init__(self, dut):
         self._dut = dut
-        self.first = None
+        self.cycles = []
 
     def look(self, ctx, cycle):
-        if self.first is None and ctx.get(self._dut.i.cancel):
-            self.first = cycle
+        if ctx.get(self._dut.judged.valid):
+            self.cycles.append(cycle)
 
 
 @pytest.mark.parametrize(("outputs", "pe"), [(3, 2), (1, 1), (5, 5), (9, 9), (4, 1)])
-def test_cycles(outputs, pe):
-    """From the deciding row (early) or the last row (full) to the cancel, the result and the next step."""
+@pytest.mark.parametrize("early", [0, 1])
+def test_cycles(outputs, pe, early):
+    """Steps are judged, and results come, a number of cycles after a row; in full mode, rows come without a gap."""
     plan = plan_of(outputs, pe)
     nothing, fires = [0] * outputs, [0] * (outputs - 1) + [1]
     frames = [[Step(0, nothing, nothing), Step(1, fires, nothing), Step(3, nothing, nothing), Step(5, nothing, nothing)]] * 2
-    for early in (0, 1):
-        dut = Readout(plan)
-        mode = Mode(dut, itertools.repeat(early))
-        sink, source, watch, _ = run(dut, lambda d=dut, m=mode: (Sink(d.o, 2), RowSource(d.i, plan, frames), CancelWatch(d), m))
-        rows = source.last_row_cycles
-        finishes = rows[0][1 if early else 3]
-        assert sink.cycles[0] == finishes + row_to_load(plan) + 1
-        assert watch.first == (finishes + ROW_TO_CANCEL if early else None)
-        assert rows[0][1] == rows[0][0] + ROW_TO_RELEASE + plan.groups
-        end_released = ROW_TO_CANCEL + ROW_TO_RELEASE if early else ROW_TO_RELEASE
-        assert rows[1][0] == finishes + max(row_to_load(plan), end_released) + plan.groups
+    dut = Readout(plan)
+    sink, source, judged = run(dut, lambda: (Sink(dut.o, 2), FrameSource(dut, plan, frames, itertools.repeat(early)), JudgedCycles(dut)))
+    rows = source.last_row_cycles
+    assert judged.cycles == [cycle + ROW_TO_JUDGED for cycle in rows]
+    if early:
+        assert [place for _, place in source.sent] == [0, 1, 0, 1]
+        assert list(source.decided_cycles.values()) == [judged.cycles[1], judged.cycles[3]]
+        finishes = [rows[1], rows[3]]
+    else:
+        assert rows == [(k + 1) * plan.groups - 1 for k in range(8)]
+        finishes = [rows[3], rows[7]]
+    assert sink.cycles == [cycle + row_to_result(plan) for cycle in finishes]

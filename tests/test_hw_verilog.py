@@ -23,6 +23,7 @@ CIRCUITS = {
     "delta": ((9, 7, 5), 4, Folding((4, 3), (4, 2), ("delta", "delta")), "words"),
     "xnor": ((9, 7, 5), 4, Folding((4, 3), (4, 2), ("xnor", "xnor")), "words"),
     "pixels": ((9, 7, 5), 4, Folding((2, 7), (7, 5), ("xnor", "delta")), "pixels"),
+    "step": ((9, 7, 5), 4, Folding((4, 3), (4, 5), ("delta", "delta"), ("step", "step"), (2, 1), 2), "words"),
     "one of each": ((1, 1), 1, Folding((1,), (1,), ("delta",)), "words"),
     "three layers": ((5, 4, 3, 2), 300, Folding((5, 1, 3), (4, 1, 2), ("delta", "xnor", "delta")), "words"),
 }
@@ -61,7 +62,8 @@ def test_port_map_is_what_the_verilog_declares(name):
     assert {port: (entry["direction"], entry["width"]) for port, entry in ports.items()} == declared(verilog.generate(accelerator))
     payloads = [port for port in ports if port.endswith("__payload")]
     monitors = [f"monitor_{layer}__payload" for layer in range(len(accelerator.plans))]
-    assert sorted(payloads) == sorted(["i__payload", "o__payload", *monitors])
+    inputs = ["i_0", "i_1"] if name == "step" else ["i"]
+    assert sorted(payloads) == sorted([*(f"{port}__payload" for port in inputs), "o__payload", *monitors])
     for port in payloads:
         at = 0
         for field in ports[port]["fields"].values():
@@ -70,9 +72,10 @@ def test_port_map_is_what_the_verilog_declares(name):
         assert at == ports[port]["width"]
     assert [field for field, entry in ports["o__payload"]["fields"].items() if entry["signed"]] == ["margin"]
     word = ["time", "index", "bits", "last_of_step", "last_of_frame", "error"]
-    assert all(list(ports[port]["fields"]) == word for port in monitors)
-    assert list(ports["i__payload"]["fields"]) == (word if accelerator.frames_in == "words" else ["intensity", "last_of_frame"])
-    assert ("i_cancel" in ports) == (accelerator.frames_in == "words")
+    assert all(list(ports[port]["fields"]) == [*word, "first", "frame"] for port in monitors)
+    for port in inputs:
+        assert list(ports[f"{port}__payload"]["fields"]) == (word if accelerator.frames_in == "words" else ["intensity", "last_of_frame"])
+        assert (f"{port}_cancel" in ports) == (accelerator.frames_in == "words")
 
 
 def test_port_map_and_header_say_what_it_is():
@@ -80,12 +83,12 @@ def test_port_map_and_header_say_what_it_is():
     found = verilog.port_map(accelerator)
     assert found["top"] == verilog.MODULE
     assert found["network"] == {"shape": [9, 7, 5], "steps": 4, "sha256": digest(accelerator.network)}
-    assert found["folding"] == {"simd": [4, 3], "pe": [4, 2], "form": ["delta", "delta"]}
+    assert found["folding"] == accelerator.folding.as_dict()
     assert found["frames_in"] == "words"
     header = verilog.generate(accelerator).split("\n")[:5]
     assert header[1:] == [
         "// network    9-7-5, T = 4",
-        '// folding    {"simd": [4, 3], "pe": [4, 2], "form": ["delta", "delta"]}',
+        f"// folding    {json.dumps(accelerator.folding.as_dict())}",
         "// frames in  words",
         f"// artifact   sha256 {digest(accelerator.network)}",
     ]
@@ -121,4 +124,4 @@ def test_mnist_size():
     accelerator = Accelerator(network, default_folding(network))
     ports = declared(verilog.generate(accelerator))
     assert ports == {port: (entry["direction"], entry["width"]) for port, entry in verilog.port_map(accelerator)["ports"].items()}
-    assert ports["monitor_0__payload"] == ("output", 3 + 4 + 60 + 3)
+    assert ports["monitor_0__payload"] == ("output", 3 + 4 + 60 + 3 + 1 + 2)

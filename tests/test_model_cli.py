@@ -9,14 +9,13 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pytest
 
 from export.cli import run
 from model import kept, metrics
 from model.__main__ import main
 from model.datasets import CHOICES
-from tests.small_data import FIGURES, stripes
+from tests.small_data import FIGURES, save_npz
 
 ROOT = Path(__file__).parent.parent
 QUICK = ("--hidden", "16", "--epochs", "2", "--batch-size", "16", "--learning-rate", "0.01", "--validation", "0.25", "--augment", "0")
@@ -52,11 +51,7 @@ def start(*arguments):
 
 @pytest.fixture(scope="module")
 def npz(tmp_path_factory):
-    data, path = stripes(), tmp_path_factory.mktemp("npz") / "stripes.npz"
-    images = {part: getattr(data, f"{part}_images").reshape(-1, 6, 6) for part in ("train", "test")}
-    labels = {part: getattr(data, f"{part}_labels") for part in ("train", "test")}
-    np.savez(path, x_train=images["train"], y_train=labels["train"], x_test=images["test"], y_test=labels["test"])
-    return path
+    return save_npz(tmp_path_factory.mktemp("npz") / "stripes.npz")
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from model.encoding import LatencyEncoder
 from model.kept import read_table
 from model.layers import SingleSpikeNetwork
 from tests.networks import random_network
-from tests.small_data import stripes
+from tests.small_data import save_npz, stripes
 
 ROOT = Path(__file__).parent.parent
 RECIPE = Bs4nnRecipe((36, 20, 4), epochs=1, batch=20, validation=20, rise=50)
@@ -192,10 +192,8 @@ def model(capfd, monkeypatch):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, network):
     """A folder with the network and the data set that it names."""
-    path, data = tmp_path_factory.mktemp("bench"), stripes()
-    images = {f"x_{part}": getattr(data, f"{part}_images").reshape(-1, 6, 6) for part in ("train", "test")}
-    labels = {f"y_{part}": getattr(data, f"{part}_labels") for part in ("train", "test")}
-    np.savez(path / "stripes.npz", **images, **labels)
+    path = tmp_path_factory.mktemp("bench")
+    save_npz(path / "stripes.npz")
     export.save(network, path / "network.safetensors")
     return path
 

@@ -20,7 +20,7 @@ from model.processes import Processes, connect
 from model.recipe_file import RecipeFile
 from model.recipes import Recipe
 from tests.several import connected, outcome, start_connected
-from tests.small_data import stripes
+from tests.small_data import save_npz, stripes
 
 ROOT = Path(__file__).parent.parent
 # 81 training frames: five batches of 16 and one of a single frame, less than one for each process. 16 inputs: a window of 2.
@@ -258,8 +258,7 @@ def test_only_the_first_process_speaks(monkeypatch, capsys):
 
 
 def test_torchrun(tmp_path):
-    parts = {"x_train": DATA.train_images, "y_train": DATA.train_labels, "x_test": DATA.test_images, "y_test": DATA.test_labels}
-    np.savez(tmp_path / "stripes.npz", **parts)
+    save_npz(tmp_path / "stripes.npz", DATA)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "model"]
     options = ["--hidden", "8", "--epochs", "2", "--batch-size", "16", "--validation", "0.25", "--out", str(tmp_path / "out")]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -6,23 +6,19 @@ import signal
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from model import __main__, metrics, plots
 from model.training import CHECKPOINT, RESUME
 from tests.several import outcome, start
-from tests.small_data import stripes
+from tests.small_data import save_npz
 
 OPTIONS = ("--hidden", "16", "--epochs", "6", "--batch-size", "16", "--learning-rate", "0.01", "--validation", "0.25", "--augment", "0.4")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    found, path = stripes(), tmp_path_factory.mktemp("data") / "stripes.npz"
-    images = {f"x_{part}": getattr(found, f"{part}_images").reshape(-1, 6, 6) for part in ("train", "test")}
-    np.savez(path, **images, **{f"y_{part}": getattr(found, f"{part}_labels") for part in ("train", "test")})
-    return path
+    return save_npz(tmp_path_factory.mktemp("data") / "stripes.npz")
 
 
 def command(data, out):

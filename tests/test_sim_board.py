@@ -14,11 +14,11 @@ import pytest
 
 from export import Layer, Network, UserError, digest, reference, save
 from hw.hosted import describe
+from hw.inputs import Inputs
 from hw.loader import load_content
 from hw.packets import Error, Reply, Request, checksum
 from sim.board import command, host, link
 from sim.board.link import LinkError, SerialLink
-from sim.inputs import Inputs
 from tests.board import FOLDINGS, SHAPE, Terminal, board_network, simulated
 from tests.networks import random_network
 

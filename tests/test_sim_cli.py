@@ -10,8 +10,8 @@ import pytest
 
 from export import Encoder, Layer, Network, reference, save
 from export.scores import score
+from hw import inputs
 from model.datasets import CHOICES
-from sim import inputs
 from tests.networks import random_network
 
 ROOT = Path(__file__).parent.parent
@@ -65,7 +65,7 @@ def test_file(images, tmp_path, source):
     assert done.returncode == 0, done.stderr
     data = json.loads((tmp_path / "report.json").read_text())
     assert data["frames"] == 30
-    assert data["folding"] == {"simd": [3], "pe": [2], "form": ["xnor"]}
+    assert data["folding"] == {"simd": [3], "pe": [2], "form": ["xnor"], "order": ["step"], "swap": [1], "contexts": 1, "pixels": 1}
     strict = data["accuracy"]["golden"]["strict"]
     assert data["accuracy"]["golden"] == data["accuracy"]["rtl"]
     assert data["accuracy"]["pytorch"]["strict"] == strict

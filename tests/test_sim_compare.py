@@ -16,14 +16,15 @@ GOLDEN = reference.run(NETWORK, TIMES)
 
 
 def perfect(mode="full"):
-    """What a circuit without faults would have given, in an order of its own; in early mode just what has to be there."""
+    """What a circuit without faults would have given, in an order of its own."""
     layers = []
     for times in GOLDEN.spike_times:
         there = times < STEPS
         if mode == "early":
             there &= times <= GOLDEN.decisions.step[:, None]
         frame, neuron = np.nonzero(there)
-        layers.append(Spikes(frame, neuron, times[frame, neuron].astype(np.int64), len(TIMES)))
+        ended = len(TIMES) if mode == "full" else 3  # a frame that is decided just stops
+        layers.append(Spikes(frame, neuron, times[frame, neuron].astype(np.int64), np.arange(len(TIMES)), ended))
     decisions = {name: getattr(GOLDEN.decisions, name).astype(np.int64) for name in ("class_index", "step", "margin", "silent")}
     cycles = np.arange(len(TIMES))
     return Recording(tuple(layers), decisions | {"error": np.zeros(len(TIMES), np.int64)}, cycles, cycles + 9, len(TIMES), False, 1.0)
@@ -51,8 +52,17 @@ def test_equal(mode):
     assert result.spike_times_compared == 20 * (9 + 4)
 
 
-def test_early_mode_may_see_more_than_it_must():
-    assert compare("early", perfect("full"), GOLDEN, STEPS).passed
+def test_early_mode_must_not_see_what_comes_after_the_decision():
+    """Even if it is golden: it shows that something was computed in vain."""
+    late = [(times < STEPS) & (times > GOLDEN.decisions.step[:, None]) for times in GOLDEN.spike_times]
+    result = compare("early", perfect("full"), GOLDEN, STEPS)
+    assert (result.differences, result.passed) == (sum(array.sum() for array in late), False)
+    frame = int(np.nonzero(late[0])[0][0])
+    times = np.where(late[0][frame], GOLDEN.spike_times[0][frame], STEPS)
+    assert not late[1][: frame + 1].any()
+    expected = Difference("early", frame, 0, int(times.argmin()), "spike after the decision", None, int(times.min()))
+    assert result.first == expected
+    assert np.array_equal(result.equal, ~np.any([array.any(axis=1) for array in late], axis=0))
 
 
 def test_full_mode_must_see_what_comes_after_the_decision():
@@ -158,11 +168,38 @@ def test_result_too_many():
     assert not result.passed
 
 
-@pytest.mark.parametrize("frames", [19, 21])
-def test_frames_of_a_layer(frames):
-    result = compare("early", with_layer(perfect("early"), 1, frames=frames), GOLDEN, STEPS)
-    assert result.first == Difference("early", min(frames, 20), 1, None, "number of frames", 20, frames)
+@pytest.mark.parametrize("mode", ["full", "early"])
+@pytest.mark.parametrize(("begun", "at", "count"), [([*range(7), *range(8, 20)], 7, 19), ([*range(20), 22], 20, 21)])
+def test_frames_of_a_layer(mode, begun, at, count):
+    result = compare(mode, with_layer(perfect(mode), 1, begun=np.array(begun)), GOLDEN, STEPS)
+    assert result.first == Difference(mode, at, 1, None, "number of frames", 20, count)
     assert (result.differences, result.passed) == (1, False)
+    assert np.flatnonzero(~result.equal).tolist() == ([7] if at == 7 else [])
+
+
+@pytest.mark.parametrize("ended", [18, 23])
+def test_frames_that_end(ended):
+    result = compare("full", with_layer(perfect(), 1, ended=ended), GOLDEN, STEPS)
+    assert result.first == Difference("full", min(ended, 20), 1, None, "number of frames that end", 20, ended)
+    assert (result.differences, result.passed) == (abs(ended - 20), False)
+    assert compare("early", with_layer(perfect("early"), 1, ended=ended), GOLDEN, STEPS).passed
+
+
+def test_frames_that_were_not_taken():
+    starts = perfect().starts.copy()
+    starts[[4, 19]] = -1
+    result = compare("full", replace(perfect(), starts=starts), GOLDEN, STEPS)
+    assert result.first == Difference("full", 4, "readout", None, "number of frames taken", 20, 18)
+    assert (result.differences, np.flatnonzero(~result.equal).tolist()) == (2, [4, 19])
+
+
+def test_a_run_without_an_end():
+    """Words without spikes that never stop: nothing else is wrong."""
+    result = compare("full", replace(perfect(), stuck=True), GOLDEN, STEPS)
+    assert (result.first, result.passed) == (Difference("full", 20, "readout", None, "end of the run", 1, 0), False)
+    missing = {name: values[:-1] for name, values in perfect().results.items()}
+    result = compare("full", replace(perfect(), results=missing, ends=perfect().ends[:-1], stuck=True), GOLDEN, STEPS)
+    assert (result.first.what, result.differences) == ("number of results", 1)
 
 
 def test_first_is_the_lowest_frame_then_the_lowest_layer_then_the_earliest_step_then_the_lowest_neuron():
@@ -181,7 +218,7 @@ def test_first_is_the_lowest_frame_then_the_lowest_layer_then_the_earliest_step_
 
 def test_nothing_compared_does_not_pass():
     nothing = reference.run(NETWORK, TIMES[:0])
-    empty = Spikes(*(np.empty(0, np.int64) for _ in range(3)), 0)
+    empty = Spikes(*(np.empty(0, np.int64) for _ in range(4)), 0)
     results = {name: np.empty(0, np.int64) for name in perfect().results}
     recording = Recording((empty, empty), results, np.empty(0, np.int64), np.empty(0, np.int64), 0, False, 0.0)
     result = compare("full", recording, nothing, STEPS)

@@ -42,25 +42,33 @@ def changed(layer, *, weight=None, threshold=None, shift=1):
 
 
 def place(golden, faulty):
-    """The first difference between two golden results, in full mode: lowest frame, lowest layer, earliest step, lowest neuron.
+    """The first difference between two golden results: lowest frame, lowest layer, earliest step, lowest neuron.
 
-    None where there is none, where it is a decision's, or where early mode need not show the same.
+    None where there is none, where it is a decision's, or where the two modes do not show the same.
     """
-    places = []
-    for layer, (expected, seen) in enumerate(zip(golden.spike_times, faulty.spike_times, strict=True)):
-        for frame, neuron in np.argwhere(expected != seen).tolist():
-            steps = int(expected[frame, neuron]), int(seen[frame, neuron])
-            places.append((frame, layer, min(steps), neuron, *steps))
-    if not places:
+    firsts = set()
+    for early in (False, True):
+        places = []
+        for layer, (expected, seen) in enumerate(zip(shown(golden, early), shown(faulty, early), strict=True)):
+            for frame, neuron in np.argwhere(expected != seen).tolist():
+                steps = int(expected[frame, neuron]), int(seen[frame, neuron])
+                places.append((frame, layer, min(steps), neuron, *steps))
+        firsts.add(min(places, default=None))
+    if len(firsts) > 1 or None in firsts:
         return None
-    frame, layer, _, neuron, *steps = min(places)
-    required, certain = (step <= result.decisions.step[frame] for step, result in zip(steps, (golden, faulty), strict=True))
-    if not (certain or (required and steps[1] == STEPS)):  # what comes after its decision a circuit may leave out
-        return None
+    frame, layer, _, neuron, *steps = firsts.pop()
+    if steps[0] == STEPS and golden.spike_times[layer][frame, neuron] < STEPS:
+        return None  # in early mode it is a spike after the decision
     for name in ("class_index", "step", "margin", "silent"):
         if (getattr(golden.decisions, name) != getattr(faulty.decisions, name))[:frame].any():
             return None
     return Difference("full", frame, layer, neuron, "step", *(None if step == STEPS else step for step in steps))
+
+
+def shown(result, early):
+    """The spike times that a circuit shows: in early mode, none after the decision."""
+    upto = result.decisions.step[:, None] if early else STEPS
+    return [np.where(times <= upto, times, STEPS) for times in result.spike_times]
 
 
 def visible(candidates):
@@ -74,11 +82,10 @@ def visible(candidates):
 
 def plant(text, layer, memory, row, change):
     """The Verilog with another value in one row of a layer's memory."""
-    begin = text.index(rf"module \accelerator.layer_{layer} ")
-    pattern = re.compile(rf"(\\?{memory} ?\[{row}\] = (\d+)'h)([0-9a-f]+);")
-    match = pattern.search(text, begin)
+    begin = text.index(rf"module \accelerator.layer_{layer}.{memory} ")
+    match = re.compile(rf"( memory\[{row}\] = \d+'h)([0-9a-f]+);").search(text, begin)
     assert match.start() < text.index("endmodule", begin)
-    return f"{text[: match.end(1)]}{change(int(match[3], 16)):x}{text[match.end(3) :]}"
+    return f"{text[: match.end(1)]}{change(int(match[2], 16)):x}{text[match.end(2) :]}"
 
 
 def flip(text, layer, weight):

@@ -1,14 +1,23 @@
 import numpy as np
 import pytest
 
-from hw.words import WordFormat
+from hw.words import WordFormat, bit_columns, pack_bits, unpack_bits
 from sim import frames
 from sim.ports import Field, Payload
 from tests.networks import random_spike_times
 
+TAG = 3  # bits
+
 
 def payload_of(form):
-    return Payload(form.layout.size, {name: Field(field.offset, field.width) for name, field in form.layout})
+    fields = {name: Field(field.offset, field.width) for name, field in form.layout}
+    return Payload(form.layout.size + TAG, fields | {"frame": Field(form.layout.size, TAG)})
+
+
+def emitted(words, form):
+    """The records as a circuit emits them, with tags."""
+    frame = np.repeat(np.arange(len(words.counts)), words.counts)
+    return pack_bits(np.concatenate([unpack_bits(words.records)[:, : form.layout.size], bit_columns(frame % (1 << TAG), TAG)], axis=1))
 
 
 def units(file):
@@ -39,8 +48,9 @@ def test_round_trip(simd, steps):
     times = random_spike_times(rng, 50, 33, steps)
     times[0], times[1] = steps, 0
     words = frames.pack(times, form)
-    seen = frames.spikes(words.records, payload_of(form))
-    assert seen.frames == 50
+    seen = frames.spikes(emitted(words, form), payload_of(form), 1)
+    assert seen.begun.tolist() == list(range(50))
+    assert seen.ended == 50
     assert len(seen) == (times < steps).sum() > 0
     found = np.full_like(times, steps)
     found[seen.frame, seen.neuron] = seen.step
@@ -55,19 +65,66 @@ def test_many_frames_in_chunks(monkeypatch):
     monkeypatch.setattr(frames, "CHUNK", 11)
     parts = frames.pack(times, form)
     assert parts.file() == whole.file()
-    assert np.array_equal(frames.spikes(parts.records, payload_of(form)).neuron, frames.spikes(whole.records, payload_of(form)).neuron)
+    spikes = [frames.spikes(emitted(words, form), payload_of(form), 1) for words in (parts, whole)]
+    assert np.array_equal(spikes[0].neuron, spikes[1].neuron)
 
 
 def test_no_frames():
     form = WordFormat(3, 4, 1)
     words = frames.pack(np.empty((0, 3), np.int32), form)
     assert units(words.file()) == [0]
-    assert frames.spikes(words.records, payload_of(form)).frames == 0
+    seen = frames.spikes(emitted(words, form), payload_of(form), 2)
+    assert (len(seen), seen.begun.tolist(), seen.ended) == (0, [], 0)
+
+
+def test_streams_take_frames_in_turn():
+    form = WordFormat(9, 4, 2)
+    times = random_spike_times(np.random.default_rng(4), 7, 9, 4)
+    words = frames.pack(times, form)
+    for place in range(3):
+        assert words.stream(place, 3).file() == frames.pack(times[place::3], form).file()
+    assert words.stream(0, 1).file() == words.file()
+    assert units(words.stream(7, 8).file()) == [0]
+
+
+def numbers(tags, contexts, starts=None):
+    payload = Payload(3, {"frame": Field(0, 3)})
+    return frames.frame_numbers(np.array(tags, np.uint32).reshape(-1, 1), payload, contexts, starts).tolist()
+
+
+@pytest.mark.parametrize(
+    ("contexts", "seen"),
+    [
+        (1, [0, 0, 1, 2, 3, 3, 4, 5, 6, 7, 8, 9, 9, 10]),
+        (2, [0, 1, 0, 2, 4, 1, 6, 3, 5, 6, 7, 8, 10, 9]),  # one context waits for its sender, as far as tags allow
+        (2, [1, 3, 0, 2, 1 + 4, 2, 4]),
+        (4, [3, 1, 0, 2, 4, 7, 3 + 8, 1, 5, 6, 8]),
+    ],
+)
+def test_frame_numbers(contexts, seen):
+    assert numbers([number % 8 for number in seen], contexts) == seen
+
+
+def test_frame_numbers_begin_anew_after_a_reset():
+    assert numbers([0, 1, 2, 3, 0, 2, 1, 0, 1], 2, np.array([0, 4, 7, 7])) == [0, 1, 2, 3, 0, 2, 1, 0, 1]
+    assert numbers([], 2) == numbers([], 2, np.array([0, 0])) == []
+
+
+def test_frame_numbers_of_a_circuit_with_faults():
+    """Any numbers, but none below 0: a tag that goes back stands for a frame that is far ahead."""
+    assert numbers([0, 3, 1], 1) == [0, 3, 9]
 
 
 def test_pixels_by_hand():
     words = frames.pack_pixels(np.array([[0, 255], [3, 4]], np.uint8))
     assert units(words.file()) == [2, 2, 0, 0x1FF, 2, 3, 0x104]
+
+
+def test_beats_by_hand():
+    words = frames.pack_pixels(np.array([[1, 2, 3], [4, 5, 255]], np.uint8), 2)
+    assert units(words.file()) == [2, 2, 0x0201, 0x10003, 2, 0x0504, 0x100FF]
+    words = frames.pack_pixels(np.array([[1, 2, 3, 4, 5]], np.uint8), 4)
+    assert units(words.file()) == [1, 2, 0, 0x04030201, 1, 0x00000005]
 
 
 def test_read_leaves_out_a_record_that_was_cut_short(tmp_path):

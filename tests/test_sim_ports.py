@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from export import UserError
-from hw import Accelerator, default_folding
+from hw import Accelerator, Folding, default_folding
 from hw.verilog import generate, port_map
 from sim.ports import Field, Payload, Ports
 from tests.networks import random_network
@@ -55,6 +55,17 @@ def test_from_map_of_an_accelerator(rng):
     assert ports.result["margin"].signed
 
 
+@pytest.mark.parametrize("contexts", [1, 4])
+def test_streams(rng, contexts):
+    network = random_network(rng, (9, 7, 4), 5)
+    accelerator = Accelerator(network, Folding((3, 2), (7, 4), ("delta", "delta"), contexts=contexts))
+    generate(accelerator)
+    ports = Ports.from_map(port_map(accelerator))
+    assert ports.contexts == contexts
+    assert ports.streams == (("i",) if contexts == 1 else ("i_0", "i_1", "i_2", "i_3"))
+    assert ports.cancels
+
+
 @pytest.fixture
 def ports(rng):
     network = random_network(rng, (3, 2), 2)
@@ -63,16 +74,17 @@ def ports(rng):
     return port_map(accelerator)
 
 
-@pytest.mark.parametrize("missing", ["top", "i__payload", "o__payload"])
+@pytest.mark.parametrize("missing", ["top", "folding", "i__payload", "o__payload"])
 def test_missing_port(ports, missing):
-    (ports if missing == "top" else ports["ports"]).pop(missing)
+    (ports["ports"] if "payload" in missing else ports).pop(missing)
     with pytest.raises(UserError, match=f"port map must have '{missing}', but has not"):
         Ports.from_map(ports)
 
 
-def test_missing_field(ports):
-    del ports["ports"]["monitor_0__payload"]["fields"]["last_of_frame"]
-    with pytest.raises(UserError, match="port map must have 'last_of_frame', but has not"):
+@pytest.mark.parametrize("field", ["last_of_frame", "frame"])
+def test_missing_field(ports, field):
+    del ports["ports"]["monitor_0__payload"]["fields"][field]
+    with pytest.raises(UserError, match=f"port map must have '{field}', but has not"):
         Ports.from_map(ports)
 
 

@@ -1,5 +1,6 @@
 """The plain Verilog test bench, run by Verilator without cocotb (and by Icarus Verilog, where there is one)."""
 
+import json
 import os
 import re
 import shutil
@@ -22,11 +23,16 @@ SPIKES = sum((times < STEPS).sum() for times in GOLDEN.spike_times)
 BY_DECISION = sum((times <= np.minimum(GOLDEN.decisions.step, STEPS - 1)[:, None]).sum() for times in GOLDEN.spike_times)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+@pytest.fixture(scope="module", params=[1, 4], ids=["one stream", "four streams"])
+def folder(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("vectors")
-    written = write(NETWORK, TIMES, Folding((2, 4), (4, 4), ("delta", "delta")), folder)
+    written = write(NETWORK, TIMES, Folding((2, 4), (4, 4), ("delta", "delta"), contexts=request.param), folder)
     assert sorted(written) == sorted(folder.iterdir())
+    words = {path.name for path in folder.glob("*words*.hex")}
+    suffixes = [""] if request.param == 1 else [f"_{k}" for k in range(request.param)]
+    assert words == {f"{name}{suffix}.hex" for name in ("words", "last_words") for suffix in suffixes}
+    for name in sorted(words):
+        assert re.search(rf"^{re.sub('_[0-9]', '_K', name)} ", (folder / "README.txt").read_text(), re.MULTILINE)
     return folder
 
 
@@ -56,7 +62,7 @@ def run(request, folder, tmp_path_factory):
 
 def test_pass(run, folder):
     assert f"PASS full mode, 25 frames, {SPIKES} spikes expected, {SPIKES} seen, 0 differences" in run(folder)
-    assert re.search(rf"PASS early mode, 25 frames, {BY_DECISION} spikes expected, \d+ seen, 0 differences", run(folder, "early"))
+    assert f"PASS early mode, 25 frames, {BY_DECISION} spikes expected, {BY_DECISION} seen, 0 differences" in run(folder, "early")
 
 
 def change(folder, copy, name, line):
@@ -87,12 +93,27 @@ def test_a_result_differs(run, folder, tmp_path):
     assert "FAIL early mode" in said
 
 
+def test_a_spike_after_the_decision(run, folder, tmp_path):
+    """An earlier decision is expected: golden spikes that come after it are too many."""
+    times = GOLDEN.spike_times[0]
+    frame, neuron = (int(k[0]) for k in np.nonzero((times > 0) & (times <= GOLDEN.decisions.step[:, None])))
+    shutil.copytree(folder, tmp_path / "copy")
+    results = (folder / "results.hex").read_text().split()
+    field = json.loads((folder / "accelerator.json").read_text())["ports"]["o__payload"]["fields"]["step"]
+    results[frame] = f"{int(results[frame], 16) & ~((1 << field['width']) - 1 << field['offset']):x}"
+    (tmp_path / "copy" / "results.hex").write_text("\n".join(results) + "\n")
+    said = run(tmp_path / "copy", "early")
+    assert f"spike: frame {frame}, layer 0, neuron {neuron}: expected step {STEPS}, seen {times[frame, neuron]} ({STEPS} = never)" in said
+    assert "FAIL early mode" in said
+
+
 def test_a_frame_is_missing(run, folder, tmp_path):
     shutil.copytree(folder, tmp_path / "copy")
-    text = (tmp_path / "copy" / "words.hex").read_text().split()
-    ends = [int(line, 16) for line in (tmp_path / "copy" / "last_words.hex").read_text().split()]
-    text[ends[-1]] = text[0]  # the last frame never ends
-    (tmp_path / "copy" / "words.hex").write_text("\n".join(text) + "\n")
+    suffix = "_0" if (folder / "words_0.hex").exists() else ""
+    text = (tmp_path / "copy" / f"words{suffix}.hex").read_text().split()
+    ends = [int(line, 16) for line in (tmp_path / "copy" / f"last_words{suffix}.hex").read_text().split()]
+    text[ends[-1]] = text[0]  # the last frame, which is on this stream, never ends
+    (tmp_path / "copy" / f"words{suffix}.hex").write_text("\n".join(text) + "\n")
     said = run(tmp_path / "copy")
     assert "expected 25 frames, sent 25, results 24" in said
     assert "FAIL full mode" in said

@@ -11,6 +11,7 @@ from export import Network, UserError, digest, reference
 from hw.accelerator import monitor_formats
 from hw.fit import fit_into, margin_bits
 from hw.folding import LayerPlan
+from hw.inputs import Inputs
 from hw.loader import load_content
 from hw.packets import Request, packet
 from hw.readout import result_layout
@@ -19,7 +20,6 @@ from hw.words import WordFormat
 from sim.board.link import Info, SerialLink
 from sim.compare import RESULT_FIELDS, compare
 from sim.frames import Spikes
-from sim.inputs import Inputs
 from sim.ports import Field, Payload
 from sim.report import Report, assemble
 from sim.simulate import MODES, Recording

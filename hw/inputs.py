@@ -1,5 +1,6 @@
 """The frames that a command line asks for: the test part of a data set, or random spike times."""
 
+from argparse import ArgumentParser, ArgumentTypeError
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,27 @@ from export import Network, UserError
 
 RANDOM = "random"
 RANDOM_FRAMES = 1000
+
+
+def positive(text: str) -> int:
+    """An argument that must be an integer of at least 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise ArgumentTypeError(f"must be an integer of at least 1, not {text!r}")
+    return value
+
+
+def add_frame_arguments(parser: ArgumentParser) -> None:
+    """Add ``--dataset`` and ``--images``."""
+    parser.add_argument(
+        "--dataset",
+        help="digits, mnist, fashion-mnist, caltech, spoken-digits, spoken-digits-without-SPEAKER, shd, a .npz file, or random "
+        "(default: what the network was trained on)",
+    )
+    parser.add_argument("--images", type=positive, metavar="N", help="the first N test frames only (default: all; random: 1000)")
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,106 @@
+"""What a network costs on a device, as JSON and as a table."""
+
+import json
+from dataclasses import asdict
+from statistics import median
+from typing import Any
+
+from export import Network, digest
+from hw.folding import Folding
+from hw.fpga.devices import Device
+from hw.fpga.flow import KINDS, Placement, Synthesis
+from hw.fpga.tools import YOSYS
+from hw.speed import Speed
+
+FORMAT, VERSION = "firstspike-fpga", 1
+
+
+def report(
+    network: Network,
+    folding: Folding,
+    frames_in: str,
+    device: Device,
+    synthesis: Synthesis,
+    placements: list[Placement],
+    speed: Speed,
+    about: dict[str, Any],
+) -> dict[str, Any]:
+    """All figures, as JSON can hold them (``docs/fpga.md`` lists them).
+
+    Parameters:
+        network, folding, frames_in: what the circuit was made of.
+        placements: one per seed; none where the family ends with synthesis, or more was not asked for.
+        speed: on frames that ``about`` names.
+    """
+    family = device.family
+    tools = [tool for tool in (YOSYS, family.nextpnr if placements else None) if tool]
+    mhz = median(placement.mhz for placement in placements) if placements else None
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "network": {"shape": list(network.shape), "steps": network.steps, "sha256": digest(network)},
+        "folding": folding.as_dict(),
+        "frames_in": frames_in,
+        "device": {"name": device.name, "part": device.part, "capacity": dict(device.capacity)},
+        "tools": {tool.name: f"{tool.package} {tool.version}" for tool in tools},
+        "area": asdict(synthesis.inside),
+        "around": asdict(synthesis.around),
+        "mhz": mhz,
+        "seeds": [_placement(placement) for placement in placements],
+        "frames": about,
+        "cycles": speed.as_dict(),
+        "images_per_second": speed.images_per_second(mhz) if mhz else None,
+        "latency_us": speed.latency_us(mhz) if mhz else None,
+    }
+
+
+def _placement(placement: Placement) -> dict[str, Any]:
+    used = {name: list(numbers) for name, numbers in placement.used.items()}
+    return {"seed": placement.seed, "mhz": round(placement.mhz, 2), "used": used, "slowest_path": dict(placement.path)}
+
+
+def table(data: dict[str, Any]) -> str:
+    """The figures of a report as lines of text."""
+    device, area, cycles = data["device"], data["area"], data["cycles"]
+    folding = ", ".join(f"{name} {','.join(map(str, values))}" for name, values in data["folding"].items() if values)
+    rows = [
+        ("network", f"{'-'.join(map(str, data['network']['shape']))}, T = {data['network']['steps']}"),
+        ("folding", f"{folding}; {data['frames_in']} in"),
+        ("device", f"{device['name']} ({device['part']})"),
+    ]
+    for kind, name in KINDS.items():
+        there = device["capacity"].get(kind, 0)
+        if there or area[kind]:
+            rows.append((name, f"{area[kind]:,g} of {there:,} ({area[kind] / there:.0%})" if there else f"{area[kind]:,g}"))
+    if any(data["around"][kind] for kind in KINDS):
+        around = ", ".join(f"{data['around'][kind]:,g} {name}" for kind, name in KINDS.items() if data["around"][kind])
+        rows.append(("harness, not counted", around))
+    if data["seeds"]:
+        rows += _placed_rows(data)
+    else:
+        rows.append(("clock", "not known: synthesis only"))
+    rows += [
+        ("cycles per image", f"{cycles['interval']:,.1f} ({cycles['interval'] / cycles['limit']:.2f} × limit {cycles['limit']:,.1f})"),
+        ("latency", f"{cycles['latency']:,.1f} cycles" + (f", {data['latency_us']:,.2f} µs" if data["latency_us"] else "")),
+        ("frames", f"{cycles['frames']:,} of {data['frames']['dataset']}, early mode"),
+    ]
+    if data["images_per_second"]:
+        rows.append(("images per second", f"{data['images_per_second']:,.0f}"))
+    return "\n".join(f"{name:<22}{value}" for name, value in rows)
+
+
+def _placed_rows(data: dict[str, Any]) -> list[tuple[str, str]]:
+    last, seeds = data["seeds"][-1], data["seeds"]
+    rows = [("placed", f"{name} {used:,} of {there:,} ({used / there:.0%})") for name, (used, there) in last["used"].items()]
+    clocks = ", ".join(f"{seed['mhz']:.1f}" for seed in seeds)
+    each = f" (median of {len(seeds)} seeds: {clocks})" if len(seeds) > 1 else ""
+    rows.append(("clock", f"{data['mhz']:.1f} MHz{each}"))
+    if path := last["slowest_path"]:
+        spent = f"logic {path['logic_ns']:.1f} ns, routing {path['routing_ns']:.1f} ns"
+        rows.append(("slowest path", f"{path['from']} → {path['to']}: {spent}"))
+    return rows
+
+
+def text(data: dict[str, Any]) -> str:
+    """A report as the text of its file."""
+    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"

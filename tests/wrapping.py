@@ -1,0 +1,37 @@
+"""Builds a wrapped accelerator under Verilator, and runs tests on it."""
+
+from pathlib import Path
+
+import numpy as np
+
+from export import Encoder, Network, save
+from hw import Accelerator, Folding
+from hw.verilog import write
+from hw.wrappers import wrap
+from sim.build import FLAGS, compile_model
+from sim.simulate import run_module
+from tests.networks import random_network
+
+CIRCUITS = {
+    "words": ((16, 6, 4), 4, Folding((4, 3), (6, 2), ("delta", "delta")), "words"),
+    "wide words": ((40, 6, 4), 4, Folding((40, 6), (3, 4), ("delta", "delta")), "words"),
+    "pixels": ((18, 6, 4), 8, Folding((2, 6), (3, 4), ("delta", "xnor")), "pixels"),
+}
+
+
+def run(folder: Path, module: str, wrapper: str, name: str) -> None:
+    """Build a wrapped accelerator and run a module's tests on it."""
+    shape, steps, folding, frames_in = CIRCUITS[name]
+    rng = np.random.default_rng(12)
+    network = Network(random_network(rng, shape, steps, spread=0.7).layers, steps, Encoder("latency"))
+    images = rng.integers(0, 256, (24, shape[0]), np.uint8) * (rng.random((24, shape[0])) < rng.random((24, 1)))
+    images[3], images[5] = 0, 255
+    save(network, folder / "network.safetensors")
+    np.save(folder / "images.npy", images.astype(np.uint8))
+    circuit = wrap(Accelerator(network, folding, frames_in=frames_in), wrapper)
+    verilog, _ = write(circuit, folder / "accelerator.v")
+    visible = "".join(f'public_flat_rw -module "{circuit.name}" -var "{port}"\n' for port in circuit.signature.members)
+    flags = [*FLAGS, "--x-initial", "unique"]  # what comes out must not depend on registers that no reset reaches
+    build = compile_model({"public.vlt": f"`verilator_config\n{visible}", "circuit.v": verilog.read_text()}, circuit.name, flags)
+    arguments = ["+verilator+rand+reset+2", "+verilator+seed+7"]
+    run_module(build, module, folder, arguments, {"WRAPPED_FOLDER": str(folder)}, folder / "log")
