@@ -14,6 +14,7 @@ from hw.folding import Folding
 from hw.fpga import flow, report
 from hw.fpga.devices import DEVICES, Device, device_named
 from hw.inputs import add_frame_arguments, positive
+from hw.number import above_zero
 from hw.speed import Speed
 
 REPORT = "report.json"
@@ -24,7 +25,7 @@ def parser() -> Parser:
     result.add_argument("network", type=Path, help="network.safetensors")
     result.add_argument("--device", required=True, metavar="NAME", help=f"{', '.join(DEVICES)} (xc7: synthesis only)")
     result.add_argument("--seeds", type=positive, default=1, metavar="N", help="place and route N times (default: 1)")
-    result.add_argument("--mhz", type=_above_zero, help="the clock that place and route aims at (default: the device's)")
+    result.add_argument("--mhz", type=above_zero, help="the clock that place and route aims at (default: the device's)")
     result.add_argument("--synthesis-only", action="store_true", help="leave out place and route")
     result.add_argument("--out", type=Path, metavar="DIR", help="folder for what is written (default: build/NETWORK-DEVICE)")
     add_frame_arguments(result)
@@ -82,7 +83,7 @@ def speed_of(network: Network, folding: Folding, given: Namespace) -> tuple[Spee
     """The speed on the frames that are asked for, and what to say of these."""
     frames = inputs.load(network, given.dataset or inputs.trained_on(network), given.images)
     golden = reference.run(network, frames.spike_times)
-    return Speed.of(network, folding, frames.spike_times, golden), frames.about
+    return Speed.of(network, folding, frames.spike_times, golden, given.input), frames.about
 
 
 def write(
@@ -107,13 +108,3 @@ def write(
         with atomic_write(out / name) as temporary:
             temporary.write_text(content, encoding="utf-8")
     return [out / name for name in (*copies, *texts)]
-
-
-def _above_zero(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise ValueError
-    return value
-
-
-_above_zero.__name__ = "number above 0"  # argparse names it in its message
