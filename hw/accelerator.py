@@ -8,7 +8,7 @@ from export import Network, UserError
 from hw.distributor import FrameDistributor
 from hw.emitter import SpikeEmitter
 from hw.encoder import LatencyEncoder, pixel_layout
-from hw.folding import Folding
+from hw.folding import Folding, LayerPlan
 from hw.frame_check import FrameCheck
 from hw.gate import Gate
 from hw.layer import IFLayer
@@ -54,10 +54,7 @@ class Accelerator(wiring.Component):
         self.plans = plans = folding.plans(network)
         self.input_format = WordFormat(network.inputs, network.steps, plans[0].simd)
         last = plans[-1]
-        self.monitor_formats = (
-            *(input_format(plan) for plan in plans[1:]),
-            WordFormat(network.outputs, network.steps, last.pe, last.frames),
-        )
+        self.monitor_formats = monitor_formats(plans)
         several = frames_in == "words" and folding.contexts > 1
         self.input_names = tuple(f"i_{context}" for context in range(folding.contexts)) if several else ("i",)
         payload = pixel_layout(folding.pixels) if frames_in == "pixels" else self.input_format.layout
@@ -136,3 +133,9 @@ class Accelerator(wiring.Component):
             connect(m, flipped(getattr(self, name)), check.i.stream)
             connect(m, check.o, getattr(gate, f"i_{context}"))
             m.d.comb += getattr(self, f"{name}_cancel").eq(check.i.cancel)
+
+
+def monitor_formats(plans: tuple[LayerPlan, ...]) -> tuple[WordFormat, ...]:
+    """The words on each layer's monitor: what the next layer takes; of the last layer, a word for each group of neurons."""
+    last = plans[-1]
+    return (*(input_format(plan) for plan in plans[1:]), WordFormat(last.layer.outputs, last.steps, last.pe, last.frames))

@@ -10,7 +10,7 @@ from amaranth.hdl import Elaboratable, Instance, Module
 
 from export import Network, UserError
 from hw.folding import Folding
-from hw.hosted import HostedAccelerator
+from hw.hosted import HostedAccelerator, SerialAccelerator
 from hw.pll import ClockFrom, Setting, ecp5_pll, ecp5_setting, ice40_pll, ice40_setting
 from hw.uart import divisor
 
@@ -71,16 +71,15 @@ class Board:
         """
         setting = self.setting(self.reference_hz, self.hz if hz is None else hz)
         baud = self.baud if baud is None else baud
-        hosted = HostedAccelerator(
-            network, folding, divisor=divisor(setting.hz, baud), weights=self.weights if weights is None else weights
-        )
+        hosted = HostedAccelerator(network, folding, weights=self.weights if weights is None else weights)
+        circuit = SerialAccelerator(hosted, divisor=divisor(setting.hz, baud))
         try:
             module = importlib.import_module(self.platform[0])
         except ImportError:
             raise UserError("amaranth-boards must be installed for a board's pins ('pip install amaranth-boards')") from None
         platform_class = getattr(module, self.platform[1])
         platform = type("Prepared", (_WithVerilog, platform_class), {})()
-        plan = platform.prepare(_BoardTop(self, hosted, setting), TOP)
+        plan = platform.prepare(_BoardTop(self, circuit, setting), TOP)
         ending, option = self.constraints
         files = {name: text if isinstance(text, str) else text.decode() for name, text in plan.files.items()}
         return BoardDesign(self, hosted, files[f"{TOP}.v"], option, f"{TOP}{ending}", files[TOP + ending], setting.hz, baud)
@@ -122,63 +121,52 @@ class _WithVerilog:
 
 
 class _BoardTop(Elaboratable):
-    def __init__(self, board: Board, hosted: HostedAccelerator, setting: Setting):
-        self._board, self._hosted, self._setting = board, hosted, setting
+    def __init__(self, board: Board, circuit: SerialAccelerator, setting: Setting):
+        self._board, self._circuit, self._setting = board, circuit, setting
 
     def elaborate(self, platform):
         m = Module()
         reference = platform.request(self._board.reference, dir="-")
         m.submodules.clock = ClockFrom(self._setting, reference.io, self._board.pll)
-        m.submodules.hosted = hosted = self._hosted
+        m.submodules.circuit = circuit = self._circuit
         uart = platform.request("uart")
-        m.d.comb += [hosted.rx.eq(uart.rx.i), uart.tx.o.eq(hosted.tx)]
+        m.d.comb += [circuit.rx.eq(uart.rx.i), uart.tx.o.eq(circuit.tx)]
         return m
 
 
-_ULX3S = {
-    "reference": "clk25",
-    "reference_hz": 25e6,
-    "hz": 50e6,
-    "baud": 1_000_000,
-    "weights": "rom",
-    "setting": ecp5_setting,
-    "pll": ecp5_pll,
-    "constraints": (".lpf", "--lpf"),
-}
-
-BOARDS = {
-    board.name: board
-    for board in (
-        Board(
-            name="icebreaker",
-            device="up5k",
-            platform=("amaranth_boards.icebreaker", "ICEBreakerPlatform"),
-            reference="clk12",
-            reference_hz=12e6,
-            hz=21e6,
-            baud=1_000_000,
-            weights="loadable",
-            setting=ice40_setting,
-            pll=ice40_pll,
-            constraints=(".pcf", "--pcf"),
-            about="iCEBreaker, iCE40UP5K",
-        ),
-        Board(
-            name="ulx3s-85f",
-            device="ecp5-85k",
-            platform=("amaranth_boards.ulx3s", "ULX3S_85F_Platform"),
-            about="Radiona ULX3S, ECP5 LFE5U-85F",
-            **_ULX3S,
-        ),
-        Board(
-            name="ulx3s-25f",
-            device="ecp5-25k",
-            platform=("amaranth_boards.ulx3s", "ULX3S_25F_Platform"),
-            about="Radiona ULX3S, ECP5 LFE5U-25F",
-            **_ULX3S,
-        ),
+def _ulx3s(size: str) -> Board:
+    return Board(
+        name=f"ulx3s-{size}f",
+        device=f"ecp5-{size}k",
+        platform=("amaranth_boards.ulx3s", f"ULX3S_{size}F_Platform"),
+        reference="clk25",
+        reference_hz=25e6,
+        hz=50e6,
+        baud=1_000_000,
+        weights="rom",
+        setting=ecp5_setting,
+        pll=ecp5_pll,
+        constraints=(".lpf", "--lpf"),
+        about=f"Radiona ULX3S, ECP5 LFE5U-{size}F",
     )
-}
+
+
+_ICEBREAKER = Board(
+    name="icebreaker",
+    device="up5k",
+    platform=("amaranth_boards.icebreaker", "ICEBreakerPlatform"),
+    reference="clk12",
+    reference_hz=12e6,
+    hz=21e6,
+    baud=1_000_000,
+    weights="loadable",
+    setting=ice40_setting,
+    pll=ice40_pll,
+    constraints=(".pcf", "--pcf"),
+    about="1BitSquared iCEBreaker, iCE40UP5K",
+)
+
+BOARDS = {board.name: board for board in (_ICEBREAKER, _ulx3s("25"), _ulx3s("85"))}
 """The boards that there are tops for, by name."""
 
 

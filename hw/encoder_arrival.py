@@ -152,7 +152,10 @@ class PixelArrival(wiring.Component):
         return step[: self._plan.step_address] if self._plan.step_address else Const(0, 0)
 
     def _append(self, m: Module, way: int, push, step, place) -> None:
-        """Append the row at ``place`` (row, bank) to a list of memory ``way``. In a cycle with ``handover`` the lists are new ones."""
+        """Append the row at ``place`` (row, bank) to a list of memory ``way``.
+
+        While a frame waits, nothing is appended before the cycle of its handover: the lists are new ones.
+        """
         plan = self._plan
         port = getattr(self, f"list_{way}")
         size = min(plan.list_steps, plan.active_steps - way * plan.list_steps)
@@ -161,7 +164,7 @@ class PixelArrival(wiring.Component):
         place_in_list = Signal(plan.count_bits, name=f"place_in_list_{way}")
         before = counts.word_select(step, plan.count_bits)
         m.d.comb += [
-            place_in_list.eq(Mux(self.handover, 0, before) + 1),
+            place_in_list.eq(Mux(self.waiting, 0, before) + 1),
             port.en.eq(push),
             port.addr.eq(Cat(place_in_list[: plan.row_address], step, place[-1])),
             port.data.eq(place[:-1]),

@@ -131,13 +131,17 @@ class WordDeparture(wiring.Component):
     def _send(self, m: Module, row: "_Stage", match: "_Stage", row_number: Signal) -> None:
         """Compare a row with the step, and send its words with spikes."""
         plan, form = self._plan, self._plan.form
-        spikes = Signal(plan.row_words * form.simd)
-        with_spikes = Signal(plan.row_words)
-        for k in range(min(len(spikes), plan.row_beats * plan.pixels)):
-            m.d.comb += spikes[k].eq((self.rows.data.word_select(k, plan.code_bits) == row.tag.time) & ~row.tag.empty)
+        spikes, number = Signal(plan.row_words * form.simd), Signal.like(row_number)
+        open_words, unsent = (
+            Signal(plan.row_words),
+            Signal(plan.row_words),
+        )  # apart, so that what is read is compared, and no more, in one cycle
+        with m.If(match.free):
+            m.d.sync += number.eq(row_number)
+            for k in range(min(len(spikes), plan.row_beats * plan.pixels)):
+                m.d.sync += spikes[k].eq((self.rows.data.word_select(k, plan.code_bits) == row.tag.time) & ~row.tag.empty)
         for k in range(plan.row_words):
-            m.d.comb += with_spikes[k].eq(spikes.word_select(k, form.simd).any())
-        number, held, unsent = Signal.like(row_number), Signal.like(spikes), Signal.like(with_spikes)
+            m.d.comb += unsent[k].eq(spikes.word_select(k, form.simd).any() & open_words[k])
         found = first_set(m, unsent, name="unsent")
 
         sending, inside = Signal(), Signal()  # a word is there; words of its frame have been taken
@@ -159,16 +163,16 @@ class WordDeparture(wiring.Component):
         with m.Elif(match.valid & out_free):
             m.d.sync += [
                 sending.eq(1),
-                unsent.eq(found.rest),
+                open_words.eq(found.rest),
                 out.time.eq(match.tag.time),
                 out.index.eq(number * plan.row_words + found.index),
-                out.bits.eq(found.any if form.simd == 1 else held.word_select(found.index, form.simd)),
+                out.bits.eq(found.any if form.simd == 1 else spikes.word_select(found.index, form.simd)),
                 out.last_of_step.eq(match.tag.last_of_step & ~found.several),
                 out.last_of_frame.eq(match.tag.last_of_frame & ~found.several),
                 out.error.eq(match.tag.error),
             ]
         with m.If(match.free):
-            m.d.sync += [number.eq(row_number), held.eq(spikes), unsent.eq(with_spikes)]
+            m.d.sync += open_words.eq(~0)
 
 
 class _Stage:

@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.encoder import PIXEL
+from hw.encoder import pixel_layout
 from hw.loader import LOAD
 from hw.packets import CRC_POLYNOMIAL, CRC_SIZE, MAGIC, Error, Request
 from hw.recorder import PART
@@ -14,6 +14,8 @@ from hw.words import bits_for
 
 DIGEST_SIZE = CRC_SIZE
 """Bytes at the start of an info that say what is loaded: the checksum of the last load's packet; zeros before the first."""
+LENGTH_SIZE = 2
+"""Bytes behind it that give the length of the rest, least significant first."""
 TIMEOUT_BITS = 22
 """A packet is given up when for 2 to the power of this cycles none of its bytes came, and a frame when it gives no result for as long."""
 
@@ -51,7 +53,7 @@ class HostLink(wiring.Component):
             "i": In(BYTES),
             "o": Out(BYTES),
             "early": Out(1),
-            "pixels": Out(stream.Signature(PIXEL)),
+            "pixels": Out(stream.Signature(pixel_layout(1))),
             "result": In(stream.Signature(result)),
             "record": Out(1),
             "send": Out(1),
@@ -67,7 +69,7 @@ class HostLink(wiring.Component):
         kind, error = Signal(4), Signal(3)
         loaded = Signal(init=not self._loadable)
         is_load, is_frame, is_info = kind == Request.LOAD, kind[3], kind == Request.INFO
-        at = Signal(bits_for(max(self._pixels, DIGEST_SIZE + len(self._info), CRC_SIZE)))  # byte of the body, or of the checksum
+        at = Signal(bits_for(max(self._pixels, DIGEST_SIZE + LENGTH_SIZE + len(self._info), CRC_SIZE)))
         counts, restarts, last = Signal(), Signal(), Signal()
         m.d.comb += self.early.eq(kind[0])
         with m.If(restarts | (counts & last)):
@@ -112,7 +114,7 @@ class HostLink(wiring.Component):
             m.d.sync += timer.eq(0)
 
         # Info: the digest is written while a load's checksum arrives.
-        content = bytes(DIGEST_SIZE) + self._info
+        content = bytes(DIGEST_SIZE) + len(self._info).to_bytes(LENGTH_SIZE, "little") + self._info
         m.submodules.info = info = Memory(shape=unsigned(8), depth=len(content), init=content, attrs={"no_rw_check": 1})
         info_read = info.read_port()
         m.d.comb += info_read.addr.eq(at)

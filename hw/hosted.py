@@ -1,58 +1,55 @@
-"""An accelerator on a serial line."""
+"""An accelerator that speaks with a host."""
 
 import json
 
 from amaranth.hdl import Module, ResetInserter
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out, connect
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from export import Network, digest
 from hw.accelerator import Accelerator
 from hw.folding import Folding
-from hw.host_link import HostLink
+from hw.host_link import TIMEOUT_BITS, HostLink
 from hw.packets import VERSION
 from hw.readout import result_layout
 from hw.recorder import SpikeRecorder
-from hw.uart import UARTReceiver, UARTTransmitter
+from hw.uart import BYTES, UARTReceiver, UARTTransmitter
+
+
+def describe(network: Network, folding: Folding, weights: str) -> bytes:
+    """What a circuit says of itself: JSON, from which a host can tell what to load and how to read what it gets."""
+    content = {
+        "version": VERSION,
+        "shape": network.shape,
+        "steps": network.steps,
+        "p_min": network.encoder.p_min,
+        "folding": folding.as_dict(),
+        "margin_bits": [plan.margin_bits for plan in folding.plans(network)],
+        "network": digest(network) if weights == "rom" else None,
+    }
+    return json.dumps(content, separators=(",", ":")).encode()
 
 
 class HostedAccelerator(wiring.Component):
-    """An accelerator for pixels whose frames, weights and results come and go over a serial line as packets (see `hw.packets`).
+    """An accelerator for pixels whose frames, weights and results come and go as packets (see `hw.packets`).
 
     Every frame's spikes are recorded, so that a host can compare them all with the golden model.
 
     Parameters:
         network, folding, weights: see `hw.Accelerator`.
-        divisor: clock cycles per bit of the line, at least 10 (see `hw.uart.divisor`).
+        timeout_bits: see `hw.host_link.TIMEOUT_BITS`.
 
     Members:
-        rx, tx: the line.
+        i, o: bytes from and to the host; each must be offered for eight cycles.
 
     Raises:
         UserError: network and folding do not fit, or the network takes no pixels.
     """
 
-    def __init__(self, network: Network, folding: Folding, *, divisor: int, weights: str = "rom", timeout_bits: int | None = None):
+    def __init__(self, network: Network, folding: Folding, *, weights: str = "rom", timeout_bits: int = TIMEOUT_BITS):
         self.accelerator = Accelerator(network, folding, frames_in="pixels", weights=weights)
-        self._divisor = divisor
-        self._timeout = {} if timeout_bits is None else {"timeout_bits": timeout_bits}
-        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1)})
-
-    @property
-    def info(self) -> bytes:
-        """What the circuit says of itself: JSON, from which a host can tell what to load and how to read what it gets."""
-        accelerator = self.accelerator
-        network = accelerator.network
-        content = {
-            "version": VERSION,
-            "shape": network.shape,
-            "steps": network.steps,
-            "p_min": network.encoder.p_min,
-            "folding": accelerator.folding.as_dict(),
-            "margin_bits": [plan.margin_bits for plan in accelerator.plans],
-            "network": digest(network) if accelerator.weights == "rom" else None,
-        }
-        return json.dumps(content, separators=(",", ":")).encode()
+        self._timeout_bits = timeout_bits
+        super().__init__({"i": In(BYTES), "o": Out(BYTES)})
 
     def elaborate(self, platform):
         m = Module()
@@ -61,18 +58,15 @@ class HostedAccelerator(wiring.Component):
         link = HostLink(
             pixels=accelerator.network.inputs,
             result=result_layout(accelerator.plans[-1]),
-            info=self.info,
+            info=describe(accelerator.network, accelerator.folding, accelerator.weights),
             loadable=loadable,
-            **self._timeout,
+            timeout_bits=self._timeout_bits,
         )
         m.submodules.accelerator = ResetInserter(link.reset)(accelerator)
         m.submodules.link = link
         m.submodules.recorder = recorder = SpikeRecorder(accelerator.monitor_formats)
-        m.submodules.receiver = receiver = UARTReceiver(self._divisor)
-        m.submodules.transmitter = transmitter = UARTTransmitter(self._divisor)
-        m.d.comb += [receiver.rx.eq(self.rx), self.tx.eq(transmitter.tx)]
-        connect(m, receiver.o, link.i)
-        connect(m, link.o, transmitter.i)
+        connect(m, flipped(self.i), link.i)
+        connect(m, link.o, flipped(self.o))
         connect(m, link.pixels, accelerator.i)
         connect(m, accelerator.o, link.result)
         connect(m, recorder.o, link.spikes)
@@ -82,4 +76,30 @@ class HostedAccelerator(wiring.Component):
         if loadable:
             connect(m, link.load, accelerator.load)
             m.d.comb += link.load_ends.eq(accelerator.load_ends)
+        return m
+
+
+class SerialAccelerator(wiring.Component):
+    """A hosted accelerator on a serial line.
+
+    Parameters:
+        hosted: the accelerator.
+        divisor: clock cycles per bit of the line (see `hw.uart.divisor`), at least 10, so that a byte is offered for long enough.
+
+    Members:
+        rx, tx: the line.
+    """
+
+    def __init__(self, hosted: HostedAccelerator, *, divisor: int):
+        self.hosted, self._divisor = hosted, divisor
+        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.hosted = hosted = self.hosted
+        m.submodules.receiver = receiver = UARTReceiver(self._divisor)
+        m.submodules.transmitter = transmitter = UARTTransmitter(self._divisor)
+        m.d.comb += [receiver.rx.eq(self.rx), self.tx.eq(transmitter.tx)]
+        connect(m, receiver.o, hosted.i)
+        connect(m, hosted.o, transmitter.i)
         return m

@@ -9,7 +9,8 @@ from export import UserError
 from hw.words import bits_for
 
 BYTES = stream.Signature(8)
-LEAST_DIVISOR = 4
+LEAST_DIVISOR = 10
+"""A byte is offered for one bit's time, and `hw.host_link` needs it for a little more than eight cycles."""
 WORST_ERROR = 0.02
 """Both ends sample in the middle of a bit; after ten bits they may be half a bit apart, of which one end may use a half."""
 
@@ -37,7 +38,7 @@ class UARTReceiver(wiring.Component):
     A start shorter than half a bit is ignored, and a byte without stop bit dropped.
 
     Parameters:
-        divisor: clock cycles per bit, at least `LEAST_DIVISOR`.
+        divisor: clock cycles per bit, at least 4.
 
     Members:
         rx: the line; high when idle.

@@ -1,4 +1,5 @@
-"""``python -m sim NETWORK --dataset …``, ``python -m sim vectors NETWORK …``, ``python -m sim bench …`` and ``python -m sim protocol``."""
+"""``python -m sim NETWORK --dataset …``, ``python -m sim vectors NETWORK …``, ``python -m sim bench …``,
+``python -m sim protocol`` and ``python -m sim serial NETWORK …``."""
 
 import sys
 from argparse import Namespace
@@ -12,6 +13,7 @@ from export.cli import EXIT_BROKEN, EXIT_DIFFERENCE, Parser, run
 from hw import Folding, inputs
 from hw.arguments import add_folding_arguments, folding_from
 from hw.inputs import add_frame_arguments, positive
+from sim.board.link import LinkError
 from sim.build import BuildError
 from sim.simulate import SimulationError
 
@@ -23,7 +25,8 @@ def parser(command: str | None) -> Parser:
     what = {
         None: "Run a network's Verilog over a data set in both modes and compare every spike with the golden model. "
         + " ".join(f"'python -m sim {name} NETWORK …': {text}." for name, text in COMMANDS.items())
-        + " 'python -m sim protocol': random sequences of good and bad frames, against small circuits.",
+        + " 'python -m sim protocol': random sequences of good and bad frames, against small circuits."
+        + " 'python -m sim serial NETWORK --port PORT': the same comparison with a circuit on a board.",
         "vectors": "Write golden vectors of a network, and a plain Verilog test bench that checks its circuit against them.",
         "bench": "Measure the speed of co-simulation beside that of a bare C++ loop around the same model.",
     }[command]
@@ -91,6 +94,10 @@ def main() -> int:
         from sim.protocol import command as protocol
 
         return _built(lambda: protocol.main(sys.argv[2:]))
+    if sys.argv[1:2] == ["serial"]:
+        from sim.board import command as board
+
+        return _built(lambda: board.main(sys.argv[2:]))
     command = sys.argv[1] if sys.argv[1:2] and sys.argv[1] in COMMANDS else None
     arguments = parser(command).parse_args(sys.argv[1 if command is None else 2 :])
     network = load(arguments.network)
@@ -101,10 +108,10 @@ def main() -> int:
 
 
 def _built(work: Callable[[], int]) -> int:
-    """The exit status of what needs a simulator."""
+    """The exit status of what needs a simulator, or a circuit."""
     try:
         return work()
-    except (BuildError, SimulationError) as error:
+    except (BuildError, SimulationError, LinkError) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_BROKEN
 

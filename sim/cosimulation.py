@@ -88,7 +88,7 @@ def cosimulate(
     else:
         folding = _folding_of(verilog[1], network, folding, frames_in)
     word = WordFormat(network.inputs, network.steps, folding.simd[0]) if images is None else None
-    job = _Job(design(verilog[0], Ports.from_map(verilog[1]), network.shape), word, network.steps)
+    job = _Job(design(verilog[0], Ports.from_map(verilog[1]), network.shape), word, folding.pixels, network.steps)
     seconds["generate"] = time.monotonic() - began_generate
 
     built = build(job.design)
@@ -152,11 +152,12 @@ class _Job:
 
     design: Design
     word: WordFormat | None  # None: frames are sent as pixels
+    pixels: int  # per beat
     steps: int
 
     def words(self, sent: np.ndarray) -> frames.Words:
         """The words, or pixels, of frames."""
-        return frames.pack_pixels(sent) if self.word is None else frames.pack(sent, self.word)
+        return frames.pack_pixels(sent, self.pixels) if self.word is None else frames.pack(sent, self.word)
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,7 @@ from sim.build import Build
 from sim.compare import Comparison, Difference
 from sim.timing import Timing
 
+SIMULATED = "RTL (Verilator)"
 SCORES = ("strict", "first_index", "lenient", "fired")
 
 
@@ -36,6 +37,7 @@ class Report:
         timings: by mode.
         first_difference: the first place where something differs, or None.
         waveforms: files with the waveform of that place, or of the first frame if that was asked for.
+        subject: what was compared with the golden model.
     """
 
     data: dict[str, Any]
@@ -47,6 +49,7 @@ class Report:
     timings: Mapping[str, Timing]
     first_difference: Difference | None
     waveforms: tuple[Path, ...]
+    subject: str = SIMULATED
 
     @property
     def passed(self) -> bool:
@@ -71,15 +74,17 @@ class Report:
             f"steps taken: {data['steps_mean']:.2f} of {self.network.steps}     "
             f"hidden spikes by the decision: {data['hidden_spikes_by_decision_mean']:.1f}"
         )
-        over = "–" if cycles["interval_over_limit"] is None else f"{cycles['interval_over_limit']:.3f}"
-        taken = (
-            f"early: {_cycles(cycles['early'])}, interval {_mean(cycles['early']['interval'])} = {over} × limit     "
-            f"full: {_cycles(cycles['full'])}, interval {_mean(cycles['full']['interval'])}"
-        )
+        taken = ""
+        if cycles is not None:
+            over = "–" if cycles["interval_over_limit"] is None else f"{cycles['interval_over_limit']:.3f}"
+            taken = (
+                f"early: {_cycles(cycles['early'])}, interval {_mean(cycles['early']['interval'])} = {over} × limit     "
+                f"full: {_cycles(cycles['full'])}, interval {_mean(cycles['full']['interval'])}"
+            )
         rows = [
             ("PyTorch, ±1 weights", _accuracy(accuracy["pytorch"]), _scores(accuracy["pytorch"])),
             ("golden model", _accuracy(accuracy["golden"]), self.against_pytorch()),
-            ("RTL (Verilator)", _accuracy(accuracy["rtl"]), rtl),
+            (self.subject, _accuracy(accuracy["rtl"]), rtl),
             ("", "", _scores(accuracy["rtl"] and accuracy["rtl"] | {"silent_share": data["silent_share"]})),
             ("cycles per image", "", taken),
             ("per image", "", per_image),
@@ -124,15 +129,16 @@ def assemble(
     comparisons: Mapping[str, Comparison],
     timings: Mapping[str, Timing],
     *,
-    limit: np.ndarray,
+    limit: np.ndarray | None,
     folding: Folding,
-    build: Build,
+    build: Build | None,
     seconds: Mapping[str, float],
     first: Difference | None,
     waveforms: list[Path],
     about: Mapping[str, Any],
+    subject: str = SIMULATED,
 ) -> Report:
-    """Work out everything that a report holds from what was found."""
+    """Work out everything that a report holds from what was found; ``timings``, ``limit`` and ``build`` are those of a simulation."""
     full, early = comparisons["full"], comparisons["early"]
     rtl = Result(full.seen, full.decisions)
     unlabelled = score(rtl, np.zeros(full.frames, np.int64))  # for what does not depend on labels
@@ -153,23 +159,27 @@ def assemble(
         "accuracy": accuracy,
         "equal_to_pytorch": _equal_to_pytorch(accuracy["pytorch"], accuracy["golden"], full.frames),
         "silent_share": unlabelled.silent_share,
-        "cycles": {
-            **{mode: _statistics(timing.latency) | {"interval": _statistics(timing.intervals)} for mode, timing in timings.items()},
-            "interval_over_limit": timings["early"].interval_over(limit),
-            "limit_mean": float(limit.mean()),
-        },
+        "cycles": None if limit is None else _cycle_counts(timings, limit),
         "steps_mean": unlabelled.steps_mean,
         "hidden_spikes_by_decision_mean": unlabelled.hidden_spikes_by_decision_mean,
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "simulation": {mode: {"cycles": timing.cycles, "seconds": round(timing.seconds, 3)} for mode, timing in timings.items()},
         "network": {"shape": list(network.shape), "steps": network.steps, "sha256": digest(network)},
         "folding": folding.as_dict(),
-        "build_cached": build.cached,
+        "build_cached": None if build is None else build.cached,
         "versions": _versions(build),
     }
-    report = Report(data, network, spike_times, labels, golden, comparisons, timings, first, tuple(waveforms))
+    report = Report(data, network, spike_times, labels, golden, comparisons, timings, first, tuple(waveforms), subject)
     data["passed"] = report.passed
     return report
+
+
+def _cycle_counts(timings: Mapping[str, Timing], limit: np.ndarray) -> dict[str, Any]:
+    return {
+        **{mode: _statistics(timing.latency) | {"interval": _statistics(timing.intervals)} for mode, timing in timings.items()},
+        "interval_over_limit": timings["early"].interval_over(limit),
+        "limit_mean": float(limit.mean()),
+    }
 
 
 def _counts(comparison: Comparison) -> dict[str, int]:
@@ -220,12 +230,11 @@ def _statistics(values: np.ndarray) -> dict[str, float | int | None]:
     return {"min": int(values.min()), "mean": float(values.mean()), "max": int(values.max())}
 
 
-def _versions(build: Build) -> dict[str, str]:
+def _versions(build: Build | None) -> dict[str, str]:
     packages = ("amaranth", "cocotb", "numpy", "safetensors")
     return {
         "python": platform.python_version(),
-        "verilator": build.verilator,
-        "compiler": build.compiler,
+        **({} if build is None else {"verilator": build.verilator, "compiler": build.compiler}),
         **{package: importlib.metadata.version(package) for package in packages},
     }
 

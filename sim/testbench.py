@@ -11,7 +11,7 @@ from pathlib import Path
 import cocotb
 from cocotb.triggers import RisingEdge, Timer
 
-MODES = {"full": 0, "early": 1}
+MODES = {"full": 0, "early": 1, "changing": 2}
 
 
 @cocotb.test

@@ -42,10 +42,11 @@ class Source(Part):
         frames: payloads, one list per frame.
         gaps: share of cycles without a word.
         cancel: the receiver's cancel, if it has one.
+        after: a part that must be done before.
     """
 
-    def __init__(self, stream, frames: list[list[Payload]], *, gaps: float = 0.0, cancel=None, seed: int = 0):
-        self._stream, self._frames, self._gaps, self._cancel = stream, frames, gaps, cancel
+    def __init__(self, stream, frames: list[list[Payload]], *, gaps: float = 0.0, cancel=None, after: Part | None = None, seed: int = 0):
+        self._stream, self._frames, self._gaps, self._cancel, self._after = stream, frames, gaps, cancel, after
         self._random = random.Random(seed)
         self._frame = self._at = 0
         self._offered = self._closing = False
@@ -57,7 +58,8 @@ class Source(Part):
         return self._frame == len(self._frames)
 
     def drive(self, ctx) -> None:
-        if not self._offered and not self.done and self._random.random() >= self._gaps:
+        may = self._after is None or self._after.done
+        if may and not self._offered and not self.done and self._random.random() >= self._gaps:
             self._offered = True
             payload = self._frames[self._frame][self._at]
             if self._closing:
@@ -281,8 +283,11 @@ def simulate(
     stalls: float = 0.0,
     seed: int = 0,
     reset_at: int | None = None,
+    load: bytes = b"",
 ) -> Record:
     """Send frames back to back, take one result per frame, see every stream inside hold its payload until it is taken.
+
+    Before that, ``load`` fills the circuit's memories, if it is loadable.
 
     ``early`` is the mode, or gives one for each cycle. With ``reset_at``, the circuit is reset in that cycle and all frames are sent again;
     what came before is forgotten.
@@ -299,17 +304,22 @@ def simulate(
     contexts = accelerator.folding.contexts
 
     def start():
-        sources = []
+        loader = None
+        if load:
+            content = [{"data": byte, "first": int(place == 0)} for place, byte in enumerate(load)]
+            loader = Source(accelerator.load, [content], gaps=gaps, seed=seed)
+        sources = [] if loader is None else [loader]
         for offset, name in enumerate(names):
-            cancel = getattr(accelerator, f"{name}_cancel", None)
-            sources.append(Source(getattr(accelerator, name), frames[offset :: len(names)], gaps=gaps, cancel=cancel, seed=seed + offset))
+            stream, cancel = getattr(accelerator, name), getattr(accelerator, f"{name}_cancel", None)
+            own = frames[offset :: len(names)]
+            sources.append(Source(stream, own, gaps=gaps, cancel=cancel, after=loader, seed=seed + offset))
         sink = Sink(accelerator.o, len(frames), stalls=stalls, seed=seed)
         ports = [getattr(accelerator, f"monitor_{k}") for k in range(len(accelerator.plans))]
         return [Mode(), sink, *(Monitor(port, len(frames), contexts=contexts) for port in ports), *sources]
 
     with streams_inside() as streams:
         _, sink, *rest = run(accelerator, start, watch=lambda: [accelerator.o, *streams()], reset_at=reset_at)
-    monitors, sources = rest[: len(accelerator.plans)], rest[len(accelerator.plans) :]
+    monitors, sources = rest[: len(accelerator.plans)], rest[-len(names) :]
     first, last = ([0] * len(frames) for _ in range(2))
     for offset, source in enumerate(sources):
         first[offset :: len(names)], last[offset :: len(names)] = source.first_cycles, source.last_cycles
@@ -384,7 +394,11 @@ def random_folding(rng: np.random.Generator, shape: tuple[int, ...]) -> Folding:
     return Folding(simd, pe, form, order, tuple(swap), contexts)
 
 
-def pixel_payloads(images: np.ndarray) -> list[list[Payload]]:
-    """Images uint8 (frames, pixels) as payloads for the input stream, one list per frame."""
-    last = images.shape[1] - 1
-    return [[{"intensity": int(p), "last_of_frame": int(k == last)} for k, p in enumerate(image)] for image in images]
+def pixel_payloads(images: Iterable[np.ndarray], pixels: int = 1) -> list[list[Payload]]:
+    """Frames of any lengths as beats of ``pixels`` pixels, one list per frame; what the last beat lacks is as bright as can be."""
+    frames = []
+    for image in images:
+        parts = [[*image[k : k + pixels], *[255] * pixels][:pixels] for k in range(0, len(image), pixels)]
+        frames.append([{"intensity": sum(int(p) << 8 * k for k, p in enumerate(part)), "last_of_frame": 0} for part in parts])
+        frames[-1][-1]["last_of_frame"] = 1
+    return frames

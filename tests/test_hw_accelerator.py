@@ -10,6 +10,7 @@ import pytest
 from export import Encoder, Layer, Network, UserError
 from export.reference import run as golden_run
 from hw import Accelerator, Folding, default_folding
+from hw.loader import load_content
 from tests.circuit import random_folding, simulate, word_payloads
 from tests.networks import random_network, random_spike_times
 
@@ -188,6 +189,30 @@ def test_reset_in_the_middle(reset_at, early, way):
     assert_equal(network, folding_of((2, 3), (4, 3), way), times, early=early, reset_at=reset_at, stalls=0.5)
 
 
+def repeating(words, draw):
+    """A frame that keeps the rules that are checked, but whose words come again and again, some of them empty."""
+    found = []
+    for word in words:
+        again = [word | {"bits": draw.choice([0, word["bits"]])} for _ in range(draw.choice([0, 1, 40]))]
+        found += [other | {"last_of_step": 0, "last_of_frame": 0} for other in again] + [word]
+    return found
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("early", [False, True])
+def test_inputs_that_spike_many_times_harm_no_other_frame(way, early):
+    """It is not checked that an input spikes once. Every frame still gives one result, and those of other frames are right."""
+    rng, draw = np.random.default_rng(13), random.Random(13)
+    network = random_network(rng, (9, 7, 5), 4, spread=0.5)
+    accelerator = Accelerator(network, folding_of((4, 3), (4, 2), way))
+    times = random_spike_times(rng, 12, 9, 4)
+    frames = word_payloads(accelerator.input_format.from_spike_times(times))
+    frames[1::2] = [repeating(words, draw) for words in frames[1::2]]
+    results = simulate(accelerator, frames, early=early).results
+    assert results[0::2] == expected_results(golden_run(network, times))[0::2]
+    assert not any(result["error"] for result in results)
+
+
 def test_early_mode_drops_words():
     """Outputs fire at step 0 of frames that go on for long: nearly all of each frame need not be sent."""
     network = constant_network([0, 1], steps=40)
@@ -201,17 +226,35 @@ def test_early_mode_drops_words():
     assert records[1].last_word_cycles[-1] < records[0].last_word_cycles[-1] / 2
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_weights_at_run_time(way):
+    """The circuit of one network runs another of its size and margins; after a reset, during the load or during frames, loaded anew."""
+    rng = np.random.default_rng(17)
+    folding = folding_of((4, 3), (4, 2), way)
+    circuit = Accelerator(random_network(rng, (9, 7, 5), 4, spread=0.5), folding, weights="loadable")
+    margins = [plan.margin_bits for plan in circuit.plans]
+    candidates = (random_network(rng, (9, 7, 5), 4, spread=0.5) for _ in range(50))
+    network = next(other for other in candidates if [plan.margin_bits for plan in folding.plans(other)] == margins)
+    load = load_content(folding.plans(network))
+    times = random_spike_times(rng, 8, 9, 4)
+    golden = golden_run(network, times)
+    frames = word_payloads(circuit.input_format.from_spike_times(times))
+    for early, reset_at in ((False, None), (True, len(load) // 2), (True, len(load) + 20)):
+        assert simulate(circuit, frames, early=early, load=load, reset_at=reset_at).results == expected_results(golden)
+
+
 @pytest.mark.parametrize(
-    ("encoder", "frames_in", "message"),
+    ("encoder", "options", "message"),
     [
-        ("latency", "bytes", "frames_in must be one of words, pixels, not 'bytes'"),
-        ("none", "pixels", "frames_in 'pixels' needs a network with encoder 'latency', not 'none'"),
+        ("latency", {"frames_in": "bytes"}, "frames_in must be one of words, pixels, not 'bytes'"),
+        ("none", {"frames_in": "pixels"}, "frames_in 'pixels' needs a network with encoder 'latency', not 'none'"),
+        ("none", {"weights": "ram"}, "weights must be one of rom, loadable, not 'ram'"),
     ],
 )
-def test_input_that_cannot_be(encoder, frames_in, message):
+def test_input_and_weights_that_cannot_be(encoder, options, message):
     network = Network(random_network(np.random.default_rng(0), (4, 2), 3).layers, 3, Encoder(encoder))
     with pytest.raises(UserError) as caught:
-        Accelerator(network, default_folding(network), frames_in=frames_in)
+        Accelerator(network, default_folding(network), **options)
     assert str(caught.value) == message
 
 

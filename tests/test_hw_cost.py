@@ -1,11 +1,14 @@
 """hw.cost: predicted cycles equal to measured ones; the limit against plain loops."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from export import Encoder, Network
 from export.reference import run as golden_run
 from hw import Accelerator, Folding, cost, default_folding
-from tests.circuit import random_folding, simulate, word_payloads
+from tests.circuit import pixel_payloads, random_folding, simulate, word_payloads
 from tests.networks import random_network, random_spike_times
 
 
@@ -55,6 +58,24 @@ def test_slow_and_fast_layers(simd, pe, way, contexts, late):
     times = random_spike_times(rng, 9, 16, 6)
     times = np.where(rng.random(times.shape) < 0.8, 5, times) if late else times
     assert_predicted(network, Folding(simd, pe, *WAYS[way], contexts=contexts), times)
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_pixels(seed):
+    """One to seven pixels per cycle, encoders for one to four contexts; the slowest part is the encoder, or a layer."""
+    rng = np.random.default_rng(2000 + seed)
+    shape = (int(rng.integers(1, 40)), *(int(n) for n in rng.integers(1, 12, 1 + seed % 2)))
+    steps = int(rng.choice([1, 2, 5, 8]))
+    network = Network(random_network(rng, shape, steps, spread=0.5).layers, steps, Encoder("latency"))
+    folding = dataclasses.replace(random_folding(rng, shape), pixels=int(rng.integers(1, min(shape[0], 7) + 1)))
+    images = (rng.integers(0, 256, (11, shape[0])) * (rng.random((11, shape[0])) < rng.random((11, 1)))).astype(np.uint8)
+    accelerator = Accelerator(network, folding, frames_in="pixels")
+    golden = golden_run(network, network.encode(images))
+    for early in (False, True):
+        cycles = cost.predict(network, folding, network.encode(images), golden, early=early, frames_in="pixels")
+        record = simulate(accelerator, pixel_payloads(images, folding.pixels), early=early)
+        assert cycles.first_word.tolist() == record.first_word_cycles, f"early={early}"
+        assert cycles.result.tolist() == record.result_cycles, f"early={early}"
 
 
 def test_default_folding_of_a_larger_network():

@@ -10,15 +10,15 @@ from hw.distributor import FrameDistributor
 from hw.encoder import LatencyEncoder, pixel_layout
 from hw.encoder_cost import EncoderCost
 from hw.words import WordFormat
-from tests.circuit import Sink, Source, run
-from tests.test_hw_encoder import TimedSink, beats, golden_words, kept, random_images, spike_times
+from tests.circuit import Sink, Source, pixel_payloads, run
+from tests.test_hw_encoder import TimedSink, golden_words, kept, random_images, spike_times
 
 
 @pytest.mark.parametrize("contexts", [1, 2, 3, 4])
 @pytest.mark.parametrize(("gaps", "stalls"), [(0, 0), (0.5, 0.5), (0, 0.8)])
 @pytest.mark.parametrize("reset_at", [None, 7])
 def test_frames_in_turn(contexts, gaps, stalls, reset_at):
-    frames = beats([np.arange(1 + k % 3) + 10 * k for k in range(13)])
+    frames = pixel_payloads([np.arange(1 + k % 3) + 10 * k for k in range(13)])
     dut = FrameDistributor(contexts, pixel_layout(1))
 
     def start():
@@ -57,7 +57,7 @@ def test_encoders_and_their_cost(contexts, numbers, pixels, stalls, cancels):
     form, count = WordFormat(*numbers), 12
     images = random_images(count, form.inputs, seed=3)
     dut = Encoders(contexts, form, pixels)
-    source = Source(dut.distributor.i, beats(images, pixels))
+    source = Source(dut.distributor.i, pixel_payloads(images, pixels))
 
     def start():
         sinks = [

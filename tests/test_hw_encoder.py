@@ -1,5 +1,8 @@
 """hw.encoder alone and in the accelerator: words against the latency code, frames of wrong length, cancels, cycles."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from amaranth.back import verilog
@@ -15,6 +18,7 @@ from tests.circuit import Sink, Source, pixel_payloads, run, simulate, word_payl
 from tests.networks import random_layer
 from tests.oracle import latency
 
+PAGE = Path(__file__).parent.parent / "docs/encoder.md"
 NAMES = ("time", "index", "bits", "last_of_step", "last_of_frame", "error")
 # inputs, steps, inputs per word; pixels per beat; pixels per row
 SHAPES = [
@@ -66,19 +70,9 @@ def golden_words(images, form, p_min):
     return word_payloads(form.from_spike_times(spike_times(images, form.steps, p_min)))
 
 
-def beats(images, pixels=1):
-    """Frames of any lengths as payloads; what the last beat lacks is as bright as can be."""
-    frames = []
-    for image in images:
-        parts = [[*image[k : k + pixels], *[255] * pixels][:pixels] for k in range(0, len(image), pixels)]
-        frames.append([{"intensity": sum(int(p) << 8 * k for k, p in enumerate(part)), "last_of_frame": 0} for part in parts])
-        frames[-1][-1]["last_of_frame"] = 1
-    return frames
-
-
 def run_encoder(form, p_min, images, *, pixels=1, row=None, gaps=0.0, stalls=0.0, cancels=0.0, seed=0, reset_at=None):
     dut = LatencyEncoder(form, p_min=p_min, pixels=pixels, row=row)
-    stream, cancel, frames = dut.o.stream, dut.o.cancel, beats(images, pixels)
+    stream, cancel, frames = dut.o.stream, dut.o.cancel, pixel_payloads(images, pixels)
 
     def start():
         sink = TimedSink(stream, len(frames), ends="last_of_frame", stalls=stalls, cancel=cancel, cancels=cancels, seed=seed)
@@ -200,7 +194,7 @@ def test_cancel_between_frames_is_ignored():
             ctx.set(dut.o.cancel, between)
             ctx.set(self._stream.ready, not between)
 
-    sink, _ = run(dut, lambda: (Canceller(dut.o.stream, 3, ends="last_of_frame"), Source(dut.i, beats(images))))
+    sink, _ = run(dut, lambda: (Canceller(dut.o.stream, 3, ends="last_of_frame"), Source(dut.i, pixel_payloads(images))))
     assert [kept(words) for words in sink.received] == golden_words(images, form, 1)
 
 
@@ -298,25 +292,33 @@ def test_plan_by_hand():
     assert pixel_layout(8).size == 65
 
 
-@pytest.mark.parametrize("form", ["delta", "xnor"])
+def test_page_prints_what_it_says(capsys):
+    program, printed = re.search(r"```python\n(.*?)```\n\nprints\n\n```text\n(.*?)```", PAGE.read_text(), re.DOTALL).groups()
+    exec(program, {})
+    assert capsys.readouterr().out == printed
+
+
+@pytest.mark.parametrize(("form", "contexts", "pixels"), [("delta", 1, 1), ("xnor", 2, 1), ("delta", 4, 3)])
 @pytest.mark.parametrize("steps", [1, 4, 9])
 @pytest.mark.parametrize(("gaps", "stalls"), [(0, 0), (0.5, 0.5), (0, 0.9)])
-def test_in_the_accelerator(form, steps, gaps, stalls):
-    """Random images, among them frames of wrong length: those are flagged (in full mode), all others right."""
+def test_in_the_accelerator(form, contexts, pixels, steps, gaps, stalls):
+    """Random images, among them frames of wrong length: those are flagged in both modes, all others right."""
     rng = np.random.default_rng(steps)
     inputs = 11
     layers = (random_layer(rng, inputs, 6, spread=0.6), random_layer(rng, 6, 4, spread=0.6))
     network = Network(layers, steps, Encoder("latency", 1))
-    accelerator = Accelerator(network, Folding((4, 2), (3, 4), (form, form)), frames_in="pixels")
+    folding = Folding((4, 2), (3, 4), (form, form), contexts=contexts, pixels=pixels)
+    accelerator = Accelerator(network, folding, frames_in="pixels")
     images = random_images(9, inputs, seed=steps).astype(np.uint8)
     golden = golden_run(network, network.encode(images)).decisions
-    frames = pixel_payloads(images)
-    wrong = {2: 3, 5: 14, 6: 12}
+    frames = pixel_payloads(images, pixels)
+    beats = len(frames[0])
+    wrong = {2: beats - 1, 5: beats + 3, 6: beats + 1}
     for frame, size in sorted(wrong.items()):
-        frames.insert(frame, [{"intensity": 200 - k, "last_of_frame": int(k == size - 1)} for k in range(size)])
+        frames[frame:frame] = pixel_payloads([np.arange(size * pixels)], pixels)
     for early in (False, True):
         results = simulate(accelerator, frames, early=early, gaps=gaps, stalls=stalls).results
-        assert early or all(results[frame]["error"] for frame in wrong)
+        assert all(results[frame]["error"] for frame in wrong)
         right = [result for frame, result in enumerate(results) if frame not in wrong]
         for frame, result in enumerate(right):
             expected = {field: getattr(golden, field)[frame] for field in ("class_index", "step", "margin", "silent")}

@@ -60,6 +60,13 @@ def test_order_swap_and_contexts_that_cannot_be(form, order, swap, contexts, mes
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize("pixels", [0, 7, 2.0, True])
+def test_pixels_that_cannot_be(pixels):
+    with pytest.raises(UserError) as caught:
+        Folding((1, 1), (2, 3), ("delta", "delta"), pixels=pixels).plans(NETWORK)
+    assert str(caught.value) == f"pixels must be an integer from 1 to the 6 inputs, not {pixels}"
+
+
 def test_what_is_left_out():
     folding = Folding((1, 1), (2, 3), ("delta", "xnor"))
     assert (folding.order, folding.swap, folding.contexts) == (("event", "step"), (1, 1), 1)
@@ -93,6 +100,7 @@ def test_as_dict():
         "order": ["event", "step"],
         "swap": [3, 1],
         "contexts": 2,
+        "pixels": 1,
     }
 
 

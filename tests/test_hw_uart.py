@@ -157,10 +157,10 @@ def test_divisor(clock, baud, cycles):
     assert divisor(clock, baud) == cycles
 
 
-@pytest.mark.parametrize(("clock", "baud", "ratio"), [(12e6, 3.5e6, "3.43"), (12e6, 1e9, "0.01"), (20e6, 3e6, "6.67")])
+@pytest.mark.parametrize(("clock", "baud", "ratio"), [(21e6, 3e6, "7.00"), (12e6, 1e9, "0.01"), (21e6, 2e6, "10.50")])
 def test_divisor_that_is_none(clock, baud, ratio):
     message = (
-        rf"^a baud rate must be at most 1/4 of the clock and within 2% of a whole part of it, but {baud:.0f} of {clock:.0f} Hz is {ratio}"
+        rf"^a baud rate must be at most 1/10 of the clock and within 2% of a whole part of it, but {baud:.0f} of {clock:.0f} Hz is {ratio}"
     )
     with pytest.raises(UserError, match=message):
         divisor(clock, baud)

@@ -61,11 +61,14 @@ def test_random(network, tmp_path):
 def test_file(images, tmp_path, source):
     # The network's provenance names the same file, which is what goes without saying.
     named = ["--dataset", images / "set.npz"] if source == "words" else []
-    done = sim(images / "network.safetensors", *named, "--out", tmp_path, "--simd", 3, "--pe", 2, "--form", "xnor", "--input", source)
+    contexts = 2 if source == "words" else 1
+    folding = ["--simd", 3, "--pe", 2, "--form", "xnor", "--contexts", contexts]
+    done = sim(images / "network.safetensors", *named, "--out", tmp_path, *folding, "--input", source)
     assert done.returncode == 0, done.stderr
     data = json.loads((tmp_path / "report.json").read_text())
     assert data["frames"] == 30
-    assert data["folding"] == {"simd": [3], "pe": [2], "form": ["xnor"]}
+    order = {"order": ["step"], "swap": [1], "contexts": contexts, "pixels": 1}
+    assert data["folding"] == {"simd": [3], "pe": [2], "form": ["xnor"], **order}
     strict = data["accuracy"]["golden"]["strict"]
     assert data["accuracy"]["golden"] == data["accuracy"]["rtl"]
     assert data["accuracy"]["pytorch"]["strict"] == strict
@@ -117,7 +120,7 @@ def test_a_circuit_that_does_not_compile_is_exit_status_3(network, tmp_path):
 
 
 def test_vectors(network, tmp_path):
-    done = sim("vectors", network, "--dataset", "random", "--images", 3, "--out", tmp_path / "vectors")
+    done = sim("vectors", network, "--dataset", "random", "--images", 3, "--contexts", 1, "--out", tmp_path / "vectors")
     assert done.returncode == 0, done.stderr
     assert {"testbench.v", "accelerator.v", "words.hex"} <= {path.name for path in (tmp_path / "vectors").iterdir()}
 

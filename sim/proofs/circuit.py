@@ -80,7 +80,9 @@ class Chosen:
 
     def __init__(self, m: Module, bench: Bench):
         size, steps = bench.size, bench.size.steps
-        self.there, self.ended, self.spoilt, self.cancelled = (Signal(name=f"chosen_{name}") for name in ("there", "ended", "spoilt", "cancelled"))
+        self.there, self.ended, self.spoilt, self.cancelled = (
+            Signal(name=f"chosen_{name}") for name in ("there", "ended", "spoilt", "cancelled")
+        )
         self.number = Signal(NUMBER_BITS, name="chosen_number")
         self.times = [Signal(bits_for(steps + 1), init=steps, name=f"time_{i}") for i in range(size.shape[0])]
         self.closed = Signal(range(steps + 1), name="chosen_closed")

@@ -1,4 +1,4 @@
-"""The definition of a layer and of a decision, as expressions over symbols, written from docs/semantics.md; nothing of ``hw`` computes here."""
+"""The definition of a layer and of a decision, as expressions over symbols, from docs/semantics.md; nothing of ``hw`` computes here."""
 
 from collections.abc import Sequence
 

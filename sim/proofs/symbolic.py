@@ -1,5 +1,6 @@
 """Puts symbols into a circuit's memories of weights and thresholds, in the place of a network's."""
 
+import itertools
 import unittest.mock
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from sim.proofs.definition import SymbolicLayer
 def network(shape: Sequence[int], steps: int) -> Network:
     """A network whose layers need the widest numbers of all networks of these sizes (with at least two neurons in each layer)."""
     layers = []
-    for inputs, outputs in zip(shape, shape[1:], strict=False):
+    for inputs, outputs in itertools.pairwise(shape):
         weights = np.where(np.arange(outputs)[:, None] % 2, -1, 1) * np.ones((outputs, inputs), int)
         thresholds = np.where(np.arange(outputs) % 2, inputs + 1, -inputs)
         layers.append(Layer(weights, thresholds))

@@ -92,16 +92,17 @@ def _results(mode: str, runs: Sequence[Run], recording: Recording, expected: Exp
     frame = expected.starts[run_of[real]] + number[real]
     values = {name: ports.result.get(log.payload[: len(run_of)][real], name) for name in ports.result.fields}
     known = ~expected.unchecked[frame]
-    decided = expected.decided[frame] & (mode == "early")
-    may_come = expected.taken[frame] | decided | ((mode == "early") & (expected.breach[frame] | expected.unchecked[frame]))
+    breach, decided = expected.breach[frame], expected.decided[frame] & (mode != "full")
+    may_come = expected.taken[frame] | ((mode != "full") & (decided | breach | ~known))
     early = frame[~may_come]
     yield from _first(expected, "o", "results before their time", early, np.zeros(len(early)), np.ones(len(early)))
-    error = (expected.breach[frame] & ~decided).astype(int)
-    wrong = known & (values["error"] != error)
-    yield from _first(expected, "o", "error", frame[wrong], error[wrong], values["error"][wrong])
+    # What breaks a rule after the decision is not known, unless the mode may have been another one by then.
+    must_be, may_be = breach & ~decided, breach & ~(decided & (mode == "early"))
+    wrong = known & ((must_be & (values["error"] == 0)) | (~may_be & (values["error"] == 1)))
+    yield from _first(expected, "o", "error", frame[wrong], must_be[wrong], values["error"][wrong])
     for name in DECISION_FIELDS:
         golden = getattr(expected.golden.decisions, name)[frame].astype(int)
-        wrong = known & (error == 0) & (values[name] != golden)
+        wrong = known & ~must_be & (values["error"] == 0) & (values[name] != golden)
         yield from _first(expected, "o", name, frame[wrong], golden[wrong], values[name][wrong])
 
 
@@ -134,9 +135,11 @@ def _monitor(mode: str, layer: int, log: Log, expected: Expectation, ports: Port
     repeated = np.ones(len(frame), bool)
     repeated[np.unique(frame * outputs + neuron, return_index=True)[1]] = False
     yield from _first(expected, place, "second spikes", frame[repeated], np.zeros(repeated.sum()), np.ones(repeated.sum()))
-    upto = np.minimum(expected.closed, expected.decision) if mode == "early" else expected.closed
-    golden = np.where(times <= upto[:, None], times, steps)
-    wrong = (seen != golden) & (over[:, None] | (seen != steps)) & ~expected.unchecked[:, None]
+    decided = np.minimum(expected.closed, expected.decision)
+    required = times <= (expected.closed if mode == "full" else decided)[:, None]
+    allowed = times <= (decided if mode == "early" else expected.closed)[:, None]
+    golden = np.where(allowed, times, steps)
+    wrong = np.where(seen == steps, required & over[:, None], seen != golden) & ~expected.unchecked[:, None]
     for frame, neuron in np.argwhere(wrong)[:1].tolist():
         values = (None if step == steps else int(step) for step in (golden[frame, neuron], seen[frame, neuron]))
         yield Failure(*_place(expected, frame), place, f"step of neuron {neuron}", *values)

@@ -1,28 +1,35 @@
 """``python -m sim protocol``: random sequences of good and bad frames and resets, against small circuits."""
 
 from argparse import ArgumentTypeError
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from export.cli import EXIT_DIFFERENCE, Parser
-from hw import Folding
-from sim.protocol.proof import CIRCUITS, SHAPE, STEPS, Outcome, circuit, prove, small_network
+from sim.proofs import record
+from sim.protocol.circuits import CIRCUITS, Circuit
+from sim.protocol.proof import Outcome, prove
 
 COUNTED = ("sequences", "resets", "frames", "right", "flagged", "unchecked", "cancelled", "spikes")
 
 
 def parser() -> Parser:
     """The command's parser."""
-    sizes = "-".join(map(str, SHAPE))
     result = Parser(
         prog="python -m sim protocol",
-        description=f"Send random sequences of good and bad frames, with gaps, stalls and resets, to {len(CIRCUITS)} circuits of a {sizes} "
-        "network, in both modes, and compare everything that comes out with what the rules in docs/hardware.md say.",
+        description=f"Send random sequences of good and bad frames, with gaps, stalls and resets, to {len(CIRCUITS)} small circuits, "
+        "in both modes and while the mode changes, and compare everything that comes out with what the rules in docs/hardware.md say.",
     )
     result.add_argument("--sequences", type=_number, default=10_000, metavar="N", help="how many, shared by the circuits (default: 10000)")
     result.add_argument("--seed", type=_number, default=0, help="of all that is random (default: 0)")
     result.add_argument("--only", type=_number, metavar="K", help="sequence number K alone")
-    result.add_argument("--out", type=Path, metavar="DIR", help="folder for the waveform of the first sequence with a difference")
+    result.add_argument(
+        "--out",
+        type=Path,
+        default=Path("build/proofs"),
+        metavar="DIR",
+        help="folder of protocol.json, and of the waveform of the first sequence with a difference (default: build/proofs)",
+    )
     return result
 
 
@@ -35,30 +42,46 @@ def _number(text: str) -> int:
 def main(arguments: Sequence[str]) -> int:
     """Play, print what was seen; exit status 1 if anything differs."""
     given = parser().parse_args(arguments)
-    network = small_network()
     numbers = range(given.sequences) if given.only is None else [given.only]
-    differs = False
-    for place, folding in enumerate(CIRCUITS):
+    rows: list[record.Row] = []
+    for place, circuit in enumerate(CIRCUITS):
         chosen = [number for number in numbers if number % len(CIRCUITS) == place]
         if not chosen:
             continue
-        verilog = circuit(network, folding)
-        outcome = prove(network, verilog, chosen, given.seed)
-        print(table(folding, outcome), flush=True)
-        if outcome.found and not differs and given.out is not None:
+        verilog = circuit.verilog()
+        outcome = prove(circuit.network, verilog, chosen, given.seed)
+        print(table(circuit, outcome), flush=True)
+        if outcome.found and all(row.passed for row in rows):
             given.out.mkdir(parents=True, exist_ok=True)
             mode, number, _ = outcome.found[0]
-            prove(network, verilog, [number], given.seed, modes=[mode], waves=given.out / f"sequence_{number}")
+            prove(circuit.network, verilog, [number], given.seed, modes=[mode], waves=given.out / f"sequence_{number}")
             print(f"  waveform: {given.out / f'sequence_{number}_{mode}.vcd'}")
-        differs = differs or bool(outcome.found)
-    return EXIT_DIFFERENCE if differs else 0
+        rows.append(_row(place, circuit, outcome))
+    if given.only is None:
+        record.save("protocol", rows, given.out)
+    return 0 if all(row.passed for row in rows) else EXIT_DIFFERENCE
 
 
-def table(folding: Folding, outcome: Outcome) -> str:
+def _row(place: int, circuit: Circuit, outcome: Outcome) -> record.Row:
+    """What a proof's table says of an outcome."""
+    folding, count = circuit.folding, sum(outcome.counts.values(), Counter())
+    sizes = "-".join(map(str, circuit.network.shape))
+    return record.Row(
+        name=f"{place}: {sizes}, {folding.contexts} context{'s' if folding.contexts > 1 else ''}",
+        what="random sequences of good and bad frames, gaps, stalls, cancels and resets: good frames are right, bad ones flagged",
+        how=f"{outcome.counts['full']['sequences']:,} sequences, {len(outcome.counts)} modes",
+        result=outcome.found[0].text
+        if outcome.found
+        else f"{count['right']:,} frames right, {count['flagged']:,} flagged, {count['resets']:,} resets",
+        passed=not outcome.found,
+        seconds=outcome.seconds,
+    )
+
+
+def table(circuit: Circuit, outcome: Outcome) -> str:
     """An outcome in a few lines."""
-    entries = (f"{name} {','.join(map(str, values)) if isinstance(values, list) else values}" for name, values in folding.as_dict().items())
-    lines = [f"{'-'.join(map(str, SHAPE))}, T = {STEPS}, {'  '.join(entries)}, {outcome.seconds:.1f} s"]
+    lines = [f"{circuit}, {outcome.seconds:.1f} s"]
     for mode, count in outcome.counts.items():
-        lines.append(f"  {mode:<6}" + ", ".join(f"{count[name]:,} {name}" for name in COUNTED))
+        lines.append(f"  {mode:<10}" + ", ".join(f"{count[name]:,} {name}" for name in COUNTED))
     lines += [f"  {found.text}" for found in outcome.found]
     return "\n".join(lines)

@@ -12,10 +12,12 @@ from sim.build import Build
 from sim.ports import UNIT, Payload, Ports
 from sim.protocol.rules import Word
 from sim.protocol.sequences import Run
-from sim.simulate import MODES, run_module
+from sim.simulate import run_module
 from sim.templates import render
 from sim.wrapper import LINGER, Design
 
+MODES = ("full", "early", "changing")
+"""In ``changing``, the mode changes at any moment."""
 FLAGS = ("--x-initial", "unique")
 """For the build: registers that no reset reaches begin at random, and what comes out must not depend on them."""
 PATIENCE = 5_000
@@ -103,7 +105,7 @@ def play(
         build: of the stage.
         ports: of the circuit.
         runs: one after the other.
-        modes: out of "full" and "early".
+        modes: out of `MODES`.
         seed: of the values that registers begin with.
         waves: for a traced build and one mode, where to write the waveform, without "_full.vcd".
         plusargs: further ones.

@@ -1,6 +1,5 @@
 """Plays random sequences to circuits and says whether they stood the test."""
 
-import itertools
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,9 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import hw.verilog
-from export import Layer, Network
-from hw import Accelerator, Folding
+from export import Network
 from hw.words import WordFormat
 from sim.build import build
 from sim.ports import Ports
@@ -20,20 +17,9 @@ from sim.protocol import player
 from sim.protocol.check import Failure, failures
 from sim.protocol.expectation import Expectation, expect
 from sim.protocol.sequences import Run, sequence
-from sim.simulate import MODES
 
 CHUNK = 1000
 """Sequences that are played by one process; it bounds the memory."""
-SHAPE, STEPS = (13, 7, 3), 5
-CIRCUITS = (
-    Folding((3, 2), (7, 3), ("delta", "delta")),
-    Folding((3, 2), (7, 3), ("delta", "delta"), contexts=2),
-    Folding((4, 3), (3, 2), ("xnor", "delta")),
-    Folding((4, 3), (3, 2), ("delta", "delta"), ("step", "step"), contexts=2),
-    Folding((5, 4), (2, 1), ("delta", "xnor"), contexts=4),
-    Folding((5, 4), (4, 2), ("delta", "delta"), ("step", "event"), swap=(2, 1)),
-)
-"""Foldings of the small network: sizes that divide nothing, with and without memories for potentials. They take sequences in turn."""
 
 
 class Found(NamedTuple):
@@ -61,28 +47,13 @@ class Outcome:
     seconds: float
 
 
-def small_network() -> Network:
-    """A network of `SHAPE` that decides 8 to 21 % of random frames at each step, and 39 % never; some neurons fire without any input."""
-    rng = np.random.default_rng(432)
-    layers = []
-    for (inputs, outputs), (least, greatest) in zip(itertools.pairwise(SHAPE), ((0, 3), (1, 2)), strict=True):
-        layers.append(Layer(rng.choice([-1, 1], (outputs, inputs)), rng.integers(least, greatest + 1, outputs)))
-    return Network(tuple(layers), STEPS)
-
-
-def circuit(network: Network, folding: Folding) -> tuple[str, dict[str, Any]]:
-    """Verilog and port map of a network's circuit."""
-    accelerator = Accelerator(network, folding)
-    return hw.verilog.generate(accelerator), hw.verilog.port_map(accelerator)
-
-
 def prove(
     network: Network,
     verilog: tuple[str, Mapping[str, Any]],
     numbers: Sequence[int],
     seed: int,
     *,
-    modes: Sequence[str] = MODES,
+    modes: Sequence[str] = player.MODES,
     waves: Path | None = None,
     plusargs: Sequence[str] = (),
 ) -> Outcome:
@@ -93,7 +64,7 @@ def prove(
         verilog: text and port map.
         numbers: of the sequences; each is made of its number and the seed alone.
         seed: non-negative.
-        modes: out of "full" and "early".
+        modes: out of `player.MODES`.
         waves: where to write waveforms of one mode, without "_full.vcd".
         plusargs: further ones for the simulator.
 
@@ -133,8 +104,8 @@ def _named(mode: str, failure: Failure, number: int, resets: int, run: Run) -> F
 
 
 def _counted(mode: str, runs: Sequence[Run], expected: Expectation) -> Counter:
-    known, decided = ~expected.unchecked, expected.decided & (mode == "early")
-    upto = np.where(expected.decided & (mode == "early"), expected.decision, expected.closed)
+    known, decided = ~expected.unchecked, expected.decided & (mode != "full")
+    upto = np.where(decided, expected.decision, expected.closed)
     spikes = sum((times[known] <= upto[known, None]).sum() for times in expected.golden.spike_times)
     return Counter(
         {

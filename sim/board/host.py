@@ -1,0 +1,180 @@
+"""A data set through a circuit on a serial line, and every spike that comes back against the golden model."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from amaranth.lib import data
+
+from export import Network, UserError, digest, reference
+from hw.accelerator import monitor_formats
+from hw.fit import fit_into, margin_bits
+from hw.folding import LayerPlan
+from hw.inputs import Inputs
+from hw.loader import load_content
+from hw.packets import Request, packet
+from hw.readout import result_layout
+from hw.recorder import record_layout, record_size
+from hw.words import WordFormat
+from sim.board.link import Info, SerialLink
+from sim.compare import RESULT_FIELDS, compare
+from sim.frames import Spikes
+from sim.ports import Field, Payload
+from sim.report import Report, assemble
+from sim.simulate import MODES, Recording
+
+SUBJECT = "circuit"
+Progress = Callable[[str, np.ndarray], Iterable[np.ndarray]]
+"""Shows how far the images of a mode are."""
+
+
+@dataclass(frozen=True, eq=False)
+class Circuit:
+    """A circuit that is ready for frames.
+
+    Attributes:
+        info: what it says of itself.
+        network: what it runs: the user's, with neurons added up to the circuit's sizes.
+        plans: of the network, as the circuit has them.
+        loaded: whether weights were loaded now.
+    """
+
+    info: Info
+    network: Network
+    plans: tuple[LayerPlan, ...]
+    loaded: bool
+
+
+def prepare(link: SerialLink, network: Network) -> Circuit:
+    """See that the circuit can run the network, and load it where it takes weights and does not have just these.
+
+    Raises:
+        UserError: it cannot; the message says what does not fit.
+        LinkError: the line fails.
+    """
+    info = link.info()
+    if info.network is not None and info.network != digest(network):
+        raise UserError(f"the bitstream's network must be {digest(network)[:16]}…, the one given, not {info.network[:16]}…")
+    for name, own, others in (
+        ("T", network.steps, info.steps),
+        ("encoder", network.encoder.kind, "latency"),
+        ("p_min", network.encoder.p_min, info.p_min),
+    ):
+        if own != others:
+            raise UserError(f"the network's {name} must be the bitstream's, {others}, not {own}")
+    larger = fit_into(network, info.shape)
+    for layer, (needed, bits) in enumerate(zip(margin_bits(network, info.shape), info.margin_bits, strict=True)):
+        if needed > bits:
+            raise UserError(f"margins of layer {layer} must fit into the bitstream's {bits} bits, but need {needed}")
+    plans = info.folding.plans(larger)
+    for plan, bits in zip(plans, info.margin_bits, strict=True):
+        plan.__dict__["margin_bits"] = bits  # the circuit's, in the place of what this network would need
+    loads = False
+    if info.network is None:
+        content = load_content(plans)
+        loads = not info.loaded or info.digest != packet(Request.LOAD, content)[-len(info.digest) :]
+        if loads:
+            link.load(content)
+    return Circuit(info, larger, plans, loads)
+
+
+def run(link: SerialLink, circuit: Circuit, images: Iterable[np.ndarray], mode: str) -> Recording:
+    """Send images one by one.
+
+    Parameters:
+        images: uint8 (pixels,) each.
+        mode: "full" or "early".
+
+    Returns:
+        a recording as of a simulation, without cycle numbers: the line sets the pace.
+
+    Raises:
+        LinkError: the line fails, or the circuit gives no result.
+    """
+    began = time.monotonic()
+    layout = result_layout(circuit.plans[-1])
+    forms = monitor_formats(circuit.plans)
+    result_size = -(-layout.size // 8)
+    sizes = tuple(record_size(form) for form in forms)
+    results: list[bytes] = []
+    words: list[list[bytes]] = [[] for _ in forms]
+    for image in images:
+        pixels = image.tobytes().ljust(circuit.network.inputs, b"\0")
+        result, parts = link.frame(pixels, early=mode == "early", result_size=result_size, record_sizes=sizes)
+        results.append(result)
+        for kept, part in zip(words, parts, strict=True):
+            kept.append(part)
+    payload = _payload(layout)
+    records = _records(results, result_size)
+    return Recording(
+        layers=tuple(_spikes(form, parts) for form, parts in zip(forms, words, strict=True)),
+        results={name: payload.get(records, name) for name in RESULT_FIELDS},
+        starts=np.arange(len(results)),
+        ends=np.arange(len(results)),
+        sent=len(results),
+        stuck=False,
+        seconds=time.monotonic() - began,
+    )
+
+
+def check(link: SerialLink, network: Network, frames: Inputs, progress: Progress = lambda _, images: images) -> Report:
+    """Prepare a circuit, send all images in both modes, and compare everything with the golden model.
+
+    Raises:
+        UserError: the circuit cannot run the network, or there are no images.
+        LinkError: the line fails.
+    """
+    if frames.images is None:
+        raise UserError("the data set must have images, since a circuit on a board takes pixels, but has spike times")
+    began = time.monotonic()
+    circuit = prepare(link, network)
+    seconds = {"load": time.monotonic() - began}
+    images = frames.images.reshape(len(frames.images), -1)
+    times = np.full((len(images), circuit.network.inputs), network.steps, np.int32)
+    times[:, : network.inputs] = frames.spike_times
+    golden = reference.run(circuit.network, times)
+    comparisons = {}
+    for mode in MODES:
+        recording = run(link, circuit, progress(mode, images), mode)
+        comparisons[mode] = compare(mode, recording, golden, network.steps)
+        seconds[mode] = recording.seconds
+    return assemble(
+        circuit.network,
+        times,
+        frames.labels,
+        golden,
+        comparisons,
+        {},
+        limit=None,
+        folding=circuit.info.folding,
+        build=None,
+        seconds=seconds,
+        first=next((comparisons[mode].first for mode in MODES if comparisons[mode].first), None),
+        waveforms=[],
+        about=frames.about,
+        subject=SUBJECT,
+    )
+
+
+def _payload(layout: data.StructLayout) -> Payload:
+    fields = {name: Field(field.offset, field.width, bool(getattr(field.shape, "signed", False))) for name, field in layout}
+    return Payload(layout.size, fields)
+
+
+def _records(parts: Sequence[bytes], size: int) -> np.ndarray:
+    """Records of ``size`` bytes as uint32 (records, units)."""
+    content = np.frombuffer(b"".join(parts), np.uint8).reshape(-1, size)
+    return np.ascontiguousarray(np.pad(content, ((0, 0), (0, -size % 4)))).view("<u4")
+
+
+def _spikes(form: WordFormat, parts: Sequence[bytes]) -> Spikes:
+    """The spikes in the words that a layer emitted, by frame."""
+    payload, size = _payload(record_layout(form)), record_size(form)
+    records = _records(parts, size)
+    frame = np.repeat(np.arange(len(parts)), [len(part) // size for part in parts])
+    word, lane = np.nonzero(payload.get_bits(records, "bits"))
+    index = payload.get(records, "index") if "index" in payload.fields else np.zeros(len(records), np.int64)
+    neuron = index[word] * form.simd + lane
+    ended = int(payload.get(records, "last_of_frame").sum())
+    return Spikes(frame[word], neuron, payload.get(records, "time")[word], np.unique(frame), ended)
