@@ -102,20 +102,20 @@ class Sample:
 
 def random_circuit(rng: np.random.Generator) -> tuple[Network, Folding, str]:
     """A network with random weights, two or three layers, and a folding for it."""
-    depth = 1 + int(rng.integers(1, 3))
-    shape = [int(rng.integers(24, 260)), *(int(rng.integers(10, 120)) for _ in range(depth - 1)), int(rng.integers(3, 17))]
+    depth = 2 + int(rng.random() < 0.3)
+    shape = [int(rng.integers(24, 260)), *(int(rng.integers(10, 72)) for _ in range(depth - 1)), int(rng.integers(3, 17))]
     layers = []
     for n, m in itertools.pairwise(shape):
         weights = rng.choice(np.array([-1, 1], np.int8), (m, n))
         thresholds = np.clip(np.rint(rng.normal(0.5, 1.0, m) * np.sqrt(n)), -n, n + 1).astype(int)
         layers.append(Layer(weights, thresholds))
     network = Network(tuple(layers), int(rng.choice([4, 8, 16])), Encoder("latency"))
-    contexts = int(rng.choice([1, 1, 2, 4]))
+    contexts = int(rng.choice([1, 1, 2, 2, 4]))
     simd, pe, form, order, swap = ([] for _ in range(5))
     for n, m in itertools.pairwise(shape):
         simd.append(int(rng.choice([1, 2, 4, 8, 13, 24])))
         pe.append(m if rng.random() < 0.4 else int(rng.integers(max(1, m // 8), m + 1)))
-        simd[-1] = min(simd[-1], n, max(1, 400 // pe[-1]))
+        simd[-1] = min(simd[-1], n, max(1, 256 // pe[-1]))
         form.append("xnor" if n <= 64 and rng.random() < 0.3 else "delta")
         order.append("step" if form[-1] == "xnor" or rng.random() < 0.4 else "event")
         exchanges = form[-1] == "delta" and order[-1] == "step" and (pe[-1] < m or contexts > 1)

@@ -12,6 +12,8 @@ from typing import Any
 from export import UserError
 from hw import verilog
 from hw.accelerator import Accelerator
+from hw.boards import TOP as TOP_OF_BOARD
+from hw.boards import BoardDesign
 from hw.fpga.devices import Device, Family
 from hw.fpga.harness import TOP, UNUSED, harness
 from hw.fpga.tools import YOSYS, Made, ToolError, make
@@ -114,6 +116,12 @@ def harnessed(accelerator: Accelerator) -> Design:
 def bare(accelerator: Accelerator) -> Design:
     """A circuit by itself, to be synthesised only."""
     return Design({"accelerator.v": verilog.generate(accelerator)}, verilog.MODULE, verilog.MODULE, unused=UNUSED)
+
+
+def on_board(design: BoardDesign) -> Design:
+    """All that goes onto a board."""
+    constraints = {design.constraints_name: (design.constraints_option, design.constraints)}
+    return Design({f"{TOP_OF_BOARD}.v": design.verilog}, TOP_OF_BOARD, TOP_OF_BOARD, constraints=constraints)
 
 
 def synthesise(design: Design, device: Device) -> Synthesis:

@@ -97,30 +97,37 @@ def smallest(found: Sequence[Found], mhz: float, target_fps: float | None, max_l
 def _options(network: Network, device: Device, times: np.ndarray, golden: Result, contexts: int) -> list[list[_Option]]:
     """For each layer, what there is to choose from."""
     upto = np.arange(network.steps) <= golden.decisions.step[:, None]
-    options = []
-    for index, layer in enumerate(network.layers):
-        inputs = times if index == 0 else golden.spike_times[index - 1]
-        here = []
-        for simd in sorted({min(simd, layer.inputs) for simd in SIMD}):
-            plan = LayerPlan(layer, network.steps, simd, 1, "delta")
-            counts = cost.word_counts((plan,), inputs, golden)[0] * upto
-            words, steps = counts.sum(axis=1).mean(), (counts > 0).sum(axis=1).mean()
-            for pe, (form, order, swap) in itertools.product(sorted({-(-layer.outputs // groups) for groups in GROUPS}), WAYS):
-                groups = -(-layer.outputs // pe)
-                exchanges = groups > 1 or contexts > 1
-                if (swap > 1 and (not exchanges or swap > pe)) or (order == "step" and form == "delta" and not exchanges):
-                    continue
-                plan = LayerPlan(layer, network.steps, simd, pe, form, order, swap, contexts, _following(network, index))
-                work = words + steps * groups * plan.words if form == "xnor" else words * groups + steps * groups * (swap - 1)
-                area = of_layer(device.family.name, plan)
-                here.append(_Option(simd, pe, form, order, swap, work, area["luts"], area["block_rams"]))
-        options.append(_undominated(here))
-    return options
+    options: list[list[_Option]] = [[] for _ in network.layers]
+    for widest in SIMD:
+        plans = tuple(LayerPlan(layer, network.steps, min(widest, layer.inputs), 1, "delta") for layer in network.layers)
+        for index, (plan, counts) in enumerate(zip(plans, cost.word_counts(plans, times, golden), strict=True)):
+            needed = counts * upto
+            words, steps = needed.sum(axis=1).mean(), (needed > 0).sum(axis=1).mean()
+            following = network.layers[index].outputs if index + 1 < len(network.layers) else None
+            options[index] += _layer_options(device, plan, words, steps, contexts, following)
+    return [_undominated(here) for here in options]
 
 
-def _following(network: Network, index: int) -> int | None:
-    """For a layer's share of the area, that the next one takes all at once is as good as anything."""
-    return network.layers[index].outputs if index + 1 < len(network.layers) else None
+def _layer_options(device: Device, narrow: LayerPlan, words: float, steps: float, contexts: int, following: int | None) -> list[_Option]:
+    """What there is to choose from for a layer, at a given ``SIMD``.
+
+    Parameters:
+        narrow: the layer with that ``SIMD``.
+        words, steps: that it takes in a frame, on average.
+        following: ``SIMD`` of the next layer; for a layer's share of the area, one is as good as another.
+    """
+    layer, simd = narrow.layer, narrow.simd
+    found = []
+    for pe, (form, order, swap) in itertools.product(sorted({-(-layer.outputs // groups) for groups in GROUPS}), WAYS):
+        groups = -(-layer.outputs // pe)
+        exchanges = groups > 1 or contexts > 1
+        if (swap > 1 and (not exchanges or swap > pe)) or (order == "step" and form == "delta" and not exchanges):
+            continue
+        plan = LayerPlan(layer, narrow.steps, simd, pe, form, order, swap, contexts, following)
+        cycles = words + steps * groups * plan.words if form == "xnor" else groups * (words + steps * (swap if swap > 1 else 0))
+        area = of_layer(device.family.name, plan)
+        found.append(_Option(simd, pe, form, order, swap, cycles, area["luts"], area["block_rams"]))
+    return found
 
 
 def _undominated(options: list[_Option]) -> list[_Option]:

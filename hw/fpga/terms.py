@@ -74,7 +74,9 @@ def layer_part(plan: LayerPlan, name: str) -> Part:
         "weight bits": neurons * plan.simd,
         "counting adders": neurons * adders,
         "counting adder bits": neurons * adder_bits,
-        "count bits": neurons * count_width(plan.simd) if plan.simd > 1 else 0,
+        "count bits": neurons * count_width(plan.simd),
+        "subtracted bits": neurons * count_width(plan.simd) if plan.simd > 1 and plan.form == "delta" else 0,
+        "registered bits": 0 if plan.form == "delta" and plan.groups > 1 and plan.order == "event" else neurons + bits,
         "neurons that may be missing": neurons if plan.last_group_size < plan.pe else 0,
     }
     memories = [
