@@ -12,8 +12,9 @@ from hw import Accelerator, inputs
 from hw.arguments import add_folding_arguments, folding_from
 from hw.boards import BOARDS, Board, board_named
 from hw.folding import Folding
-from hw.fpga import flow, report
+from hw.fpga import flow, report, results
 from hw.fpga.devices import DEVICES, Device, device_named
+from hw.fpga.kept import Kept
 from hw.inputs import add_frame_arguments, positive
 from hw.number import above_zero
 from hw.speed import Speed
@@ -30,6 +31,7 @@ def parser() -> Parser:
     result.add_argument("--mhz", type=above_zero, help="the clock that place and route aims at (default: the device's or the board's)")
     result.add_argument("--synthesis-only", action="store_true", help="leave out place and route")
     result.add_argument("--out", type=Path, metavar="DIR", help="folder for what is written (default: build/NETWORK-DEVICE)")
+    result.add_argument("--keep", action="store_true", help="keep the report in docs/hardware-results, and make the page of it")
     add_frame_arguments(result)
     add_folding_arguments(result)
     return result
@@ -68,6 +70,9 @@ def main(arguments: Sequence[str]) -> int:
     data = report.report(network, folding, given.input, device, synthesis, placements, speed, about, on_board)
     out = given.out or Path("build") / f"{given.network.stem}-{board.name if board else device.name}"
     written = write(out, design, device, synthesis, placements, data)
+    if given.keep:
+        kept = Kept()
+        written += [kept.keep_report(given.network, data), results.write(kept)]
     print(report.table(data))
     for path in written:
         print(path)
@@ -126,7 +131,8 @@ def write(
         fastest = max(placements, key=lambda placement: placement.mhz)
         stream = flow.bitstream(fastest, device)
         copies |= {fastest.made.log.name: fastest.made.log, f"{design.top}{stream.suffix}": stream}
-    texts = {**design.sources, REPORT: report.text(data)}
+    constraints = {name: text for name, (_, text) in design.constraints.items()}
+    texts = {**design.sources, **constraints, REPORT: report.text(data)}
     for name, source in copies.items():
         with atomic_write(out / name) as temporary:
             shutil.copy(source, temporary)
