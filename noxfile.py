@@ -135,11 +135,13 @@ def fpga(session: nox.Session) -> None:
 
 @nox.session(python=False, requires=["environment"])
 def bench(session: nox.Session) -> None:
-    """Measure: cosim [NETWORK …] beside a bare C++ loop, inference [NETWORK] beside BS4NN, training beside snntorch."""
+    """Measure: cosim [NETWORK …] beside a bare C++ loop, hardware, inference [NETWORK] beside BS4NN, training beside snntorch."""
     subject, *arguments = session.posargs or [""]
     if subject == "cosim":
         run(session, "-m", "sim", "bench", *(arguments or ("artifacts/mnist-600.safetensors",)))
+    elif subject == "hardware":
+        run(session, "-m", "hw", "bench", *arguments)
     elif subject in ("inference", "training"):
         run(session, "-m", "model", "bench", subject, *arguments)
     else:
-        session.error(f"what to measure must be cosim, inference or training (nox -s bench -- cosim), not '{subject}'")
+        session.error(f"what to measure must be cosim, hardware, inference or training (nox -s bench -- cosim), not '{subject}'")

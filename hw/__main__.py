@@ -16,7 +16,7 @@ from hw.arguments import add_folding_arguments, folding_from
 from hw.verilog import write
 from hw.wrappers import WRAPPERS, wrap
 
-COMMANDS = {"fpga": "hw.fpga.command"}
+COMMANDS = {"fpga": "hw.fpga.command", "estimate": "hw.fpga.estimate", "bench": "hw.fpga.bench", "calibrate": "hw.fpga.calibrate"}
 """Modules of the commands that have a name; they need packages that Verilog alone does not."""
 
 

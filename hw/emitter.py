@@ -46,7 +46,7 @@ class SpikeEmitter(wiring.Component):
         waiting, waits = self._queue(m, moves)
 
         # The row at the head, and which of its words are still to be sent.
-        lanes = _lanes(plan, form)
+        lanes = lanes_of(plan, form)
         spikes, base = self._aligned(m, waiting, lanes)
         head, head_valid = Signal(waiting.shape()), Signal()
         head_spikes, head_base = Signal.like(spikes), Signal.like(base)
@@ -148,7 +148,7 @@ class SpikeEmitter(wiring.Component):
         return spikes, base
 
 
-def _lanes(plan: LayerPlan, form: WordFormat) -> int:
+def lanes_of(plan: LayerPlan, form: WordFormat) -> int:
     """Words that a row can lie in."""
     starts = (group * plan.pe for group in range(plan.groups))
     return max((begin % form.simd + plan.pe - 1) // form.simd + 1 for begin in starts)

@@ -12,7 +12,7 @@ from hw.folding import Folding
 
 @dataclass(frozen=True)
 class Speed:
-    """Cycles of some frames, sent back to back as spike words.
+    """Cycles of some frames, sent back to back.
 
     Attributes:
         frames: how many.
@@ -27,15 +27,20 @@ class Speed:
     latency: float
 
     @classmethod
-    def of(cls, network: Network, folding: Folding, spike_times: np.ndarray, golden: Result) -> "Speed":
-        """The speed on frames whose spike times are integers (frames, inputs), 0 … T; ``golden`` is what `export.reference.run` gives.
+    def of(cls, network: Network, folding: Folding, spike_times: np.ndarray, golden: Result, frames_in: str = "words") -> "Speed":
+        """The speed on some frames.
+
+        Parameters:
+            network, folding, frames_in: what the circuit is made of.
+            spike_times: integers (frames, inputs), 0 … T.
+            golden: what `export.reference.run` gives for them.
 
         Raises:
             UserError: there are fewer than two frames, and so no interval.
         """
         if len(spike_times) < 2:
             raise UserError(f"there must be at least two frames to count cycles between results, not {len(spike_times)}")
-        cycles = cost.predict(network, folding, spike_times, golden, early=True)
+        cycles = cost.predict(network, folding, spike_times, golden, early=True, frames_in=frames_in)
         limit = cost.limit(network, folding, spike_times, golden)
         return cls(len(spike_times), float(cycles.intervals.mean()), float(limit[1:].mean()), float(cycles.latencies.mean()))
 

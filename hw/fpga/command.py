@@ -10,10 +10,13 @@ from export.cli import Parser
 from export.files import atomic_write
 from hw import Accelerator, inputs
 from hw.arguments import add_folding_arguments, folding_from
+from hw.boards import BOARDS, Board, board_named
 from hw.folding import Folding
-from hw.fpga import flow, report
+from hw.fpga import flow, report, results
 from hw.fpga.devices import DEVICES, Device, device_named
+from hw.fpga.kept import Kept
 from hw.inputs import add_frame_arguments, positive
+from hw.number import above_zero
 from hw.speed import Speed
 
 REPORT = "report.json"
@@ -22,11 +25,13 @@ REPORT = "report.json"
 def parser() -> Parser:
     result = Parser(prog="python -m hw fpga", description="Synthesise, place and route a network's circuit, and report what it costs.")
     result.add_argument("network", type=Path, help="network.safetensors")
-    result.add_argument("--device", required=True, metavar="NAME", help=f"{', '.join(DEVICES)} (xc7: synthesis only)")
+    result.add_argument("--device", metavar="NAME", help=f"{', '.join(DEVICES)} (xc7: synthesis only)")
+    result.add_argument("--board", metavar="NAME", help=f"{', '.join(BOARDS)}: with its pins and a host link; a bitstream to load")
     result.add_argument("--seeds", type=positive, default=1, metavar="N", help="place and route N times (default: 1)")
-    result.add_argument("--mhz", type=_above_zero, help="the clock that place and route aims at (default: the device's)")
+    result.add_argument("--mhz", type=above_zero, help="the clock that place and route aims at (default: the device's or the board's)")
     result.add_argument("--synthesis-only", action="store_true", help="leave out place and route")
     result.add_argument("--out", type=Path, metavar="DIR", help="folder for what is written (default: build/NETWORK-DEVICE)")
+    result.add_argument("--keep", action="store_true", help="keep the report in docs/hardware-results, and make the page of it")
     add_frame_arguments(result)
     add_folding_arguments(result)
     return result
@@ -40,12 +45,18 @@ def main(arguments: Sequence[str]) -> int:
         ToolError: a tool failed.
     """
     given = parser().parse_args(arguments)
-    device = device_named(given.device)
+    device, board = target(given)
     check_options(given, device)
     network = load(given.network)
     folding = folding_from(given, network)
     places = device.family.nextpnr is not None and not given.synthesis_only
-    design = (flow.harnessed if places else flow.bare)(Accelerator(network, folding, frames_in=given.input))
+    on_board = board.design(network, folding, hz=given.mhz and given.mhz * 1e6) if board else None
+    mhz = on_board.clock_hz / 1e6 if on_board else given.mhz or device.mhz
+    if on_board:
+        given.input = "pixels"
+        design = flow.on_board(on_board)
+    else:
+        design = (flow.harnessed if places else flow.bare)(Accelerator(network, folding, frames_in=given.input))
     speed, about = speed_of(network, folding, given)
     synthesis = flow.synthesise(design, device)
     if places:
@@ -54,24 +65,45 @@ def main(arguments: Sequence[str]) -> int:
         print(f"{device.name}: synthesis only; there is no place and route for it here, and so no clock and no bitstream")
     placements = []
     for seed in range(1, given.seeds + 1) if places else ():
-        placements.append(flow.place_and_route(design, synthesis, device, seed, given.mhz or device.mhz))
+        placements.append(flow.place_and_route(design, synthesis, device, seed, mhz))
         print(f"seed {seed}: {placements[-1].mhz:.1f} MHz", flush=True)
-    data = report.report(network, folding, given.input, device, synthesis, placements, speed, about)
-    out = given.out or Path("build") / f"{given.network.stem}-{device.name}"
+    data = report.report(network, folding, given.input, device, synthesis, placements, speed, about, on_board)
+    out = given.out or Path("build") / f"{given.network.stem}-{board.name if board else device.name}"
     written = write(out, design, device, synthesis, placements, data)
+    if given.keep:
+        kept = Kept()
+        written += [kept.keep_report(given.network, data), results.write(kept)]
     print(report.table(data))
     for path in written:
         print(path)
+    if on_board and placements and max(placement.mhz for placement in placements) < mhz:
+        print(f"the bitstream must not be trusted: no seed reaches {mhz:.1f} MHz; --mhz asks for a slower clock, --seeds tries more")
     return 0
 
 
+def target(given: Namespace) -> tuple[Device, Board | None]:
+    """The device and the board that were asked for.
+
+    Raises:
+        UserError: neither was, or they do not go together, or there are none of these names.
+    """
+    if given.board is None:
+        if given.device is None:
+            raise UserError("--device or --board must be given")
+        return device_named(given.device), None
+    board = board_named(given.board)
+    if given.device is not None and device_named(given.device).name != board.device:
+        raise UserError(f"--device must be {board.device}, which is on {board.name}, or be left out, not {given.device}")
+    return device_named(board.device), board
+
+
 def check_options(given: Namespace, device: Device) -> None:
-    """Refuse options that ask for place and route where there is none.
+    """Refuse options that ask for what is not done.
 
     Raises:
         UserError: there are such.
     """
-    asked = [name for name, value in (("--seeds", given.seeds > 1), ("--mhz", given.mhz)) if value]
+    asked = [name for name, value in (("--seeds", given.seeds > 1), ("--mhz", given.mhz and not given.board)) if value]
     if asked and given.synthesis_only:
         raise UserError(f"{asked[0]} is for place and route, which --synthesis-only leaves out")
     if asked and device.family.nextpnr is None:
@@ -82,7 +114,7 @@ def speed_of(network: Network, folding: Folding, given: Namespace) -> tuple[Spee
     """The speed on the frames that are asked for, and what to say of these."""
     frames = inputs.load(network, given.dataset or inputs.trained_on(network), given.images)
     golden = reference.run(network, frames.spike_times)
-    return Speed.of(network, folding, frames.spike_times, golden), frames.about
+    return Speed.of(network, folding, frames.spike_times, golden, given.input), frames.about
 
 
 def write(
@@ -99,7 +131,8 @@ def write(
         fastest = max(placements, key=lambda placement: placement.mhz)
         stream = flow.bitstream(fastest, device)
         copies |= {fastest.made.log.name: fastest.made.log, f"{design.top}{stream.suffix}": stream}
-    texts = {**design.sources, REPORT: report.text(data)}
+    constraints = {name: text for name, (_, text) in design.constraints.items()}
+    texts = {**design.sources, **constraints, REPORT: report.text(data)}
     for name, source in copies.items():
         with atomic_write(out / name) as temporary:
             shutil.copy(source, temporary)
@@ -107,13 +140,3 @@ def write(
         with atomic_write(out / name) as temporary:
             temporary.write_text(content, encoding="utf-8")
     return [out / name for name in (*copies, *texts)]
-
-
-def _above_zero(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise ValueError
-    return value
-
-
-_above_zero.__name__ = "number above 0"  # argparse names it in its message

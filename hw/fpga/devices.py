@@ -12,6 +12,7 @@ class Family:
     """What devices of one make have in common.
 
     Attributes:
+        name: of the family.
         synthesis: the Yosys command.
         counts: by name of a cell in the netlist, or of its beginning with ``*``: of what it is one, or several; of nothing, if it is
             part of something else.
@@ -22,6 +23,7 @@ class Family:
         lut: the name that place and route gives to what counts as a LUT.
     """
 
+    name: str
     synthesis: str
     counts: Mapping[str, Mapping[str, int | float]]
     nextpnr: Tool | None = None
@@ -55,6 +57,7 @@ class Device:
 
 
 ICE40 = Family(
+    name="ice40",
     synthesis="synth_ice40",
     counts={
         "SB_LUT4": {"luts": 1},
@@ -74,6 +77,7 @@ ICE40 = Family(
     lut="ICESTORM_LC",
 )
 ECP5 = Family(
+    name="ecp5",
     synthesis="synth_ecp5 -noabc9",  # abc9 takes very long for this family's larger circuits
     counts={
         "LUT4": {"luts": 1},
@@ -95,6 +99,7 @@ ECP5 = Family(
     lut="TRELLIS_COMB",
 )
 XC7 = Family(
+    name="xc7",
     synthesis="synth_xilinx -family xc7 -flatten -noiopad -noclkbuf",
     counts={
         **{f"LUT{inputs}": {"luts": 1} for inputs in range(1, 7)},
@@ -159,6 +164,9 @@ DEVICES = {
         Device("xc7", "7 series, its size that of an XC7A35T", XC7, {"luts": 20800, "ffs": 41600, "block_rams": 50, "dsps": 90}),
     )
 }
+
+
+FAMILIES = {family.name: family for family in (ICE40, ECP5, XC7)}
 
 
 def device_named(name: str) -> Device:

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 from export import UserError
 from hw import verilog
 from hw.accelerator import Accelerator
+from hw.boards import TOP as TOP_OF_BOARD
+from hw.boards import BoardDesign
 from hw.fpga.devices import Device, Family
 from hw.fpga.harness import TOP, UNUSED, harness
 from hw.fpga.tools import YOSYS, Made, ToolError, make
@@ -30,8 +33,7 @@ class Design:
         top: the module that has the pins.
         inside: the module whose area is counted by itself; it stays in one piece.
         unused: outputs of ``inside`` that nobody looks at, as a pattern; what only they need is left out.
-        constraints: name and text of a file of pins, and the option that names it; empty: pins are free.
-        clock_mhz: of the board; 0: as fast as it goes.
+        constraints: option and text, by name, of files of pins; empty: pins are free.
     """
 
     sources: Mapping[str, str]
@@ -39,7 +41,6 @@ class Design:
     inside: str
     unused: str = ""
     constraints: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    clock_mhz: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Synthesis:
 
     Attributes:
         inside: area of the circuit itself.
-        around: area of the harness, or of what else a board needs.
+        around: area of the harness.
         made: its files.
     """
 
@@ -117,6 +118,12 @@ def bare(accelerator: Accelerator) -> Design:
     return Design({"accelerator.v": verilog.generate(accelerator)}, verilog.MODULE, verilog.MODULE, unused=UNUSED)
 
 
+def on_board(design: BoardDesign) -> Design:
+    """All that goes onto a board."""
+    constraints = {design.constraints_name: (design.constraints_option, design.constraints)}
+    return Design({f"{TOP_OF_BOARD}.v": design.verilog}, TOP_OF_BOARD, TOP_OF_BOARD, constraints=constraints)
+
+
 def synthesise(design: Design, device: Device) -> Synthesis:
     """Synthesise.
 
@@ -135,9 +142,22 @@ def synthesise(design: Design, device: Device) -> Synthesis:
     made = make(YOSYS, ("-q", "-l", "full.log", "script.ys"), sources, (NETLIST, CELLS))
     modules = json.loads((made.folder / CELLS).read_text())["modules"]
     cells = {name.lstrip("\\"): module["num_cells_by_type"] for name, module in modules.items()}
-    inside = Area.of(device.family, cells.pop(design.inside))
-    around = {name: count for name, count in cells.get(design.top, {}).items() if name != design.inside}
-    return Synthesis(inside, Area.of(device.family, around), made)
+
+    def area(module: str) -> Area:
+        return Area.of(device.family, {name: count for name, count in cells[module].items() if name not in cells})
+
+    around = area(design.top) if design.top != design.inside else Area()
+    return Synthesis(area(design.inside), around, made)
+
+
+def parts_of(design: Design, synthesis: Synthesis, device: Device, names: Collection[str]) -> dict[str, Area]:
+    """Areas of the submodules of a circuit, told by the names of cells, which come from the signals behind them; the rest is ``""``."""
+    netlist = json.loads((synthesis.made.folder / NETLIST).read_text())["modules"][design.inside]["cells"]
+    cells: dict[str, Counter[str]] = {name: Counter() for name in ("", *names)}
+    for name, cell in netlist.items():
+        part = name.partition(".")[0]
+        cells[part if part in cells else ""][cell["type"]] += 1
+    return {name: Area.of(device.family, counts) for name, counts in cells.items()}
 
 
 def check_fits(synthesis: Synthesis, device: Device) -> None:
@@ -184,6 +204,22 @@ def place_and_route(design: Design, synthesis: Synthesis, device: Device, seed: 
     clock = min(report["fmax"], key=lambda name: report["fmax"][name]["achieved"])
     used = {name: (entry["used"], entry["available"]) for name, entry in report["utilization"].items() if entry["used"]}
     return Placement(seed, report["fmax"][clock]["achieved"], used, _slowest(report["critical_paths"], clock), made)
+
+
+def packed(design: Design, synthesis: Synthesis, device: Device) -> int:
+    """LUTs as place and route counts them, without placing anything.
+
+    Raises:
+        ToolError: the program failed.
+    """
+    tool = device.family.nextpnr
+    assert tool is not None  # the caller has asked
+    arguments = [*device.arguments, "--json", NETLIST, "--top", design.top, "--pack-only", *device.pins]
+    made = make(tool, arguments, {NETLIST: synthesis.made.folder / NETLIST}, ())
+    found = re.search(rf"{device.family.lut}:\s*(\d+)/", made.log.read_text())
+    if found is None:
+        raise ToolError(f"{tool.name} must count {device.family.lut}, but {made.log} does not say how many there are")
+    return int(found[1])
 
 
 def bitstream(placement: Placement, device: Device) -> Path:

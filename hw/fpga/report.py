@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from export import Network, digest
+from hw.boards import BoardDesign
 from hw.folding import Folding
 from hw.fpga.devices import Device
 from hw.fpga.flow import KINDS, Placement, Synthesis
+from hw.fpga.forecast import forecast
 from hw.fpga.tools import YOSYS
 from hw.speed import Speed
 
@@ -26,6 +28,7 @@ def report(
     placements: list[Placement],
     speed: Speed,
     about: dict[str, Any],
+    board: BoardDesign | None = None,
 ) -> dict[str, Any]:
     """All figures, as JSON can hold them (``docs/fpga.md`` lists them).
 
@@ -33,10 +36,12 @@ def report(
         network, folding, frames_in: what the circuit was made of.
         placements: one per seed; none where the family ends with synthesis, or more was not asked for.
         speed: on frames that ``about`` names.
+        board: what goes onto a board, if it is not the circuit by itself.
     """
     family = device.family
     tools = [tool for tool in (YOSYS, family.nextpnr if placements else None) if tool]
     mhz = median(placement.mhz for placement in placements) if placements else None
+    runs_at = mhz if board is None else board.clock_hz / 1e6
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -44,15 +49,17 @@ def report(
         "folding": folding.as_dict(),
         "frames_in": frames_in,
         "device": {"name": device.name, "part": device.part, "capacity": dict(device.capacity)},
+        "board": None if board is None else {"name": board.board.name, "mhz": runs_at, "baud": board.baud},
         "tools": {tool.name: f"{tool.package} {tool.version}" for tool in tools},
         "area": asdict(synthesis.inside),
         "around": asdict(synthesis.around),
+        "forecast": None if board else asdict(forecast(network, folding, frames_in, family.name)),
         "mhz": mhz,
         "seeds": [_placement(placement) for placement in placements],
         "frames": about,
         "cycles": speed.as_dict(),
-        "images_per_second": speed.images_per_second(mhz) if mhz else None,
-        "latency_us": speed.latency_us(mhz) if mhz else None,
+        "images_per_second": speed.images_per_second(runs_at) if runs_at else None,
+        "latency_us": speed.latency_us(runs_at) if runs_at else None,
     }
 
 
@@ -63,20 +70,15 @@ def _placement(placement: Placement) -> dict[str, Any]:
 
 def table(data: dict[str, Any]) -> str:
     """The figures of a report as lines of text."""
-    device, area, cycles = data["device"], data["area"], data["cycles"]
+    device, cycles, board = data["device"], data["cycles"], data["board"]
     folding = ", ".join(f"{name} {','.join(map(str, np.atleast_1d(values)))}" for name, values in data["folding"].items())
+    on_board = f", on {board['name']}: with host link, {board['baud']:,} baud" if board else ""
     rows = [
         ("network", f"{'-'.join(map(str, data['network']['shape']))}, T = {data['network']['steps']}"),
         ("folding", f"{folding}; {data['frames_in']} in"),
-        ("device", f"{device['name']} ({device['part']})"),
+        ("device", f"{device['name']} ({device['part']}){on_board}"),
+        *_area_rows(data),
     ]
-    for kind, name in KINDS.items():
-        there = device["capacity"].get(kind, 0)
-        if there or area[kind]:
-            rows.append((name, f"{area[kind]:,g} of {there:,} ({area[kind] / there:.0%})" if there else f"{area[kind]:,g}"))
-    if any(data["around"][kind] for kind in KINDS):
-        around = ", ".join(f"{data['around'][kind]:,g} {name}" for kind, name in KINDS.items() if data["around"][kind])
-        rows.append(("harness, not counted", around))
     if data["seeds"]:
         rows += _placed_rows(data)
     else:
@@ -87,8 +89,27 @@ def table(data: dict[str, Any]) -> str:
         ("frames", f"{cycles['frames']:,} of {data['frames']['dataset']}, early mode"),
     ]
     if data["images_per_second"]:
-        rows.append(("images per second", f"{data['images_per_second']:,.0f}"))
+        less = ", less what the serial line takes" if board else ""
+        rows.append(("images per second", f"{data['images_per_second']:,.0f}{less}"))
     return "\n".join(f"{name:<22}{value}" for name, value in rows)
+
+
+def _area_rows(data: dict[str, Any]) -> list[tuple[str, str]]:
+    area, there, forecast = data["area"], data["device"]["capacity"], data["forecast"] or {}
+    rows = []
+    for kind, name in KINDS.items():
+        if there.get(kind) or area[kind]:
+            share = f" of {there[kind]:,} ({area[kind] / there[kind]:.0%})" if there.get(kind) else ""
+            expected = f"; forecast {forecast[kind]:,g}{_off(forecast[kind], area[kind])}" if kind in forecast else ""
+            rows.append((name, f"{area[kind]:,g}{share}{expected}"))
+    if any(data["around"][kind] for kind in KINDS):
+        around = ", ".join(f"{data['around'][kind]:,g} {name}" for kind, name in KINDS.items() if data["around"][kind])
+        rows.append(("harness, not counted", around))
+    return rows
+
+
+def _off(forecast: float, measured: float) -> str:
+    return f" ({forecast / measured - 1:+.1%})" if measured else ""
 
 
 def _placed_rows(data: dict[str, Any]) -> list[tuple[str, str]]:
@@ -96,7 +117,8 @@ def _placed_rows(data: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [("placed", f"{name} {used:,} of {there:,} ({used / there:.0%})") for name, (used, there) in last["used"].items()]
     clocks = ", ".join(f"{seed['mhz']:.1f}" for seed in seeds)
     each = f" (median of {len(seeds)} seeds: {clocks})" if len(seeds) > 1 else ""
-    rows.append(("clock", f"{data['mhz']:.1f} MHz{each}"))
+    runs_at = f"; runs at {data['board']['mhz']:.1f} MHz" if data["board"] else ""
+    rows.append(("clock", f"{data['mhz']:.1f} MHz{each}{runs_at}"))
     if path := last["slowest_path"]:
         spent = f"logic {path['logic_ns']:.1f} ns, routing {path['routing_ns']:.1f} ns"
         rows.append(("slowest path", f"{path['from']} → {path['to']}: {spent}"))

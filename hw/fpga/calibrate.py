@@ -1,0 +1,162 @@
+"""``python -m hw calibrate``: fits the area forecast to circuits of random networks in random foldings, synthesised for each family.
+
+A circuit is synthesised as a whole, since parts by themselves come out larger: where nothing else is slow, they are made fast. Names of
+cells tell which part they belong to. The coefficients of a kind of part are those non-negative ones that come closest, in the sense of
+least squares of relative errors.
+"""
+
+import itertools
+import json
+from argparse import Namespace
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+
+from export import Encoder, Layer, Network
+from export.cli import Parser
+from export.files import atomic_write
+from hw import Accelerator, Folding
+from hw.fpga import flow
+from hw.fpga.devices import DEVICES, FAMILIES, Device
+from hw.fpga.forecast import COEFFICIENTS, FORMAT, QUANTITIES, VERSION, of_part
+from hw.fpga.memories import mapped
+from hw.fpga.terms import Part, parts
+from hw.fpga.tools import YOSYS
+from hw.inputs import positive
+
+DESIGNS = 36
+HELD_OUT = 12
+SEED = 4
+STANDING_FOR = {"ice40": "hx8k", "ecp5": "ecp5-25k", "xc7": "xc7"}
+"""The device of each family that circuits are synthesised for."""
+FLOOR = 30.0
+"""LUTs or flip-flops: parts smaller than this count as if they were this large where relative errors are weighed."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Fit, print the errors on circuits that the fit has not seen, and write the coefficients; returns the exit status.
+
+    Raises:
+        UserError: a tool is not installed.
+        ToolError: it failed.
+        OSError: the file cannot be written.
+    """
+    parser = Parser(prog="python -m hw calibrate", description="Fit the area forecast to synthesised circuits.")
+    parser.add_argument("--designs", type=positive, default=DESIGNS, metavar="N", help=f"circuits to fit to (default: {DESIGNS})")
+    parser.add_argument("--held-out", type=positive, default=HELD_OUT, metavar="N", help=f"circuits to try it on (default: {HELD_OUT})")
+    parser.add_argument("--family", choices=FAMILIES, action="append", help="one only (may be given again; default: all)")
+    parser.add_argument("--out", type=Path, default=COEFFICIENTS, metavar="FILE", help="where to write (default: where forecasts read)")
+    given = parser.parse_args(arguments)
+    return calibrate(given)
+
+
+def calibrate(given: Namespace) -> int:
+    """Fit each family in turn."""
+    families = json.loads(given.out.read_text())["families"] if given.out.exists() else {}
+    for name in given.family or FAMILIES:
+        device = DEVICES[STANDING_FOR[name]]
+        samples = []
+        for index in range(given.designs + given.held_out):
+            samples.append(Sample(index, device))
+            print(f"{name} {samples[-1]}", flush=True)
+        families[name] = fit(name, samples[: given.designs])
+        families[name]["errors"] = errors = held_out_errors(name, families[name], samples[given.designs :])
+        families[name]["made"] = {"designs": given.designs, "seed": SEED, "tool": f"{YOSYS.package} {YOSYS.version}"}
+        for quantity, values in errors.items():
+            print(f"{name}: {quantity} of {len(values)} circuits held out: " + ", ".join(f"{100 * value:+.1f} %" for value in values))
+    with atomic_write(given.out) as temporary:
+        temporary.write_text(json.dumps({"format": FORMAT, "version": VERSION, "families": families}, indent=1) + "\n")
+    print(given.out)
+    return 0
+
+
+class Sample:
+    """A random circuit, synthesised.
+
+    Attributes:
+        network, folding, frames_in: what it was made of.
+        areas: of its parts, by name.
+        whole: of all of it.
+        placed: LUTs as place and route counts them; None where there is none.
+    """
+
+    def __init__(self, index: int, device: Device):
+        rng = np.random.default_rng([SEED, index])
+        self.network, self.folding, self.frames_in = random_circuit(rng)
+        self.index = index
+        self.parts = parts(self.network, self.folding, self.frames_in)
+        design = flow.bare(Accelerator(self.network, self.folding, frames_in=self.frames_in))
+        synthesis = flow.synthesise(design, device)
+        self.whole = synthesis.inside
+        self.areas = flow.parts_of(design, synthesis, device, [part.name for part in self.parts])
+        self.placed = flow.packed(design, synthesis, device) if device.family.nextpnr else None
+
+    def __str__(self) -> str:
+        shape = "-".join(map(str, self.network.shape))
+        return f"{self.index}: {shape}, {json.dumps(self.folding.as_dict())}, {self.frames_in}: {self.whole.luts} LUTs"
+
+
+def random_circuit(rng: np.random.Generator) -> tuple[Network, Folding, str]:
+    """A network with random weights, two or three layers, and a folding for it."""
+    depth = 2 + int(rng.random() < 0.3)
+    shape = [int(rng.integers(24, 260)), *(int(rng.integers(10, 72)) for _ in range(depth - 1)), int(rng.integers(3, 17))]
+    layers = []
+    for n, m in itertools.pairwise(shape):
+        weights = rng.choice(np.array([-1, 1], np.int8), (m, n))
+        thresholds = np.clip(np.rint(rng.normal(0.5, 1.0, m) * np.sqrt(n)), -n, n + 1).astype(int)
+        layers.append(Layer(weights, thresholds))
+    network = Network(tuple(layers), int(rng.choice([4, 8, 16])), Encoder("latency"))
+    contexts = int(rng.choice([1, 1, 2, 2, 4]))
+    simd, pe, form, order, swap = ([] for _ in range(5))
+    for n, m in itertools.pairwise(shape):
+        simd.append(int(rng.choice([1, 2, 4, 8, 13, 24])))
+        pe.append(m if rng.random() < 0.4 else int(rng.integers(max(1, m // 8), m + 1)))
+        simd[-1] = min(simd[-1], n, max(1, 256 // pe[-1]))
+        form.append("xnor" if n <= 64 and rng.random() < 0.3 else "delta")
+        order.append("step" if form[-1] == "xnor" or rng.random() < 0.4 else "event")
+        exchanges = form[-1] == "delta" and order[-1] == "step" and (pe[-1] < m or contexts > 1)
+        swap.append(int(rng.integers(2, 9)) if exchanges and pe[-1] > 8 and rng.random() < 0.5 else 1)
+    frames_in = "pixels" if rng.random() < 0.35 else "words"
+    pixels = int(rng.choice([1, 4, 8])) if frames_in == "pixels" else 1
+    return network, Folding(tuple(simd), tuple(pe), tuple(form), tuple(order), tuple(swap), contexts, pixels), frames_in
+
+
+def fit(family: str, samples: list[Sample]) -> dict[str, Any]:
+    """The coefficients of a family: of parts, and of what place and route counts."""
+    rows: dict[str, list[tuple[Part, flow.Area]]] = defaultdict(list)
+    for sample in samples:
+        for part in sample.parts:
+            rows[part.kind].append((part, sample.areas[part.name]))
+    found: dict[str, Any] = {"parts": {kind: {q: _fit_part(family, rows[kind], q) for q in QUANTITIES} for kind in sorted(rows)}}
+    found["placed"] = {"luts": 1.0, "ffs": 0.0}
+    if samples[0].placed is not None:
+        placed = np.array([sample.placed for sample in samples], float)
+        design = np.array([[getattr(sample.whole, q) for q in QUANTITIES] for sample in samples], float)
+        solution, _ = scipy.optimize.nnls(design / placed[:, None], np.ones(len(placed)))
+        found["placed"] = dict(zip(QUANTITIES, map(float, solution), strict=True))
+    return found
+
+
+def _fit_part(family: str, rows: list[tuple[Part, flow.Area]], quantity: str) -> dict[str, float]:
+    names = sorted({term for part, _ in rows for term in part.amounts})
+    amounts = np.array([[part.amounts.get(name, 0.0) for name in names] for part, _ in rows])
+    memories = np.array([sum(getattr(mapped(family, shape), quantity) for shape in part.memories) for part, _ in rows])
+    measured = np.array([getattr(area, quantity) for _, area in rows], float)
+    weight = 1 / (measured + FLOOR)
+    solution, _ = scipy.optimize.nnls(amounts * weight[:, None], (measured - memories) * weight)
+    return {name: round(float(value), 4) for name, value in zip(names, solution, strict=True) if value > 0}
+
+
+def held_out_errors(family: str, fitted: dict[str, Any], samples: list[Sample]) -> dict[str, list[float]]:
+    """Forecast over measured, less 1, of whole circuits."""
+    errors: dict[str, list[float]] = {}
+    for quantity in QUANTITIES:
+        errors[quantity] = []
+        for sample in samples:
+            expected = sum(of_part(fitted, family, part)[quantity] for part in sample.parts)
+            errors[quantity].append(round(expected / getattr(sample.whole, quantity) - 1, 4))
+    return errors

@@ -1,0 +1,145 @@
+"""``python -m hw estimate NETWORK --device …``: what a folding costs, before anything is generated; or which folding to take."""
+
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export import Network, UserError, load, reference
+from export.cli import Parser
+from hw import inputs
+from hw.arguments import add_folding_arguments, folding_from
+from hw.folding import Folding
+from hw.fpga.devices import DEVICES, Device, device_named
+from hw.fpga.forecast import Forecast, forecast
+from hw.fpga.search import Found, search, smallest
+from hw.inputs import add_frame_arguments, positive
+from hw.number import above_zero
+from hw.speed import Speed
+
+CHOSEN = ("simd", "pe", "form", "order", "swap", "contexts")
+"""Options of a folding that a search chooses."""
+
+
+def parser() -> Parser:
+    result = Parser(prog="python -m hw estimate", description="Forecast cycles, memory and LUTs, or search for a folding.")
+    result.add_argument("network", type=Path, help="network.safetensors")
+    result.add_argument("--device", required=True, metavar="NAME", help=", ".join(DEVICES))
+    result.add_argument("--mhz", type=above_zero, help="the clock that images per second are for (default: what place and route aims at)")
+    add_frame_arguments(result)
+    add_folding_arguments(result)
+    group = result.add_argument_group("search", "over foldings that the device holds; form, order and all else per layer are chosen")
+    group.add_argument("--target-fps", type=above_zero, metavar="F", help="the smallest folding with so many images per second")
+    group.add_argument("--max-luts", type=positive, metavar="N", help="the fastest folding with at most so many LUTs")
+    group.add_argument("--pareto", type=Path, metavar="FILE", help="draw LUTs against images per second, as .png or .svg")
+    return result
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do it; returns the exit status.
+
+    Raises:
+        UserError: a mistake of the user's, or there is no such folding.
+        OSError: a file cannot be read or written.
+    """
+    given = parser().parse_args(arguments)
+    device = device_named(given.device)
+    searches = bool(given.target_fps or given.max_luts or given.pareto)
+    check_options(given, searches)
+    network = load(given.network)
+    folding = None if searches else folding_from(given, network)
+    frames = inputs.load(network, given.dataset or inputs.trained_on(network), given.images)
+    mhz = given.mhz or device.mhz
+    if not mhz:
+        raise UserError(f"--mhz must be given for {device.name}, which has no place and route here")
+    if folding is None:
+        found = search(network, device, frames.spike_times, given.input, given.pixels)
+        print(frontier_table(found, mhz))
+        if given.pareto:
+            from hw.fpga.pareto import draw
+
+            print(draw(given.pareto, network, device, found, mhz))
+        chosen = pick(given, device, found, mhz)
+        if chosen is None:
+            return 0
+        folding = chosen.folding
+        print(f"\n{options_of(folding)}")
+    golden = reference.run(network, frames.spike_times)
+    speed = Speed.of(network, folding, frames.spike_times, golden, given.input)
+    print(table(network, folding, given.input, device, forecast(network, folding, given.input, device.family.name), speed, mhz))
+    return 0
+
+
+def check_options(given: Namespace, searches: bool) -> None:
+    """Refuse options that contradict each other, before anything is loaded.
+
+    Raises:
+        UserError: there are such.
+    """
+    if searches and (named := [name for name in CHOSEN if getattr(given, name) is not None]):
+        raise UserError(f"--{named[0]} must be left out where a folding is searched for, which chooses it")
+    if given.pareto and given.pareto.suffix not in (".png", ".svg"):
+        raise UserError(f"--pareto must name a .png or .svg file, not {given.pareto}")
+
+
+def pick(given: Namespace, device: Device, found: Sequence[Found], mhz: float) -> Found | None:
+    """The folding that was asked for; None if none was.
+
+    Raises:
+        UserError: there is no such folding.
+    """
+    if not found:
+        raise UserError(f"no folding of this network fits into {device.name}, by the forecast")
+    if not given.target_fps and not given.max_luts:
+        return None
+    chosen = smallest(found, mhz, given.target_fps, given.max_luts)
+    if chosen is None:
+        fastest, least = found[-1], found[0]
+        raise UserError(
+            f"no folding has {_asked(given)}; on {device.name} at {mhz:g} MHz the smallest takes {least.area.placed:,} LUTs, "
+            f"and the fastest does {fastest.speed.images_per_second(mhz):,.0f} images per second with {fastest.area.placed:,} LUTs"
+        )
+    return chosen
+
+
+def _asked(given: Namespace) -> str:
+    pace = f"{given.target_fps:,.0f} images per second" if given.target_fps else ""
+    size = f"at most {given.max_luts:,} LUTs" if given.max_luts else ""
+    return " and ".join(filter(None, (pace, size)))
+
+
+def options_of(folding: Folding) -> str:
+    """A folding as options of a command line."""
+    return " ".join(f"--{name} {','.join(map(str, np.atleast_1d(value)))}" for name, value in folding.as_dict().items())
+
+
+def frontier_table(found: Sequence[Found], mhz: float) -> str:
+    """The foldings that a search found, one per line."""
+    lines = [f"{'LUTs':>8}{'block RAMs':>12}{'cycles':>10}{'images/s':>12}  folding"]
+    for item in found:
+        area, cycles, pace = item.area, item.speed.interval, item.speed.images_per_second(mhz)
+        lines.append(f"{area.placed:>8,}{area.block_rams:>12,g}{cycles:>10,.1f}{pace:>12,.0f}  {options_of(item.folding)}")
+    return "\n".join(lines)
+
+
+def table(network: Network, folding: Folding, frames_in: str, device: Device, area: Forecast, speed: Speed, mhz: float) -> str:
+    """The forecast as lines of text."""
+    there = device.capacity
+    largest = ", ".join(f"{name} {luts:,}" for name, luts in sorted(area.parts.items(), key=lambda item: -item[1])[:4])
+    rows: list[tuple[str, Any]] = [
+        ("network", f"{'-'.join(map(str, network.shape))}, T = {network.steps}"),
+        ("folding", f"{options_of(folding)}; {frames_in} in"),
+        ("device", f"{device.name} ({device.part})"),
+        ("LUTs", f"{area.luts:,} of {there['luts']:,} ({area.luts / there['luts']:.0%}); the largest: {largest}"),
+        ("LUTs when placed", f"{area.placed:,}") if device.family.nextpnr else ("", ""),
+        ("flip-flops", f"{area.ffs:,} of {there['ffs']:,} ({area.ffs / there['ffs']:.0%})"),
+        ("block RAMs", f"{area.block_rams:,g} of {there['block_rams']:,}"),
+        ("memory bits", f"{area.memory_bits:,}"),
+        ("fits", "yes" if area.fits(device) else "no"),
+        ("cycles per image", f"{speed.interval:,.1f} ({speed.interval / speed.limit:.2f} × limit {speed.limit:,.1f})"),
+        ("latency", f"{speed.latency:,.1f} cycles, {speed.latency_us(mhz):,.2f} µs at {mhz:g} MHz"),
+        ("images per second", f"{speed.images_per_second(mhz):,.0f} at {mhz:g} MHz"),
+    ]
+    return "\n".join(f"{name:<22}{value}" for name, value in rows if name)

@@ -1,0 +1,86 @@
+"""The area of a folding before anything is generated: physical terms, times coefficients that were fitted to synthesised circuits."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from export import Network
+from hw.folding import Folding, LayerPlan
+from hw.fpga.devices import Device
+from hw.fpga.memories import mapped
+from hw.fpga.terms import Part, layer_part, parts
+
+COEFFICIENTS = Path(__file__).parent / "coefficients.json"
+FORMAT, VERSION = "firstspike-area-coefficients", 1
+QUANTITIES = ("luts", "ffs")
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A forecast of an area.
+
+    Attributes:
+        luts, ffs: as `hw.fpga.flow.Area` counts them.
+        placed: LUTs as place and route will count them.
+        block_rams: of the device.
+        memory_bits: in all memories, whatever they are made of.
+        parts: LUTs of each part of the circuit.
+    """
+
+    luts: int
+    ffs: int
+    placed: int
+    block_rams: float
+    memory_bits: int
+    parts: Mapping[str, int] = field(default_factory=dict)
+
+    def fits(self, device: Device) -> bool:
+        """Whether the device holds it, if it is right."""
+        there = device.capacity
+        return max(self.placed, self.luts) <= there["luts"] and self.ffs <= there["ffs"] and self.block_rams <= there["block_rams"]
+
+
+def forecast(network: Network, folding: Folding, frames_in: str, family: str) -> Forecast:
+    """The area of `hw.Accelerator` for the same arguments, with its monitors left open.
+
+    Parameters:
+        family: name of a family of devices.
+
+    Raises:
+        UserError: the folding does not fit the network.
+    """
+    fitted = coefficients()[family]
+    found = parts(network, folding, frames_in)
+    areas = {part.name: of_part(fitted, family, part) for part in found}
+    luts, ffs = (sum(area[quantity] for area in areas.values()) for quantity in QUANTITIES)
+    placed = fitted["placed"]["luts"] * luts + fitted["placed"]["ffs"] * ffs
+    block_rams = sum(mapped(family, shape).block_rams for part in found for shape in part.memories)
+    bits = sum(shape.bits for part in found for shape in part.memories)
+    return Forecast(round(luts), round(ffs), round(placed), block_rams, bits, {name: round(area["luts"]) for name, area in areas.items()})
+
+
+def of_part(fitted: Mapping[str, Any], family: str, part: Part) -> dict[str, float]:
+    """LUTs and flip-flops of a part, by the coefficients of a family."""
+    area = dict.fromkeys(QUANTITIES, 0.0)
+    memories = [mapped(family, shape) for shape in part.memories]
+    for quantity in QUANTITIES:
+        terms = fitted["parts"][part.kind][quantity]
+        area[quantity] += sum(terms.get(term, 0.0) * amount for term, amount in part.amounts.items())
+        area[quantity] += sum(getattr(memory, quantity) for memory in memories)
+    return area
+
+
+def of_layer(family: str, plan: LayerPlan) -> dict[str, float]:
+    """LUTs, flip-flops and block RAMs of one layer."""
+    part = layer_part(plan, "layer")
+    block_rams = sum(mapped(family, shape).block_rams for shape in part.memories)
+    return of_part(coefficients()[family], family, part) | {"block_rams": block_rams}
+
+
+@cache
+def coefficients() -> dict[str, Any]:
+    """What `hw.fpga.calibrate` found, by name of the family."""
+    return json.loads(COEFFICIENTS.read_text())["families"]

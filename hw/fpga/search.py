@@ -1,0 +1,152 @@
+"""Foldings worth having: the cost model's cycles against the forecast of LUTs, form and order chosen per layer."""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from export import Network, reference
+from export.reference import Result
+from hw import cost
+from hw.folding import Folding, LayerPlan
+from hw.fpga.devices import Device
+from hw.fpga.forecast import Forecast, forecast, of_layer
+from hw.speed import Speed
+
+SIMD = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 60, 64, 96, 112, 128)
+GROUPS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128)
+WAYS = (("delta", "event", 1), ("delta", "step", 1), ("delta", "step", 4), ("delta", "step", 8), ("xnor", "step", 1))
+"""Form, order and swap."""
+CONTEXTS = (1, 2)
+PACES = 40
+"""Cycles per frame that are tried, from the fastest to the slowest folding."""
+PRICES = (0.0, 30.0, 300.0)
+"""What a block RAM is worth in LUTs: the search tries each, since either may be what a device lacks."""
+FRAMES = 300
+"""Frames on which foldings are compared."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A folding with its forecast and its speed."""
+
+    folding: Folding
+    area: Forecast
+    speed: Speed
+
+
+@dataclass(frozen=True)
+class _Option:
+    """A layer's share of a folding: what it takes, and how many cycles per frame the layer then works."""
+
+    simd: int
+    pe: int
+    form: str
+    order: str
+    swap: int
+    cycles: float
+    luts: float
+    block_rams: float
+
+
+def search(network: Network, device: Device, spike_times: np.ndarray, frames_in: str, pixels: int = 1) -> list[Found]:
+    """Foldings that the device holds by the forecast, of which none is beaten in both LUTs and cycles; the smallest first.
+
+    For each of some paces, each layer gets the cheapest way to keep it; the resulting circuits are counted as a whole.
+
+    Parameters:
+        spike_times: integers (frames, inputs), 0 … T; the first `FRAMES` frames count.
+        frames_in, pixels: as in `hw.Accelerator` and `hw.Folding`.
+    """
+    times = spike_times[:FRAMES]
+    golden = reference.run(network, times)
+    found: dict[Folding, Found] = {}
+    for contexts in CONTEXTS:
+        options = _options(network, device, times, golden, contexts)
+        fastest = max(min(option.cycles for option in layer) for layer in options)
+        slowest = max(max(option.cycles for option in layer) for layer in options)
+        for pace, price in itertools.product(np.geomspace(fastest, slowest, PACES), PRICES):
+            chosen = [_cheapest(layer, pace, price) for layer in options]
+            folding = _folding(chosen, contexts, pixels)
+            if folding in found:
+                continue
+            area = forecast(network, folding, frames_in, device.family.name)
+            if area.fits(device):
+                found[folding] = Found(folding, area, Speed.of(network, folding, times, golden, frames_in))
+    return frontier(found.values())
+
+
+def frontier(found: Iterable[Found]) -> list[Found]:
+    """Those of which no other one is as small and as fast; the smallest first."""
+    best: list[Found] = []
+    for candidate in sorted(found, key=lambda item: (item.area.placed, item.speed.interval)):
+        if not best or candidate.speed.interval < best[-1].speed.interval:
+            best.append(candidate)
+    return best
+
+
+def smallest(found: Sequence[Found], mhz: float, target_fps: float | None, max_luts: int | None) -> Found | None:
+    """Of a frontier, the smallest that reaches ``target_fps`` at ``mhz``, or else the fastest, with at most ``max_luts``."""
+    few_enough = [item for item in found if max_luts is None or item.area.placed <= max_luts]
+    if target_fps is not None:
+        few_enough = [item for item in few_enough if item.speed.images_per_second(mhz) >= target_fps][:1]
+    return few_enough[-1] if few_enough else None
+
+
+def _options(network: Network, device: Device, times: np.ndarray, golden: Result, contexts: int) -> list[list[_Option]]:
+    """For each layer, what there is to choose from."""
+    upto = np.arange(network.steps) <= golden.decisions.step[:, None]
+    options: list[list[_Option]] = [[] for _ in network.layers]
+    for widest in SIMD:
+        plans = tuple(LayerPlan(layer, network.steps, min(widest, layer.inputs), 1, "delta") for layer in network.layers)
+        for index, (plan, counts) in enumerate(zip(plans, cost.word_counts(plans, times, golden), strict=True)):
+            needed = counts * upto
+            words, steps = needed.sum(axis=1).mean(), (needed > 0).sum(axis=1).mean()
+            following = network.layers[index].outputs if index + 1 < len(network.layers) else None
+            options[index] += _layer_options(device, plan, words, steps, contexts, following)
+    return [_undominated(here) for here in options]
+
+
+def _layer_options(device: Device, narrow: LayerPlan, words: float, steps: float, contexts: int, following: int | None) -> list[_Option]:
+    """What there is to choose from for a layer, at a given ``SIMD``.
+
+    Parameters:
+        narrow: the layer with that ``SIMD``.
+        words, steps: that it takes in a frame, on average.
+        following: ``SIMD`` of the next layer; for a layer's share of the area, one is as good as another.
+    """
+    layer, simd = narrow.layer, narrow.simd
+    found = []
+    for pe, (form, order, swap) in itertools.product(sorted({-(-layer.outputs // groups) for groups in GROUPS}), WAYS):
+        groups = -(-layer.outputs // pe)
+        exchanges = groups > 1 or contexts > 1
+        if (swap > 1 and (not exchanges or swap > pe)) or (order == "step" and form == "delta" and not exchanges):
+            continue
+        plan = LayerPlan(layer, narrow.steps, simd, pe, form, order, swap, contexts, following)
+        cycles = words + steps * groups * plan.words if form == "xnor" else groups * (words + steps * (swap if swap > 1 else 0))
+        area = of_layer(device.family.name, plan)
+        found.append(_Option(simd, pe, form, order, swap, cycles, area["luts"], area["block_rams"]))
+    return found
+
+
+def _undominated(options: list[_Option]) -> list[_Option]:
+    """Those of which no other one is as fast, as small, and as sparing with block RAMs."""
+    kept: list[_Option] = []
+    for option in sorted(options, key=lambda option: (option.cycles, option.luts, option.block_rams)):
+        if not any(other.luts <= option.luts and other.block_rams <= option.block_rams for other in kept):
+            kept.append(option)
+    return kept
+
+
+def _cheapest(options: Sequence[_Option], pace: float, price: float) -> _Option:
+    """The option that costs least of those that keep a pace."""
+    fast_enough = (option for option in options if option.cycles <= 1.001 * pace)
+    return min(fast_enough, key=lambda option: option.luts + price * option.block_rams)
+
+
+def _folding(chosen: Sequence[_Option], contexts: int, pixels: int) -> Folding:
+    def every(name: str) -> tuple:
+        return tuple(getattr(option, name) for option in chosen)
+
+    return Folding(every("simd"), every("pe"), every("form"), every("order"), every("swap"), contexts, pixels)

@@ -1,0 +1,201 @@
+"""What a folding's circuit is made of, in physical terms: potential bits, counted bits, word flags, margins compared, memories.
+
+The area forecast multiplies them with what each costs on a family of devices (`hw.fpga.forecast`).
+"""
+
+from dataclasses import dataclass, field
+
+from export import Network
+from hw.emitter import lanes_of
+from hw.encoder_plan import EncoderPlan
+from hw.folding import Folding, LayerPlan
+from hw.fpga.memories import Shape
+from hw.issue import operation
+from hw.neuron import count_width
+from hw.readout import result_layout
+from hw.streams import input_format
+from hw.words import WordFormat, bits_for
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the circuit.
+
+    Attributes:
+        kind: ``"layer"``, ``"emitter"``, ``"readout"``, ``"gate"``, ``"frame_check"``, ``"encoder"`` ``"distributor"`` or ``"rest"``.
+        name: of the submodule of the accelerator; empty for what belongs to none of them.
+        amounts: how much of what there is in it, by term.
+        memories: its memories.
+    """
+
+    kind: str
+    name: str
+    amounts: dict[str, float]
+    memories: tuple[Shape, ...] = field(default=())
+
+
+def parts(network: Network, folding: Folding, frames_in: str) -> list[Part]:
+    """The parts of `hw.Accelerator` for the same arguments.
+
+    Raises:
+        UserError: the folding does not fit the network.
+    """
+    plans = folding.plans(network)
+    form = WordFormat(network.inputs, network.steps, plans[0].simd)
+    found = [_gate(plans, form)]
+    for index, plan in enumerate(plans):
+        found.append(layer_part(plan, f"layer_{index}"))
+        if plan.following_simd is not None:
+            found.append(_emitter(plan, f"emitter_{index}"))
+    found.append(_readout(plans[-1]))
+    if frames_in == "words":
+        found += [_frame_check(form, f"frame_check_{context}") for context in range(folding.contexts)]
+    else:
+        assert network.encoder.p_min is not None  # an accelerator for pixels has a latency encoder
+        encoder = EncoderPlan(form, network.encoder.p_min, folding.pixels)
+        found += [_encoder(encoder, f"encoder_{context}") for context in range(folding.contexts)]
+        found.append(Part("distributor", "distributor", {"constant": 1, "streams": folding.contexts}))
+    amounts = {"constant": 1, "word bits": folding.contexts * form.layout.size, "result bits": result_layout(plans[-1]).size}
+    return [*found, Part("rest", "", amounts)]
+
+
+def layer_part(plan: LayerPlan, name: str) -> Part:
+    """A layer."""
+    neurons, bits = plan.pe, plan.pe * plan.margin_bits
+    adders, adder_bits = _popcount(plan.simd)
+    operation_bits = operation(plan).size
+    amounts = {
+        "constant": 1,
+        "operation bits": operation_bits,
+        "address bits": bits_for(plan.groups * plan.words) if plan.groups > 1 else 0,
+        "neurons": neurons,
+        "potential bits": bits,
+        "potential bits from a memory of thresholds": bits if plan.groups * plan.swap > 1 else 0,
+        "weight bits": neurons * plan.simd,
+        "counting adders": neurons * adders,
+        "counting adder bits": neurons * adder_bits,
+        "count bits": neurons * count_width(plan.simd),
+        "subtracted bits": neurons * count_width(plan.simd) if plan.simd > 1 and plan.form == "delta" else 0,
+        "registered bits": 0 if plan.form == "delta" and plan.groups > 1 and plan.order == "event" else neurons + bits,
+        "neurons that may be missing": neurons if plan.last_group_size < plan.pe else 0,
+    }
+    memories = [
+        Shape("rom", neurons * plan.simd, max(2, plan.groups * plan.words)),
+        Shape("rom", plan.beat_size * plan.margin_bits, max(2, plan.groups * plan.swap)),
+    ]
+    rows = plan.contexts << (plan.groups - 1).bit_length()
+    state = neurons * (1 + plan.margin_bits)
+    if plan.form == "xnor":
+        row_bits = plan.words * plan.simd
+        amounts |= {"gathered bits": plan.contexts * row_bits, "walked bits": row_bits * (plan.words > 1)}
+        amounts["gathered bits to choose from"] = plan.contexts * row_bits if plan.contexts > 1 else 0
+        if plan.state_rows > 1:
+            memories.append(Shape("ram", neurons, rows))
+    elif plan.groups > 1 and plan.order == "event":
+        memories.append(Shape("ram", state, rows))
+    elif plan.swap > 1:
+        beats = plan.swap * plan.beat_size * (1 + plan.margin_bits)
+        amounts |= {"swapped bits": beats}
+        memories.append(Shape("ram", plan.beat_size * (1 + plan.margin_bits), rows << bits_for(plan.swap)))
+    elif plan.state_rows > 1:
+        amounts |= {"exchanged bits": state}
+        memories.append(Shape("ram", state, rows))
+    if plan.replays:
+        kept = bits_for(plan.words) + plan.simd
+        amounts |= {"replay": 1, "replayed bits": kept + operation_bits}
+        memories.append(Shape("ram", kept, max(2, plan.words + plan.split_words)))
+    return Part("layer", name, amounts, tuple(memories))
+
+
+def _emitter(plan: LayerPlan, name: str) -> Part:
+    simd = plan.following_simd
+    assert simd is not None
+    form = WordFormat(plan.layer.outputs, plan.steps, simd, plan.frames)
+    lanes = lanes_of(plan, form)
+    shifts = len({group * plan.pe % simd for group in range(plan.groups)})
+    row = plan.pe + bits_for(plan.steps) + bits_for(plan.groups) + bits_for(plan.frames) + 4
+    amounts = {
+        "constant": 1,
+        "words of a row": lanes,
+        "row bits": row,
+        "row bits that are picked": lanes * simd * (lanes > 1),
+        "row bits that are shifted": lanes * simd * (shifts - 1),
+        "word bits": form.layout.size,
+        "slots": plan.row_slots.bit_length() if plan.row_slots > 1 else 0,
+    }
+    memories = (Shape("through", row, plan.row_slots),) if plan.row_slots > 1 else ()
+    return Part("emitter", name, amounts, memories)
+
+
+def _readout(plan: LayerPlan) -> Part:
+    levels = (plan.pe - 1).bit_length()
+    nodes, place_bits = 0, 0
+    racers = plan.pe
+    for level in range(levels):
+        nodes += -(-racers // 2)
+        place_bits += -(-racers // 2) * min(level + 1, bits_for(plan.pe))
+        racers = -(-racers // 2)
+    result = result_layout(plan).size - 1
+    verdict = bits_for(plan.steps) + bits_for(plan.layer.outputs) + bits_for(plan.frames) + 6
+    amounts = {
+        "constant": 1,
+        "margin bits": plan.pe * plan.margin_bits,
+        "compared bits": (plan.pe - 1) * plan.margin_bits,
+        "bits after comparisons": nodes * plan.margin_bits + place_bits,
+        "verdict bits": verdict * (levels + 1),
+        "result bits": result,
+        "frames": plan.frames,
+        "contexts": plan.contexts * bits_for(plan.frames),
+        "neurons": plan.pe,
+    }
+    return Part("readout", "readout", amounts, (Shape("comb", result, plan.frames),))
+
+
+def _gate(plans: tuple[LayerPlan, ...], form: WordFormat) -> Part:
+    contexts = plans[0].contexts
+    tag = bits_for(plans[0].frames)
+    amounts = {
+        "constant": 1,
+        "contexts": contexts,
+        "words to choose from": (contexts - 1) * input_format(plans[0]).layout.size,
+        "verdicts": contexts * len(plans) * tag,
+        "turns": contexts * (contexts - 1),
+    }
+    return Part("gate", "gate", amounts)
+
+
+def _frame_check(form: WordFormat, name: str) -> Part:
+    amounts = {"constant": 1, "word bits": form.layout.size, "input bits": form.simd, "time bits": bits_for(form.steps)}
+    return Part("frame_check", name, amounts)
+
+
+def _encoder(plan: EncoderPlan, name: str) -> Part:
+    steps = plan.active_steps
+    amounts = {
+        "constant": 1,
+        "pixels": plan.pixels,
+        "time bits": plan.pixels * plan.code_bits,
+        "row bits": plan.row_bits,
+        "pixels compared": plan.row_beats * plan.pixels,
+        "words of a row": plan.row_words,
+        "row bits that are picked": plan.row_words * plan.form.simd * (plan.row_words > 1),
+        "steps": steps,
+        "pixels by steps": plan.pixels * steps * (plan.pixels > 1),
+        "list counter bits": steps * plan.count_bits,
+        "lists": plan.ways * plan.list_address,
+        "word bits": plan.form.layout.size,
+    }
+    memories = [Shape("ram", plan.row_bits, 2 << plan.row_address)]
+    memories += [Shape("ram", plan.row_address, 1 << plan.list_address)] * plan.ways
+    return Part("encoder", name, amounts, tuple(memories))
+
+
+def _popcount(bits: int) -> tuple[int, int]:
+    """Adders, and bits of their sums, of `hw.popcount.popcount`."""
+    terms, adders, sums = [1] * bits, 0, 0
+    while len(terms) > 1:
+        pairs = [terms[k] + terms[k + 1] for k in range(0, len(terms) - 1, 2)]
+        adders += len(pairs)
+        sums += sum(most.bit_length() for most in pairs)
+        terms = pairs + terms[2 * len(pairs) :]
+    return adders, sums
