@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.folding import LayerPlan
 from hw.streams import input_format
+from hw.weights import UNCHECKED
 from hw.words import bits_for
 
 FETCH_TO_ISSUE = 1  # cycles from the fetch of a word to its issue, where words are replayed
@@ -118,7 +119,7 @@ class StepIssue(Issue):
         plan, word = self._plan, self.i.payload
         kept = data.StructLayout({"index": word.index.shape(), "bits": plan.simd})
         places = max(2, plan.words + plan.split_words)
-        m.submodules.step = step = Memory(shape=kept, depth=places, init=[])
+        m.submodules.step = step = Memory(shape=kept, depth=places, init=[], attrs=UNCHECKED)
         write, read = step.write_port(), step.read_port()
 
         ends_pass, fetches = Signal(), Signal()
