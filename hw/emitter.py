@@ -5,6 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from hw.first_set import first_set
 from hw.folding import LayerPlan
 from hw.streams import judged, rows
 from hw.words import WordFormat, bits_for
@@ -49,17 +50,13 @@ class SpikeEmitter(wiring.Component):
         spikes, base = self._aligned(m, waiting, lanes)
         head, head_valid = Signal(waiting.shape()), Signal()
         head_spikes, head_base = Signal.like(spikes), Signal.like(base)
-        unsent, lane = Signal(lanes), Signal(bits_for(lanes))
-        some, one = Signal(), Signal()
+        unsent = Signal(lanes)
+        found = first_set(m, unsent, name="unsent")
+        lane, some, one = found.index, found.any, ~found.several
         m.d.comb += [
             moves.eq(waits & (~head_valid | pop)),
             self.i.release.eq(moves),
-            some.eq(unsent.any()),
-            one.eq((unsent & (unsent - 1)) == 0),
         ]
-        for k in reversed(range(lanes)):
-            with m.If(unsent[k]):
-                m.d.comb += lane.eq(k)
 
         # The word that is on the output, or waits for what comes behind it.
         word, full, taken, free = Signal(form.layout), Signal(), Signal(), Signal()

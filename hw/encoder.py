@@ -9,6 +9,7 @@ from hw.encoder_arrival import PixelArrival
 from hw.encoder_departure import WordDeparture
 from hw.encoder_plan import EncoderPlan, pixel_layout
 from hw.streams import words
+from hw.weights import UNCHECKED
 from hw.words import WordFormat
 
 LAST_BEAT_TO_WORD = 6  # cycles from a frame's last beat to its first word, if one pixel comes per beat
@@ -54,10 +55,10 @@ class LatencyEncoder(wiring.Component):
         m.submodules.arrival = arrival = PixelArrival(plan)
         m.submodules.departure = departure = WordDeparture(plan)
         never = [(1 << plan.row_bits) - 1] * (2 << plan.row_address)
-        m.submodules.rows = rows = Memory(shape=unsigned(plan.row_bits), depth=len(never), init=never)
+        m.submodules.rows = rows = Memory(shape=unsigned(plan.row_bits), depth=len(never), init=never, attrs=UNCHECKED)
         _connect(m, rows, arrival.rows, departure.rows)
         for way in range(plan.ways):
-            memory = Memory(shape=unsigned(plan.row_address), depth=1 << plan.list_address, init=[])
+            memory = Memory(shape=unsigned(plan.row_address), depth=1 << plan.list_address, init=[], attrs=UNCHECKED)
             m.submodules[f"list_{way}"] = memory
             _connect(m, memory, getattr(arrival, f"list_{way}"), getattr(departure, f"list_{way}"))
         connect(m, flipped(self.i), arrival.i)

@@ -6,7 +6,7 @@ from amaranth.lib.memory import WritePort
 from amaranth.lib.wiring import In, Out
 
 from hw.encoder_plan import EncoderPlan, pixel_layout
-from hw.search import first_set
+from hw.first_set import first_set
 from hw.words import bits_for
 
 

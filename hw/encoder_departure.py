@@ -8,7 +8,7 @@ from amaranth.lib.memory import ReadPort
 from amaranth.lib.wiring import In, Out
 
 from hw.encoder_plan import EncoderPlan
-from hw.search import first_set
+from hw.first_set import first_set
 from hw.streams import words
 from hw.words import bits_for
 

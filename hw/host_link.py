@@ -10,6 +10,7 @@ from hw.loader import LOAD
 from hw.packets import CRC_POLYNOMIAL, CRC_SIZE, MAGIC, Error, Request
 from hw.recorder import PART
 from hw.uart import BYTES
+from hw.weights import UNCHECKED
 from hw.words import bits_for
 
 DIGEST_SIZE = CRC_SIZE
@@ -115,7 +116,7 @@ class HostLink(wiring.Component):
 
         # Info: the digest is written while a load's checksum arrives.
         content = bytes(DIGEST_SIZE) + len(self._info).to_bytes(LENGTH_SIZE, "little") + self._info
-        m.submodules.info = info = Memory(shape=unsigned(8), depth=len(content), init=content, attrs={"no_rw_check": 1})
+        m.submodules.info = info = Memory(shape=unsigned(8), depth=len(content), init=content, attrs=UNCHECKED)
         info_read = info.read_port()
         m.d.comb += info_read.addr.eq(at)
         if self._loadable:

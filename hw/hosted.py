@@ -6,7 +6,7 @@ from amaranth.hdl import Module, ResetInserter
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from export import Network, digest
+from export import Network, UserError, digest
 from hw.accelerator import Accelerator
 from hw.folding import Folding
 from hw.host_link import TIMEOUT_BITS, HostLink
@@ -43,10 +43,12 @@ class HostedAccelerator(wiring.Component):
         i, o: bytes from and to the host; each must be offered for eight cycles.
 
     Raises:
-        UserError: network and folding do not fit, or the network takes no pixels.
+        UserError: network and folding do not fit, the network takes no pixels, or the folding several at a time.
     """
 
     def __init__(self, network: Network, folding: Folding, *, weights: str = "rom", timeout_bits: int = TIMEOUT_BITS):
+        if folding.pixels != 1:
+            raise UserError(f"pixels must be 1 where they come from a host, byte by byte, not {folding.pixels}")
         self.accelerator = Accelerator(network, folding, frames_in="pixels", weights=weights)
         self._timeout_bits = timeout_bits
         super().__init__({"i": In(BYTES), "o": Out(BYTES)})

@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.folding import LayerPlan
 from hw.streams import input_format
+from hw.weights import UNCHECKED
 from hw.words import bits_for
 
 FETCH_TO_ISSUE = 1  # cycles from the fetch of a word to its issue, where words are replayed
@@ -118,7 +119,7 @@ class StepIssue(Issue):
         plan, word = self._plan, self.i.payload
         kept = data.StructLayout({"index": word.index.shape(), "bits": plan.simd})
         places = max(2, plan.words + plan.split_words)
-        m.submodules.step = step = Memory(shape=kept, depth=places, init=[])
+        m.submodules.step = step = Memory(shape=kept, depth=places, init=[], attrs=UNCHECKED)
         write, read = step.write_port(), step.read_port()
 
         ends_pass, fetches = Signal(), Signal()
@@ -133,19 +134,19 @@ class StepIssue(Issue):
         beat, swapping = Signal(bits_for(plan.swap)), Signal()
         if plan.swap > 1:
             swapped = Signal()
-            resident, known = Signal(bits_for(plan.contexts)), Signal()
+            resident = Signal(bits_for(plan.contexts))
             context = word.frame[: len(resident)]
             begins = Signal(init=1)  # the next word is the first of its pass
             stays = Signal()  # its potentials are in the registers already
             if plan.groups == 1:
-                m.d.comb += stays.eq(known & (resident == context) & ~word.first)
+                m.d.comb += stays.eq((resident == context) & ~word.first)
             m.d.comb += swapping.eq((self.i.valid | replaying) & begins & ~swapped & ~stays)
             with m.If(swapping):
                 m.d.sync += beat.eq(beat + 1)
                 with m.If(beat == plan.swap - 1):
                     m.d.sync += [beat.eq(0), swapped.eq(1)]
             with m.If(fetches):
-                m.d.sync += [begins.eq(ends_pass), swapped.eq(0), known.eq(1), resident.eq(context)]
+                m.d.sync += [begins.eq(ends_pass), swapped.eq(0), resident.eq(context)]
 
         may_end = Signal()
         m.d.comb += [

@@ -9,7 +9,7 @@ from hw.folding import LayerPlan
 from hw.issue import FETCH_TO_ISSUE, EventIssue, Issue, StepIssue, WalkIssue, operation
 from hw.neuron import IFNeurons, count_width, delta_counts, xnor_counts
 from hw.streams import input_format, rows
-from hw.weights import RowMemory, row_write
+from hw.weights import UNCHECKED, RowMemory, row_write
 from hw.words import bits_for
 
 ISSUE_TO_ROW = 2  # cycles from the issue of a group's last operation to its row
@@ -149,7 +149,7 @@ class _Membranes:
         """
         plan = self._plan
         rows = plan.contexts << (plan.groups - 1).bit_length()
-        m.submodules.membranes = membranes = Memory(shape=unsigned(len(data)), depth=rows, init=[])
+        m.submodules.membranes = membranes = Memory(shape=unsigned(len(data)), depth=rows, init=[], attrs=UNCHECKED)
         read, write_port = membranes.read_port(), membranes.write_port()
         m.d.comb += [
             read.addr.eq(self._row(self._counting)),
@@ -184,7 +184,8 @@ class _Membranes:
         potential, fired = Signal(beats * size * plan.margin_bits), Signal(beats * size)
         beat_bits = bits_for(beats)
         rows = plan.contexts << (plan.groups - 1).bit_length()
-        m.submodules.membranes = membranes = Memory(shape=unsigned(size * (1 + plan.margin_bits)), depth=rows << beat_bits, init=[])
+        shape = unsigned(size * (1 + plan.margin_bits))
+        m.submodules.membranes = membranes = Memory(shape=shape, depth=rows << beat_bits, init=[], attrs=UNCHECKED)
         read, write = membranes.read_port(), membranes.write_port()
         resident = Signal.like(self._row(integrating), name="resident")
         arriving_fired, arriving_potential = Signal(size), Signal(size * plan.margin_bits)

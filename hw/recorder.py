@@ -7,12 +7,11 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, Signature
 
+from hw.weights import UNCHECKED
 from hw.words import WordFormat, bits_for
 
 COUNT_SIZE = 2
 """Bytes of the number of words."""
-ATTRIBUTES = {"no_rw_check": 1, "ram_style": "block"}
-"""Nothing is read while it is written; and even a short memory is too large for registers."""
 PART = data.StructLayout({"data": 8, "last": 1})
 
 
@@ -63,8 +62,9 @@ class SpikeRecorder(wiring.Component):
         for k, (form, depth) in enumerate(zip(self.forms, depths, strict=True)):
             monitor = getattr(self, f"monitor_{k}")
             layout, size = record_layout(form), record_size(form)
-            # A memory of 2, 4, 8, … rows needs no logic to choose between its block RAMs.
-            m.submodules[f"memory_{k}"] = memory = Memory(shape=layout, depth=1 << bits_for(depth), init=[], attrs=ATTRIBUTES)
+            # A memory of 2, 4, 8, … rows needs no logic to choose between its block RAMs, and even a short one is too large for registers.
+            attributes = UNCHECKED | {"ram_style": "block"}
+            m.submodules[f"memory_{k}"] = memory = Memory(shape=layout, depth=1 << bits_for(depth), init=[], attrs=attributes)
             write, read = memory.write_port(), memory.read_port()
             count = Signal(range(depth + 1), name=f"count_{k}")
             m.d.comb += [write.en.eq(monitor.valid & (count != depth)), write.addr.eq(count), read.addr.eq(row)]

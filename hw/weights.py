@@ -9,6 +9,8 @@ from amaranth.lib.wiring import In, Out, Signature
 
 from hw.words import bits_for
 
+UNCHECKED = {"no_rw_check": 1}
+"""Attribute of memories of which nothing is used that is read while it is written: else Yosys builds what it should be then."""
 CHUNK = 8
 """Bits that are written at once; a row has as many chunks as it needs, the last one filled up."""
 SPRAM_DEVICE = "iCE40UP5K"
@@ -68,8 +70,7 @@ class RowMemory(wiring.Component):
         chunk = min(self.width, CHUNK)
         width = chunks(self.width) * chunk if self.writable else self.width
         content = [] if self.writable else self.rows
-        attributes = {"no_rw_check": 1} if self.writable else {}  # else Yosys builds what a read beside a write should see
-        m.submodules.memory = memory = Memory(shape=unsigned(width), depth=max(2, len(self.rows)), init=content, attrs=attributes)
+        m.submodules.memory = memory = Memory(shape=unsigned(width), depth=max(2, len(self.rows)), init=content, attrs=UNCHECKED)
         read = memory.read_port()
         m.d.comb += [read.addr.eq(self.address), self.data.eq(read.data)]
         if self.writable:

@@ -9,7 +9,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from amaranth.hdl import Assert, ClockDomain, Module, ResetInserter, Signal
+from amaranth.hdl import Assert, ClockDomain, Fragment, Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
@@ -17,6 +17,7 @@ import hw.accelerator
 from hw import Accelerator, Folding
 from hw.folding import LayerPlan
 from hw.words import Words
+from tests.hostile import HostilePlatform
 
 IDLE_CYCLES = 12  # watched after the last expected event: nothing more may come
 Payload = dict[str, int]
@@ -227,7 +228,7 @@ def run(dut, start: Callable[[], list], *, watch: Callable[[], Iterable] = list,
             await ctx.tick()
         raise AssertionError(f"no end in sight after {limit} cycles")
 
-    simulator = Simulator(m)
+    simulator = Simulator(Fragment.get(m, HostilePlatform()))
     simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     simulator.run()

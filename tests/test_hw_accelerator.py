@@ -71,7 +71,7 @@ def assert_equal(network, folding, times, *, early, **stress):
     return record
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(50))
 def test_random_networks(seed):
     """One to three layers of any size, any folding, form, order and number of contexts, gaps × stalls, both modes."""
     rng = np.random.default_rng(seed)
@@ -165,9 +165,8 @@ def constant_network(thresholds, steps=3):
 def test_thresholds(thresholds, name, way):
     network = constant_network(thresholds)
     times = np.array([[0, 1, 1, 2, 2], [3, 3, 3, 3, 3], [2, 2, 2, 2, 2], [0, 0, 0, 0, 0], [1, 3, 3, 3, 3]])
-    for pe in (1, len(thresholds)):
-        for early in (False, True):
-            assert_equal(network, folding_of((2, 3), (3, pe), way), times, early=early)
+    for pe, early in ((1, False), (1, True), (len(thresholds), True)):
+        assert_equal(network, folding_of((2, 3), (3, pe), way), times, early=early)
 
 
 def test_excitation_and_inhibition_in_one_step_and_many_words_fire_nothing():
@@ -181,7 +180,7 @@ def test_excitation_and_inhibition_in_one_step_and_many_words_fire_nothing():
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("early", [False, True])
-@pytest.mark.parametrize("reset_at", [0, 1, 4, 9, 17, 40])
+@pytest.mark.parametrize("reset_at", [0, 3, 9, 17, 40])
 def test_reset_in_the_middle(reset_at, early, way):
     rng = np.random.default_rng(5)
     network = random_network(rng, (7, 6, 4), 5)

@@ -228,6 +228,15 @@ def test_turns():
     assert judge.begin_cycles[:8] == list(range(8))  # then there must be places for results
 
 
+def test_full_mode_waits_for_no_verdict():
+    """As many frames as there are places pass word by word, though hardly a step is judged."""
+    plan, dut = gate_of(1)
+    frames = random_frames(4)
+    _, judge, *_ = run_gate(plan, dut, frames, [None] * 4, early=0, slow=0.99)
+    sizes = [len(step) for frame in frames for step in steps_of(frame)]
+    assert judge.begin_cycles == [sum(sizes[:k]) for k in range(len(sizes))]
+
+
 @pytest.mark.parametrize("early", [0, 1])
 def test_steps_in_turn(early):
     """In full mode, contexts whose senders have words take turns step by step; in early mode, so do those whose step has been judged."""

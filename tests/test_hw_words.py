@@ -85,6 +85,15 @@ def test_unpack_gives_back_what_was_packed(numbers):
     assert not payload.get(records, "error").any()
 
 
+@pytest.mark.parametrize(("frames", "bits"), [(4, 2), (5, 3), (8, 3)])
+def test_tags_inside_the_circuit(frames, bits):
+    """Two fields more, behind those that words have outside."""
+    outside, inside = WordFormat(9, 5, 4).layout, WordFormat(9, 5, 4, frames).layout
+    assert [name for name, _ in inside] == [*(name for name, _ in outside), "first", "frame"]
+    assert all(inside[name] == field for name, field in outside)
+    assert (inside["first"].offset, inside["frame"].offset, inside.size) == (outside.size, outside.size + 1, outside.size + 1 + bits)
+
+
 def test_no_frames_no_words():
     words = WordFormat(4, 3, 2).from_spike_times(np.zeros((0, 4), np.int32))
     assert [len(column) for column in vars(words).values()] == [0] * 6

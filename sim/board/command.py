@@ -27,8 +27,7 @@ def parser() -> Parser:
     result.add_argument("network", type=Path, help="network.safetensors")
     result.add_argument("--port", required=True, help="/dev/ttyUSB1, COM3, or what else pyserial opens")
     result.add_argument("--baud", type=int, default=BAUD, help=f"as the bitstream was generated with (default: {BAUD})")
-    result.add_argument("--dataset", help="as in co-simulation (default: what the network was trained on)")
-    result.add_argument("--images", type=int, metavar="N", help="the first N test frames only (default: all)")
+    inputs.add_frame_arguments(result)
     return result
 
 

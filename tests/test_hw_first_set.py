@@ -1,9 +1,9 @@
-"""hw.search against Python."""
+"""hw.first_set against Python."""
 
 import pytest
 from amaranth.hdl import Module, Signal
 
-from hw.search import first_set
+from hw.first_set import first_set
 from tests.circuit import settle
 
 
