@@ -74,7 +74,7 @@ def test_monitors_cost_nothing(accelerator):
 @pytest.mark.parametrize(
     ("family", "cells", "area"),
     [
-        (ECP5, {"LUT4": 10, "CCU2C": 3, "PFUMX": 4, "L6MUX21": 1}, {"luts": 16, "carries": 6}),
+        (ECP5, {"LUT4": 10, "CCU2C": 3}, {"luts": 16, "carries": 6}),
         (ECP5, {"TRELLIS_FF": 5, "DP16KD": 2, "TRELLIS_DPR16X4": 1, "$scopeinfo": 7}, {"ffs": 5, "block_rams": 2, "luts": 4}),
         (ICE40, {"SB_LUT4": 3, "SB_CARRY": 2, "SB_DFF": 1, "SB_DFFESR": 4}, {"luts": 3, "carries": 2, "ffs": 5}),
         (ICE40, {"SB_RAM40_4K": 1, "SB_RAM40_4KNR": 2, "SB_SPRAM256KA": 3}, {"block_rams": 3, "sprams": 3}),

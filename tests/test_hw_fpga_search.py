@@ -1,0 +1,168 @@
+"""``python -m hw estimate``: forecasts and the search for foldings."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import export
+from export import reference
+from hw import Folding, inputs
+from hw.fpga import forecast, pareto, search
+from hw.fpga.devices import DEVICES, FAMILIES
+from hw.fpga.terms import parts
+from hw.speed import Speed
+from tests.networks import random_network
+
+ROOT = Path(__file__).parent.parent
+DEVICE = DEVICES["ecp5-25k"]
+
+
+@pytest.fixture(scope="module")
+def network():
+    return random_network(np.random.default_rng(12), (40, 24, 5), 8, spread=0.5)
+
+
+@pytest.fixture(scope="module")
+def found(network):
+    return search.search(network, DEVICE, inputs.random_spike_times(network, 60, 0), "words")
+
+
+def command(*arguments):
+    every = [sys.executable, "-m", "hw", "estimate", *map(str, arguments)]
+    return subprocess.run(every, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory, network):
+    path = tmp_path_factory.mktemp("estimate") / "network.safetensors"
+    export.save(replace(network, provenance={"dataset": "random"}), path)
+    return path
+
+
+def test_forecast_is_the_sum_of_its_parts(network):
+    folding = Folding((4, 8), (8, 5), ("delta", "delta"), ("step", "event"), (2, 1), 2)
+    for family in FAMILIES:
+        area = forecast.forecast(network, folding, "words", family)
+        assert set(area.parts) == {"gate", "layer_0", "emitter_0", "layer_1", "readout", "frame_check_0", "frame_check_1", ""}
+        assert abs(sum(area.parts.values()) - area.luts) <= len(area.parts)
+        assert area.memory_bits == sum(shape.bits for part in parts(network, folding, "words") for shape in part.memories)
+        assert min(area.luts, area.ffs, area.placed) > 100
+
+
+def test_more_at_once_is_larger(network):
+    sizes = [forecast.forecast(network, Folding((4, 8), (pe, 5), ("delta", "delta")), "words", "ecp5").luts for pe in (4, 8, 12, 24)]
+    assert sizes == sorted(sizes)
+
+
+def test_fits():
+    area = forecast.Forecast(24000, 2000, 24288, 56, 1)
+    assert area.fits(DEVICE)
+    for change in ({"luts": 24289}, {"placed": 24289}, {"ffs": 24289}, {"block_rams": 57}):
+        assert not replace(area, **change).fits(DEVICE)
+
+
+def test_search_gives_foldings_of_which_none_is_beaten(network, found):
+    assert len(found) >= 5
+    for smaller, larger in pairwise(found):
+        assert smaller.area.placed <= larger.area.placed
+        assert smaller.speed.interval > larger.speed.interval
+    times = inputs.random_spike_times(network, 60, 0)
+    golden = reference.run(network, times)
+    for item in found:
+        item.folding.plans(network)
+        assert item.area == forecast.forecast(network, item.folding, "words", "ecp5")
+        assert item.area.fits(DEVICE)
+        assert item.speed == Speed.of(network, item.folding, times, golden)
+
+
+def test_search_finds_what_an_exhaustive_one_of_some_foldings_does(network, found):
+    """No folding with equal layers in the order event is both smaller and faster than what was found."""
+    times = inputs.random_spike_times(network, 60, 0)
+    golden = reference.run(network, times)
+    for simd in (1, 4, 8):
+        for groups in (1, 2, 3, 6, 12, 24):
+            folding = Folding((simd, simd), (-(-24 // groups), -(-5 // min(groups, 5))), ("delta", "delta"))
+            area = forecast.forecast(network, folding, "words", "ecp5").placed
+            interval = Speed.of(network, folding, times, golden).interval
+            assert any(item.area.placed <= 1.1 * area and item.speed.interval <= 1.1 * interval for item in found), folding
+
+
+def test_frontier_and_choice(found):
+    assert search.frontier([*found, *found]) == found
+    middle = found[len(found) // 2]
+    pace = middle.speed.images_per_second(50)
+    assert search.smallest(found, 50, pace, None) == middle
+    assert search.smallest(found, 50, None, middle.area.placed) == middle
+    assert search.smallest(found, 50, pace, middle.area.placed) == middle
+    assert search.smallest(found, 50, 1.001 * pace, middle.area.placed) is None
+    assert search.smallest(found, 50, None, found[0].area.placed - 1) is None
+
+
+def test_a_device_that_holds_nothing(network):
+    tiny = replace(DEVICE, capacity={"luts": 10, "ffs": 10, "block_rams": 0})
+    assert search.search(network, tiny, inputs.random_spike_times(network, 20, 0), "words") == []
+
+
+def test_pictures_are_the_same_every_time(tmp_path, network, found):
+    for ending in ("png", "svg"):
+        first, second = (pareto.draw(tmp_path / f"{name}.{ending}", network, DEVICE, found, 80.0) for name in "ab")
+        assert first.read_bytes() == second.read_bytes()
+    assert "images per second at 80 MHz" in (tmp_path / "a.svg").read_text()
+    assert f"PE {','.join(map(str, found[0].folding.pe))}" in (tmp_path / "a.svg").read_text()
+
+
+def test_estimate(artifact, network):
+    done = command(artifact, "--device", "hx8k", "--simd", "4,8", "--pe", "8,5", "--images", 40)
+    assert (done.returncode, done.stderr) == (0, "")
+    area = forecast.forecast(network, Folding((4, 8), (8, 5), ("delta", "delta")), "words", "ice40")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "network               40-24-5, T = 8"
+    assert lines[1].startswith("folding               --simd 4,8 --pe 8,5 --form delta,delta --order event,event --swap 1,1 --contexts 1")
+    assert f"LUTs when placed      {area.placed:,}" in lines
+    assert f"memory bits           {area.memory_bits:,}" in lines
+    assert "fits                  yes" in lines
+    assert any(line.startswith("images per second") and line.endswith(" at 80 MHz") for line in lines)
+
+
+def test_search_on_the_command_line(artifact, tmp_path):
+    done = command(
+        artifact, "--device", "ecp5-25k", "--target-fps", 1e6, "--max-luts", 20000, "--images", 40, "--pareto", tmp_path / "p.svg"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "p.svg").read_text().startswith("<?xml")
+    blank = done.stdout.splitlines().index("")
+    options = done.stdout.splitlines()[blank + 1].split()
+    again = command(artifact, "--device", "ecp5-25k", "--images", 40, *options)
+    assert again.stdout.splitlines() == done.stdout.splitlines()[blank + 2 :]
+
+
+HELP = "(see python -m hw estimate --help)"
+
+
+@pytest.mark.parametrize(
+    ("device", "options", "message"),
+    [
+        ("up6k", [], "device must be one of up5k, hx8k, ecp5-25k, ecp5-85k, xc7, not 'up6k'"),
+        ("xc7", [], "--mhz must be given for xc7, which has no place and route here"),
+        ("up5k", ["--target-fps", "9", "--pe", "2,2"], "--pe must be left out where a folding is searched for, which chooses it"),
+        ("up5k", ["--pareto", "p.pdf"], "--pareto must name a .png or .svg file, not p.pdf"),
+        ("up5k", ["--max-luts", "0"], f"argument --max-luts: must be an integer of at least 1, not '0' {HELP}"),
+        ("up5k", ["--target-fps", "-1"], f"argument --target-fps: invalid number above 0 value: '-1' {HELP}"),
+        ("up5k", ["--pe", "8"], "pe must have 2 entries, one per layer, not 1"),
+    ],
+)
+def test_mistakes(artifact, device, options, message):
+    done = command(artifact, "--device", device, *options)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {message}\n")
+
+
+def test_wishes_that_cannot_be_met(artifact):
+    done = command(artifact, "--device", "ecp5-25k", "--target-fps", 1e9, "--max-luts", 900, "--images", 40)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: no folding has 1,000,000,000 images per second and at most 900 LUTs; on ecp5-25k at 120 MHz the ")
+    assert done.stderr.count("\n") == 1
