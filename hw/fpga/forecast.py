@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from export import Network
+from export import Network, UserError
 from hw.folding import Folding, LayerPlan
 from hw.fpga.devices import Device
 from hw.fpga.memories import mapped
@@ -50,9 +50,9 @@ def forecast(network: Network, folding: Folding, frames_in: str, family: str) ->
         family: name of a family of devices.
 
     Raises:
-        UserError: the folding does not fit the network.
+        UserError: the folding does not fit the network, or the family has not been calibrated.
     """
-    fitted = coefficients()[family]
+    fitted = fit_of(family)
     found = parts(network, folding, frames_in)
     areas = {part.name: of_part(fitted, family, part) for part in found}
     luts, ffs = (sum(area[quantity] for area in areas.values()) for quantity in QUANTITIES)
@@ -60,6 +60,17 @@ def forecast(network: Network, folding: Folding, frames_in: str, family: str) ->
     block_rams = sum(mapped(family, shape).block_rams for part in found for shape in part.memories)
     bits = sum(shape.bits for part in found for shape in part.memories)
     return Forecast(round(luts), round(ffs), round(placed), block_rams, bits, {name: round(area["luts"]) for name, area in areas.items()})
+
+
+def fit_of(family: str) -> dict[str, Any]:
+    """The coefficients of a family.
+
+    Raises:
+        UserError: it has not been calibrated.
+    """
+    if family not in coefficients():
+        raise UserError(f"{family} must be calibrated before areas can be forecast ('python -m hw calibrate --family {family}')")
+    return coefficients()[family]
 
 
 def of_part(fitted: Mapping[str, Any], family: str, part: Part) -> dict[str, float]:
@@ -77,7 +88,7 @@ def of_layer(family: str, plan: LayerPlan) -> dict[str, float]:
     """LUTs, flip-flops and block RAMs of one layer."""
     part = layer_part(plan, "layer")
     block_rams = sum(mapped(family, shape).block_rams for shape in part.memories)
-    return of_part(coefficients()[family], family, part) | {"block_rams": block_rams}
+    return of_part(fit_of(family), family, part) | {"block_rams": block_rams}
 
 
 @cache

@@ -12,7 +12,7 @@ from hw.boards import BoardDesign
 from hw.folding import Folding
 from hw.fpga.devices import Device
 from hw.fpga.flow import KINDS, Placement, Synthesis
-from hw.fpga.forecast import forecast
+from hw.fpga.forecast import coefficients, forecast
 from hw.fpga.tools import YOSYS
 from hw.speed import Speed
 
@@ -53,7 +53,7 @@ def report(
         "tools": {tool.name: f"{tool.package} {tool.version}" for tool in tools},
         "area": asdict(synthesis.inside),
         "around": asdict(synthesis.around),
-        "forecast": None if board else asdict(forecast(network, folding, frames_in, family.name)),
+        "forecast": asdict(forecast(network, folding, frames_in, family.name)) if not board and family.name in coefficients() else None,
         "mhz": mhz,
         "seeds": [_placement(placement) for placement in placements],
         "frames": about,

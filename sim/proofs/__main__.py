@@ -1,4 +1,4 @@
-"""``python -m sim.proofs formal|netlist|mutants|table``: the proofs that take longer than tests may."""
+"""``python -m sim.proofs formal|netlist|table``: the proofs that take longer than tests may."""
 
 import sys
 from argparse import Namespace
@@ -22,7 +22,6 @@ def parser() -> Parser:
     for name, text in {
         "formal": "prove properties of the circuit for all inputs",
         "netlist": "co-simulate the netlists after synthesis",
-        "mutants": "see the test benches find faults",
         "table": "print the table of what was found, or put it into a page",
     }.items():
         part = parts.add_parser(name, help=text, description=text)
@@ -41,6 +40,12 @@ def formal(arguments: Namespace) -> Iterator[Row]:
     yield from catalogue.rows(arguments.names, arguments.out, timeout=arguments.timeout)
 
 
+def netlist(arguments: Namespace) -> Iterator[Row]:
+    from sim.proofs import synthesised
+
+    yield from synthesised.rows()
+
+
 def table(arguments: Namespace) -> int:
     """Print the table of all parts, or write it into a page."""
     parts = record.load(arguments.out)
@@ -54,7 +59,7 @@ def table(arguments: Namespace) -> int:
     return 0
 
 
-RUNS: dict[str, Callable[[Namespace], Iterator[Row]]] = {"formal": formal}
+RUNS: dict[str, Callable[[Namespace], Iterator[Row]]] = {"formal": formal, "netlist": netlist}
 
 
 def main() -> int:
