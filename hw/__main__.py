@@ -10,9 +10,10 @@ from pathlib import Path
 
 from export import UserError, load
 from export.cli import EXIT_BROKEN, Parser, run
-from export.files import refuse_overwriting
-from hw.accelerator import Accelerator
+from export.files import atomic_write, refuse_overwriting
+from hw.accelerator import WEIGHTS, Accelerator
 from hw.arguments import add_folding_arguments, folding_from
+from hw.loader import load_content
 from hw.verilog import write
 from hw.wrappers import WRAPPERS, wrap
 
@@ -52,12 +53,25 @@ def generate() -> int:
     parser.add_argument("network", type=Path, help="network.safetensors, as export writes it")
     parser.add_argument("--out", type=Path, required=True, help="Verilog file to write; the port map takes its name with .json")
     parser.add_argument("--wrapper", choices=WRAPPERS, default="none", help="interfaces around the circuit (default: none, plain streams)")
+    parser.add_argument(
+        "--weights",
+        choices=WEIGHTS,
+        default="rom",
+        help="in the bitstream, or loadable: the network's then lie beside the Verilog, with .weights (default: rom)",
+    )
     add_folding_arguments(parser)
     arguments = parser.parse_args()
+    if arguments.wrapper != "none" and arguments.input == "words":
+        arguments.contexts = arguments.contexts or 1  # wrappers have one stream
     network = load(arguments.network)
     refuse_overwriting(arguments.network, arguments.out)
-    accelerator = Accelerator(network, folding_from(arguments, network), frames_in=arguments.input)
-    for path in write(wrap(accelerator, arguments.wrapper), arguments.out):
+    accelerator = Accelerator(network, folding_from(arguments, network), frames_in=arguments.input, weights=arguments.weights)
+    paths: tuple[Path, ...] = write(wrap(accelerator, arguments.wrapper), arguments.out)
+    if arguments.weights == "loadable":
+        paths = (*paths, arguments.out.with_suffix(".weights"))
+        with atomic_write(paths[-1]) as file:
+            file.write_bytes(load_content(accelerator.plans))
+    for path in paths:
         print(f"{path}: {path.stat().st_size} bytes")
     for index, plan in enumerate(accelerator.plans):
         print(

@@ -131,8 +131,10 @@ def input_payload(accelerator: Accelerator) -> data.StructLayout:
     """The payload of an accelerator's one input stream.
 
     Raises:
-        UserError: there are several.
+        UserError: there are several, or weights are to be loaded, for which wrappers have no port.
     """
+    if accelerator.weights != "rom":
+        raise UserError(f"a wrapped accelerator must have its weights as rom, not {accelerator.weights}")
     members = accelerator.signature.members
     if "i" not in members:
         streams = sum(name.removeprefix("i_").isdecimal() for name in members)

@@ -163,7 +163,7 @@ async def frames_and_results_in_batches(dut, early, wait):
             while not wait and (await bench.read("queues"))["room"] < len(words):
                 pass
             await bench.send(words)
-        await bench.cycles(300)
+        await bench.cycles(1000)
         assert (await bench.read("queues"))["results"] == RESULTS
         assert int(dut.interrupt_o.value)
         assert await bench.receive(RESULTS) == golden_results(np.arange(RESULTS))

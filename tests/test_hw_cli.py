@@ -10,6 +10,7 @@ import pytest
 
 import export
 from hw import Accelerator, Folding, default_folding, verilog
+from hw.loader import load_content
 from tests.networks import random_network
 
 ROOT = Path(__file__).parent.parent
@@ -42,6 +43,20 @@ def test_default_folding(tmp_path, artifact):
         f"layer 0: 6 → 5, delta by event, SIMD 6, PE 5: 1 words × 1 groups, weight rows of 30 bits, margins of {first} bits",
         f"layer 1: 5 → 3, delta by event, SIMD 1, PE 3: 5 words × 1 groups, weight rows of 3 bits, margins of {second} bits",
     ]
+
+
+def test_weights_that_are_loaded(tmp_path, artifact):
+    out = tmp_path / "accelerator.v"
+    done = command(artifact, "--out", out, "--weights", "loadable")
+    assert (done.returncode, done.stderr) == (0, "")
+    network = export.load(artifact)
+    folding = default_folding(network)
+    assert out.read_text() == verilog.generate(Accelerator(network, folding, weights="loadable"))
+    assert out.with_suffix(".weights").read_bytes() == load_content(folding.plans(network))
+    assert f"{out.with_suffix('.weights')}: " in done.stdout
+    done = command(artifact, "--out", tmp_path / "wrapped.v", "--weights", "loadable", "--wrapper", "axi")
+    assert (done.returncode, done.stderr) == (2, "error: a wrapped accelerator must have its weights as rom, not loadable\n")
+    assert not (tmp_path / "wrapped.v").exists()
 
 
 def test_folding_that_is_asked_for(tmp_path, artifact):

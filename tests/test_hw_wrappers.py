@@ -69,7 +69,7 @@ def test_several_streams():
     signature = Signature({f"i_{context}": In(stream.Signature(8)) for context in range(2)} | {"i_0_cancel": In(1)})
     message = "a wrapped accelerator must have one input stream, not 2: choose pixels as its input, or contexts = 1"
     with pytest.raises(UserError, match=message):
-        input_payload(SimpleNamespace(signature=signature))
+        input_payload(SimpleNamespace(signature=signature, weights="rom"))
 
 
 @pytest.mark.parametrize("room", [1, 1 << 15])
