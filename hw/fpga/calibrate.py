@@ -68,8 +68,8 @@ def calibrate(given: Namespace) -> int:
         families[name]["made"] = {"designs": given.designs, "seed": SEED, "tool": f"{YOSYS.package} {YOSYS.version}"}
         for quantity, values in errors.items():
             print(f"{name}: {quantity} of {len(values)} circuits held out: " + ", ".join(f"{100 * value:+.1f} %" for value in values))
-    with atomic_write(given.out) as temporary:
-        temporary.write_text(json.dumps({"format": FORMAT, "version": VERSION, "families": families}, indent=1) + "\n")
+        with atomic_write(given.out) as temporary:
+            temporary.write_text(json.dumps({"format": FORMAT, "version": VERSION, "families": families}, indent=1) + "\n")
     print(given.out)
     return 0
 
