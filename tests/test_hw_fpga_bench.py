@@ -31,7 +31,7 @@ def test_bench(kept, capsys):
     assert bench.main(["--areas", "hx8k"], kept) == 0
     said = capsys.readouterr().out.splitlines()
     rows = kept.cycles()
-    assert [results.folding(row) for row in rows] == ["PE 3,3, SIMD 2,1, order step,event", "PE 5,3, SIMD 6,1, 2 contexts"]
+    assert [results.folding(row) for row in rows] == ["PE 3,3, SIMD 2,1, order step,event, 2 contexts", "PE 5,3, SIMD 6,1, 2 contexts"]
     assert {row["frames"] for row in rows} == {1000}
     reports = kept.reports()
     assert sorted(path.name for path in kept.folder.glob("fpga-*")) == [
