@@ -100,7 +100,8 @@ def proofs(session: nox.Session) -> None:
     parts = {
         "formal": ("-m", "sim.proofs", "formal"),
         "netlist": ("-m", "sim.proofs", "netlist"),
-        "protocol": ("-m", "sim", "protocol", "--sequences", "10000"),
+        "mutants": ("-m", "sim.proofs", "mutants"),
+        "protocol": ("-m", "sim.proofs", "protocol"),
     }
     for part in session.posargs or parts:
         if part not in parts:

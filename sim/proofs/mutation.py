@@ -1,0 +1,62 @@
+"""The proof that the test benches see faults: mutants of two small circuits, killed, equivalent, or left over."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from export.files import atomic_write
+from hw import Folding
+from sim.proofs.equivalence import equivalent
+from sim.proofs.mutants import kill, mutate
+from sim.proofs.record import Row
+from sim.protocol.proof import SHAPE, small_network
+
+CIRCUITS = {
+    "walk, event, 2 contexts": Folding((3, 2), (3, 2), ("xnor", "delta"), contexts=2),
+    "step, event": Folding((3, 2), (3, 2), ("delta", "delta"), ("step", "event")),
+}
+"""Foldings of the protocol's small network; the sizes divide nothing."""
+COUNT = 150
+"""Mutants of each."""
+LEAST = 95.0
+"""Share, in percent, of those not equivalent that must be killed."""
+
+
+def rows(out: Path, *, count: int = COUNT, timeout: int = 300) -> Iterator[Row]:
+    """Kill mutants of each circuit; ``out/survivors.json`` lists those that are left, and those proved equivalent.
+
+    Parameters:
+        out: folder.
+        count: mutants of each circuit.
+        timeout: seconds to look for a proof that one which lives on is equivalent.
+
+    Raises:
+        UserError: the tool chain is missing.
+        ToolError: Yosys fails.
+        sim.build.BuildError: a circuit does not compile.
+        sim.simulate.SimulationError: the simulator fails.
+    """
+    left: dict[str, dict[str, str]] = {}
+    for name, folding in CIRCUITS.items():
+        began = time.monotonic()
+        mutated = mutate(small_network(), folding, count)
+        benches: Counter[str] = Counter()
+        verdicts: dict[str, str] = {}
+        for mutant, complaint in kill(mutated):
+            if complaint:
+                benches[complaint.partition(",")[0].partition(":")[0]] += 1
+            else:
+                same = equivalent(mutated, mutant, timeout=timeout)
+                verdicts[f"{mutant.number}: {mutant.place}"] = {True: "equivalent", False: "different", None: "undecided"}[same]
+        left[name] = verdicts
+        killed, same_count = benches.total(), Counter(verdicts.values())["equivalent"]
+        share = 100 * killed / max(1, count - same_count)
+        by_bench = ", ".join(f"{number} by {bench}" for bench, number in benches.most_common())
+        result = f"{killed} killed ({by_bench}), {same_count} equivalent, {count - killed - same_count} left: {share:.1f} % killed"
+        about = f"{'-'.join(map(str, SHAPE))}, {name}"
+        yield Row(about, "the test benches see faults", f"{count} mutants", result, share >= LEAST, time.monotonic() - began)
+    out.mkdir(parents=True, exist_ok=True)
+    with atomic_write(out / "survivors.json") as temporary:
+        temporary.write_text(json.dumps(left, indent=2) + "\n")
