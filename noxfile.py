@@ -101,7 +101,7 @@ def proofs(session: nox.Session) -> None:
         "formal": ("-m", "sim.proofs", "formal"),
         "netlist": ("-m", "sim.proofs", "netlist"),
         "mutants": ("-m", "sim.proofs", "mutants"),
-        "protocol": ("-m", "sim.proofs", "protocol"),
+        "protocol": ("-m", "sim", "protocol", "--sequences", "10000"),
     }
     for part in session.posargs or parts:
         if part not in parts:

@@ -1,4 +1,4 @@
-"""``python -m sim.proofs formal|netlist|mutants|protocol|table``: the proofs that take longer than tests may."""
+"""``python -m sim.proofs formal|netlist|mutants|table``: the proofs that take longer than tests may."""
 
 import sys
 from argparse import Namespace
@@ -23,7 +23,6 @@ def parser() -> Parser:
         "formal": "prove properties of the circuit for all inputs",
         "netlist": "co-simulate the netlists after synthesis",
         "mutants": "see the test benches find faults",
-        "protocol": "send random sequences of good and bad frames",
         "table": "print the table of what was found, or put it into a page",
     }.items():
         part = parts.add_parser(name, help=text, description=text)
@@ -36,8 +35,6 @@ def parser() -> Parser:
         elif name == "mutants":
             part.add_argument("--count", type=positive, default=150, metavar="N", help="mutants of each circuit (default: 150)")
             part.add_argument("--timeout", type=positive, default=300, metavar="S", help="seconds for one equivalence (default: 300)")
-        elif name == "protocol":
-            part.add_argument("--sequences", type=positive, default=10_000, metavar="N", help="how many (default: 10000)")
         elif name == "table":
             part.add_argument("--page", type=Path, metavar="FILE.md", help="the page; its table is replaced")
     return result
@@ -61,12 +58,6 @@ def mutants(arguments: Namespace) -> Iterator[Row]:
     yield from mutation.rows(arguments.out, count=arguments.count, timeout=arguments.timeout)
 
 
-def protocol(arguments: Namespace) -> Iterator[Row]:
-    from sim.proofs import sequences
-
-    yield from sequences.rows(arguments.sequences)
-
-
 def table(arguments: Namespace) -> int:
     """Print the table of all parts, or write it into a page."""
     parts = record.load(arguments.out)
@@ -80,7 +71,7 @@ def table(arguments: Namespace) -> int:
     return 0
 
 
-RUNS: dict[str, Callable[[Namespace], Iterator[Row]]] = {"formal": formal, "netlist": netlist, "mutants": mutants, "protocol": protocol}
+RUNS: dict[str, Callable[[Namespace], Iterator[Row]]] = {"formal": formal, "netlist": netlist, "mutants": mutants}
 
 
 def main() -> int:

@@ -30,8 +30,7 @@ from sim.protocol import player
 from sim.protocol.check import failures
 from sim.protocol.expectation import expect
 from sim.protocol.sequences import sequence
-from sim.simulate import read, run_module, write_frames
-from sim.testbench import MODES
+from sim.simulate import MODES, read, run_module, write_frames
 from sim.timing import Timing
 from sim.wrapper import Design, design
 
@@ -143,6 +142,8 @@ class Bench:
         mutated: the circuit.
     """
 
+    modes: Sequence[str] = MODES
+
     def __init__(self, mutated: Mutated):
         self.mutated = mutated
         self.ports = Ports.from_map(mutated.ports)
@@ -153,7 +154,11 @@ class Bench:
         with tempfile.TemporaryDirectory(prefix="firstspike.") as name:
             folder = Path(name)
             plusargs = [*self.prepare(folder), f"+out={folder}", "+verilator+rand+reset+2", f"+verilator+seed+{SEED}"]
-            variables = {"FIRSTSPIKE_FOLDER": name, "FIRSTSPIKE_MUTANTS": ",".join(map(str, numbers))}
+            variables = {
+                "FIRSTSPIKE_FOLDER": name,
+                "FIRSTSPIKE_MUTANTS": ",".join(map(str, numbers)),
+                "FIRSTSPIKE_MODES": ",".join(self.modes),
+            }
             run_module(self.build(), "sim.proofs.selected", folder, plusargs, variables, folder / "simulation.log")
             files = sorted(path.name for path in (folder / "0").iterdir())
             sound = [(folder / "0" / file).read_bytes() for file in files]
@@ -199,6 +204,8 @@ class Protocol(Bench):
         numbers: of the sequences.
     """
 
+    modes = player.MODES
+
     def __init__(self, mutated: Mutated, numbers: Sequence[int]):
         super().__init__(mutated)
         self.runs = [run for number in numbers for run in sequence(self.form, SEED, number)]
@@ -213,7 +220,7 @@ class Protocol(Bench):
 
     def complaint(self, folder: Path) -> str:
         status = json.loads((folder / "status.json").read_text())
-        for mode in MODES:
+        for mode in self.modes:
             recording = player.read(folder, mode, self.ports, len(self.runs), status[mode])
             runs = self.runs[: recording.runs]
             expected = expect(self.mutated.network, self.form, runs, recording, len(self.ports.streams))
@@ -246,7 +253,7 @@ class Cycles(Bench):
     def complaint(self, folder: Path) -> str:
         network, folding = self.mutated.network, self.mutated.folding
         status = json.loads((folder / "status.json").read_text())
-        for mode in MODES:
+        for mode in self.modes:
             recording = read(folder, mode, self.ports, FRAMES, status[mode])
             comparison = compare(mode, recording, self.golden, network.steps)
             if not comparison.passed:

@@ -11,13 +11,13 @@ from hw import Folding
 from sim.proofs.equivalence import equivalent
 from sim.proofs.mutants import kill, mutate
 from sim.proofs.record import Row
-from sim.protocol.proof import SHAPE, small_network
+from sim.protocol.circuits import TWO_LAYERS
 
 CIRCUITS = {
     "walk, event, 2 contexts": Folding((3, 2), (3, 2), ("xnor", "delta"), contexts=2),
     "step, event": Folding((3, 2), (3, 2), ("delta", "delta"), ("step", "event")),
 }
-"""Foldings of the protocol's small network; the sizes divide nothing."""
+"""Foldings of a small network of the protocol; the sizes divide nothing."""
 COUNT = 150
 """Mutants of each."""
 LEAST = 95.0
@@ -41,7 +41,7 @@ def rows(out: Path, *, count: int = COUNT, timeout: int = 300) -> Iterator[Row]:
     left: dict[str, dict[str, str]] = {}
     for name, folding in CIRCUITS.items():
         began = time.monotonic()
-        mutated = mutate(small_network(), folding, count)
+        mutated = mutate(TWO_LAYERS, folding, count)
         benches: Counter[str] = Counter()
         verdicts: dict[str, str] = {}
         for mutant, complaint in kill(mutated):
@@ -55,7 +55,7 @@ def rows(out: Path, *, count: int = COUNT, timeout: int = 300) -> Iterator[Row]:
         share = 100 * killed / max(1, count - same_count)
         by_bench = ", ".join(f"{number} by {bench}" for bench, number in benches.most_common())
         result = f"{killed} killed ({by_bench}), {same_count} equivalent, {count - killed - same_count} left: {share:.1f} % killed"
-        about = f"{'-'.join(map(str, SHAPE))}, {name}"
+        about = f"{'-'.join(map(str, TWO_LAYERS.shape))}, {name}"
         yield Row(about, "the test benches see faults", f"{count} mutants", result, share >= LEAST, time.monotonic() - began)
     out.mkdir(parents=True, exist_ok=True)
     with atomic_write(out / "survivors.json") as temporary:

@@ -49,7 +49,8 @@ def memories(plans: Sequence[LayerPlan], layers: Sequence[SymbolicLayer]) -> Ite
         content[id(plan.weight_rows)] = _weight_rows(plan, layer)
         content[id(plan.initial_rows)] = _initial_rows(plan, layer)
 
-    def make(width: int, rows: Sequence[int]) -> Rows:
+    def make(width: int, rows: Sequence[int], *, writable: bool) -> Rows:
+        assert not writable
         return Rows(width, content[id(rows)])
 
     with unittest.mock.patch.object(hw.layer, "RowMemory", make):
