@@ -100,7 +100,7 @@ class Split(wiring.Component):
         word = self.i.payload
         part = word.data.word_select(place, 8 * self._pixels)
         m.d.comb += [
-            ends.eq(place == word.count // self._pixels),
+            ends.eq(place == word.count >> self._pixels.bit_length() - 1),
             self.o.valid.eq(self.i.valid),
             self.i.ready.eq(self.o.ready & ends),
             *assemble(self.o.payload, self._outside(part), word.last & ends),
