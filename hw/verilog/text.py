@@ -106,6 +106,8 @@ class _Writer(Values):
         def lines_of(body: list[Assign | Switch], deeper: str) -> list[str]:
             return list(self._statements(body, equals, target, width, indent + deeper))
 
+        if not any(lines_of(body, "") for _, body in switch.cases):
+            return
         value = self._write(switch.value)
         if len(switch.value) == 1:
             yes, no = (next((body for patterns, body in switch.cases if not patterns or digit in patterns), []) for digit in "10")
