@@ -26,7 +26,8 @@ def parser() -> Parser:
         "table": "print the table of what was found, or put it into a page",
     }.items():
         part = parts.add_parser(name, help=text, description=text)
-        part.add_argument("--out", type=Path, default=Path("build/proofs"), metavar="DIR", help="folder of results (default: build/proofs)")
+        folder = "docs/proofs" if name == "table" else "build/proofs"
+        part.add_argument("--out", type=Path, default=Path(folder), metavar="DIR", help=f"folder of results (default: {folder})")
         if name == "formal":
             part.add_argument("names", nargs="*", metavar="NAME", help="only proofs whose name has one of these in it")
             part.add_argument("--timeout", type=positive, default=3600, metavar="S", help="seconds for one proof (default: 3600)")

@@ -7,7 +7,7 @@ from amaranth.asserts import AnyConst, AnySeq
 from amaranth.hdl import Assert, Assume, Const, Cover, Module, Mux, Signal
 
 from hw import Accelerator, Folding
-from hw.words import WordFormat, bits_for
+from hw.words import bits_for
 from sim.proofs import symbolic
 from sim.proofs.definition import SymbolicLayer
 from sim.proofs.layer import once
@@ -142,6 +142,7 @@ def equals_definition(size: Size, focus: int) -> Harness:
 
     def fill(m: Module) -> None:
         bench = Bench(m, size, focus)
+        assert bench.layer is not None  # it is in focus
         chosen, dut, steps = Chosen(m, bench), bench.dut, size.steps
         is_last, result = focus == len(dut.plans) - 1, dut.o.payload
         if focus == 0:

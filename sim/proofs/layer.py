@@ -15,8 +15,8 @@ from sim.proofs.streams import Rules, offer
 
 
 class Frames:
-    """What a layer gets: lawful words of frames in turn, whole steps of one at a time; a frame may stop after any step, and a spoilt one ends
-    with an empty word that is flagged.
+    """What a layer gets: lawful words of frames in turn, whole steps of one at a time; a frame may stop after any step, and a spoilt one
+    ends with an empty word that is flagged.
 
     Attributes:
         comes: a word is offered for the first time; there may be rows of it before it is taken.

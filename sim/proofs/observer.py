@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from amaranth.asserts import AnySeq
-from amaranth.hdl import Array, Assert, Assume, Const, Cover, Module, Mux, Signal, signed
+from amaranth.hdl import Array, Assert, Assume, Cover, Module, Mux, Signal, signed
 
 from hw.words import WordFormat, bits_for
 from sim.proofs.definition import SymbolicLayer, spikes, total
@@ -35,7 +35,11 @@ class Observer:
     def __init__(self, m: Module, layer: SymbolicLayer, form: WordFormat, word, mine, name: str):
         shape = signed((2 * layer.inputs + 1).bit_length() + 1)
         outputs, steps = range(layer.outputs), form.steps
-        self.began, self.decided, self.step = Signal(name=f"{name}_began"), Signal(name=f"{name}_decided"), Signal(range(steps), name=f"{name}_step")
+        self.began, self.decided, self.step = (
+            Signal(name=f"{name}_began"),
+            Signal(name=f"{name}_decided"),
+            Signal(range(steps), name=f"{name}_step"),
+        )
         self.running = [Signal(shape, name=f"{name}_running_{j}") for j in outputs]
         self.times = [Signal(bits_for(steps + 1), init=steps, name=f"{name}_time_{j}") for j in outputs]
         self.closings = [[Signal(shape, name=f"{name}_closing_{j}_{t}") for t in range(steps)] for j in outputs]
@@ -118,7 +122,7 @@ def equals_definition(form: WordFormat, outputs: int, make: Callable[..., Observ
                 m.d.comb += Cover(ended & ~golden_decided & (seen.margins[j] == -1))
         # What makes it inductive.
         m.d.comb += [Assert(began | ((closed == 0) & ~ended)), Assert(~ended | is_closed), Assert(latest < form.steps)]
-        for i, time in enumerate(arrived):
+        for time in arrived:
             m.d.comb += Assert((time == form.steps) | (began & ((time == latest) | ((time < latest) & (closed >> time)[0]))))
         for t in range(form.steps):
             m.d.comb += Assert(~closed[t] | (latest >= t))

@@ -17,11 +17,9 @@ from sim.proofs.streams import Rules, anything, hold, offer
 class Harness(wiring.Component):
     """A component made of a function that fills a module. It is never reset: see `sim.proofs.sby.ANY_CONTENT`."""
 
-    clk: In(1)
-
     def __init__(self, fill: Callable[[Module], None]):
         self._fill = fill
-        super().__init__()
+        super().__init__({"clk": In(1)})
 
     def elaborate(self, platform):
         m = Module()

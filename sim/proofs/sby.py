@@ -25,6 +25,10 @@ METHODS = {
 }
 """Mode and engine of sby: k-induction, property directed reachability, all runs of so many cycles, and a run to each ``Cover``."""
 
+ANY_CONTENT = "delete */t:$meminit_v2"
+"""A pass of Yosys: memories begin with anything. A reset gives every register of ours its first value and leaves memories as they are, so
+what holds from such a beginning holds after a reset in any cycle."""
+
 
 @dataclass(frozen=True)
 class Proof:
@@ -80,23 +84,21 @@ def prove(proof: Proof, *, keep: Path | None = None, timeout: int = 3600) -> Out
 
     Raises:
         UserError: a program is missing.
-        ToolError: a program failed, or the proof came to no verdict in ``timeout`` seconds.
+        ToolError: a program failed, or the proof came to no verdict, in ``timeout`` seconds or at all.
     """
     began = time.monotonic()
     design = rtlil.convert(proof.harness())
     counts = {flavour: design.count(f'parameter \\FLAVOR "{flavour}"') for flavour in ("assert", "cover")}
     failed = [] if all(counts.values()) else ["there must be something to assert and something to cover"]
     for method, depth in ((proof.method, proof.depth), ("cover", proof.reach)):
-        found = run(design, method, depth, timeout=timeout, keep=keep, passes=["delete */t:$meminit_v2"])
+        found = run(design, method, depth, timeout=timeout, keep=keep, passes=[ANY_CONTENT])
         if found is None:
-            raise ToolError(f"{proof.name}: {method} of {depth} cycles came to no verdict in {timeout} s")
+            raise ToolError(f"{proof.name}: {method} of {depth} cycles came to no verdict (limit: {timeout} s)")
         failed += found
     return Outcome(" | ".join(failed), counts["assert"], counts["cover"], time.monotonic() - began)
 
 
-def run(
-    design: str, method: str, depth: int, *, timeout: int, keep: Path | None = None, passes: Sequence[str] = ()
-) -> list[str] | None:
+def run(design: str, method: str, depth: int, *, timeout: int, keep: Path | None = None, passes: Sequence[str] = ()) -> list[str] | None:
     """What failed or was not reached in a design, RTLIL with a module ``top``; None if there is no verdict in time.
 
     Parameters:

@@ -1,6 +1,6 @@
 """Streams in harnesses: surroundings that may do anything that the rules allow, and the rules themselves as assertions.
 
-Assertions and assumptions are about settled signals of a cycle. A reset may come in any cycle, so every proof covers resets in the middle.
+Assertions and assumptions are about settled signals of a cycle.
 """
 
 from amaranth.asserts import AnyConst, AnySeq

@@ -48,16 +48,15 @@ def elaborated(dut: wiring.Component, layers: Mapping[LayerPlan, SymbolicLayer |
     """A circuit of layers of these plans, with symbols for weights and thresholds; None: anything, another in each cycle."""
     content: dict[int, list[Value] | None] = {}
     for plan, layer in layers.items():
-        content[id(plan.weight_rows)] = layer and _weight_rows(plan, layer)
-        content[id(plan.initial_rows)] = layer and _initial_rows(plan, layer)
+        content[id(plan.weight_rows)] = None if layer is None else _weight_rows(plan, layer)
+        content[id(plan.initial_rows)] = None if layer is None else _initial_rows(plan, layer)
 
     def make(width: int, rows: Sequence[int], *, writable: bool) -> Rows:
         assert not writable
         return Rows(width, len(rows), content[id(rows)])
 
     with unittest.mock.patch.object(hw.layer, "RowMemory", make):
-        fragment = Fragment.get(dut, None)
-    return fragment
+        return Fragment.get(dut, None)
 
 
 def component(fragment: Fragment) -> wiring.Component:

@@ -1,0 +1,81 @@
+"""Faults planted in the circuit make the formal proofs of layers and circuits fail, and each proof names its place."""
+
+import re
+from pathlib import Path
+
+from amaranth.back import rtlil
+
+import hw.layer
+import hw.readout
+from hw import Folding
+from hw.layer import IFLayer
+from hw.neuron import IFNeurons
+from hw.results import ResultQueue
+from hw.words import WordFormat
+from sim.proofs import catalogue, circuit, layer, observer
+from sim.proofs.sby import ANY_CONTENT, Proof, prove, run
+
+
+def fails(harness, depth):
+    """The line of the harness that a run of at most ``depth`` cycles makes fail."""
+    found = run(rtlil.convert(harness), "reduced", depth, timeout=100, passes=[ANY_CONTENT])
+    assert found, "nothing fails"
+    file, line = re.match(r"(\w+\.py):(\d+) fails in cycle \d+$", found[0]).groups()
+    return Path("sim/proofs", file).read_text(encoding="utf-8").splitlines()[int(line) - 1]
+
+
+class AboveThreshold(IFNeurons):
+    """Neurons that want one more than their threshold."""
+
+    def elaborate(self, platform):
+        m = super().elaborate(platform)
+        for p in range(self._pe):
+            after = self.new_potential.word_select(p, self._width).as_signed()
+            m.d.comb += self.fire[p].eq(self.test & ~self.fired[p] & (after > 0))
+        return m
+
+
+class Hasty(ResultQueue):
+    """Results that do not wait."""
+
+    def elaborate(self, platform):
+        m = super().elaborate(platform)
+        with m.If(self.o.valid):
+            m.d.sync += self.o.valid.eq(0)
+        return m
+
+
+def small_layer(*, holds_rows=False):
+    return layer.rows((2, 2), 2, Folding((1,), (1,), ("delta",)), neuron=1, holds_rows=holds_rows)
+
+
+def test_threshold(monkeypatch):
+    monkeypatch.setattr(hw.layer, "IFNeurons", AboveThreshold)
+    assert "row.fire[lane] ==" in fails(small_layer(), 12)
+
+
+def test_rows_without_a_place(monkeypatch):
+    monkeypatch.setattr(IFLayer, "_place_for_row", lambda self, m, issue: 1)
+    assert "held != plan.row_slots" in fails(small_layer(holds_rows=True), 12)
+
+
+def test_results_that_do_not_wait(monkeypatch):
+    monkeypatch.setattr(hw.readout, "ResultQueue", Hasty)
+    assert "Assert(held)" in fails(circuit.streams(catalogue.SMALL), 18)
+
+
+def test_a_bound_that_is_too_small():
+    assert "idle != bound" in fails(circuit.moves(catalogue.SMALL, stalls=1, bound=6), 12)
+
+
+class OneTooMuch(observer.Observer):
+    """A sum that is one too large."""
+
+    def __init__(self, m, layer_, form, word, mine, name):
+        super().__init__(m, layer_, form, word, mine, name)
+        self.running = [running + 1 for running in self.running]
+
+
+def test_a_sum_that_is_not_the_definition():
+    harness = observer.equals_definition(WordFormat(2, 2, 2), 1, OneTooMuch)
+    assert "observer.py" in prove(Proof("", "", lambda: harness, "bmc", 3, 8)).failed
