@@ -79,7 +79,7 @@ def test_pixels(seed):
 
 
 def test_fully_unrolled():
-    """All inputs and all neurons at once: a cycle per step with spikes (or the empty step 0 that begins a frame), and none between frames."""
+    """All inputs and all neurons at once: a cycle per step with spikes (or the empty step 0 that begins a frame), none between frames."""
     rng = np.random.default_rng(6)
     network = random_network(rng, (8, 9, 5), 7)
     times = rng.integers(0, 8, (12, 8))
