@@ -43,7 +43,7 @@ def test_committed_coefficients_hold_on_circuits_that_the_fit_has_not_seen():
 def test_forecast_of_a_circuit_that_the_fit_has_not_seen(name, monkeypatch):
     network = random_network(np.random.default_rng(77), (60, 30, 6), 8)
     folding = Folding((4, 6), (15, 6), ("delta", "delta"), ("step", "event"), contexts=2)
-    monkeypatch.setattr(calibrate, "random_circuit", lambda rng: (network, folding, "words"))
+    monkeypatch.setattr(calibrate, "random_circuit", lambda rng: (network, folding, "words", "rom"))
     sample = calibrate.Sample(0, DEVICES[name])
     assert sum(area.luts for area in sample.areas.values()) == sample.whole.luts
     expected = forecast(network, folding, "words", DEVICES[name].family.name)
@@ -54,7 +54,7 @@ def test_forecast_of_a_circuit_that_the_fit_has_not_seen(name, monkeypatch):
 
 def test_random_circuits_are_valid_and_always_the_same():
     for seed in range(60):
-        network, folding, _ = calibrate.random_circuit(np.random.default_rng(seed))
+        network, folding, *_ = calibrate.random_circuit(np.random.default_rng(seed))
         folding.plans(network)
         assert calibrate.random_circuit(np.random.default_rng(seed))[1] == folding
 
@@ -65,8 +65,8 @@ def test_command(tmp_path, monkeypatch, capsys):
 
     class Foretold:
         def __init__(self, index, device):
-            self.network, self.folding, self.frames_in = calibrate.random_circuit(np.random.default_rng(index))
-            self.parts = calibrate.parts(self.network, self.folding, self.frames_in)
+            self.network, self.folding, self.frames_in, weights = calibrate.random_circuit(np.random.default_rng(index))
+            self.parts = calibrate.parts(self.network, self.folding, self.frames_in, weights)
             fitted = hw.fpga.forecast.coefficients()["ecp5"]
             areas = {part.name: hw.fpga.forecast.of_part(fitted, "ecp5", part) for part in self.parts}
             self.areas = {name: Area(luts=area["luts"], ffs=area["ffs"]) for name, area in areas.items()}
