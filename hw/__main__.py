@@ -1,6 +1,8 @@
 """``python -m hw NETWORK --out VERILOG``: the circuit of a network as Verilog, with a map of its ports beside it.
 
 ``python -m hw fpga NETWORK --device …``: that circuit on a device, and what it costs there.
+``python -m hw estimate NETWORK --device …``: the same before anything is generated, or a search for a folding.
+``python -m hw bench``: the committed networks' cycles and areas in one table. ``python -m hw calibrate``: the fit behind the estimate.
 """
 
 import argparse

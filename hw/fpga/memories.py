@@ -104,13 +104,10 @@ def _soft_rom(family: str, shape: Shape) -> Mapped:
         return Mapped(1.0, 2.0)
     different = 2.0 ** min(shape.depth, 30)
     columns = different * (1 - (1 - 1 / different) ** shape.width)
-    depth = 1 << (shape.depth - 1).bit_length()
-    if family == "xc7":
-        luts = max(1.0, depth / 64)
-    elif family == "ecp5":
-        luts = max(1.0, depth / 16)
-    else:
-        luts = max(1.0, shape.depth / 16 + (shape.depth / 16 - 1) * 1.2) if shape.depth > 16 else 1.0
+    inputs = 6 if family == "xc7" else 4
+    leaves = -(-shape.depth // (1 << inputs))
+    joined = leaves == 1 or family == "xc7"  # which has multiplexers beside its LUTs; else there is a tree, and what makes it faster
+    luts = float(1 << (leaves - 1).bit_length()) if joined else 1.25 * (2 * leaves - 1) - 0.25
     return Mapped(columns * luts, columns)
 
 
