@@ -7,11 +7,12 @@ from typing import Any
 
 from amaranth.back import verilog
 from amaranth.hdl import Elaboratable, Instance, Module
+from amaranth.lib import io
 
 from export import Network, UserError
 from hw.folding import Folding
 from hw.hosted import HostedAccelerator, SerialAccelerator
-from hw.pll import ClockFrom, Setting, ecp5_pll, ecp5_setting, ice40_pll, ice40_setting
+from hw.pll import Setting, add_clock, ecp5_pll, ecp5_setting, ice40_pll, ice40_setting
 from hw.uart import divisor
 
 TOP = "top"
@@ -71,14 +72,14 @@ class Board:
         """
         setting = self.setting(self.reference_hz, self.hz if hz is None else hz)
         baud = self.baud if baud is None else baud
-        hosted = HostedAccelerator(network, folding, weights=self.weights if weights is None else weights)
-        circuit = SerialAccelerator(hosted, divisor=divisor(setting.hz, baud))
+        cycles = divisor(setting.hz, baud)
         try:
             module = importlib.import_module(self.platform[0])
         except ImportError:
             raise UserError("amaranth-boards must be installed for a board's pins ('pip install amaranth-boards')") from None
-        platform_class = getattr(module, self.platform[1])
-        platform = type("Prepared", (_WithVerilog, platform_class), {})()
+        platform = type("Prepared", (_WithVerilog, getattr(module, self.platform[1])), {})()
+        hosted = HostedAccelerator(network, folding, weights=self.weights if weights is None else weights)
+        circuit = SerialAccelerator(hosted, divisor=cycles)
         plan = platform.prepare(_BoardTop(self, circuit, setting), TOP)
         ending, option = self.constraints
         files = {name: text if isinstance(text, str) else text.decode() for name, text in plan.files.items()}
@@ -127,10 +128,12 @@ class _BoardTop(Elaboratable):
     def elaborate(self, platform):
         m = Module()
         reference = platform.request(self._board.reference, dir="-")
-        m.submodules.clock = ClockFrom(self._setting, reference.io, self._board.pll)
+        add_clock(m, self._setting, reference.io, self._board.pll)
         m.submodules.circuit = circuit = self._circuit
-        uart = platform.request("uart")
-        m.d.comb += [circuit.rx.eq(uart.rx.i), uart.tx.o.eq(circuit.tx)]
+        uart = platform.request("uart", dir="-")
+        m.submodules.rx = rx = io.Buffer("i", uart.rx)
+        m.submodules.tx = tx = io.Buffer("o", uart.tx)
+        m.d.comb += [circuit.rx.eq(rx.i), tx.o.eq(circuit.tx)]
         return m
 
 

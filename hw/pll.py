@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth.hdl import ClockDomain, ClockSignal, Const, Elaboratable, Instance, Module, Signal
+from amaranth.hdl import ClockDomain, ClockSignal, Const, Instance, Module, Signal
 from amaranth.lib.cdc import ResetSynchronizer
 
 from export import UserError
@@ -73,25 +73,18 @@ def _slowest(what: str, settings: list[Setting], reference_hz: float, hz: float,
     return min(can, key=lambda setting: (setting.hz, sorted(setting.parameters.items())))
 
 
-class ClockFrom(Elaboratable):
-    """The domain ``sync`` at a loop's clock, in reset until the loop has locked.
+def add_clock(m: Module, setting: Setting, reference, cell: Callable[[Setting, Any, Any, Any], Instance]) -> None:
+    """Add the domain ``sync`` at a loop's clock, in reset until the loop has locked.
 
     Parameters:
         setting: of the loop.
         reference: the pin that the reference comes in at.
         cell: makes the loop's instance from setting, pin, output clock and lock signal.
     """
-
-    def __init__(self, setting: Setting, reference, cell: Callable[[Setting, Any, Any, Any], Instance]):
-        self._setting, self._reference, self._cell = setting, reference, cell
-
-    def elaborate(self, platform):
-        m = Module()
-        m.domains.sync = ClockDomain()
-        locked = Signal()
-        m.submodules.pll = self._cell(self._setting, self._reference, ClockSignal(), locked)
-        m.submodules.reset = ResetSynchronizer(~locked, domain="sync")
-        return m
+    m.domains.sync = ClockDomain()
+    locked = Signal()
+    m.submodules.pll = cell(setting, reference, ClockSignal(), locked)
+    m.submodules.reset = ResetSynchronizer(~locked, domain="sync")
 
 
 def ice40_pll(setting: Setting, reference, clock, locked) -> Instance:

@@ -31,11 +31,11 @@ def test_bench(kept, capsys):
     assert bench.main(["--areas", "hx8k"], kept) == 0
     said = capsys.readouterr().out.splitlines()
     rows = kept.cycles()
-    assert [results.folding(row) for row in rows] == ["PE 3,3, SIMD 2,1, order step,event", "PE 5,3, SIMD 6,1, 2 contexts"]
+    assert [results.folding(row) for row in rows] == ["PE 3,3, SIMD 2,1, order step,event, 2 contexts", "PE 5,3, SIMD 6,1, 2 contexts"]
     assert {row["frames"] for row in rows} == {1000}
     reports = kept.reports()
     assert sorted(path.name for path in kept.folder.glob("fpga-*")) == [
-        "fpga-own-hx8k-pe3_3-simd2_1-delta-step_event-x1-words.json",
+        "fpga-own-hx8k-pe3_3-simd2_1-delta-step_event-x2-words.json",
         "fpga-own-hx8k-pe5_3-simd6_1-delta-event_event-x2-words.json",
     ]
     head = next(index for index, line in enumerate(said) if line.startswith("network"))
@@ -48,7 +48,7 @@ def test_bench(kept, capsys):
     page = kept.page.read_text().splitlines()
     for table in re.findall(r"(?:^\|.*\n)+", kept.page.read_text(), re.MULTILINE):
         assert {line.count("|") for line in table.splitlines()} == {table.splitlines()[0].count("|")}
-    assert any(line.startswith("| own | 6-5-3 | words | PE 3,3, SIMD 2,1, order step,event |") for line in page)
+    assert any(line.startswith("| own | 6-5-3 | words | PE 3,3, SIMD 2,1, order step,event, 2 contexts |") for line in page)
 
 
 def test_with_fewer_frames_nothing_is_kept(kept):

@@ -32,7 +32,7 @@ def test_the_fit_finds_what_parts_are_made_of():
 def test_committed_coefficients_hold_on_circuits_that_the_fit_has_not_seen():
     content = json.loads(COEFFICIENTS.read_text())
     assert (content["format"], content["version"]) == ("firstspike-area-coefficients", 1)
-    assert set(content["families"]) == set(FAMILIES)
+    assert {"ecp5", "ice40"} <= set(content["families"]) <= set(FAMILIES)
     for name, family in content["families"].items():
         errors = family["errors"]["luts"]
         assert len(errors) >= 8, name

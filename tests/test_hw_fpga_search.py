@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import export
-from export import reference
+from export import UserError, reference
 from hw import Folding, inputs
 from hw.fpga import forecast, pareto, search
-from hw.fpga.devices import DEVICES, FAMILIES
+from hw.fpga.devices import DEVICES
 from hw.fpga.terms import parts
 from hw.speed import Speed
 from tests.networks import random_network
@@ -44,9 +44,16 @@ def artifact(tmp_path_factory, network):
     return path
 
 
+def test_family_without_coefficients(network, monkeypatch):
+    monkeypatch.setattr(forecast, "coefficients", dict)
+    with pytest.raises(UserError) as caught:
+        forecast.forecast(network, Folding((4, 8), (8, 5), ("delta", "delta")), "words", "xc7")
+    assert str(caught.value) == "xc7 must be calibrated before areas can be forecast ('python -m hw calibrate --family xc7')"
+
+
 def test_forecast_is_the_sum_of_its_parts(network):
     folding = Folding((4, 8), (8, 5), ("delta", "delta"), ("step", "event"), (2, 1), 2)
-    for family in FAMILIES:
+    for family in forecast.coefficients():
         area = forecast.forecast(network, folding, "words", family)
         assert set(area.parts) == {"gate", "layer_0", "emitter_0", "layer_1", "readout", "frame_check_0", "frame_check_1", ""}
         assert abs(sum(area.parts.values()) - area.luts) <= len(area.parts)
