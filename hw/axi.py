@@ -88,8 +88,10 @@ class AXIAccelerator(Wrapper):
     def _input(self, m: Module, managed: ManagedAccelerator) -> None:
         """Frames, through a queue that keeps ``tready`` apart from what the accelerator does."""
         payload = managed.i.payload.shape()
-        taken, draining = Signal(), Signal()
-        inside, inside_after = Signal(), Signal()  # of a packet
+        taken = Signal()
+        draining = Signal()
+        inside = Signal()  # of a packet
+        inside_after = Signal()  # of a packet, after this transfer
         word = Signal(payload)
         m.submodules.queue = queue = ResetInserter(managed.reset)(SyncFIFO(width=payload.size, depth=2))
         m.d.comb += [
@@ -111,7 +113,8 @@ class AXIAccelerator(Wrapper):
 
     def _output(self, m: Module, managed: ManagedAccelerator) -> None:
         """Results, through a register that a write to ``reset`` leaves alone."""
-        place, ends = Signal(16), Signal()  # of the next result in its packet
+        place = Signal(16)  # of the next result in its packet
+        ends = Signal()
         m.d.comb += [
             managed.o.ready.eq(~self.m_axis_tvalid | self.m_axis_tready),
             ends.eq(place + 1 == managed.packet.results),

@@ -42,14 +42,17 @@ class SpikeEmitter(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         plan, form = self._plan, self._form
-        moves, pop = Signal(), Signal()
+        moves = Signal()
+        pop = Signal()
         waiting, waits = self._queue(m, moves)
 
         # The row at the head, and which of its words are still to be sent.
         lanes = lanes_of(plan, form)
         spikes, base = self._aligned(m, waiting, lanes)
-        head, head_valid = Signal(waiting.shape()), Signal()
-        head_spikes, head_base = Signal.like(spikes), Signal.like(base)
+        head = Signal(waiting.shape())
+        head_valid = Signal()
+        head_spikes = Signal.like(spikes)
+        head_base = Signal.like(base)
         unsent = Signal(lanes)
         found = first_set(m, unsent, name="unsent")
         lane, some, one = found.index, found.any, ~found.several
@@ -59,9 +62,14 @@ class SpikeEmitter(wiring.Component):
         ]
 
         # The word that is on the output, or waits for what comes behind it.
-        word, full, taken, free = Signal(form.layout), Signal(), Signal(), Signal()
+        word = Signal(form.layout)
+        full = Signal()
+        taken = Signal()
+        free = Signal()
         began = Signal()  # a word of this step has been picked
-        picks, closes, must_send = Signal(), Signal(), Signal()
+        picks = Signal()
+        closes = Signal()
+        must_send = Signal()
         m.d.comb += [
             self.o.valid.eq(full & (word.last_of_step | (head_valid & some))),
             self.o.payload.eq(word),
@@ -111,7 +119,8 @@ class SpikeEmitter(wiring.Component):
         m.d.comb += [kept.eq(row), kept.margin.eq(0)]
         slots = plan.row_slots
         if slots == 1:
-            waiting, waits = Signal(row.shape()), Signal()
+            waiting = Signal(row.shape())
+            waits = Signal()
             with m.If(moves):
                 m.d.sync += waits.eq(0)
             with m.If(self.i.valid):
@@ -121,7 +130,10 @@ class SpikeEmitter(wiring.Component):
         m.submodules.queue = queue = Memory(shape=unsigned(width), depth=slots, init=[])
         write = queue.write_port()
         read = queue.read_port(transparent_for=[write])
-        first, following, end, count = Signal(range(slots)), Signal(range(slots)), Signal(range(slots)), Signal(range(slots + 1))
+        first = Signal(range(slots))
+        following = Signal(range(slots))
+        end = Signal(range(slots))
+        count = Signal(range(slots + 1))
         waiting = Signal(row.shape())
         m.d.comb += [
             following.eq(Mux(moves, Mux(first == slots - 1, 0, first + 1), first)),
@@ -139,7 +151,8 @@ class SpikeEmitter(wiring.Component):
     def _aligned(self, m: Module, row, lanes: int):
         """The row's spikes in the places that they have in words, and the index of the first of these words."""
         plan, simd = self._plan, self._form.simd
-        spikes, base = Signal(lanes * simd), Signal(bits_for(self._form.words))
+        spikes = Signal(lanes * simd)
+        base = Signal(bits_for(self._form.words))
         with m.Switch(row.group):
             for group in range(plan.groups):
                 with m.Case(group):

@@ -53,11 +53,18 @@ class PixelArrival(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         plan = self._plan
-        busy, failed = Signal(2), Signal(2)  # per bank
-        filling, next_handover, next_drop = Signal(), Signal(), Signal()
-        row, slot = Signal(plan.row_address), Signal(bits_for(plan.row_beats))
+        busy = Signal(2)  # per bank
+        failed = Signal(2)  # per bank
+        filling = Signal()
+        next_handover = Signal()
+        next_drop = Signal()
+        row = Signal(plan.row_address)
+        slot = Signal(bits_for(plan.row_beats))
         overlong = Signal()
-        taken, ends, at_end, row_ends = Signal(), Signal(), Signal(), Signal()
+        taken = Signal()
+        ends = Signal()
+        at_end = Signal()
+        row_ends = Signal()
         m.d.comb += [
             self.i.ready.eq(~busy.bit_select(filling, 1)),
             taken.eq(self.i.valid & self.i.ready),
@@ -133,7 +140,9 @@ class PixelArrival(wiring.Component):
     def _list_rows(self, m: Module, times: list[Signal], taken: Signal, row_ends: Signal, ends: Signal, place) -> None:
         """The entries of a row are gathered, and written while the next row arrives, one per memory and cycle."""
         plan = self._plan
-        seen, gathered, unwritten = Signal(plan.active_steps), Signal(plan.active_steps), Signal(plan.active_steps)
+        seen = Signal(plan.active_steps)
+        gathered = Signal(plan.active_steps)
+        unwritten = Signal(plan.active_steps)
         unwritten_place = Signal.like(place)
         m.d.comb += gathered.eq(seen | Cat(Cat(time == t for time in times).any() for t in range(plan.active_steps)))
         with m.If(taken):

@@ -63,7 +63,8 @@ class WordDeparture(wiring.Component):
                 m.d.sync += [following.valid.eq(stage.valid & ~stage.flush), following.tag.eq(stage.tag)]
         bank, place = self._walk(m, walk, entry)
 
-        entry_bank, row_number = Signal(), Signal(plan.row_address)
+        entry_bank = Signal()
+        row_number = Signal(plan.row_address)
         numbers = Signal(plan.ways * plan.row_address)
         for way in range(plan.ways):
             port = getattr(self, f"list_{way}")
@@ -89,8 +90,11 @@ class WordDeparture(wiring.Component):
         bank = Signal(init=1)
         counts = Signal(plan.active_steps * plan.count_bits)
         later = Signal(plan.active_steps)  # steps after this one that have a list
-        place, length = Signal(plan.count_bits), Signal(plan.count_bits)
-        time, empty, error = Signal.like(walk.tag.time), Signal(), Signal()
+        place = Signal(plan.count_bits)
+        length = Signal(plan.count_bits)
+        time = Signal.like(walk.tag.time)
+        empty = Signal()
+        error = Signal()
         moves = Signal()
         next_list = first_set(m, later, name="later")
         m.d.comb += [
@@ -131,11 +135,10 @@ class WordDeparture(wiring.Component):
     def _send(self, m: Module, row: "_Stage", match: "_Stage", row_number: Signal) -> None:
         """Compare a row with the step, and send its words with spikes."""
         plan, form = self._plan, self._plan.form
-        spikes, number = Signal(plan.row_words * form.simd), Signal.like(row_number)
-        open_words, unsent = (
-            Signal(plan.row_words),
-            Signal(plan.row_words),
-        )  # apart, so that what is read is compared, and no more, in one cycle
+        spikes = Signal(plan.row_words * form.simd)
+        number = Signal.like(row_number)
+        open_words = Signal(plan.row_words)  # apart from unsent, so that what is read is compared, and no more, in one cycle
+        unsent = Signal(plan.row_words)
         with m.If(match.free):
             m.d.sync += number.eq(row_number)
             for k in range(min(len(spikes), plan.row_beats * plan.pixels)):
@@ -144,9 +147,11 @@ class WordDeparture(wiring.Component):
             m.d.comb += unsent[k].eq(spikes.word_select(k, form.simd).any() & open_words[k])
         found = first_set(m, unsent, name="unsent")
 
-        sending, inside = Signal(), Signal()  # a word is there; words of its frame have been taken
+        sending = Signal()  # a word is there
+        inside = Signal()  # words of its frame have been taken
         out = Signal(form.layout)
-        taken, out_free = Signal(), Signal()
+        taken = Signal()
+        out_free = Signal()
         m.d.comb += [
             self.o.stream.valid.eq(sending),
             self.o.stream.payload.eq(out),

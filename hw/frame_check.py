@@ -32,10 +32,13 @@ class FrameCheck(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         form, word, checked = self._form, self.i.stream.payload, self.o.stream.payload
-        first, open_step, failed = Signal(init=1), Signal(), Signal()
+        first = Signal(init=1)
+        open_step = Signal()
+        failed = Signal()
         last_time = Signal.like(word.time)
         continues = Signal()  # this word belongs to the step of the word before
-        breaks_rule, wrong = Signal(), Signal()
+        breaks_rule = Signal()
+        wrong = Signal()
         padding = form.words * form.simd - form.inputs
 
         rules = [
@@ -54,7 +57,10 @@ class FrameCheck(wiring.Component):
         for rule in rules:
             with m.If(rule):
                 m.d.comb += breaks_rule.eq(1)
-        sending, passes, taken, free = Signal(), Signal(), Signal(), Signal()
+        sending = Signal()
+        passes = Signal()
+        taken = Signal()
+        free = Signal()
         m.d.comb += [
             continues.eq(word.time == last_time),
             wrong.eq(word.error | breaks_rule | (failed & ~first)),

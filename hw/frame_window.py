@@ -51,7 +51,9 @@ class FrameWindow(wiring.Component):
         m = Module()
         m.submodules.queue = queue = SyncFIFOBuffered(width=ENTRY.size, depth=self._room)
         entry = Signal(ENTRY)
-        asked, writes, missing = Signal(), Signal(), Signal()
+        asked = Signal()
+        writes = Signal()
+        missing = Signal()
         sel = self.bus.sel
         m.d.comb += [
             asked.eq(self.bus.cyc & self.bus.stb & ~self.bus.ack),
@@ -96,11 +98,12 @@ class Split(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        place, ends = Signal(range(LANES)), Signal()  # of the transfer in its word
+        place = Signal(range(LANES))  # of the transfer in its word
+        ends = Signal()
         word = self.i.payload
         part = word.data.word_select(place, 8 * self._pixels)
         m.d.comb += [
-            ends.eq(place == word.count // self._pixels),
+            ends.eq(place == word.count >> self._pixels.bit_length() - 1),
             self.o.valid.eq(self.i.valid),
             self.i.ready.eq(self.o.ready & ends),
             *assemble(self.o.payload, self._outside(part), word.last & ends),
@@ -132,7 +135,9 @@ class Gather(wiring.Component):
         word = self.i.payload
         before, transfer = (Signal(self._units * UNIT, name=name) for name in ("before", "transfer"))
         lost = Signal()  # in one of the words before
-        place, full, ends = Signal(range(self._units)), Signal(), Signal()
+        place = Signal(range(self._units))
+        full = Signal()
+        ends = Signal()
         m.d.comb += [
             transfer.eq(before),
             transfer.word_select(place, UNIT).eq(word.data),

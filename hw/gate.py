@@ -49,7 +49,9 @@ class Gate(wiring.Component):
         numbers = [Signal(bits_for(2 * plan.frames), init=context, name=f"number_{context}") for context in contexts]
         kept = Signal(bits_for(plan.contexts), init=plan.contexts - 1)  # whose turn it was last
         held = Signal()  # it still is: in the middle of a step, or a word has been offered
-        begun, waiting, dropping = Signal(plan.contexts), Signal(plan.contexts), Signal(plan.contexts)
+        begun = Signal(plan.contexts)
+        waiting = Signal(plan.contexts)
+        dropping = Signal(plan.contexts)
         judged_now, decided_now, may_go, offers = (
             Signal(plan.contexts, name=name) for name in ("judged_now", "decided_now", "may_go", "offers")
         )

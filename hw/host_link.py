@@ -67,11 +67,14 @@ class HostLink(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        kind, error = Signal(4), Signal(3)
+        kind = Signal(4)
+        error = Signal(3)
         loaded = Signal(init=not self._loadable)
         is_load, is_frame, is_info = kind == Request.LOAD, kind[3], kind == Request.INFO
         at = Signal(bits_for(max(self._pixels, DIGEST_SIZE + LENGTH_SIZE + len(self._info), CRC_SIZE)))
-        counts, restarts, last = Signal(), Signal(), Signal()
+        counts = Signal()
+        restarts = Signal()
+        last = Signal()
         m.d.comb += self.early.eq(kind[0])
         with m.If(restarts | (counts & last)):
             m.d.sync += at.eq(0)
@@ -79,12 +82,22 @@ class HostLink(wiring.Component):
             m.d.sync += at.eq(at + 1)
 
         # A byte passes in eight cycles or more, a bit at a time: into the checksum, or, where it is part of one itself, beside it.
-        receives, sends, source_valid, ready = Signal(), Signal(), Signal(init=1), Signal(init=1)
-        bit, bit_number, byte_ends = Signal(), Signal(3), Signal()
-        passes, beside, begins, waits = Signal(), Signal(), Signal(), Signal()
-        came, goes = Signal(), Signal()
+        receives = Signal()
+        sends = Signal()
+        source_valid = Signal(init=1)
+        ready = Signal(init=1)
+        bit = Signal()
+        bit_number = Signal(3)
+        byte_ends = Signal()
+        passes = Signal()
+        beside = Signal()
+        begins = Signal()
+        waits = Signal()
+        came = Signal()
+        goes = Signal()
         byte = Signal(8)  # to send
-        crc, wrong = Signal(8 * CRC_SIZE), Signal()
+        crc = Signal(8 * CRC_SIZE)
+        wrong = Signal()
         m.d.comb += [
             byte_ends.eq(bit_number == 7),
             passes.eq((receives & self.i.valid & (ready | ~byte_ends)) | (sends & source_valid & ~waits)),
@@ -108,7 +121,8 @@ class HostLink(wiring.Component):
         with m.If(begins):
             m.d.sync += [crc.eq(-1), wrong.eq(0), bit_number.eq(0)]
 
-        timer, expired = Signal(self._timeout_bits + 1), Signal()
+        timer = Signal(self._timeout_bits + 1)
+        expired = Signal()
         m.d.comb += expired.eq(timer[-1])
         m.d.sync += timer.eq(timer + 1)
         with m.If(passes | begins | expired):
@@ -124,7 +138,8 @@ class HostLink(wiring.Component):
             m.d.comb += [digest.addr.eq(at[:2]), digest.data.eq(self.i.payload)]
 
         # Where the bytes of a body go. A frame's are dropped where nothing is loaded.
-        ends, to = Signal(), Signal()
+        ends = Signal()
+        to = Signal()
         m.d.comb += [
             ends.eq(at == self._pixels - 1),
             to.eq(self.pixels.ready | ~loaded),

@@ -64,7 +64,8 @@ class Issue(wiring.Component):
 
     def _first_step(self, m: Module, word) -> Signal:
         """Whether ``word``, which is on the input, belongs to the first step of its frame."""
-        began, first = Signal(), Signal()
+        began = Signal()
+        first = Signal()
         m.d.comb += first.eq(word.first | began)
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += began.eq(first & ~word.last_of_step)
@@ -75,7 +76,9 @@ def _group_counter(m: Module, plan: LayerPlan, *, moves):
     """The group that is worked on, the address of its first weight row, and whether it is the last; ``moves``: on to the next."""
     if plan.groups == 1:
         return Const(0, 1), Const(0, 1), Const(1, 1)
-    group, base, last = Signal(range(plan.groups)), Signal(range(plan.groups * plan.words)), Signal()
+    group = Signal(range(plan.groups))
+    base = Signal(range(plan.groups * plan.words))
+    last = Signal()
     m.d.comb += last.eq(group == plan.groups - 1)
     with m.If(moves):
         m.d.sync += [group.eq(Mux(last, 0, group + 1)), base.eq(Mux(last, 0, base + plan.words))]
@@ -122,16 +125,19 @@ class StepIssue(Issue):
         m.submodules.step = step = Memory(shape=kept, depth=places, init=[], attrs=UNCHECKED)
         write, read = step.write_port(), step.read_port()
 
-        ends_pass, fetches = Signal(), Signal()
+        ends_pass = Signal()
+        fetches = Signal()
         group, base, last_group = _group_counter(m, plan, moves=fetches & ends_pass)
-        position, last_position = Signal(range(places)), Signal(range(places))
+        position = Signal(range(places))
+        last_position = Signal(range(places))
         replaying = Signal()
         closing = Signal(word.shape())  # the word that closed the step
         first_step = self._first_step(m, word)
         replays_first = Signal()
 
         # Swaps, before the first word of a pass.
-        beat, swapping = Signal(bits_for(plan.swap)), Signal()
+        beat = Signal(bits_for(plan.swap))
+        swapping = Signal()
         if plan.swap > 1:
             swapped = Signal()
             resident = Signal(bits_for(plan.contexts))
@@ -209,8 +215,12 @@ class WalkIssue(Issue):
         row_bits = plan.words * plan.simd
         seen = [Signal(row_bits, name=f"seen_{context}") for context in range(plan.contexts)]
         walked = Signal(row_bits)
-        group, index = Signal(bits_for(plan.groups)), Signal(bits_for(plan.words))
-        walking, last_index, last_group, moves = Signal(), Signal(), Signal(), Signal()
+        group = Signal(bits_for(plan.groups))
+        index = Signal(bits_for(plan.words))
+        walking = Signal()
+        last_index = Signal()
+        last_group = Signal()
+        moves = Signal()
         for context, vector in enumerate(seen):
             mine = word.frame[: bits_for(plan.contexts)] == context if plan.contexts > 1 else 1
             with m.If(self.i.valid & self.i.ready & mine):

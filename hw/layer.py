@@ -162,7 +162,8 @@ class _Membranes:
     def _registers(self, m: Module, initial):
         """Registers; where the group or the context changes, the memory's row is taken instead, in no time."""
         plan, neurons, integrating = self._plan, self._neurons, self._integrating
-        kept_potential, kept_fired = Signal.like(neurons.new_potential), Signal(plan.pe)
+        kept_potential = Signal.like(neurons.new_potential)
+        kept_fired = Signal(plan.pe)
         with m.If(self._valid):
             m.d.sync += [kept_potential.eq(neurons.new_potential), kept_fired.eq(neurons.new_fired)]
         potential, fired = kept_potential, kept_fired
@@ -181,14 +182,16 @@ class _Membranes:
         """Registers that are exchanged with a narrower memory, ``beat_size`` neurons per cycle, before a pass begins."""
         plan, neurons, counting, integrating = self._plan, self._neurons, self._counting, self._integrating
         size, beats = plan.beat_size, plan.swap
-        potential, fired = Signal(beats * size * plan.margin_bits), Signal(beats * size)
+        potential = Signal(beats * size * plan.margin_bits)
+        fired = Signal(beats * size)
         beat_bits = bits_for(beats)
         rows = plan.contexts << (plan.groups - 1).bit_length()
         shape = unsigned(size * (1 + plan.margin_bits))
         m.submodules.membranes = membranes = Memory(shape=shape, depth=rows << beat_bits, init=[], attrs=UNCHECKED)
         read, write = membranes.read_port(), membranes.write_port()
         resident = Signal.like(self._row(integrating), name="resident")
-        arriving_fired, arriving_potential = Signal(size), Signal(size * plan.margin_bits)
+        arriving_fired = Signal(size)
+        arriving_potential = Signal(size * plan.margin_bits)
         m.d.comb += [
             arriving_fired.eq(Mux(integrating.first, 0, read.data[:size])),
             arriving_potential.eq(Mux(integrating.first, initial, read.data[size:])),
@@ -216,7 +219,8 @@ class _Membranes:
     def _sums(self, m: Module, initial):
         """One row of sums, which start anew with every walk; only who has fired is kept."""
         plan, neurons, integrating = self._plan, self._neurons, self._integrating
-        partial, fired = Signal.like(neurons.new_potential), Signal(plan.pe)
+        partial = Signal.like(neurons.new_potential)
+        fired = Signal(plan.pe)
         with m.If(self._valid):
             m.d.sync += partial.eq(neurons.new_potential)
         if plan.state_rows > 1:

@@ -56,7 +56,11 @@ class Loader(wiring.Component):
         memory = Signal(bits_for(len(self.memories)))
         row = Signal(bits_for(max(rows for _, rows in self.memories)))
         chunk = Signal(bits_for(max(chunks(width) for width, _ in self.memories)))
-        running, restarts, writes, row_ends, memory_ends = Signal(), Signal(), Signal(), Signal(), Signal()
+        running = Signal()
+        restarts = Signal()
+        writes = Signal()
+        row_ends = Signal()
+        memory_ends = Signal()
         loaded = Signal(reset_less=True)
         m.d.comb += [
             restarts.eq(self.i.valid & self.i.payload.first & running),

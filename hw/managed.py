@@ -110,7 +110,8 @@ class Counters(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         inside = Signal()  # of a frame that is coming in
-        begun, begins = Signal(8), Signal()  # frames in the circuit
+        begun = Signal(8)  # frames in the circuit
+        begins = Signal()
         m.d.comb += [begins.eq(self.taken & ~inside), self.busy.eq((begun != 0) | begins)]
         with m.If(self.taken):
             m.d.sync += inside.eq(~self.last)

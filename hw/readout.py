@@ -85,12 +85,15 @@ class Readout(wiring.Component):
 
         # What the row means, in the cycle in which it comes. A context's flags hold for the frame that set them.
         arriving = Signal(verdict)
-        some_fired, closes = Signal(), Signal()
+        some_fired = Signal()
+        closes = Signal()
         flags = data.StructLayout({"frame": bits_for(plan.frames), "decided": 1, "finished": 1})
         of_context = Array(Signal(flags, name=f"flags_{context}") for context in range(plan.contexts))
         context = row.frame[: (plan.contexts - 1).bit_length()]
-        mine, same = Signal(flags), Signal()
-        decided, finished = Signal(), Signal()
+        mine = Signal(flags)
+        same = Signal()
+        decided = Signal()
+        finished = Signal()
         m.d.comb += [
             mine.eq(of_context[context]),
             same.eq(mine.frame == row.frame),
@@ -126,7 +129,8 @@ class Readout(wiring.Component):
         # Its best margin, level by level.
         m.submodules.argmax = argmax = ArgMax(count=plan.pe, width=plan.margin_bits, always=plan.last_group_size)
         compared = Signal(verdict)
-        margins, all_present = Signal(plan.pe * plan.margin_bits), Signal()
+        margins = Signal(plan.pe * plan.margin_bits)
+        all_present = Signal()
         m.d.sync += [compared.eq(arriving), margins.eq(row.margin), all_present.eq(row.group != plan.groups - 1)]
         m.d.comb += [argmax.values.eq(margins), argmax.all_present.eq(all_present)]
         for level in range(argmax.latency):
@@ -135,8 +139,10 @@ class Readout(wiring.Component):
             compared = following
 
         # The best of the step so far.
-        best_margin, best_index = Signal(signed(plan.margin_bits)), Signal(bits_for(plan.layer.outputs))
-        step_margin, step_index = Signal.like(best_margin), Signal.like(best_index)
+        best_margin = Signal(signed(plan.margin_bits))
+        best_index = Signal(bits_for(plan.layer.outputs))
+        step_margin = Signal.like(best_margin)
+        step_index = Signal.like(best_index)
         row_wins = Signal()
         m.d.comb += [
             row_wins.eq(compared.starts | (argmax.value > best_margin)),

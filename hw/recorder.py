@@ -57,7 +57,8 @@ class SpikeRecorder(wiring.Component):
         m = Module()
         depths = most_records(self.forms)
         part = Signal(bits_for(len(self.forms)))  # which monitor is sent
-        row, next_row = Signal(bits_for(max(depths))), Signal(bits_for(max(depths) + 1))
+        row = Signal(bits_for(max(depths)))
+        next_row = Signal(bits_for(max(depths) + 1))
         counts, records, sizes = [], [], []
         for k, (form, depth) in enumerate(zip(self.forms, depths, strict=True)):
             monitor = getattr(self, f"monitor_{k}")
@@ -78,8 +79,13 @@ class SpikeRecorder(wiring.Component):
             sizes.append(size)
 
         # Position: part, whether its count or its words, row, byte in it.
-        in_words, lane = Signal(), Signal(bits_for(max(COUNT_SIZE, *sizes)))
-        count, size, taken, row_ends, part_ends = Signal(COUNT_SIZE * 8), Signal(range(max(sizes) + 1)), Signal(), Signal(), Signal()
+        in_words = Signal()
+        lane = Signal(bits_for(max(COUNT_SIZE, *sizes)))
+        count = Signal(COUNT_SIZE * 8)
+        size = Signal(range(max(sizes) + 1))
+        taken = Signal()
+        row_ends = Signal()
+        part_ends = Signal()
         units = [Cat(record, Const(0, -len(record) % 8)) for record in records]
         of_count = Array(count.word_select(k, 8) for k in range(COUNT_SIZE))
         of_record = Array(Array(unit.word_select(min(k, len(unit) // 8 - 1), 8) for k in range(max(sizes))) for unit in units)

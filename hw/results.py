@@ -44,7 +44,8 @@ class ResultQueue(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         decision = self.decision.shape()
-        finished, failed = Signal(self._frames), Signal(self._frames)
+        finished = Signal(self._frames)
+        failed = Signal(self._frames)
         oldest = self.oldest[: bits_for(self._frames)]
         leaves = Signal()
         m.submodules.decisions = decisions = Memory(shape=unsigned(decision.size), depth=self._frames, init=[])

@@ -96,7 +96,8 @@ class UARTTransmitter(wiring.Component):
         m = Module()
         timer = Signal(bits_for(self._divisor))
         bits = Signal(10, init=1)  # what is left to send, the stop bit last
-        at_end, only_stop = Signal(), Signal()
+        at_end = Signal()
+        only_stop = Signal()
         m.d.comb += [
             self.tx.eq(bits[0]),
             at_end.eq(timer == 0),

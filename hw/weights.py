@@ -104,7 +104,8 @@ class RowMemory(wiring.Component):
     def _spram(self, m: Module) -> None:
         columns, banks = self._spram_shape()
         address = Signal(range(banks * SPRAM_DEPTH))
-        bank, read_bank = address[14:], Signal(range(banks))
+        bank = address[14:]
+        read_bank = Signal(range(banks))
         per_ram = SPRAM_WIDTH // CHUNK
         enables = Signal(columns * per_ram)
         m.d.comb += [address.eq(Mux(self.write.en, self.write.address, self.address)), enables.eq(self._chunk_enables())]

@@ -138,7 +138,7 @@ def test_tool_that_fails(tmp_path, artifact, monkeypatch, capsys):
     import hw.__main__ as hw_main
 
     generate = verilog.generate
-    monkeypatch.setattr(verilog, "generate", lambda accelerator: generate(accelerator)[:-100])
+    monkeypatch.setattr(verilog, "generate", lambda accelerator: generate(accelerator).replace("endmodule", "end module"))
     arguments = ["hw", "fpga", str(artifact), "--device", "xc7", *FOLDING, "--out", str(tmp_path / "out")]
     monkeypatch.setattr(sys, "argv", arguments)
     assert hw_main.main() == 3

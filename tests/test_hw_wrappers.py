@@ -92,5 +92,7 @@ def test_command_line(tmp_path):
     command = [sys.executable, "-m", "hw", tmp_path / "network.safetensors", "--out", tmp_path / "wrapped.v", "--wrapper", "axi"]
     done = subprocess.run([*command, "--simd", "3,2", "--form", "delta,delta"], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    assert (tmp_path / "wrapped.v").read_text() == verilog.generate(wrap(accelerator(), "axi"))
+    network = accelerator().network
+    folding = Folding((3, 2), (5, 3), ("delta", "delta"), contexts=1)
+    assert (tmp_path / "wrapped.v").read_text() == verilog.generate(wrap(Accelerator(network, folding), "axi"))
     assert json.loads((tmp_path / "wrapped.json").read_text())["top"] == "accelerator_axi"

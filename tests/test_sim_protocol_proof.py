@@ -77,7 +77,7 @@ def plant(text, module, faults):
     Parameters:
         faults: by name, a pattern and what replaces it, where ``FAULT`` stands for the condition. Each place is a fault of its own.
     """
-    begin = text.index(rf"module \accelerator.{module} ")
+    begin = text.index(f"module accelerator_{module} (")
     end = text.index("endmodule", begin)
     body, names = text[begin:end], []
 
@@ -95,11 +95,11 @@ def plant(text, module, faults):
 
 FAULTS = {
     "frame_check_0": {
-        "a rule is forgotten": (r"(\\\$signal\$\d+  = )1'h1;", r"\1!(FAULT);"),
-        "what failed is forgotten": (r"failed <= (.*);", r"failed <= \1 && !(FAULT);"),
-        "a new frame does not show": (r"(\\\$signal  <= )(.*);", r"\1\2 && !(FAULT);"),
+        "a rule is forgotten": (r"(      \w+ = )1'b1;", r"\1!(FAULT);"),
+        "what failed is forgotten": (r"(failed <= wrong);", r"\1 && !(FAULT);"),
+        "a new frame does not show": (r"(\w+ <= i__stream__payload_last_of_frame);", r"\1 && !(FAULT);"),
     },
-    "readout.queue": {"a result is taken back": (r"(    o__valid <= )(.*);", r"\1\2 && !(FAULT && !o__ready);")},
+    "readout_queue": {"a result is taken back": (r"if \(o__ready\)(\s+o__valid <= 1'b0;)", r"if (o__ready || FAULT)\1")},
 }
 
 
