@@ -9,12 +9,12 @@ from hw.fpga import flow
 from hw.fpga.devices import DEVICES
 from hw.fpga.memories import Mapped, Shape, mapped
 
-ROMS = [(8, 16), (20, 40), (16, 100), (18, 128), (9, 256), (6, 500), (5, 784), (3, 1100)]
+ROMS = [(8, 16), (20, 40), (16, 100), (18, 128), (9, 256), (6, 500), (5, 784), (3, 1100), (36, 240)]
 
 
-@pytest.mark.parametrize("device", ["hx8k", "ecp5-25k"])
+@pytest.mark.parametrize("device", ["hx8k", "ecp5-25k", "xc7"])
 def test_roms(device):
-    """Memories large and small, beside each other in one netlist; each is read as a whole row per cycle."""
+    """Memories large and small, each a module that is kept in one piece; each is read as a whole row per cycle."""
     rng = random.Random(7)
     circuit, ports, uses = [], ["input clk", "input [10:0] a"], []
     for width, depth in ROMS:
@@ -35,6 +35,8 @@ def test_roms(device):
         seen = flow.Area.of(family, modules[f"\\rom_{width}_{depth}"]["num_cells_by_type"])
         expected = mapped(family.name, Shape("rom", width, depth))
         assert seen.block_rams == expected.block_rams, (width, depth)
+        assert seen.luts == pytest.approx(expected.luts, rel=0.12, abs=4), (width, depth)
+        assert seen.ffs == pytest.approx(expected.ffs, abs=0.1), (width, depth)
 
 
 @pytest.mark.parametrize(
