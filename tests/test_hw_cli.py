@@ -54,9 +54,6 @@ def test_weights_that_are_loaded(tmp_path, artifact):
     assert out.read_text() == verilog.generate(Accelerator(network, folding, weights="loadable"))
     assert out.with_suffix(".weights").read_bytes() == load_content(folding.plans(network))
     assert f"{out.with_suffix('.weights')}: " in done.stdout
-    done = command(artifact, "--out", tmp_path / "wrapped.v", "--weights", "loadable", "--wrapper", "axi")
-    assert (done.returncode, done.stderr) == (2, "error: a wrapped accelerator must have its weights as rom, not loadable\n")
-    assert not (tmp_path / "wrapped.v").exists()
 
 
 def test_folding_that_is_asked_for(tmp_path, artifact):

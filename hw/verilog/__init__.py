@@ -72,6 +72,7 @@ def port_map(circuit: Accelerator | Wrapper) -> dict[str, Any]:
         "network": {"shape": list(network.shape), "steps": network.steps, "sha256": digest(network)},
         "folding": accelerator.folding.as_dict(),
         "frames_in": accelerator.frames_in,
+        "weights": accelerator.weights,
         "ports": ports,
         **rest,
     }
