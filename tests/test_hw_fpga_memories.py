@@ -35,7 +35,7 @@ def test_roms(device):
         seen = flow.Area.of(family, modules[f"\\rom_{width}_{depth}"]["num_cells_by_type"])
         expected = mapped(family.name, Shape("rom", width, depth))
         assert seen.block_rams == expected.block_rams, (width, depth)
-        assert seen.luts == pytest.approx(expected.luts, rel=0.12, abs=4), (width, depth)
+        assert seen.luts == pytest.approx(expected.luts, rel=0.15, abs=4), (width, depth)
         assert seen.ffs == pytest.approx(expected.ffs, abs=0.1), (width, depth)
 
 

@@ -109,7 +109,7 @@ def _soft_rom(family: str, shape: Shape) -> Mapped:
     if family != "xc7":  # a tree, and what makes it faster
         luts = 1.0 if leaves == 1 else 1.25 * (2 * leaves - 1) - 0.25
     else:  # which has multiplexers beside its LUTs, for four of them
-        luts = float(1 << (leaves - 1).bit_length()) if leaves <= 4 else 3.0 + 1.0 * leaves
+        luts = float(1 << (leaves - 1).bit_length()) if leaves <= 4 else 4 + 1.1 * leaves
     return Mapped(columns * luts, columns)
 
 
