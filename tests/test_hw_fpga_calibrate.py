@@ -32,14 +32,14 @@ def test_the_fit_finds_what_parts_are_made_of():
 def test_committed_coefficients_hold_on_circuits_that_the_fit_has_not_seen():
     content = json.loads(COEFFICIENTS.read_text())
     assert (content["format"], content["version"]) == ("firstspike-area-coefficients", 1)
-    assert {"ecp5", "ice40"} <= set(content["families"]) <= set(FAMILIES)
+    assert set(content["families"]) == set(FAMILIES)
     for name, family in content["families"].items():
         errors = family["errors"]["luts"]
         assert len(errors) >= 8, name
         assert max(map(abs, errors)) <= 0.15, name
 
 
-@pytest.mark.parametrize("name", ["hx8k", "ecp5-25k"])
+@pytest.mark.parametrize("name", ["hx8k", "ecp5-25k", "xc7"])
 def test_forecast_of_a_circuit_that_the_fit_has_not_seen(name, monkeypatch):
     network = random_network(np.random.default_rng(77), (60, 30, 6), 8)
     folding = Folding((4, 6), (15, 6), ("delta", "delta"), ("step", "event"), contexts=2)
@@ -48,7 +48,8 @@ def test_forecast_of_a_circuit_that_the_fit_has_not_seen(name, monkeypatch):
     assert sum(area.luts for area in sample.areas.values()) == sample.whole.luts
     expected = forecast(network, folding, "words", DEVICES[name].family.name)
     assert expected.luts == pytest.approx(sample.whole.luts, rel=0.15)
-    assert expected.placed == pytest.approx(sample.placed, rel=0.15)
+    if sample.placed is not None:
+        assert expected.placed == pytest.approx(sample.placed, rel=0.15)
     assert expected.block_rams == sample.whole.block_rams
 
 

@@ -103,6 +103,25 @@ def test_mistakes(tmp_path, artifact, options, message):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_output_that_is_no_folder(tmp_path, artifact):
+    """Said before hours go into placing."""
+    (tmp_path / "out").write_text("mine")
+    done = command(artifact, "--device", "hx8k", *FOLDING, "--out", tmp_path / "out")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: --out must be a folder, but {tmp_path / 'out'} is a file\n"
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_board_and_device_that_do_not_go_together(tmp_path, artifact):
+    done = command(artifact, "--board", "icebreaker", "--device", "hx8k", "--out", tmp_path / "out")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: --device must be up5k, which is on icebreaker, or be left out, not hx8k\n"
+    done = command(artifact, "--board", "arty", "--out", tmp_path / "out")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: board must be one of icebreaker, ulx3s-25f, ulx3s-85f, not 'arty'\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_board(tmp_path, artifact):
     """All that goes onto a board is counted, and its pins come along."""
     network = replace(export.load(artifact), encoder=export.Encoder("latency"), provenance={})

@@ -28,8 +28,8 @@ from hw.fpga.terms import Part, parts
 from hw.fpga.tools import YOSYS
 from hw.inputs import positive
 
-DESIGNS = 36
-HELD_OUT = 12
+DESIGNS = 24
+HELD_OUT = 8
 SEED = 4
 STANDING_FOR = {"ice40": "hx8k", "ecp5": "ecp5-25k", "xc7": "xc7"}
 """The device of each family that circuits are synthesised for."""
@@ -103,7 +103,7 @@ class Sample:
 def random_circuit(rng: np.random.Generator) -> tuple[Network, Folding, str, str]:
     """A network with random weights, two or three layers; a folding for it; what comes in, and where weights are."""
     depth = 2 + int(rng.random() < 0.3)
-    shape = [int(rng.integers(24, 260)), *(int(rng.integers(10, 72)) for _ in range(depth - 1)), int(rng.integers(3, 17))]
+    shape = [int(rng.integers(24, 200)), *(int(rng.integers(10, 56)) for _ in range(depth - 1)), int(rng.integers(3, 17))]
     layers = []
     for n, m in itertools.pairwise(shape):
         weights = rng.choice(np.array([-1, 1], np.int8), (m, n))

@@ -49,6 +49,9 @@ def main(arguments: Sequence[str]) -> int:
     given = parser().parse_args(arguments)
     device, board = target(given)
     check_options(given, device)
+    out = given.out or Path("build") / f"{given.network.stem}-{board.name if board else device.name}"
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out must be a folder, but {out} is a file")
     network = load(given.network)
     folding = folding_from(given, network)
     places = device.family.nextpnr is not None and not given.synthesis_only
@@ -71,7 +74,6 @@ def main(arguments: Sequence[str]) -> int:
         placements.append(flow.place_and_route(design, synthesis, device, seed, mhz))
         print(f"seed {seed}: {placements[-1].mhz:.1f} MHz", flush=True)
     data = report.report(network, folding, given.input, device, synthesis, placements, speed, about, weights=weights, board=on_board)
-    out = given.out or Path("build") / f"{given.network.stem}-{board.name if board else device.name}"
     written = write(out, design, device, synthesis, placements, data)
     if given.keep:
         kept = Kept()
