@@ -75,7 +75,7 @@ def layer_part(plan: LayerPlan, name: str, weights: str = "rom") -> Part:
         "address bits": bits_for(plan.groups * plan.words) if plan.groups > 1 else 0,
         "neurons": neurons,
         "potential bits": bits,
-        "potential bits from a memory of thresholds": bits if plan.groups * plan.swap > 1 else 0,
+        "potential bits from a memory of thresholds": plan.initial_width if plan.groups * plan.swap > 1 else 0,
         "weight bits": neurons * plan.simd,
         "counting adders": neurons * adders,
         "counting adder bits": neurons * adder_bits,
@@ -101,7 +101,7 @@ def layer_part(plan: LayerPlan, name: str, weights: str = "rom") -> Part:
         amounts |= {"swapped bits": beats}
         memories.append(Shape("free", plan.beat_size * (1 + plan.margin_bits), rows << bits_for(plan.swap)))
     elif plan.state_rows > 1:
-        amounts |= {"exchanged bits": state}
+        amounts |= {"exchanged bits": state, "exchanged bits or those of a memory of thresholds": bits if plan.groups > 1 else 0}
         memories.append(Shape("free", state, rows))
     if plan.replays:
         kept = bits_for(plan.words) + plan.simd
