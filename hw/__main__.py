@@ -3,6 +3,8 @@
 ``python -m hw weights NETWORK --circuit VERILOG.json --out FILE``: what to load for another network.
 
 ``python -m hw fpga NETWORK --device …``: that circuit on a device, and what it costs there.
+``python -m hw estimate NETWORK --device …``: the same before anything is generated, or a search for a folding.
+``python -m hw bench``: the committed networks' cycles and areas in one table. ``python -m hw calibrate``: the fit behind the estimate.
 """
 
 import argparse
