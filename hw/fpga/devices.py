@@ -21,6 +21,7 @@ class Family:
         packer: makes a bitstream of it.
         bitstream: its ending.
         lut: the name that place and route gives to what counts as a LUT.
+        names_cells: the Yosys command names cells by the signals behind them.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Family:
     packer: Tool | None = None
     bitstream: str = ""
     lut: str = ""
+    names_cells: bool = True
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ XC7 = Family(
         "MUXF8": {},
         "INV": {},
     },
+    names_cells=False,
 )
 _ECP5_PLACER = ("--placer-heap-timingweight", "30", "--placer-heap-critexp", "3")
 """Less wire for the slow paths, more for the others: clocks are some 8 % faster than with the placer's own weights, 10 and 2."""

@@ -18,7 +18,7 @@ from hw.fpga.devices import Device, Family
 from hw.fpga.harness import TOP, UNUSED, harness
 from hw.fpga.tools import YOSYS, Made, ToolError, make
 
-NETLIST, CELLS, TIMING, PLACED = "netlist.json", "cells.json", "timing.json", "placed.txt"
+NETLIST, CELLS, NAMED, TIMING, PLACED = "netlist.json", "cells.json", "named.json", "timing.json", "placed.txt"
 KINDS = {
     "luts": "LUTs", "ffs": "flip-flops", "block_rams": "block RAMs", "sprams": "SPRAMs", "dsps": "DSPs",
 }  # fmt: skip
@@ -152,7 +152,11 @@ def synthesise(design: Design, device: Device) -> Synthesis:
 
 def parts_of(design: Design, synthesis: Synthesis, device: Device, names: Collection[str]) -> dict[str, Area]:
     """Areas of the submodules of a circuit, told by the names of cells, which come from the signals behind them; the rest is ``""``."""
-    netlist = json.loads((synthesis.made.folder / NETLIST).read_text())["modules"][design.inside]["cells"]
+    path = synthesis.made.folder / NETLIST
+    if not device.family.names_cells:
+        script = f"read_json {NETLIST}\nautoname\nwrite_json {NAMED}\n"
+        path = make(YOSYS, ("-q", "script.ys"), {NETLIST: path, "script.ys": script}, (NAMED,)).folder / NAMED
+    netlist = json.loads(path.read_text())["modules"][design.inside]["cells"]
     cells: dict[str, Counter[str]] = {name: Counter() for name in ("", *names)}
     for name, cell in netlist.items():
         part = name.partition(".")[0]
