@@ -26,8 +26,9 @@ def equivalent(mutated: Mutated, mutant: Mutant, *, timeout: int = 600) -> bool 
         (folder / "flat.il").write_text(mutated.netlist)
         (folder / "top.v").write_text(_miter(mutated.ports, mutant.number))
         script = ["read_rtlil flat.il", f"rename {MODULE} sound", "read_rtlil flat.il", mutant.command, f"rename {MODULE} mutant"]
-        # What is undefined, such as rows that a memory does not have, is the same in both.
-        script += ["memory_map", "setundef -undriven -zero", "setundef -init -zero", "opt_clean"]
+        # The faults sit between registers and the names that their first values belong to, so both begin with a reset instead. What is
+        # undefined, such as rows that a memory does not have, is the same in both.
+        script += ["setattr -unset init w:*", "memory_map", "setundef -undriven -zero", "setundef -init -zero", "opt_clean"]
         yosys("\n".join([*script, "read_verilog -formal top.v", "prep -flatten -top top", "write_rtlil both.il", ""]), folder)
         found = run((folder / "both.il").read_text(), "correspondence", 0, timeout=timeout)
     return None if found is None else not found
@@ -56,7 +57,8 @@ def _miter(port_map: Mapping[str, Any], number: int) -> str:
         elif name.endswith("_cancel"):
             stream = name.removesuffix("_cancel")
             same.append(f"!({stream}__valid && sound_{stream}__ready) || sound_{name} == mutant_{name}")
-    lines += ["  always @* begin", *(f"    assert({condition});" for condition in same), "  end", "endmodule", ""]
+    lines += ["  reg begun = 0;", "  always @(posedge clk) begun <= 1;", "  always @* begin", "    if (!begun) assume(rst);"]
+    lines += [*(f"    if (begun) assert({condition});" for condition in same), "  end", "endmodule", ""]
     return "\n".join(lines)
 
 
