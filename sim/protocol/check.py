@@ -125,7 +125,7 @@ def _monitor(mode: str, layer: int, log: Log, expected: Expectation, ports: Port
 
     # Rules of words, whatever their spikes; and each whole frame ends, a good one in the step in which its words ended.
     for rule, broken in breaches(words[real], frame[real], payload, outputs, last_layer=layer == len(ports.monitors) - 1).items():
-        yield from _first(expected, place, f"word rule \"{rule}\"", broken, np.ones(len(broken)), np.zeros(len(broken)))
+        yield from _first(expected, place, f'word rule "{rule}"', broken, np.ones(len(broken)), np.zeros(len(broken)))
     if mode == "full":
         ended = end_times(words[real], frame[real], payload, len(times))
         endless = np.flatnonzero(over & (ended < 0))
