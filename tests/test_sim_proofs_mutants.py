@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sim.proofs import mutants, mutation
-from sim.proofs.equivalence import equivalent
+from sim.proofs import equivalence, mutants, mutation
+from sim.proofs.equivalence import equivalent, never_together
 from sim.proofs.mutants import SELECTOR_BITS, Mutant, Protocol, kill, mutate
 from sim.protocol.circuits import TWO_LAYERS
 
@@ -55,6 +55,27 @@ def test_equivalence(mutated):
     by_number = {mutant.number: mutant for mutant in mutated.mutants}
     assert equivalent(mutated, by_number[10], timeout=200) is True
     assert equivalent(mutated, by_number[5], timeout=200) is False
+
+
+def test_the_second_question(mutated, monkeypatch):
+    """Asked where the first comes to no end: it can say yes, and never no."""
+    ask = equivalence._ask
+    monkeypatch.setattr(
+        equivalence, "_ask", lambda netlist, passes, top, timeout: ask(netlist, passes, top, timeout) if "state_0" in top else None
+    )
+    fault = mutated.mutants[7]
+    assert equivalent(mutated, replace(fault, number=HARMLESS.number), timeout=200) is True
+    assert equivalent(mutated, fault, timeout=200) is None
+    register = mutated.mutants[9]
+    assert register.port == "Q"
+    assert equivalent(mutated, register, timeout=200) is None
+
+
+def test_what_is_said_of_a_survivor():
+    """In the docs, of mutant 129 of this circuit."""
+    walk = mutate(TWO_LAYERS, mutation.CIRCUITS["walk, event, 2 contexts"], 1)
+    assert never_together(walk, ["emitter_0.waits", "emitter_0.head_valid"], timeout=200) is True
+    assert never_together(walk, ["emitter_0.head_valid"], timeout=200) is False
 
 
 class Blind(Protocol):

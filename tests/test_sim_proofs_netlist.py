@@ -10,8 +10,8 @@ import pytest
 import sim
 from export.errors import UserError
 from hw import Accelerator, Folding, verilog
-from sim.proofs import netlist, synthesised, tools
-from sim.proofs.netlist import FAMILIES, Netlist, synthesize
+from sim.proofs import tools
+from sim.proofs.netlist import FAMILIES, synthesize
 from tests.networks import random_network, random_spike_times
 
 NETWORK = random_network(np.random.default_rng(3), (5, 3), 3, spread=0.5)

@@ -5,7 +5,7 @@ What counts: who takes and gives what in which cycle, words and results as they 
 
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,27 @@ def equivalent(mutated: Mutated, mutant: Mutant, *, timeout: int = 600) -> bool 
     everted = _everted(mutated.netlist)
     passes = ["read_rtlil flat.il", f"copy {MODULE} mutant", mutant.command.replace(f"-module {MODULE}", "-module mutant")]
     state = {name: int(width or 1) for width, name in re.findall(r"^  wire (?:width (\d+) )?input \d+ \\(\S+)\.q$", everted, re.MULTILINE)}
+    assert len(state) == len(re.findall(r"^  wire (?:width \d+ )?output \d+ \S+\.d$", everted, re.MULTILINE)) > 0
     return _ask(everted, [*passes, f"rename {MODULE} sound"], _both(mutated.ports, mutant.number, state), timeout) or None
+
+
+def never_together(mutated: Mutated, signals: Sequence[str], *, timeout: int = 600) -> bool | None:
+    """Whether, after a reset and whatever comes in, some signals are never 1 in the same cycle; None if that was not found out in time.
+
+    Parameters:
+        mutated: the circuit.
+        signals: names in its netlist, of one bit each.
+        timeout: seconds.
+
+    Raises:
+        UserError: a program is missing.
+        ToolError: a program fails, or a name is of no signal.
+    """
+    inputs = _widths(mutated.ports["ports"], "input")
+    connections = [f".{name}({name})" for name in inputs] + [f".\\{signal} (signals[{place}])" for place, signal in enumerate(signals)]
+    body = [f"  wire [{len(signals) - 1}:0] signals;", f"  {MODULE} circuit({', '.join(connections)});"]
+    passes = ["read_rtlil flat.il", *(f"expose w:{signal}" for signal in signals), *BEGINS]
+    return _ask(mutated.netlist, passes, _top(inputs, body, ["!(&signals)"]), timeout)
 
 
 def _ask(netlist: str, passes: list[str], top: str, timeout: int) -> bool | None:
@@ -79,12 +99,10 @@ def _both(port_map: Mapping[str, Any], number: int, state: Mapping[str, int] | N
             next state counts too.
     """
     ports, state = port_map["ports"], state or {}
-    inputs = {name: port["width"] for name, port in ports.items() if port["direction"] == "input"}
-    outputs = {name: port["width"] for name, port in ports.items() if port["direction"] == "output"}
-    lines = [f"module top({', '.join(f'input [{width - 1}:0] {name}' for name, width in inputs.items())});"]
+    inputs, outputs = _widths(ports, "input"), _widths(ports, "output")
     # A constant, in a way that Yosys does not see and ABC does: the pass that folds constants trips over registers that become one.
     width = f"[{SELECTOR_BITS - 1}:0]"
-    lines += [f"  reg {width} selector = {number};", f"  reg {width} other = {number};"]
+    lines = [f"  reg {width} selector = {number};", f"  reg {width} other = {number};"]
     lines += ["  always @(posedge clk) begin selector <= other; other <= selector; end"]
     for place, bits in enumerate(state.values()):
         lines += [f"  reg [{bits - 1}:0] state_{place} = 0;", f"  always @(posedge clk) state_{place} <= sound_{place};"]
@@ -104,9 +122,18 @@ def _both(port_map: Mapping[str, Any], number: int, state: Mapping[str, int] | N
         elif name.endswith("_cancel"):
             stream = name.removesuffix("_cancel")
             same.append(f"!({stream}__valid && sound_{stream}__ready) || sound_{name} == mutant_{name}")
+    return _top(inputs, lines, same)
+
+
+def _widths(ports: Mapping[str, Any], direction: str) -> dict[str, int]:
+    return {name: port["width"] for name, port in ports.items() if port["direction"] == direction}
+
+
+def _top(inputs: Mapping[str, int], body: Sequence[str], conditions: Sequence[str]) -> str:
+    """A module that begins with a reset, and asserts conditions from then on."""
+    lines = [f"module top({', '.join(f'input [{width - 1}:0] {name}' for name, width in inputs.items())});", *body]
     lines += ["  reg begun = 0;", "  always @(posedge clk) begun <= 1;", "  always @* begin", "    if (!begun) assume(rst);"]
-    lines += [*(f"    if (begun) assert({condition});" for condition in same), "  end", "endmodule", ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"    if (begun) assert({condition});" for condition in conditions), "  end", "endmodule", ""])
 
 
 def _same_stream(name: str, ports: Mapping[str, Any]) -> list[str]:
