@@ -96,7 +96,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=False, requires=["environment"])
 def proofs(session: nox.Session) -> None:
-    """Prove what tests can only try: all, or [formal|netlist|protocol …]; a table and build/proofs/*.json."""
+    """Prove what tests can only try: all, or [formal|netlist|mutants|protocol …]; a table and build/proofs/*.json."""
     parts = {
         "formal": ("-m", "sim.proofs", "formal"),
         "netlist": ("-m", "sim.proofs", "netlist"),

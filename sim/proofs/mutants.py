@@ -55,12 +55,26 @@ class Mutant:
     command: str
 
     @property
+    def cell(self) -> str:
+        """Name of the cell, as in the netlist."""
+        return self._part("cell")
+
+    @property
+    def port(self) -> str:
+        """The port of that cell that the fault is on."""
+        return self._part("port")
+
+    @property
     def place(self) -> str:
-        """Mode, cell, port and bit."""
-        found = re.search(r"-mode (\S+) .*?-cell (\S+) -port (\S+) -portbit (\d+)(?: -ctrlbit (\d+))?", self.command)
-        assert found
-        mode, cell, port, bit, control = found.groups()
-        return f"{cell} {port}[{bit}] {mode}" + (f" by [{control}]" if control else "")
+        """Cell, port, bit and mode; for a bit that has a name, the name."""
+        control, wire = self._part("ctrlbit"), self._part("wire")
+        cell = self.cell.replace("$flatten\\", "").replace("\\", "")
+        named = f" ({wire}[{self._part('wirebit')}])" if wire else ""
+        return f"{cell} {self.port}[{self._part('portbit')}]{named} {self._part('mode')}" + (f" by [{control}]" if control else "")
+
+    def _part(self, option: str) -> str:
+        found = re.search(rf" -{option} (\S+)", self.command)
+        return found[1] if found else ""
 
 
 @dataclass(frozen=True)
@@ -123,7 +137,7 @@ def kill(mutated: Mutated) -> Iterator[tuple[Mutant, str]]:
         UserError: the tool chain is missing.
         sim.build.BuildError: the circuit does not compile.
         sim.simulate.SimulationError: the simulator fails.
-        AssertionError: the circuit without a fault does not pass.
+        AssertionError: the circuit without a fault does not pass, or gives no results.
     """
     alive = {mutant.number: mutant for mutant in mutated.mutants}
     for bench in [*(Protocol(mutated, range(begin, end)) for begin, end in itertools.pairwise((0, *STAGES))), Cycles(mutated)]:
@@ -162,6 +176,7 @@ class Bench:
             run_module(self.build(), "sim.proofs.selected", folder, plusargs, variables, folder / "simulation.log")
             files = sorted(path.name for path in (folder / "0").iterdir())
             sound = [(folder / "0" / file).read_bytes() for file in files]
+            assert all((folder / "0" / f"{mode}.results.bin").stat().st_size for mode in self.modes), "nothing comes out"
             yield 0, self.complaint(folder / "0")
             for number in numbers[1:]:
                 own = folder / str(number)

@@ -22,6 +22,8 @@ COUNT = 150
 """Mutants of each."""
 LEAST = 95.0
 """Share, in percent, of those not equivalent that must be killed."""
+SURVIVORS = "survivors.json"
+VERDICTS = {True: "equivalent", False: "different", None: "undecided"}
 
 
 def rows(out: Path, *, count: int = COUNT, timeout: int = 300) -> Iterator[Row]:
@@ -38,25 +40,35 @@ def rows(out: Path, *, count: int = COUNT, timeout: int = 300) -> Iterator[Row]:
         sim.build.BuildError: a circuit does not compile.
         sim.simulate.SimulationError: the simulator fails.
     """
-    left: dict[str, dict[str, str]] = {}
+    left: list[dict[str, str | int]] = []
     for name, folding in CIRCUITS.items():
         began = time.monotonic()
         mutated = mutate(TWO_LAYERS, folding, count)
-        benches: Counter[str] = Counter()
-        verdicts: dict[str, str] = {}
+        killed: Counter[str] = Counter()
+        verdicts: Counter[str] = Counter()
         for mutant, complaint in kill(mutated):
             if complaint:
-                benches[complaint.partition(",")[0].partition(":")[0]] += 1
-            else:
-                same = equivalent(mutated, mutant, timeout=timeout)
-                verdicts[f"{mutant.number}: {mutant.place}"] = {True: "equivalent", False: "different", None: "undecided"}[same]
-        left[name] = verdicts
-        killed, same_count = benches.total(), Counter(verdicts.values())["equivalent"]
-        share = 100 * killed / max(1, count - same_count)
-        by_bench = ", ".join(f"{number} by {bench}" for bench, number in benches.most_common())
-        result = f"{killed} killed ({by_bench}), {same_count} equivalent, {count - killed - same_count} left: {share:.1f} % killed"
-        about = f"{'-'.join(map(str, TWO_LAYERS.shape))}, {name}"
-        yield Row(about, "the test benches see faults", f"{count} mutants", result, share >= LEAST, time.monotonic() - began)
-    out.mkdir(parents=True, exist_ok=True)
-    with atomic_write(out / "survivors.json") as temporary:
+                killed[complaint.partition(",")[0].partition(":")[0]] += 1
+                continue
+            verdict = VERDICTS[equivalent(mutated, mutant, timeout=timeout)]
+            verdicts[verdict] += 1
+            left.append({"circuit": name, "mutant": mutant.number, "place": mutant.place, "verdict": verdict})
+            _write(left, out / SURVIVORS)
+        same, others = verdicts["equivalent"], verdicts["different"] + verdicts["undecided"]
+        share = 100 * killed.total() / max(1, count - same)
+        by_bench = ", ".join(f"{number} by {bench}" for bench, number in killed.most_common())
+        yield Row(
+            f"{'-'.join(map(str, TWO_LAYERS.shape))}, {name}",
+            "the test benches see faults",
+            f"{count} mutants",
+            f"{killed.total()} killed ({by_bench}), {same} equivalent, {others} left: {share:.1f} % of those not equivalent killed",
+            share >= LEAST,
+            time.monotonic() - began,
+        )
+    _write(left, out / SURVIVORS)
+
+
+def _write(left: list[dict[str, str | int]], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(left, indent=2) + "\n")
