@@ -4,12 +4,16 @@ import re
 from pathlib import Path
 
 from amaranth.back import rtlil
+from amaranth.hdl import Assume, Signal
 
+import hw.accelerator
 import hw.layer
 import hw.readout
 from hw import Folding
+from hw.frame_check import FrameCheck
 from hw.layer import IFLayer
 from hw.neuron import IFNeurons
+from hw.readout import Readout
 from hw.results import ResultQueue
 from hw.words import WordFormat
 from sim.proofs import catalogue, circuit, layer, observer
@@ -45,6 +49,30 @@ class Hasty(ResultQueue):
         return m
 
 
+class SaysNothing(Readout):
+    """The gate never hears what became of a step; in early mode it waits for that."""
+
+    def elaborate(self, platform):
+        m = super().elaborate(platform)
+        m.d.sync += self.judged.valid.eq(0)
+        m.d.comb += Assume(self.early)
+        return m
+
+
+class EmptyFrame(FrameCheck):
+    """Surroundings that send two empty steps and an end, so that the solver need not look for a frame that is held up."""
+
+    def elaborate(self, platform):
+        m = super().elaborate(platform)
+        number, port, word = Signal(2), self.i.stream, self.i.stream.payload
+        m.d.sync += number.eq(number + (port.valid & port.ready & (number < 2)))
+        m.d.comb += [
+            Assume(port.valid & word.last_of_step & ~word.error & (word.bits == 0) & (word.index == 0)),
+            Assume((word.time == (number != 0)) & (word.last_of_frame == (number == 2))),
+        ]
+        return m
+
+
 def small_layer(*, holds_rows=False):
     return layer.rows((2, 2), 2, Folding((1,), (1,), ("delta",)), neuron=1, holds_rows=holds_rows)
 
@@ -62,6 +90,12 @@ def test_rows_without_a_place(monkeypatch):
 def test_results_that_do_not_wait(monkeypatch):
     monkeypatch.setattr(hw.readout, "ResultQueue", Hasty)
     assert "Assert(held)" in fails(circuit.streams(catalogue.SMALL), 18)
+
+
+def test_deadlock(monkeypatch):
+    monkeypatch.setattr(hw.accelerator, "Readout", SaysNothing)
+    monkeypatch.setattr(hw.accelerator, "FrameCheck", EmptyFrame)
+    assert "idle != bound" in fails(circuit.moves(catalogue.SMALL, stalls=1, bound=20), 26)
 
 
 def test_a_bound_that_is_too_small():
