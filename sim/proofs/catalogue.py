@@ -122,7 +122,6 @@ LAYERS = (
 )
 
 SMALL = circuit.Size((2, 2, 2), 2, Folding((2, 2), (2, 2), DELTA * 2))
-TWO_CONTEXTS = circuit.Size((2, 2, 2), 2, Folding((2, 2), (2, 2), DELTA * 2, contexts=2))
 FOLDED = circuit.Size((2, 2, 2), 2, Folding((1, 1), (1, 1), DELTA * 2))
 HIDDEN = "every spike of the hidden layer of any frame, whatever came before it, bad frames included, in both modes, 2-2-2, T = 2"
 LAST = (
@@ -133,7 +132,6 @@ FRAME = "a result comes some thirteen cycles after its frame began; a cover show
 CIRCUITS = (
     Proof("circuit, hidden layer", HIDDEN, lambda: circuit.equals_definition(SMALL, 0), "reduced", 18, 24, FRAME),
     Proof("circuit, last layer", LAST, lambda: circuit.equals_definition(SMALL, 1), "reduced", 18, 26, FRAME),
-    Proof("circuit, two contexts", LAST, lambda: circuit.equals_definition(TWO_CONTEXTS, 1), "reduced", 16, 26, FRAME),
     Proof("result stream", "a result holds until it is taken, in both modes", lambda: circuit.result_stream(SMALL), "pdr", 0, 20),
     Proof(
         "streams",
