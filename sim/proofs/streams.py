@@ -4,7 +4,7 @@ Assertions and assumptions are about settled signals of a cycle. A reset may com
 """
 
 from amaranth.asserts import AnyConst, AnySeq
-from amaranth.hdl import Assert, Assume, Cover, Module, Signal, Value
+from amaranth.hdl import Assert, Assume, Cover, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
@@ -56,11 +56,12 @@ class Rules(wiring.Component):
         taken: it passes in this cycle.
         spoilt: the word that is offered, or an earlier one of its frame, breaks a rule or has ``error``.
         begins: the word is the first of its frame.
+        anew: the word is the first of a frame, whatever became of the one before.
     """
 
     def __init__(self, form: WordFormat):
         self._form = form
-        super().__init__({"word": In(form.layout), "taken": In(1), "spoilt": wiring.Out(1), "begins": wiring.Out(1)})
+        super().__init__({"word": In(form.layout), "taken": In(1), "anew": In(1), "spoilt": wiring.Out(1), "begins": wiring.Out(1)})
 
     def elaborate(self, platform):
         m = Module()
@@ -77,7 +78,8 @@ class Rules(wiring.Component):
                 m.d.comb += lawful.eq(word.time == step)
                 self._move(m)
             with m.State("BETWEEN STEPS"):
-                m.d.comb += lawful.eq((word.time > step) | ((word.time == step) & empty & word.last_of_frame))
+                continues = (word.time > step) | ((word.time == step) & empty & word.last_of_frame)
+                m.d.comb += [self.begins.eq(self.anew), lawful.eq(Mux(self.anew, word.time == 0, continues))]
                 self._move(m)
         real = [(word.index * form.simd + lane < form.inputs) | ~word.bits[lane] for lane in range(form.simd)]
         in_range = (word.time < form.steps) & (word.index < form.words)

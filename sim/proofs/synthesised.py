@@ -32,7 +32,7 @@ def rows(*, images: int | None = None, families: tuple[str, ...] = tuple(FAMILIE
     for family in families:
         began = time.monotonic()
         netlist = synthesize(text, family)
-        report = sim.cosimulate(network, frames.spike_times, frames.labels, verilog=(netlist.verilog, ports))
+        report = sim.cosimulate(network, frames.spike_times, frames.labels, verilog=(netlist.flat(), ports))
         compared = sum(comparison.spike_times_compared for comparison in report.comparisons.values())
         differences = sum(comparison.differences for comparison in report.comparisons.values())
         cells = ", ".join(f"{count} {cell}" for cell, count in netlist.cells.most_common(3))

@@ -9,6 +9,7 @@ from export.reference import DECISION_FIELDS
 from sim.frames import frame_numbers
 from sim.ports import Ports
 from sim.protocol.expectation import Expectation
+from sim.protocol.monitor_rules import breaches, end_times
 from sim.protocol.player import Log, Recording
 from sim.protocol.sequences import Run
 
@@ -121,6 +122,16 @@ def _monitor(mode: str, layer: int, log: Log, expected: Expectation, ports: Port
     sends[frame[real]] = True
     silent = np.flatnonzero(over & ~sends)
     yield from _first(expected, place, "words", silent, np.ones(len(silent)), np.zeros(len(silent)))
+
+    # Rules of words, whatever their spikes; and each whole frame ends, a good one in the step in which its words ended.
+    for rule, broken in breaches(words[real], frame[real], payload, outputs, last_layer=layer == len(ports.monitors) - 1).items():
+        yield from _first(expected, place, f'word rule "{rule}"', broken, np.ones(len(broken)), np.zeros(len(broken)))
+    if mode == "full":
+        ended = end_times(words[real], frame[real], payload, len(times))
+        endless = np.flatnonzero(over & (ended < 0))
+        yield from _first(expected, place, "ends", endless, np.ones(len(endless)), np.zeros(len(endless)))
+        wrong = np.flatnonzero((ended >= 0) & ~expected.breach & ~expected.unchecked & (ended != expected.closed))
+        yield from _first(expected, place, "step of the end", wrong, expected.closed[wrong], ended[wrong])
 
     # Spikes of words without error, in frames of which something is known.
     word, lane = np.nonzero(payload.get_bits(words, "bits"))

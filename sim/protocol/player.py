@@ -129,7 +129,7 @@ def play(
         variables = {"FIRSTSPIKE_MODES": ",".join(modes), "FIRSTSPIKE_STATUS": str(status)}
         run_module(build, "sim.testbench", folder, arguments, variables, folder / "simulation.log")
         counts = json.loads(status.read_text())
-        return {mode: _read(folder, mode, ports, len(runs), counts[mode]) for mode in modes}
+        return {mode: read(folder, mode, ports, len(runs), counts[mode]) for mode in modes}
 
 
 def pack(runs: Sequence[Run], ports: Ports) -> bytes:
@@ -155,7 +155,9 @@ def _packed(word: Word, payload: Payload) -> int:
     return sum(int(getattr(word, field.name)) << payload[field.name].offset for field in fields(Word))
 
 
-def _read(folder: Path, mode: str, ports: Ports, runs: int, status: dict) -> Recording:
+def read(folder: Path, mode: str, ports: Ports, runs: int, status: dict) -> Recording:
+    """What runs in one mode wrote into a folder; ``status`` as `sim.testbench` has it."""
+
     def log(name: str, units: int) -> Log:
         records = np.fromfile(folder / f"{mode}.{name}.bin", "<u4")
         records = records[: len(records) // (1 + units) * (1 + units)].reshape(-1, 1 + units)

@@ -9,7 +9,7 @@ from sim.protocol.rules import Word
 
 HABITS = ("sends the rest", "goes to the end", "goes to an empty end", "any of these")
 """What a sender does about a word that was taken while ``cancel`` was high."""
-SHARES = (0, 0, 0, 60, 130, 220)
+SHARES = (0, 0, 0, 60, 130, 220, 252)
 """Of 256 cycles, those in which a sender that could offer a word does not, or the receiver takes no result."""
 
 

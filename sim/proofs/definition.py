@@ -1,0 +1,62 @@
+"""The definition of a layer and of a decision, as expressions over symbols, from docs/semantics.md; nothing of ``hw`` is used."""
+
+from collections.abc import Sequence
+
+from amaranth.asserts import AnyConst
+from amaranth.hdl import Assume, Const, Module, Mux, Signal, Value, signed
+
+
+class SymbolicLayer:
+    """A layer whose weights and thresholds may be anything.
+
+    Attributes:
+        inputs, outputs: sizes.
+        positive: per output and input, whether the weight is +1.
+        thresholds: per output, signed, from -inputs to inputs + 1.
+    """
+
+    def __init__(self, m: Module, inputs: int, outputs: int, index: int):
+        self.inputs, self.outputs = inputs, outputs
+        self.positive = [[Signal(name=f"weight_{index}_{j}_{i}") for i in range(inputs)] for j in range(outputs)]
+        self.thresholds = [Signal(range(-inputs, inputs + 2), name=f"threshold_{index}_{j}") for j in range(outputs)]
+        for row, threshold in zip(self.positive, self.thresholds, strict=True):
+            m.d.comb += [weight.eq(AnyConst(1)) for weight in row]
+            m.d.comb += [threshold.eq(AnyConst(len(threshold))), Assume((threshold >= -inputs) & (threshold <= inputs + 1))]
+
+    def negatives(self, j: int) -> Value:
+        """How many weights of neuron ``j`` are -1."""
+        return total([~weight for weight in self.positive[j]])
+
+    def margins(self, m: Module, times: Sequence[Value], steps: int, name: str = "margin") -> list[list[Signal]]:
+        """``V_j(t) - θ_j`` [S3], per output and step, for inputs that spike at ``times``."""
+        arrived = [[Signal(name=f"arrived_{i}_{t}") for t in range(steps)] for i in range(self.inputs)]
+        for i, time in enumerate(times):
+            m.d.comb += [arrived[i][t].eq(time <= t) for t in range(steps)]
+        result = []
+        for j in range(self.outputs):
+            row = [Signal(signed((2 * self.inputs + 1).bit_length() + 1), name=f"{name}_{j}_{t}") for t in range(steps)]
+            for t, margin in enumerate(row):
+                terms = [Mux(arrived[i][t], Mux(self.positive[j][i], 1, -1), 0) for i in range(self.inputs)]
+                m.d.comb += margin.eq(total(terms) - self.thresholds[j])
+            result.append(row)
+        return result
+
+
+def spikes(m: Module, margins: Sequence[Sequence[Value]], name: str = "spikes") -> list[list[Signal]]:
+    """Whether a neuron spikes at a step: the first one at which it reaches its threshold [S3]; per output and step."""
+    result = []
+    for j, row in enumerate(margins):
+        reached: Value = Const(0, 1)
+        result.append([Signal(name=f"{name}_{j}_{t}") for t in range(len(row))])
+        for t, margin in enumerate(row):
+            m.d.comb += result[j][t].eq((margin >= 0) & ~reached)
+            reached = reached | (margin >= 0)
+    return result
+
+
+def total(terms: Sequence[Value]) -> Value:
+    """Their sum."""
+    result: Value = Const(0)
+    for term in terms:
+        result = result + term
+    return result

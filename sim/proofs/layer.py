@@ -1,0 +1,141 @@
+"""Harness of a layer: its rows are those of the definition, for any weights, any thresholds and any frames."""
+
+from amaranth.asserts import AnySeq
+from amaranth.hdl import Array, Assert, Assume, Cover, Module, Mux, Signal
+
+from hw import Folding
+from hw.folding import LayerPlan
+from hw.layer import IFLayer
+from hw.words import WordFormat
+from sim.proofs import symbolic
+from sim.proofs.definition import SymbolicLayer
+from sim.proofs.observer import Observer
+from sim.proofs.parts import Harness
+from sim.proofs.streams import Rules, offer
+
+
+class Frames:
+    """What a layer gets: lawful words of frames in turn, whole steps of one at a time; a frame may stop after any step, and a spoilt one ends
+    with an empty word that is flagged.
+
+    Attributes:
+        comes: a word is offered for the first time; there may be rows of it before it is taken.
+    """
+
+    def __init__(self, m: Module, plan: LayerPlan, port):
+        word = port.payload
+        offer(m, port)
+        taken, waits = Signal(name="word_taken"), Signal(name="word_waits")
+        self.comes = Signal(name="word_comes")
+        m.d.comb += [taken.eq(port.valid & port.ready), self.comes.eq(port.valid & ~waits)]
+        m.d.sync += waits.eq(port.valid & ~port.ready)
+        inside, frame = Signal(name="inside_a_step"), Signal.like(word.frame, name="frame_of_step")
+        with m.If(taken):
+            m.d.sync += [inside.eq(~word.last_of_step), frame.eq(word.frame)]
+        with m.If(port.valid & inside):
+            m.d.comb += Assume(word.frame == frame)
+        for context in range(plan.contexts):
+            rules = Rules(WordFormat(plan.layer.inputs, plan.steps, plan.simd))
+            m.submodules[f"rules_{context}"] = rules
+            number = Signal.like(word.frame, init=context, name=f"number_{context}")  # of the frame that is next to begin
+            mine = word.frame[: (plan.contexts - 1).bit_length()] == context
+            flagged_end = word.error & (word.bits == 0) & (word.index == 0) & word.last_of_step & word.last_of_frame
+            for name, _ in rules.word.shape():
+                if name != "error":
+                    m.d.comb += rules.word[name].eq(word[name])
+            m.d.comb += [rules.taken.eq(taken & mine), rules.anew.eq(word.first)]
+            with m.If(port.valid & mine):
+                m.d.comb += [
+                    Assume(Mux(word.error, flagged_end, ~rules.spoilt)),
+                    Assume(~rules.begins | word.first),
+                    Assume(~inside | ~word.first),
+                    Assume(word.frame == number - Mux(word.first, 0, plan.contexts)),
+                ]
+            with m.If(taken & mine & word.first):
+                m.d.sync += number.eq(number + plan.contexts)
+
+
+def rows(sizes: tuple[int, int], steps: int, folding: Folding, *, holds_rows: bool = True, neuron: int | None = None) -> Harness:
+    """Any frame, whatever came before: each step that closes gives a row of every group, once, with spikes and margins.
+
+    Parameters:
+        sizes: inputs, outputs.
+        steps: ``T``.
+        folding: of the layer.
+        holds_rows: rows go to a receiver that has few places for them, and frees them at any time.
+    """
+
+    def fill(m: Module) -> None:
+        (plan,) = folding.plans(symbolic.network(sizes, steps))
+        layer = SymbolicLayer(m, *sizes, 0)
+        dut = IFLayer(plan, holds_rows=holds_rows)
+        m.submodules.dut = symbolic.elaborated(dut, {plan: layer})
+        frames = Frames(m, plan, dut.i)
+        word, row = dut.i.payload, dut.o.payload
+        if holds_rows:
+            held = Signal(range(plan.row_slots + 1))
+            m.d.comb += [dut.o.release.eq(AnySeq(1) & (held != 0)), Assert(~dut.o.valid | (held != plan.row_slots))]
+            m.d.sync += held.eq(held + dut.o.valid - dut.o.release)
+
+        # The chosen frame: any one.
+        there, over, chosen = Signal(), Signal(), Signal.like(word.frame)
+        choose, mine = Signal(), Signal()
+        m.d.comb += [
+            choose.eq(AnySeq(1) & frames.comes & word.first & ~there),
+            mine.eq(frames.comes & ~over & (choose | (there & (word.frame == chosen) & ~word.first))),
+        ]
+        with m.If(choose):
+            m.d.sync += [there.eq(1), chosen.eq(word.frame)]
+        golden = Observer(m, layer, WordFormat(sizes[0], steps, plan.simd), word, mine, "golden")
+        once(m, word, mine, WordFormat(sizes[0], steps, plan.simd))
+        closed = Signal(steps)
+        with m.If(mine & word.last_of_step & ~word.error):
+            m.d.sync += closed.bit_select(word.time, 1).eq(1)
+
+        # Its rows.
+        given, again, context_bits = Signal(steps), Signal(), (plan.contexts - 1).bit_length()
+        of_context, of_chosen, before = Signal(), Signal(), Signal.like(row.group)
+        m.d.comb += [
+            of_context.eq(dut.o.valid & there & (row.frame[:context_bits] == chosen[:context_bits])),
+            of_chosen.eq(of_context & ~over & (row.frame == chosen)),
+            again.eq(given.bit_select(row.time, 1)),  # an empty word may end a frame and close its last step again
+        ]
+        with m.If((of_context & (row.frame != chosen) & given.any()) | (of_chosen & row.last_of_step & row.last_of_frame)):
+            m.d.sync += over.eq(1)
+        with m.If(of_chosen):
+            m.d.sync += before.eq(Mux(row.last_of_step, 0, row.group + 1))
+            m.d.comb += [Assert(row.group == before), Assert(row.last_of_step == (row.group == plan.groups - 1))]
+        with m.If(of_chosen & ~row.error):
+            with m.If(row.last_of_step):
+                m.d.sync += given.bit_select(row.time, 1).eq(1)
+            m.d.comb += [
+                Assert(closed.bit_select(row.time, 1)),
+                Assert(~again | row.last_of_frame),
+                Assert(row.first == ~given.any()),
+                Cover((row.time == steps - 1) & row.fire.any() & (given == (1 << (steps - 1)) - 1)),
+                Cover(row.last_of_frame & row.last_of_step & ~row.fire.any() & given.any()),
+            ]
+            for group in range(plan.groups):
+                with m.If(row.group == group):
+                    for lane in range(plan.pe):
+                        j, margin = group * plan.pe + lane, row.margin.word_select(lane, plan.margin_bits).as_signed()
+                        if j >= sizes[1]:
+                            m.d.comb += Assert(~row.fire[lane])
+                        elif neuron in (None, j):
+                            m.d.comb += Assert(row.fire[lane] == ((golden.times[j] == row.time) & ~again))
+                            m.d.comb += Assert(margin == Array(golden.closings[j])[row.time])
+
+    return Harness(fill)
+
+
+def once(m: Module, word, mine, form: WordFormat) -> None:
+    """Assume rule 6 of spike words for the frame: an input spikes once, and no index comes twice in a step."""
+    seen, indices = Signal(form.inputs, name="have_spiked"), Signal(form.words, name="indices")
+    with m.If(mine):
+        m.d.comb += Assume(~indices.bit_select(word.index, 1))
+        m.d.sync += indices.eq(Mux(word.last_of_step, 0, indices | (1 << word.index)))
+        for i in range(form.inputs):
+            place, lane = divmod(i, form.simd)
+            with m.If((word.index == place) & word.bits[lane]):
+                m.d.comb += Assume(~seen[i])
+                m.d.sync += seen[i].eq(1)

@@ -1,0 +1,280 @@
+"""Mutants: circuits with one small fault each, to see whether the test benches notice.
+
+The faults are Yosys's: a bit on a port of a cell of the netlist is inverted, stuck at 0 or 1, or inverted where another bit of that port is
+0 or 1. One build holds them all, with a number that selects which is active.
+"""
+
+import itertools
+import json
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from amaranth.back import rtlil
+
+import hw.cost
+from export import Network, reference
+from hw import Accelerator, Folding
+from hw.verilog import MODULE, port_map
+from hw.words import WordFormat
+from sim import frames
+from sim.build import Build, build
+from sim.compare import compare
+from sim.ports import Ports
+from sim.proofs.tools import yosys
+from sim.protocol import player
+from sim.protocol.check import failures
+from sim.protocol.expectation import expect
+from sim.protocol.sequences import sequence
+from sim.simulate import MODES, read, run_module, write_frames
+from sim.timing import Timing
+from sim.wrapper import Design, design
+
+SELECTOR_BITS = 12
+SEED = 7
+STAGES = (6, 60, 600)
+"""Sequences of the protocol that a mutant meets, first to last; those that a stage kills do not meet the next."""
+FRAMES = 60
+"""Frames of the bench that also counts cycles."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One fault.
+
+    Attributes:
+        number: of it, from 1; the selector that activates it.
+        command: of Yosys, which plants it.
+    """
+
+    number: int
+    command: str
+
+    @property
+    def cell(self) -> str:
+        """Name of the cell, as in the netlist."""
+        return self._part("cell")
+
+    @property
+    def port(self) -> str:
+        """The port of that cell that the fault is on."""
+        return self._part("port")
+
+    @property
+    def place(self) -> str:
+        """Cell, port, bit and mode; for a bit that has a name, the name."""
+        control, wire = self._part("ctrlbit"), self._part("wire")
+        cell = self.cell.replace("$flatten\\", "").replace("\\", "")
+        named = f" ({wire}[{self._part('wirebit')}])" if wire else ""
+        return f"{cell} {self.port}[{self._part('portbit')}]{named} {self._part('mode')}" + (f" by [{control}]" if control else "")
+
+    def _part(self, option: str) -> str:
+        found = re.search(rf" -{option} (\S+)", self.command)
+        return found[1] if found else ""
+
+
+@dataclass(frozen=True)
+class Mutated:
+    """A circuit, and mutants of it.
+
+    Attributes:
+        network: its network.
+        folding: its folding.
+        ports: its port map.
+        netlist: it, flat, as Yosys's RTLIL.
+        mutants: faults in that.
+        verilog: of the circuit with all of them; the signal ``mutant`` says which is active, 0 none.
+    """
+
+    network: Network
+    folding: Folding
+    ports: Mapping[str, Any]
+    netlist: str
+    mutants: tuple[Mutant, ...]
+    verilog: str
+
+
+def mutate(network: Network, folding: Folding, count: int, seed: int = SEED) -> Mutated:
+    """Choose faults evenly over the netlist of a circuit, and plant them all.
+
+    Parameters:
+        network, folding: of the circuit.
+        count: how many.
+        seed: of the choice.
+
+    Raises:
+        UserError: a program is missing.
+        ToolError: Yosys fails.
+    """
+    accelerator = Accelerator(network, folding)
+    with tempfile.TemporaryDirectory(prefix="firstspike.") as name:
+        folder = Path(name)
+        (folder / "circuit.il").write_text(rtlil.convert(accelerator, name=MODULE, emit_src=False))
+        select = f"-ctrl mutant {SELECTOR_BITS} 1"
+        script = ["read_rtlil circuit.il", f"prep -flatten -top {MODULE}", "delete t:$scopeinfo", "opt_clean -purge", "write_rtlil flat.il"]
+        yosys("\n".join([*script, f"mutate -list {count} -seed {seed} {select} -o mutants.ys", ""]), folder)
+        commands = (folder / "mutants.ys").read_text().splitlines()
+        yosys("\n".join(["read_rtlil flat.il", *commands, "opt_clean", "write_verilog -noattr mutants.v", ""]), folder)
+        text = (folder / "mutants.v").read_text()
+        # The selector is set from inside the simulation: to the wrapper, the circuit is the same as ever.
+        text = re.sub(r", mutant\);", ");", text, count=1)
+        text = re.sub(
+            rf"^  input \[{SELECTOR_BITS - 1}:0\] mutant;\n  wire (\[.*?\] mutant);", r"  reg \1;", text, count=1, flags=re.MULTILINE
+        )
+        netlist = (folder / "flat.il").read_text()
+    mutants = tuple(Mutant(number, command) for number, command in enumerate(commands, 1))
+    return Mutated(network, folding, port_map(accelerator), netlist, mutants, text)
+
+
+def kill(mutated: Mutated) -> Iterator[tuple[Mutant, str]]:
+    """Run all mutants through the test benches; each with what gave it away, "" if nothing did.
+
+    Raises:
+        UserError: the tool chain is missing.
+        sim.build.BuildError: the circuit does not compile.
+        sim.simulate.SimulationError: the simulator fails.
+        AssertionError: the circuit without a fault does not pass, or gives no results.
+    """
+    alive = {mutant.number: mutant for mutant in mutated.mutants}
+    for bench in [*(Protocol(mutated, range(begin, end)) for begin, end in itertools.pairwise((0, *STAGES))), Cycles(mutated)]:
+        for number, complaint in bench.complaints([0, *alive]):
+            assert number or not complaint, f"without a fault: {complaint}"
+            if complaint:
+                yield alive.pop(number), complaint
+    for mutant in alive.values():
+        yield mutant, ""
+
+
+class Bench:
+    """A build with all mutants, and what it has to send.
+
+    Parameters:
+        mutated: the circuit.
+    """
+
+    modes: Sequence[str] = MODES
+
+    def __init__(self, mutated: Mutated):
+        self.mutated = mutated
+        self.ports = Ports.from_map(mutated.ports)
+        self.form = WordFormat(mutated.network.inputs, mutated.network.steps, self.ports.word["bits"].width)
+
+    def complaints(self, numbers: Sequence[int]) -> Iterator[tuple[int, str]]:
+        """What the bench has to say of each of some mutants, "" if nothing, the one without a fault first."""
+        with tempfile.TemporaryDirectory(prefix="firstspike.") as name:
+            folder = Path(name)
+            plusargs = [*self.prepare(folder), f"+out={folder}", "+verilator+rand+reset+2", f"+verilator+seed+{SEED}"]
+            variables = {
+                "FIRSTSPIKE_FOLDER": name,
+                "FIRSTSPIKE_MUTANTS": ",".join(map(str, numbers)),
+                "FIRSTSPIKE_MODES": ",".join(self.modes),
+            }
+            run_module(self.build(), "sim.proofs.selected", folder, plusargs, variables, folder / "simulation.log")
+            files = sorted(path.name for path in (folder / "0").iterdir())
+            sound = [(folder / "0" / file).read_bytes() for file in files]
+            assert all((folder / "0" / f"{mode}.results.bin").stat().st_size for mode in self.modes), "nothing comes out"
+            yield 0, self.complaint(folder / "0")
+            for number in numbers[1:]:
+                own = folder / str(number)
+                same = sound == [(own / file).read_bytes() for file in files]
+                yield number, "" if same else self.complaint(own)
+
+    def prepare(self, folder: Path) -> list[str]:
+        """Write what is to be sent; the arguments that say where."""
+        raise NotImplementedError
+
+    def build(self) -> Build:
+        """The simulator."""
+        raise NotImplementedError
+
+    def complaint(self, folder: Path) -> str:
+        """The first thing that is wrong in the files of a run, or ""."""
+        raise NotImplementedError
+
+
+class Selects:
+    """A design whose mutants can be selected from inside the simulation."""
+
+    def control(self) -> str:
+        return super().control() + f'public_flat_rw -module "{MODULE}" -var "mutant"\n'  # type: ignore[misc]
+
+
+class SelectingStage(Selects, player.Stage):
+    """The player of sequences around mutants."""
+
+
+class SelectingDesign(Selects, Design):
+    """The wrapper of co-simulation around mutants."""
+
+
+class Protocol(Bench):
+    """Random sequences of good and bad frames, with gaps, stalls, cancels and resets, as in ``python -m sim protocol``.
+
+    Parameters:
+        mutated: the circuit.
+        numbers: of the sequences.
+    """
+
+    modes = player.MODES
+
+    def __init__(self, mutated: Mutated, numbers: Sequence[int]):
+        super().__init__(mutated)
+        self.runs = [run for number in numbers for run in sequence(self.form, SEED, number)]
+
+    def prepare(self, folder: Path) -> list[str]:
+        (folder / "frames.bin").write_bytes(player.pack(self.runs, self.ports))
+        return [f"+frames={folder / 'frames.bin'}"]
+
+    def build(self) -> Build:
+        stage = SelectingStage(self.mutated.verilog, self.ports, player.CAPACITY, player.PATIENCE)
+        return build(stage, extra_flags=player.FLAGS)
+
+    def complaint(self, folder: Path) -> str:
+        status = json.loads((folder / "status.json").read_text())
+        for mode in self.modes:
+            recording = player.read(folder, mode, self.ports, len(self.runs), status[mode])
+            runs = self.runs[: recording.runs]
+            expected = expect(self.mutated.network, self.form, runs, recording, len(self.ports.streams))
+            found = failures(mode, runs, recording, expected, self.ports, self.mutated.network.steps)
+            if found:
+                return f"protocol, {mode} mode: {found[0]}"
+        return ""
+
+
+class Cycles(Bench):
+    """Frames back to back, as in co-simulation; every cycle has to be as the cost model says."""
+
+    def __init__(self, mutated: Mutated):
+        super().__init__(mutated)
+        network = mutated.network
+        rng = np.random.default_rng(SEED)
+        times = rng.integers(0, network.steps, (FRAMES, network.inputs))
+        self.times = np.where(rng.random(times.shape) < rng.random((FRAMES, 1)), network.steps, times).astype(np.int32)
+        self.golden = reference.run(network, self.times)
+        self.words = frames.pack(self.times, self.form)
+
+    def prepare(self, folder: Path) -> list[str]:
+        write_frames(folder, self.words, self.ports)
+        return [f"+frames={folder}"]
+
+    def build(self) -> Build:
+        plain = design(self.mutated.verilog, self.ports, self.mutated.network.shape)
+        return build(SelectingDesign(**{field.name: getattr(plain, field.name) for field in fields(Design)}))
+
+    def complaint(self, folder: Path) -> str:
+        network, folding = self.mutated.network, self.mutated.folding
+        status = json.loads((folder / "status.json").read_text())
+        for mode in self.modes:
+            recording = read(folder, mode, self.ports, FRAMES, status[mode])
+            comparison = compare(mode, recording, self.golden, network.steps)
+            if not comparison.passed:
+                return f"co-simulation: {comparison.first}"
+            timing = Timing.of(recording)
+            predicted = hw.cost.predict(network, folding, self.times, self.golden, early=mode == "early")
+            if timing.latency.tolist() != predicted.latencies.tolist() or timing.intervals.tolist() != predicted.intervals.tolist():
+                return f"cycles, {mode} mode: not those of the cost model"
+        return ""

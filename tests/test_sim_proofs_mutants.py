@@ -1,0 +1,136 @@
+"""A small share of ``python -m sim.proofs mutants``: one build, a dozen faults, and that survivors and blind benches are noticed."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sim.proofs import equivalence, mutants, mutation
+from sim.proofs.equivalence import equivalent, never_together
+from sim.proofs.mutants import SELECTOR_BITS, Mutant, Protocol, kill, mutate
+from sim.protocol.circuits import TWO_LAYERS
+
+ROOT = Path(__file__).parent.parent
+FOLDING = mutation.CIRCUITS["step, event"]
+COUNT, SEQUENCES = 12, 20
+ALIVE = {2, 10}
+"""Of the dozen, those that so few sequences do not kill; more kill the first, and the second is equivalent."""
+HARMLESS = Mutant((1 << SELECTOR_BITS) - 1, "mutate -mode none")
+"""A number that selects nothing."""
+
+
+@pytest.fixture(scope="module")
+def mutated():
+    return mutate(TWO_LAYERS, FOLDING, COUNT)
+
+
+@pytest.fixture(scope="module")
+def complaints(mutated):
+    bench = Protocol(mutated, range(SEQUENCES))
+    numbers = [0, HARMLESS.number, *(mutant.number for mutant in mutated.mutants)]
+    return dict(bench.complaints(numbers))
+
+
+def test_mutants(mutated):
+    assert [mutant.number for mutant in mutated.mutants] == list(range(1, COUNT + 1))
+    assert len({mutant.place for mutant in mutated.mutants}) == COUNT
+    for mutant in mutated.mutants:
+        assert re.search(rf" [\\\\]?{re.escape(mutant.cell)}\n", mutated.netlist)
+        assert re.fullmatch(r"\S+ [A-Z]\w*\[\d+\]( \(\S+\))? (inv|const0|const1|cnot0 by \[\d+\]|cnot1 by \[\d+\])", mutant.place)
+    assert f"reg [{SELECTOR_BITS - 1}:0] mutant;" in mutated.verilog
+    assert mutate(TWO_LAYERS, FOLDING, COUNT).mutants == mutated.mutants
+
+
+def test_killed(mutated, complaints):
+    alive = {mutant.number for mutant in mutated.mutants if not complaints[mutant.number]}
+    assert alive == ALIVE
+    assert complaints[0] == complaints[HARMLESS.number] == ""
+    for number, complaint in complaints.items():
+        assert not complaint or re.match(r"protocol, (full|early|changing) mode: (o|i|layer \d): ", complaint), number
+
+
+def test_equivalence(mutated):
+    by_number = {mutant.number: mutant for mutant in mutated.mutants}
+    assert equivalent(mutated, by_number[10], timeout=200) is True
+    assert equivalent(mutated, by_number[5], timeout=200) is False
+
+
+def test_the_second_question(mutated, monkeypatch):
+    """Asked where the first comes to no end: it can say yes, and never no."""
+    ask = equivalence._ask
+    monkeypatch.setattr(
+        equivalence, "_ask", lambda netlist, passes, top, timeout: ask(netlist, passes, top, timeout) if "state_0" in top else None
+    )
+    fault = mutated.mutants[7]
+    assert equivalent(mutated, replace(fault, number=HARMLESS.number), timeout=200) is True
+    assert equivalent(mutated, fault, timeout=200) is None
+    register = mutated.mutants[9]
+    assert register.port == "Q"
+    assert equivalent(mutated, register, timeout=200) is None
+
+
+def test_what_is_said_of_a_survivor():
+    """In the docs, of mutant 129 of this circuit."""
+    walk = mutate(TWO_LAYERS, mutation.CIRCUITS["walk, event, 2 contexts"], 1)
+    assert never_together(walk, ["emitter_0.waits", "emitter_0.head_valid"], timeout=200) is True
+    assert never_together(walk, ["emitter_0.head_valid"], timeout=200) is False
+
+
+class Blind(Protocol):
+    """It finds fault with nothing."""
+
+    def complaint(self, folder):
+        return ""
+
+
+class Deaf(Protocol):
+    """A reset comes in every other cycle, and so nothing comes out."""
+
+    def __init__(self, mutated, numbers):
+        super().__init__(mutated, numbers)
+        self.runs = [replace(run, cut=1) for run in self.runs]
+
+
+def test_a_bench_that_sees_nothing(mutated, monkeypatch, tmp_path):
+    """All mutants survive, and the row fails."""
+    monkeypatch.setattr(mutation, "CIRCUITS", {"step, event": FOLDING})
+    monkeypatch.setattr(mutation, "mutate", lambda *_: mutated)
+    monkeypatch.setattr(mutation, "equivalent", lambda *_, **__: None)
+    monkeypatch.setattr(mutants, "STAGES", (SEQUENCES,))
+    monkeypatch.setattr(mutants, "Protocol", Blind)
+    monkeypatch.setattr(mutants, "Cycles", lambda mutated: Blind(mutated, range(SEQUENCES)))
+    (row,) = mutation.rows(tmp_path, count=COUNT)
+    assert not row.passed
+    assert row.result == f"0 killed (), 0 equivalent, {COUNT} left: 0.0 % of those not equivalent killed"
+    left = json.loads((tmp_path / "survivors.json").read_text())
+    assert [entry["mutant"] for entry in left] == list(range(1, COUNT + 1))
+    assert left[0] == {"circuit": "step, event", "mutant": 1, "place": mutated.mutants[0].place, "verdict": "undecided"}
+    monkeypatch.setattr(mutants, "Protocol", Deaf)
+    with pytest.raises(AssertionError, match=r"^nothing comes out$"):
+        list(kill(mutated))
+
+
+def test_rows(mutated, monkeypatch, tmp_path):
+    """What was killed, what is equivalent, and what is left."""
+    monkeypatch.setattr(mutation, "CIRCUITS", {"a": FOLDING})
+    monkeypatch.setattr(mutation, "mutate", lambda *_: mutated)
+    verdicts = {1: True, 2: True, 3: None, 4: False}
+    monkeypatch.setattr(mutation, "equivalent", lambda _, mutant, timeout: verdicts[mutant.number])
+    found = [(mutant, "" if mutant.number in verdicts else "protocol, full mode: o: x") for mutant in mutated.mutants]
+    monkeypatch.setattr(mutation, "kill", lambda _: iter(found))
+    (row,) = mutation.rows(tmp_path, count=COUNT)
+    assert row.result == "8 killed (8 by protocol), 2 equivalent, 2 left: 80.0 % of those not equivalent killed"
+    assert not row.passed
+    monkeypatch.setattr(mutation, "LEAST", 80.0)
+    assert next(mutation.rows(tmp_path, count=COUNT)).passed
+    verdicts = [entry["verdict"] for entry in json.loads((tmp_path / "survivors.json").read_text())]
+    assert verdicts == ["equivalent", "equivalent", "undecided", "different"]
+
+
+def test_every_survivor_is_in_the_docs():
+    left = json.loads((ROOT / "docs" / "proofs" / "survivors.json").read_text())
+    page = (ROOT / "docs" / "proofs.md").read_text().partition("## Mutants")[2]
+    rows = re.findall(r"^\| (.*?) \| (\d+) \| `(.*?)` \| (.*?) \| .+ \|$", page, re.MULTILINE)
+    assert rows == [(entry["circuit"], str(entry["mutant"]), entry["place"], entry["verdict"]) for entry in left]
