@@ -41,9 +41,7 @@ PARTS = (
 DELTA, XNOR, EVENT, STEP = ("delta",), ("xnor",), ("event",), ("step",)
 
 
-def _layer(
-    name: str, sizes: tuple[int, int], steps: int, folding: Folding, depth: int, *, neuron: int, holds_rows: bool, why: str
-) -> Proof:
+def _layer(name: str, sizes: tuple[int, int], steps: int, folding: Folding, depth: int, *, neuron: int, holds_rows: bool, why: str) -> Proof:
     what = (
         f"a layer of {sizes[1]} neurons with {sizes[0]} inputs, T = {steps}: every row of any frame has the spike and the margin of neuron "
         f"{neuron} that the definition says, for any weights, thresholds and words, whatever frames came before"

@@ -35,11 +35,7 @@ class Observer:
     def __init__(self, m: Module, layer: SymbolicLayer, form: WordFormat, word, mine, name: str):
         shape = signed((2 * layer.inputs + 1).bit_length() + 1)
         outputs, steps = range(layer.outputs), form.steps
-        self.began, self.decided, self.step = (
-            Signal(name=f"{name}_began"),
-            Signal(name=f"{name}_decided"),
-            Signal(range(steps), name=f"{name}_step"),
-        )
+        self.began, self.decided, self.step = Signal(name=f"{name}_began"), Signal(name=f"{name}_decided"), Signal(range(steps), name=f"{name}_step")
         self.running = [Signal(shape, name=f"{name}_running_{j}") for j in outputs]
         self.times = [Signal(bits_for(steps + 1), init=steps, name=f"{name}_time_{j}") for j in outputs]
         self.closings = [[Signal(shape, name=f"{name}_closing_{j}_{t}") for t in range(steps)] for j in outputs]

@@ -94,7 +94,9 @@ def prove(proof: Proof, *, keep: Path | None = None, timeout: int = 3600) -> Out
     return Outcome(" | ".join(failed), counts["assert"], counts["cover"], time.monotonic() - began)
 
 
-def run(design: str, method: str, depth: int, *, timeout: int, keep: Path | None = None, passes: Sequence[str] = ()) -> list[str] | None:
+def run(
+    design: str, method: str, depth: int, *, timeout: int, keep: Path | None = None, passes: Sequence[str] = ()
+) -> list[str] | None:
     """What failed or was not reached in a design, RTLIL with a module ``top``; None if there is no verdict in time.
 
     Parameters:
