@@ -79,10 +79,7 @@ class Kept:
             UserError: a file is something else.
             OSError: a file cannot be read.
         """
-        paths = sorted(
-            self.folder.glob("fpga-*.json"), key=lambda path: [int(s) if s.isdigit() else s for s in re.split(r"(\d+)", path.name)]
-        )
-        return [_read(path, report.FORMAT, report.VERSION) for path in paths]
+        return [_read(path, report.FORMAT, report.VERSION) for path in sorted(self.folder.glob("fpga-*.json"), key=_natural)]
 
     def keep_report(self, network: Path, data: dict[str, Any]) -> Path:
         """Keep a report under a name that says what it is of; the path."""
