@@ -107,7 +107,7 @@ def proofs(session: nox.Session) -> None:
         if part not in parts:
             session.error(f"what to prove must be out of {', '.join(parts)} (nox -s proofs -- formal), not '{part}'")
         run(session, *parts[part])
-    run(session, "-m", "sim.proofs", "table")
+    run(session, "-m", "sim.proofs", "table", "--out", "build/proofs")
 
 
 @nox.session(requires=["environment"])
