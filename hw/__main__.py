@@ -1,6 +1,10 @@
 """``python -m hw NETWORK --out VERILOG``: the circuit of a network as Verilog, with a map of its ports beside it.
 
+``python -m hw weights NETWORK --circuit VERILOG.json --out FILE``: what to load for another network.
+
 ``python -m hw fpga NETWORK --device …``: that circuit on a device, and what it costs there.
+``python -m hw estimate NETWORK --device …``: the same before anything is generated, or a search for a folding.
+``python -m hw bench``: the committed networks' cycles and areas in one table. ``python -m hw calibrate``: the fit behind the estimate.
 """
 
 import argparse
@@ -17,8 +21,14 @@ from hw.loader import load_content
 from hw.verilog import write
 from hw.wrappers import WRAPPERS, wrap
 
-COMMANDS = {"fpga": "hw.fpga.command", "estimate": "hw.fpga.estimate", "bench": "hw.fpga.bench", "calibrate": "hw.fpga.calibrate"}
-"""Modules of the commands that have a name; they need packages that Verilog alone does not."""
+COMMANDS = {
+    "weights": "hw.content",
+    "fpga": "hw.fpga.command",
+    "estimate": "hw.fpga.estimate",
+    "bench": "hw.fpga.bench",
+    "calibrate": "hw.fpga.calibrate",
+}
+"""Modules of the commands that have a name; all but the first need packages that Verilog alone does not."""
 
 
 def main() -> int:

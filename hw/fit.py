@@ -2,10 +2,53 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from export import Layer, Network, UserError
+from hw.folding import Folding, LayerPlan
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a circuit whose weights are loaded has room for.
+
+    Attributes:
+        shape: sizes of the network that it was generated for.
+        steps: ``T``.
+        p_min: smallest intensity that spikes; None where it takes spike words, whatever they were made of.
+        folding: as it was generated.
+        margin_bits: of each layer.
+    """
+
+    shape: tuple[int, ...]
+    steps: int
+    p_min: int | None
+    folding: Folding
+    margin_bits: tuple[int, ...]
+
+
+def fit(network: Network, room: Room) -> tuple[Network, tuple[LayerPlan, ...]]:
+    """The network with neurons added up to the circuit's sizes, and its plans, as the circuit has them.
+
+    Raises:
+        UserError: the circuit cannot run it; the message says what does not fit.
+    """
+    if network.steps != room.steps:
+        raise UserError(f"the network's T must be the circuit's, {room.steps}, not {network.steps}")
+    if room.p_min is not None:
+        for name, own, others in (("encoder", network.encoder.kind, "latency"), ("p_min", network.encoder.p_min, room.p_min)):
+            if own != others:
+                raise UserError(f"the network's {name} must be the circuit's, {others}, not {own}")
+    larger = fit_into(network, room.shape)
+    for layer, (needed, bits) in enumerate(zip(margin_bits(network, room.shape), room.margin_bits, strict=True)):
+        if needed > bits:
+            raise UserError(f"margins of layer {layer} must fit into the circuit's {bits} bits, but need {needed}")
+    plans = room.folding.plans(larger)
+    for plan, bits in zip(plans, room.margin_bits, strict=True):
+        plan.__dict__["margin_bits"] = bits  # the circuit's, in the place of what this network would need
+    return larger, plans
 
 
 def fit_into(network: Network, shape: Sequence[int]) -> Network:

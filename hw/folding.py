@@ -80,6 +80,12 @@ class Folding:
             plans.append(LayerPlan(layer, network.steps, simd, pe, form, order, swap, self.contexts, following_simd, split_words))
         return tuple(plans)
 
+    @staticmethod
+    def from_dict(content: dict[str, Any]) -> "Folding":
+        """The inverse of `as_dict`, from what JSON made of it."""
+        values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
+        return Folding(**values)
+
     def as_dict(self) -> dict[str, Any]:
         return {name: list(getattr(self, name)) for name in PER_LAYER} | {"contexts": self.contexts, "pixels": self.pixels}
 

@@ -1,6 +1,6 @@
 """Which frame is worked on next: whole steps of several frames in turn."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -46,7 +46,9 @@ class Gate(wiring.Component):
         contexts = range(plan.contexts)
         inputs = [getattr(self, f"i_{context}") for context in contexts]
         verdicts = [getattr(self, f"judged_{k}") for k in range(self._verdicts)]
-        numbers = [Signal(bits_for(2 * plan.frames), init=context, name=f"number_{context}") for context in contexts]
+        context_bits = (plan.contexts - 1).bit_length()
+        rounds = [Signal(bits_for(2 * plan.frames) - context_bits, name=f"round_{context}") for context in contexts]
+        numbers = [Cat(Const(context, context_bits), rounds[context]) for context in contexts]
         kept = Signal(bits_for(plan.contexts), init=plan.contexts - 1)  # whose turn it was last
         held = Signal()  # it still is: in the middle of a step, or a word has been offered
         begun = Signal(plan.contexts)
@@ -63,7 +65,7 @@ class Gate(wiring.Component):
                     m.d.comb += judged_now[context].eq(1)
                     with m.If(verdict.decided):
                         m.d.comb += decided_now[context].eq(1)
-            age = Signal.like(number, name=f"age_{context}")
+            age = Signal(len(number), name=f"age_{context}")
             m.d.comb += [
                 age.eq(number - self.oldest),
                 may_go[context].eq(~source.cancel & (~waiting[context] | judged_now[context]) & (begun[context] | (age < plan.frames))),
@@ -110,7 +112,7 @@ class Gate(wiring.Component):
                         begun[context].eq(0),
                         waiting[context].eq(0),
                         dropping[context].eq(0),
-                        numbers[context].eq(numbers[context] + plan.contexts),
+                        rounds[context].eq(rounds[context] + 1),
                     ]
         m.d.sync += kept.eq(turn)
         with m.If(self.o.valid):

@@ -174,7 +174,7 @@ class _Membranes:
             swaps = Signal()
             with m.If(self._valid):
                 m.d.sync += resident.eq(self._row(integrating))
-            m.d.comb += swaps.eq(resident != self._row(integrating))
+            m.d.sync += swaps.eq(self._row(self._counting) != Mux(self._valid, self._row(integrating), resident))
             potential, fired = Mux(swaps, read[plan.pe :], kept_potential), Mux(swaps, read[: plan.pe], kept_fired)
         return Mux(integrating.restart, initial, potential), Mux(integrating.restart, 0, fired)
 

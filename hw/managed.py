@@ -55,7 +55,16 @@ class ManagedAccelerator(wiring.Component):
         m.submodules.accelerator = ResetInserter(self.reset)(accelerator)
         m.submodules.counters = counters = ResetInserter(self.reset)(Counters(accelerator))
         connect(m, flipped(self.bus), bank.bus)
-        connect(m, flipped(self.i), accelerator.i)
+        may_begin: ValueLike = 1
+        if accelerator.weights == "loadable":
+            may_begin = accelerator.loaded
+            m.d.comb += bank.status.loaded.eq(accelerator.loaded)
+            self._load(m)
+        m.d.comb += [
+            accelerator.i.payload.eq(self.i.payload),
+            accelerator.i.valid.eq(self.i.valid & may_begin),
+            self.i.ready.eq(accelerator.i.ready & may_begin),
+        ]
         connect(m, accelerator.o, flipped(self.o))
         m.d.comb += [
             accelerator.early.eq(bank.control.early),
@@ -75,6 +84,14 @@ class ManagedAccelerator(wiring.Component):
             inside, outside = getattr(bank, name), getattr(self, name)
             m.d.comb += outside.eq(inside) if member.flow is Out else inside.eq(outside)
         return m
+
+    def _load(self, m: Module) -> None:
+        """A byte that was written to the register ``load`` stays until it is taken, a cycle or two later."""
+        load, written = self.accelerator.load, self._bank.load
+        with m.If(load.ready):
+            m.d.sync += load.valid.eq(0)
+        with m.If(written.write):
+            m.d.sync += [load.valid.eq(1), load.payload.data.eq(written.data), load.payload.first.eq(written.first)]
 
 
 class Counters(wiring.Component):
@@ -132,10 +149,8 @@ def input_payload(accelerator: Accelerator) -> data.StructLayout:
     """The payload of an accelerator's one input stream.
 
     Raises:
-        UserError: there are several, or weights are to be loaded, for which wrappers have no port.
+        UserError: there are several.
     """
-    if accelerator.weights != "rom":
-        raise UserError(f"a wrapped accelerator must have its weights as rom, not {accelerator.weights}")
     members = accelerator.signature.members
     if "i" not in members:
         streams = sum(name.removeprefix("i_").isdecimal() for name in members)

@@ -83,55 +83,88 @@ class Readout(wiring.Component):
             }
         )
 
-        # What the row means, in the cycle in which it comes. A context's flags hold for the frame that set them.
-        arriving = Signal(verdict)
-        some_fired = Signal()
-        closes = Signal()
+        # What the row means. Whether a neuron fires is known late in the row's cycle: all else is made ready for it, and put together in
+        # the next one. A context's flags hold for the frame that set them; those that are being made go before those that were kept.
+        came = Signal(
+            data.StructLayout(
+                {
+                    "valid": 1,
+                    "starts": 1,
+                    "closes": 1,  # the step, of a frame that is not finished
+                    "ends": 1,  # the frame, too
+                    "fired": 1,
+                    "fired_before": 1,  # in an earlier row of this step
+                    "decided": 1,  # by an earlier step
+                    "decides_if_fired": 1,
+                    "decides_anyway": 1,
+                    "early": 1,
+                    "time": bits_for(plan.steps),
+                    "group": bits_for(plan.groups),
+                    "error": 1,
+                    "frame": bits_for(plan.frames),
+                }
+            )
+        )
         flags = data.StructLayout({"frame": bits_for(plan.frames), "decided": 1, "finished": 1})
-        of_context = Array(Signal(flags, name=f"flags_{context}") for context in range(plan.contexts))
-        context = row.frame[: (plan.contexts - 1).bit_length()]
+        kept = Array(Signal(flags, name=f"flags_{context}") for context in range(plan.contexts))
+        context_bits = (plan.contexts - 1).bit_length()
+        context, came_context = row.frame[:context_bits], came.frame[:context_bits]
+        made = Signal(flags)
         mine = Signal(flags)
         same = Signal()
-        decided = Signal()
-        finished = Signal()
+        some_fired = Signal()
+        arriving = Signal.like(came)
+        fires = Signal()
         m.d.comb += [
-            mine.eq(of_context[context]),
+            mine.eq(Mux(came.closes & (came_context == context if context_bits else 1), made, kept[context])),
             same.eq(mine.frame == row.frame),
-            decided.eq(mine.decided & same),
-            finished.eq(mine.finished & same),
-            closes.eq(self.i.valid & row.last_of_step & ~finished),
+            fires.eq(row.fire.any()),
             arriving.valid.eq(self.i.valid),
             arriving.starts.eq(row.group == 0),
-            arriving.fired.eq(row.fire.any() | (some_fired & ~arriving.starts)),
-            arriving.decides.eq(closes & ~decided & (arriving.fired | row.last_of_frame)),
-            arriving.finishes.eq(closes & ((arriving.decides & self.early) | row.last_of_frame)),
-            arriving.time.eq(row.time),
-            arriving.first_neuron.eq(row.group * plan.pe),
-            arriving.error.eq(row.error),
-            arriving.frame.eq(row.frame),
+            arriving.closes.eq(self.i.valid & row.last_of_step & ~(mine.finished & same)),
+            arriving.ends.eq(arriving.closes & row.last_of_frame),
+            arriving.fired.eq(fires),
+            arriving.fired_before.eq(some_fired & ~arriving.starts),
+            arriving.decided.eq(mine.decided & same),
+            arriving.decides_if_fired.eq(arriving.closes & ~arriving.decided),
+            arriving.decides_anyway.eq(arriving.decides_if_fired & (arriving.fired_before | row.last_of_frame)),
+            arriving.early.eq(self.early),
         ]
-        with m.If(self.i.valid):
-            m.d.sync += some_fired.eq(arriving.fired)
-        with m.If(closes):
-            for index, signal in enumerate(of_context):
-                with m.If(context == index):
-                    m.d.sync += [
-                        signal.frame.eq(row.frame),
-                        signal.decided.eq(decided | arriving.decides),
-                        signal.finished.eq(arriving.finishes),
-                    ]
+        m.d.comb += [arriving[name].eq(row[name]) for name in ("time", "group", "error", "frame")]
         m.d.sync += [
+            came.eq(arriving),
             self.judged.valid.eq(self.i.valid & row.last_of_step),
             self.judged.frame.eq(row.frame),
-            self.judged.decided.eq(arriving.decides & self.early),
+            self.judged.decided.eq(self.early & (arriving.decides_anyway | (arriving.decides_if_fired & fires))),
         ]
+        compared = Signal(verdict)
+        m.d.comb += [
+            compared.valid.eq(came.valid),
+            compared.starts.eq(came.starts),
+            compared.fired.eq(came.fired | came.fired_before),
+            compared.decides.eq(came.decides_anyway | (came.decides_if_fired & came.fired)),
+            compared.finishes.eq((compared.decides & came.early) | came.ends),
+            compared.time.eq(came.time),
+            compared.first_neuron.eq(came.group * plan.pe),
+            compared.error.eq(came.error),
+            compared.frame.eq(came.frame),
+            made.frame.eq(came.frame),
+            made.decided.eq(came.decided | compared.decides),
+            made.finished.eq(compared.finishes),
+        ]
+        fired_before = Signal()  # in a row that is not the last one
+        m.d.comb += some_fired.eq(Mux(came.valid, compared.fired, fired_before))
+        m.d.sync += fired_before.eq(some_fired)
+        with m.If(came.closes):
+            for index, signal in enumerate(kept):
+                with m.If(came_context == index):
+                    m.d.sync += signal.eq(made)
 
         # Its best margin, level by level.
         m.submodules.argmax = argmax = ArgMax(count=plan.pe, width=plan.margin_bits, always=plan.last_group_size)
-        compared = Signal(verdict)
         margins = Signal(plan.pe * plan.margin_bits)
         all_present = Signal()
-        m.d.sync += [compared.eq(arriving), margins.eq(row.margin), all_present.eq(row.group != plan.groups - 1)]
+        m.d.sync += [margins.eq(row.margin), all_present.eq(row.group != plan.groups - 1)]
         m.d.comb += [argmax.values.eq(margins), argmax.all_present.eq(all_present)]
         for level in range(argmax.latency):
             following = Signal(verdict, name=f"compared_{level}")

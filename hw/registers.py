@@ -14,6 +14,8 @@ ID = int.from_bytes(b"SPK1", "little")
 MAP_VERSION = 1
 ADDRESS_BITS = 12
 """All registers lie in 4 KiB of byte addresses."""
+LOADED = "; whether weights are, without which frames wait"
+LOAD_ABOUT = "with `write`, the next byte of weights; `first` with the first one"
 SIZES = 0x88
 """Address of the first layer size."""
 
@@ -58,12 +60,15 @@ def common_registers(accelerator: Accelerator) -> tuple[Register, ...]:
     network = accelerator.network
     sha256 = bytes.fromhex(digest(network))
     version = MAP_VERSION | (accelerator.frames_in == "pixels") << 8
+    status = {"busy": 1} if accelerator.weights == "rom" else {"busy": 1, "loaded": 1}
+    load = {"data": 8, "write": 1, "first": 1}
     return (
         Register("id", 0x00, "r", {"id": 32}, 'the bytes "SPK1"', ID),
         Register("version", 0x04, "r", {"map": 8, "pixels": 1}, "of this map; whether frames are pixels (1) or spike words (0)", version),
         Register("control", 0x08, "rw", {"early": 1}, "early (1) or full (0) mode; what counts is the value when a decision falls", 1),
         Register("reset", 0x0C, "w", {"reset": 1}, "1: all frames are dropped, counters are 0"),
-        Register("status", 0x10, "r", {"busy": 1}, "whether a frame is in the circuit"),
+        Register("status", 0x10, "r", status, "whether a frame is in the circuit" + LOADED * (accelerator.weights == "loadable")),
+        *([Register("load", 0x1C, "w", load, LOAD_ABOUT)] if accelerator.weights == "loadable" else []),
         Register("frames", 0x20, "r", {"frames": 32}, "results given"),
         Register("errors", 0x24, "r", {"errors": 32}, "results with error"),
         Register("silent", 0x28, "r", {"silent": 32}, "results with silent, but without error"),

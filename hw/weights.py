@@ -83,10 +83,12 @@ class RowMemory(wiring.Component):
         return m
 
     def _register(self, m: Module) -> None:
-        """One row is always there."""
+        """One row is always there; a reset leaves it as it is, like any memory."""
+        row = Signal(self.width, reset_less=True)
+        m.d.comb += self.data.eq(row)
         enables = self._chunk_enables()
         for k in range(chunks(self.width)):
-            part = self.data.word_select(k, CHUNK) if (k + 1) * CHUNK <= self.width else self.data[k * CHUNK :]
+            part = row.word_select(k, CHUNK) if (k + 1) * CHUNK <= self.width else row[k * CHUNK :]
             with m.If(enables[k]):
                 m.d.sync += part.eq(self.write.data)
 

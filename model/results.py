@@ -4,16 +4,15 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from export import UserError
 from export.files import atomic_write
+from export.pages import fill
 from export.scores import Scores
 from model import recipe_file
 from model.kept import Project
 from model.reproduce import best, mean_and_spread
 
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATE = Path(__file__).parent / "templates" / "results.md.j2"
 ROWS = {"title": str, "before": str, "reach": float}  # of docs/results/rows.toml; a row need not have a reach
 CURVE_POINTS = 10  # of the knob, or one or two more
 NAMES = {
@@ -42,15 +41,9 @@ def page(project: Project) -> str:
         UserError: a kept file is not what it should be.
         OSError: a file cannot be read.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"number": number, "toml": toml}
-    return environment.get_template("results.md.j2").render(
+    return fill(
+        TEMPLATE,
+        {"number": number, "toml": toml},
         rows=rows(project),
         benches=[{"about": ""} | table for table in project.tables("bench-")],
         ablations=[ablation(table) for table in project.tables("ablation-")],

@@ -12,11 +12,23 @@ from cocotb.triggers import RisingEdge, with_timeout
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp, AxiStreamBus, AxiStreamFrame, AxiStreamSink, AxiStreamSource
 
 from hw.axi import ANSWER
-from tests.wrapped import GOLDEN, NETWORK, PORT_MAP, golden_results, misplaced_ends, take_apart, transfers, width
+from tests.wrapped import (
+    GOLDEN,
+    NETWORK,
+    OTHER_GOLDEN,
+    PORT_MAP,
+    golden_results,
+    load_words,
+    misplaced_ends,
+    take_apart,
+    transfers,
+    width,
+)
 
 PORTS, REGISTERS = PORT_MAP["ports"], PORT_MAP["registers"]
 LANES, RESULT_LANES = (PORTS[f"{name}_tdata"]["width"] // 8 for name in ("s_axis", "m_axis"))
 FRAMES = transfers(pixels=LANES)
+LOADABLE = PORT_MAP["weights"] == "loadable"
 PATIENCE_NS = 40_000
 OFFERS = {
     prefix: [name for name, port in PORTS.items() if name.startswith(prefix) and port["direction"] == "output"]
@@ -68,6 +80,8 @@ class Bench:
         await self.cycles(3)
         self.dut.aresetn.value = 1
         await self.cycles(2)
+        if LOADABLE and not (await self.read("status"))["loaded"]:
+            await self.load()
         for name, value in controls.items():
             await self.write(name, value)
 
@@ -78,6 +92,11 @@ class Bench:
     async def write(self, name: str, value: int) -> None:
         answer = await self.master.write(REGISTERS[name]["address"], value.to_bytes(4, "little"))
         assert answer.resp == AxiResp.OKAY
+
+    async def load(self, name: str = "network") -> None:
+        for word in load_words(name):
+            await self.write("load", word)
+        assert (await self.read("status"))["loaded"]
 
     async def read(self, name: str) -> dict[str, int]:
         fields = REGISTERS[name]["fields"]
@@ -115,6 +134,34 @@ class Bench:
 def packet(frame: list[int]) -> AxiStreamFrame:
     """Transfers, one after another, as bytes."""
     return AxiStreamFrame(b"".join(value.to_bytes(LANES, "little") for value in frame))
+
+
+@cocotb.test(skip=not LOADABLE)
+async def frames_wait_for_weights(dut):
+    """The first test: nothing has been loaded yet. Later, other weights take the place of the first ones, of which a reset forgets none."""
+    bench = Bench(dut, gaps=0.2)
+    await bench.cycles(3)
+    dut.aresetn.value = 1
+    chosen = np.arange(6)
+    await bench.send([FRAMES[frame] for frame in chosen])
+    await bench.cycles(300)
+    words = load_words("other")
+    for word in words[: len(words) // 2]:  # a load that is begun anew
+        await bench.write("load", word)
+    for word in words[:-1]:
+        await bench.write("load", word)
+    await bench.cycles(100)
+    assert await bench.read("status") == {"busy": 0, "loaded": 0}
+    assert bench.sink.empty()
+    await bench.write("load", words[-1])
+    assert await bench.receive(len(chosen)) == golden_results(chosen, OTHER_GOLDEN)
+    await bench.write("reset", 1)
+    assert await bench.read("status") == {"busy": 0, "loaded": 1}
+    await bench.load()
+    await bench.send(FRAMES)
+    assert await bench.receive(len(FRAMES)) == golden_results(np.arange(len(FRAMES)))
+    assert golden_results(chosen) != golden_results(chosen, OTHER_GOLDEN)
+    await bench.nothing_left(len(FRAMES))
 
 
 @cocotb.test

@@ -11,10 +11,22 @@ from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 from cocotbext.wishbone.driver import WBOp, WishboneMaster
 
-from tests.wrapped import GOLDEN, NETWORK, PORT_MAP, golden_results, misplaced_ends, take_apart, transfers, width
+from tests.wrapped import (
+    GOLDEN,
+    NETWORK,
+    OTHER_GOLDEN,
+    PORT_MAP,
+    golden_results,
+    load_words,
+    misplaced_ends,
+    take_apart,
+    transfers,
+    width,
+)
 
 REGISTERS = PORT_MAP["registers"]
 PIXELS = PORT_MAP["frames_in"] == "pixels"
+LOADABLE = PORT_MAP["weights"] == "loadable"
 DATA, LAST = REGISTERS["data"]["address"], REGISTERS["last"]["address"]
 ROOM, RESULTS = 256, 16
 ALL = 0xF
@@ -54,8 +66,15 @@ class Bench:
     async def start(self, **registers: int) -> None:
         await self.cycles(2)
         self.dut.wb_rst_i.value = 0
+        if LOADABLE and not (await self.read("status"))["loaded"]:
+            await self.load()
         for name, value in registers.items():
             await self.write(name, value)
+
+    async def load(self, name: str = "network") -> None:
+        address = REGISTERS["load"]["address"]
+        await self.master.send_cycle([self.operation(address, word) for word in load_words(name)])
+        assert (await self.read("status"))["loaded"]
 
     async def cycles(self, count: int) -> None:
         for _ in range(count):
@@ -106,6 +125,27 @@ class Bench:
         assert not int(self.dut.interrupt_o.value)
         assert (await self.read("frames"))["frames"] == frames
         assert (await self.read("errors"))["errors"] == errors
+
+
+@cocotb.test(skip=not LOADABLE)
+async def frames_wait_for_weights(dut):
+    """The first test: nothing has been loaded yet. Later, other weights take the place of the first ones."""
+    bench = Bench(dut, gaps=0.2)
+    await bench.cycles(2)
+    dut.wb_rst_i.value = 0
+    chosen = np.arange(3)
+    for frame in chosen:
+        await bench.send(FRAMES[frame])
+    await bench.cycles(300)
+    assert await bench.read("status") == {"busy": 0, "loaded": 0}
+    await bench.load("other")
+    assert await bench.receive(len(chosen)) == golden_results(chosen, OTHER_GOLDEN)
+    await bench.load()
+    for frame in chosen:
+        await bench.send(FRAMES[frame])
+    assert await bench.receive(len(chosen)) == golden_results(chosen)
+    assert golden_results(chosen) != golden_results(chosen, OTHER_GOLDEN)
+    await bench.nothing_left(2 * len(chosen))
 
 
 @cocotb.test

@@ -10,6 +10,7 @@ import pytest
 
 import export
 from hw import Accelerator, Folding, default_folding, verilog
+from hw.fit import fit_into
 from hw.loader import load_content
 from tests.networks import random_network
 
@@ -54,9 +55,50 @@ def test_weights_that_are_loaded(tmp_path, artifact):
     assert out.read_text() == verilog.generate(Accelerator(network, folding, weights="loadable"))
     assert out.with_suffix(".weights").read_bytes() == load_content(folding.plans(network))
     assert f"{out.with_suffix('.weights')}: " in done.stdout
-    done = command(artifact, "--out", tmp_path / "wrapped.v", "--weights", "loadable", "--wrapper", "axi")
-    assert (done.returncode, done.stderr) == (2, "error: a wrapped accelerator must have its weights as rom, not loadable\n")
-    assert not (tmp_path / "wrapped.v").exists()
+
+
+@pytest.fixture(scope="module")
+def loadable(tmp_path_factory, artifact):
+    """The port map of a circuit whose weights are loaded."""
+    out = tmp_path_factory.mktemp("loadable") / "accelerator.v"
+    done = command(artifact, "--out", out, "--weights", "loadable")
+    assert (done.returncode, done.stderr) == (0, "")
+    return out.with_suffix(".json")
+
+
+def test_weights_of_other_networks(tmp_path, artifact, loadable):
+    """Of the same one: what lies beside the Verilog; of a smaller one: the same as of one with neurons added."""
+    out = tmp_path / "own.weights"
+    done = command("weights", artifact, "--circuit", loadable, "--out", out)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", f"{out}: {out.stat().st_size} bytes, 6-5-3\n")
+    assert out.read_bytes() == loadable.with_suffix(".weights").read_bytes()
+    small = random_network(np.random.default_rng(3), (5, 4, 2), 4)
+    export.save(small, tmp_path / "small.safetensors")
+    done = command("weights", tmp_path / "small.safetensors", "--circuit", loadable, "--out", out)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", f"{out}: {out.stat().st_size} bytes, 5-4-2 in a circuit of 6-5-3\n")
+    plans = default_folding(export.load(artifact)).plans(fit_into(small, (6, 5, 3)))
+    for plan, bits in zip(plans, json.loads(loadable.read_text())["margin_bits"], strict=True):
+        plan.__dict__["margin_bits"] = bits
+    assert out.read_bytes() == load_content(plans)
+
+
+def test_weights_that_do_not_fit(tmp_path, artifact, loadable):
+    out, other = tmp_path / "out.weights", tmp_path / "other.safetensors"
+    export.save(random_network(np.random.default_rng(3), (7, 5, 3), 4), other)
+    done = command("weights", other, "--circuit", loadable, "--out", out)
+    message = "error: a network of 7-5-3 does not fit into a circuit of 6-5-3: no size may be greater\n"
+    assert (done.returncode, done.stderr) == (2, message)
+    done = command("weights", artifact, "--circuit", artifact, "--out", out)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {artifact} must be a port map, as python -m hw writes it beside the Verilog, but is not: ")
+    done = command("weights", artifact, "--circuit", loadable, "--out", loadable)
+    assert (done.returncode, done.stderr) == (2, f"error: --out must be another file than {loadable}, which it would overwrite\n")
+    rom = tmp_path / "rom.json"
+    rom.write_text(loadable.read_text().replace('"weights": "loadable"', '"weights": "rom"'))
+    done = command("weights", artifact, "--circuit", rom, "--out", out)
+    message = f"error: the circuit's weights must be loadable (--weights loadable), but those of {rom} are rom\n"
+    assert (done.returncode, done.stderr) == (2, message)
+    assert not out.exists()
 
 
 def test_folding_that_is_asked_for(tmp_path, artifact):

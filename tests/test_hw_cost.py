@@ -78,6 +78,17 @@ def test_pixels(seed):
         assert cycles.result.tolist() == record.result_cycles, f"early={early}"
 
 
+def test_fully_unrolled():
+    """All inputs and all neurons at once: a cycle per step with spikes (or the empty step 0 that begins a frame), none between frames."""
+    rng = np.random.default_rng(6)
+    network = random_network(rng, (8, 9, 5), 7)
+    times = rng.integers(0, 8, (12, 8))
+    record = measured(network, Folding((8, 9), (9, 5), ("delta", "delta")), times, early=False)
+    cycles = [len({0, *frame[frame < 7].tolist()}) for frame in times]
+    assert len(set(cycles)) > 2
+    assert np.diff(record.first_word_cycles).tolist() == cycles[:-1]
+
+
 def test_default_folding_of_a_larger_network():
     rng = np.random.default_rng(5)
     network = random_network(rng, (64, 32, 10), 8)

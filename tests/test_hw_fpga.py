@@ -102,6 +102,26 @@ def test_what_does_not_fit(tmp_path):
     assert str(caught.value) == "the circuit must fit into hx8k, but needs 7,681 of 7,680 LUTs and 40 of 32 block RAMs and 1 of 0 SPRAMs"
 
 
+def test_what_fits_by_its_luts_but_not_when_placed(accelerator, monkeypatch, tmp_path):
+    """As nextpnr says it: LUTs and flip-flops that are not each other's take a place each."""
+    design = flow.harnessed(accelerator)
+    synthesis = flow.synthesise(design, HX8K)
+    log = tmp_path / "nextpnr.log"
+
+    def fails(*arguments):
+        raise ToolError("nextpnr-ice40 failed", log)
+
+    monkeypatch.setattr(flow, "make", fails)
+    lines = "Info: \t         ICESTORM_LC:    9168/   7680   119%\nInfo: \t        ICESTORM_RAM:      32/     32   100%\n"
+    log.write_text(lines)
+    with pytest.raises(UserError) as caught:
+        flow.place_and_route(design, synthesis, HX8K, 1, 80.0)
+    assert str(caught.value) == f"the circuit must fit into hx8k, but needs 9,168 of 7,680 ICESTORM_LC when placed ({log})"
+    log.write_text(lines.replace("9168", "7680"))
+    with pytest.raises(ToolError, match=r"^nextpnr-ice40 failed$"):
+        flow.place_and_route(design, synthesis, HX8K, 1, 80.0)
+
+
 @pytest.mark.parametrize("name", ["hx8k", "ecp5-25k"])
 def test_place_and_route(accelerator, name):
     device = DEVICES[name]

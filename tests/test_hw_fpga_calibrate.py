@@ -32,29 +32,30 @@ def test_the_fit_finds_what_parts_are_made_of():
 def test_committed_coefficients_hold_on_circuits_that_the_fit_has_not_seen():
     content = json.loads(COEFFICIENTS.read_text())
     assert (content["format"], content["version"]) == ("firstspike-area-coefficients", 1)
-    assert {"ecp5", "ice40"} <= set(content["families"]) <= set(FAMILIES)
+    assert set(content["families"]) == set(FAMILIES)
     for name, family in content["families"].items():
         errors = family["errors"]["luts"]
         assert len(errors) >= 8, name
         assert max(map(abs, errors)) <= 0.15, name
 
 
-@pytest.mark.parametrize("name", ["hx8k", "ecp5-25k"])
+@pytest.mark.parametrize("name", ["hx8k", "ecp5-25k", "xc7"])
 def test_forecast_of_a_circuit_that_the_fit_has_not_seen(name, monkeypatch):
     network = random_network(np.random.default_rng(77), (60, 30, 6), 8)
     folding = Folding((4, 6), (15, 6), ("delta", "delta"), ("step", "event"), contexts=2)
-    monkeypatch.setattr(calibrate, "random_circuit", lambda rng: (network, folding, "words"))
+    monkeypatch.setattr(calibrate, "random_circuit", lambda rng: (network, folding, "words", "rom"))
     sample = calibrate.Sample(0, DEVICES[name])
     assert sum(area.luts for area in sample.areas.values()) == sample.whole.luts
     expected = forecast(network, folding, "words", DEVICES[name].family.name)
     assert expected.luts == pytest.approx(sample.whole.luts, rel=0.15)
-    assert expected.placed == pytest.approx(sample.placed, rel=0.15)
+    if sample.placed is not None:
+        assert expected.placed == pytest.approx(sample.placed, rel=0.15)
     assert expected.block_rams == sample.whole.block_rams
 
 
 def test_random_circuits_are_valid_and_always_the_same():
     for seed in range(60):
-        network, folding, _ = calibrate.random_circuit(np.random.default_rng(seed))
+        network, folding, *_ = calibrate.random_circuit(np.random.default_rng(seed))
         folding.plans(network)
         assert calibrate.random_circuit(np.random.default_rng(seed))[1] == folding
 
@@ -65,8 +66,8 @@ def test_command(tmp_path, monkeypatch, capsys):
 
     class Foretold:
         def __init__(self, index, device):
-            self.network, self.folding, self.frames_in = calibrate.random_circuit(np.random.default_rng(index))
-            self.parts = calibrate.parts(self.network, self.folding, self.frames_in)
+            self.network, self.folding, self.frames_in, weights = calibrate.random_circuit(np.random.default_rng(index))
+            self.parts = calibrate.parts(self.network, self.folding, self.frames_in, weights)
             fitted = hw.fpga.forecast.coefficients()["ecp5"]
             areas = {part.name: hw.fpga.forecast.of_part(fitted, "ecp5", part) for part in self.parts}
             self.areas = {name: Area(luts=area["luts"], ffs=area["ffs"]) for name, area in areas.items()}

@@ -103,6 +103,47 @@ def test_mistakes(tmp_path, artifact, options, message):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_output_that_is_no_folder(tmp_path, artifact):
+    """Said before hours go into placing."""
+    (tmp_path / "out").write_text("mine")
+    done = command(artifact, "--device", "hx8k", *FOLDING, "--out", tmp_path / "out")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: --out must be a folder, but {tmp_path / 'out'} is a file\n"
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_board_and_device_that_do_not_go_together(tmp_path, artifact):
+    done = command(artifact, "--board", "icebreaker", "--device", "hx8k", "--out", tmp_path / "out")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: --device must be up5k, which is on icebreaker, or be left out, not hx8k\n"
+    done = command(artifact, "--board", "arty", "--out", tmp_path / "out")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: board must be one of icebreaker, ulx3s-25f, ulx3s-85f, not 'arty'\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_board(tmp_path, artifact):
+    """All that goes onto a board is counted, and its pins come along."""
+    network = replace(export.load(artifact), encoder=export.Encoder("latency"), provenance={})
+    export.save(network, tmp_path / "network.safetensors")
+    x = np.random.default_rng(0).integers(0, 256, (20, 6)).astype(np.uint8)
+    np.savez(tmp_path / "set.npz", x_test=x, y_test=np.zeros(20, int))
+    options = ("--dataset", tmp_path / "set.npz", "--synthesis-only", *FOLDING, "--out", tmp_path / "out")
+    done = command(tmp_path / "network.safetensors", "--board", "icebreaker", *options)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["report.json", "top.pcf", "top.v", "yosys.log"]
+    data = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert (data["device"]["name"], data["board"]["name"], data["frames_in"], data["weights"]) == (
+        "up5k",
+        "icebreaker",
+        "pixels",
+        "loadable",
+    )
+    assert (data["forecast"], data["mhz"]) == (None, None)
+    assert data["images_per_second"] == data["board"]["mhz"] * 1e6 / data["cycles"]["interval"]
+    assert data["area"]["luts"] > 500
+
+
 def test_network_that_does_not_say_what_it_was_trained_on(tmp_path):
     path = tmp_path / "network.safetensors"
     export.save(random_network(np.random.default_rng(2), (6, 5, 3), 4), path)

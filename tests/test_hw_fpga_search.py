@@ -13,7 +13,7 @@ import export
 from export import UserError, reference
 from hw import Folding, inputs
 from hw.fpga import forecast, pareto, search
-from hw.fpga.devices import DEVICES
+from hw.fpga.devices import DEVICES, FAMILIES
 from hw.fpga.terms import parts
 from hw.speed import Speed
 from tests.networks import random_network
@@ -61,8 +61,9 @@ def test_forecast_is_the_sum_of_its_parts(network):
         assert min(area.luts, area.ffs, area.placed) > 100
 
 
-def test_more_at_once_is_larger(network):
-    sizes = [forecast.forecast(network, Folding((4, 8), (pe, 5), ("delta", "delta")), "words", "ecp5").luts for pe in (4, 8, 12, 24)]
+@pytest.mark.parametrize("family", FAMILIES)
+def test_more_at_once_is_larger(network, family):
+    sizes = [forecast.forecast(network, Folding((4, 8), (pe, 5), ("delta", "delta")), "words", family).luts for pe in (4, 8, 12, 24)]
     assert sizes == sorted(sizes)
 
 
@@ -134,6 +135,16 @@ def test_estimate(artifact, network):
     assert f"memory bits           {area.memory_bits:,}" in lines
     assert "fits                  yes" in lines
     assert any(line.startswith("images per second") and line.endswith(" at 80 MHz") for line in lines)
+
+
+def test_estimate_where_there_is_no_place_and_route(artifact, network):
+    done = command(artifact, "--device", "xc7", "--mhz", "100", "--simd", "4,8", "--pe", "8,5", "--images", 40)
+    assert (done.returncode, done.stderr) == (0, "")
+    area = forecast.forecast(network, Folding((4, 8), (8, 5), ("delta", "delta")), "words", "xc7")
+    lines = done.stdout.splitlines()
+    assert any(line.startswith(f"LUTs                  {area.luts:,} of 20,800") for line in lines)
+    assert not any(line.startswith("LUTs when placed") for line in lines)
+    assert any(line.startswith("images per second") and line.endswith(" at 100 MHz") for line in lines)
 
 
 def test_search_on_the_command_line(artifact, tmp_path):

@@ -28,15 +28,18 @@ def circuits():
     made = {name: wrap(Accelerator(network, default_folding(network), frames_in="pixels"), name) for name in WRAPPERS}
     for circuit in made.values():
         Fragment.get(circuit, None)  # counts as used, so that Amaranth does not warn of its parts
+    made["loadable"] = wrap(Accelerator(network, default_folding(network), frames_in="pixels", weights="loadable"), "axi")
+    Fragment.get(made["loadable"], None)
     return made
 
 
 def registers_of_page(circuits):
-    """The two tables as they must be."""
+    """The three tables as they must be."""
     axi, wishbone = (circuits[name].registers for name in ("axi", "wishbone"))
     assert {register.name for register in axi} - {register.name for register in wishbone} == {"packet"}
     assert [register for register in axi if register.name != "packet"] == [register for register in wishbone if register in axi]
-    return [table(axi), table([register for register in wishbone if register not in axi])]
+    more = [register for register in circuits["loadable"].registers if register not in axi]
+    return [table(axi), table([register for register in wishbone if register not in axi]), table(more)]
 
 
 def test_tables(circuits):

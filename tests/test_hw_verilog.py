@@ -123,12 +123,13 @@ def test_port_map_and_header_say_what_it_is():
     assert found["folding"] == accelerator.folding.as_dict()
     assert found["frames_in"] == "words"
     first, second = (plan.margin_bits for plan in accelerator.plans)
-    assert text_of("delta").split("\n")[:13] == [
+    assert text_of("delta").split("\n")[:14] == [
         "// accelerator: a binarized single-spike network as a circuit.",
         "//",
         f"// generator  firstspike {VERSION}, Amaranth {amaranth.__version__}",
         "// network    9-7-5, T = 4, encoder: latency code from p_min = 64",
         f"// artifact   SHA-256 {digest(accelerator.network)}",
+        "// weights    rom",
         "// frames in  words",
         f"// folding    {json.dumps(accelerator.folding.as_dict())}",
         f"// layer 0    9 inputs in 3 words of SIMD = 4, 7 neurons in 2 groups of PE = 4, delta form, potentials of {first} bits",

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 from amaranth.back import rtlil, verilog
+from amaranth.hdl import ResetInserter, Signal
 from amaranth.sim import Simulator
 
 from hw.weights import RowMemory, chunks
@@ -85,6 +86,22 @@ def test_written_in_any_order_and_again(width, rows):
             kept.reverse()
 
     simulate(memory, bench)
+
+
+@pytest.mark.parametrize(("width", "rows"), SHAPES)
+def test_a_reset_forgets_nothing(width, rows):
+    memory, reset = RowMemory(width, range(rows), writable=True), Signal()
+    kept = content(width, rows)
+
+    async def bench(ctx):
+        for address, row in enumerate(kept):
+            await write_row(ctx, memory, address, row)
+        ctx.set(reset, 1)
+        await ctx.tick()
+        ctx.set(reset, 0)
+        await assert_rows(ctx, memory, kept)
+
+    simulate(ResetInserter(reset)(memory), bench)
 
 
 def test_a_chunk_alone():

@@ -16,6 +16,7 @@ NETWORK = load(FOLDER / "network.safetensors")
 PORT_MAP = json.loads(next(FOLDER.glob("accelerator*.json")).read_text())
 IMAGES = np.load(FOLDER / "images.npy")
 GOLDEN = reference.run(NETWORK, NETWORK.encode(IMAGES))
+OTHER_GOLDEN = reference.run(load(FOLDER / "other.safetensors"), NETWORK.encode(IMAGES))
 Fields = dict[str, dict[str, Any]]
 
 
@@ -52,7 +53,13 @@ def width(fields: Fields) -> int:
     return max(field["offset"] + field["width"] for field in fields.values())
 
 
-def golden_results(chosen: np.ndarray) -> list[dict[str, int]]:
+def load_words(name: str = "network") -> list[int]:
+    """What is written to register ``load`` for the weights of a network."""
+    write, first = (1 << PORT_MAP["registers"]["load"]["fields"][field]["offset"] for field in ("write", "first"))
+    return [byte | write | first * (place == 0) for place, byte in enumerate((FOLDER / f"{name}.weights").read_bytes())]
+
+
+def golden_results(chosen: np.ndarray, golden: reference.Result = GOLDEN) -> list[dict[str, int]]:
     """The results that frames must have."""
     names = {"class_index": "class_index", "step": "step", "margin": "margin", "silent": "silent"}
-    return [{name: int(getattr(GOLDEN.decisions, of)[frame]) for name, of in names.items()} | {"error": 0} for frame in chosen]
+    return [{name: int(getattr(golden.decisions, of)[frame]) for name, of in names.items()} | {"error": 0} for frame in chosen]

@@ -1,11 +1,12 @@
-"""Builds a wrapped accelerator under Verilator, and runs tests on it."""
+"""Builds a wrapped accelerator under Verilator, and runs tests on it. The one that takes pixels has weights that are loaded."""
 
 from pathlib import Path
 
 import numpy as np
 
-from export import Encoder, Network, save
+from export import Encoder, Layer, Network, save
 from hw import Accelerator, Folding
+from hw.loader import load_content
 from hw.verilog import write
 from hw.wrappers import wrap
 from sim.build import FLAGS, compile_model
@@ -28,7 +29,13 @@ def run(folder: Path, module: str, wrapper: str, name: str) -> None:
     images[3], images[5] = 0, 255
     save(network, folder / "network.safetensors")
     np.save(folder / "images.npy", images.astype(np.uint8))
-    circuit = wrap(Accelerator(network, folding, frames_in=frames_in), wrapper)
+    weights = "loadable" if frames_in == "pixels" else "rom"
+    circuit = wrap(Accelerator(network, folding, frames_in=frames_in, weights=weights), wrapper)
+    *hidden, last = network.layers
+    other = Network((*hidden, Layer(last.weights[::-1], last.thresholds[::-1])), steps, network.encoder)  # classes in another order
+    save(other, folder / "other.safetensors")
+    for name, content in (("network", network), ("other", other)):
+        (folder / f"{name}.weights").write_bytes(load_content(folding.plans(content)))
     verilog, _ = write(circuit, folder / "accelerator.v")
     visible = "".join(f'public_flat_rw -module "{circuit.name}" -var "{port}"\n' for port in circuit.signature.members)
     flags = [*FLAGS, "--x-initial", "unique"]  # what comes out must not depend on registers that no reset reaches

@@ -28,8 +28,8 @@ from hw.fpga.terms import Part, parts
 from hw.fpga.tools import YOSYS
 from hw.inputs import positive
 
-DESIGNS = 36
-HELD_OUT = 12
+DESIGNS = 24
+HELD_OUT = 8
 SEED = 4
 STANDING_FOR = {"ice40": "hx8k", "ecp5": "ecp5-25k", "xc7": "xc7"}
 """The device of each family that circuits are synthesised for."""
@@ -78,7 +78,7 @@ class Sample:
     """A random circuit, synthesised.
 
     Attributes:
-        network, folding, frames_in: what it was made of.
+        network, folding, frames_in, weights: what it was made of.
         areas: of its parts, by name.
         whole: of all of it.
         placed: LUTs as place and route counts them; None where there is none.
@@ -86,10 +86,10 @@ class Sample:
 
     def __init__(self, index: int, device: Device):
         rng = np.random.default_rng([SEED, index])
-        self.network, self.folding, self.frames_in = random_circuit(rng)
+        self.network, self.folding, self.frames_in, self.weights = random_circuit(rng)
         self.index = index
-        self.parts = parts(self.network, self.folding, self.frames_in)
-        design = flow.bare(Accelerator(self.network, self.folding, frames_in=self.frames_in))
+        self.parts = parts(self.network, self.folding, self.frames_in, self.weights)
+        design = flow.bare(Accelerator(self.network, self.folding, frames_in=self.frames_in, weights=self.weights))
         synthesis = flow.synthesise(design, device)
         self.whole = synthesis.inside
         self.areas = flow.parts_of(design, synthesis, device, [part.name for part in self.parts])
@@ -97,13 +97,13 @@ class Sample:
 
     def __str__(self) -> str:
         shape = "-".join(map(str, self.network.shape))
-        return f"{self.index}: {shape}, {json.dumps(self.folding.as_dict())}, {self.frames_in}: {self.whole.luts} LUTs"
+        return f"{self.index}: {shape}, {json.dumps(self.folding.as_dict())}, {self.frames_in}, {self.weights}: {self.whole.luts} LUTs"
 
 
-def random_circuit(rng: np.random.Generator) -> tuple[Network, Folding, str]:
-    """A network with random weights, two or three layers, and a folding for it."""
+def random_circuit(rng: np.random.Generator) -> tuple[Network, Folding, str, str]:
+    """A network with random weights, two or three layers; a folding for it; what comes in, and where weights are."""
     depth = 2 + int(rng.random() < 0.3)
-    shape = [int(rng.integers(24, 260)), *(int(rng.integers(10, 72)) for _ in range(depth - 1)), int(rng.integers(3, 17))]
+    shape = [int(rng.integers(24, 200)), *(int(rng.integers(10, 56)) for _ in range(depth - 1)), int(rng.integers(3, 17))]
     layers = []
     for n, m in itertools.pairwise(shape):
         weights = rng.choice(np.array([-1, 1], np.int8), (m, n))
@@ -122,7 +122,8 @@ def random_circuit(rng: np.random.Generator) -> tuple[Network, Folding, str]:
         swap.append(int(rng.integers(2, 9)) if exchanges and pe[-1] > 8 and rng.random() < 0.5 else 1)
     frames_in = "pixels" if rng.random() < 0.35 else "words"
     pixels = int(rng.choice([1, 4, 8])) if frames_in == "pixels" else 1
-    return network, Folding(tuple(simd), tuple(pe), tuple(form), tuple(order), tuple(swap), contexts, pixels), frames_in
+    folding = Folding(tuple(simd), tuple(pe), tuple(form), tuple(order), tuple(swap), contexts, pixels)
+    return network, folding, frames_in, "loadable" if rng.random() < 0.2 else "rom"
 
 
 def fit(family: str, samples: list[Sample]) -> dict[str, Any]:

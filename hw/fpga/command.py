@@ -9,6 +9,7 @@ from export import Network, UserError, load, reference
 from export.cli import Parser
 from export.files import atomic_write
 from hw import Accelerator, inputs
+from hw.accelerator import WEIGHTS
 from hw.arguments import add_folding_arguments, folding_from
 from hw.boards import BOARDS, Board, board_named
 from hw.folding import Folding
@@ -32,6 +33,7 @@ def parser() -> Parser:
     result.add_argument("--synthesis-only", action="store_true", help="leave out place and route")
     result.add_argument("--out", type=Path, metavar="DIR", help="folder for what is written (default: build/NETWORK-DEVICE)")
     result.add_argument("--keep", action="store_true", help="keep the report in docs/hardware-results, and make the page of it")
+    result.add_argument("--weights", choices=WEIGHTS, help="in the bitstream, or loadable (default: rom, or what suits the board)")
     add_frame_arguments(result)
     add_folding_arguments(result)
     return result
@@ -47,16 +49,20 @@ def main(arguments: Sequence[str]) -> int:
     given = parser().parse_args(arguments)
     device, board = target(given)
     check_options(given, device)
+    out = given.out or Path("build") / f"{given.network.stem}-{board.name if board else device.name}"
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out must be a folder, but {out} is a file")
     network = load(given.network)
     folding = folding_from(given, network)
     places = device.family.nextpnr is not None and not given.synthesis_only
-    on_board = board.design(network, folding, hz=given.mhz and given.mhz * 1e6) if board else None
+    weights = given.weights or (board.weights if board else "rom")
+    on_board = board.design(network, folding, hz=given.mhz and given.mhz * 1e6, weights=weights) if board else None
     mhz = on_board.clock_hz / 1e6 if on_board else given.mhz or device.mhz
     if on_board:
         given.input = "pixels"
         design = flow.on_board(on_board)
     else:
-        design = (flow.harnessed if places else flow.bare)(Accelerator(network, folding, frames_in=given.input))
+        design = (flow.harnessed if places else flow.bare)(Accelerator(network, folding, frames_in=given.input, weights=weights))
     speed, about = speed_of(network, folding, given)
     synthesis = flow.synthesise(design, device)
     if places:
@@ -67,8 +73,7 @@ def main(arguments: Sequence[str]) -> int:
     for seed in range(1, given.seeds + 1) if places else ():
         placements.append(flow.place_and_route(design, synthesis, device, seed, mhz))
         print(f"seed {seed}: {placements[-1].mhz:.1f} MHz", flush=True)
-    data = report.report(network, folding, given.input, device, synthesis, placements, speed, about, on_board)
-    out = given.out or Path("build") / f"{given.network.stem}-{board.name if board else device.name}"
+    data = report.report(network, folding, given.input, device, synthesis, placements, speed, about, weights=weights, board=on_board)
     written = write(out, design, device, synthesis, placements, data)
     if given.keep:
         kept = Kept()

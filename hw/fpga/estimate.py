@@ -10,6 +10,7 @@ import numpy as np
 from export import Network, UserError, load, reference
 from export.cli import Parser
 from hw import inputs
+from hw.accelerator import WEIGHTS
 from hw.arguments import add_folding_arguments, folding_from
 from hw.folding import Folding
 from hw.fpga.devices import DEVICES, Device, device_named
@@ -28,6 +29,7 @@ def parser() -> Parser:
     result.add_argument("network", type=Path, help="network.safetensors")
     result.add_argument("--device", required=True, metavar="NAME", help=", ".join(DEVICES))
     result.add_argument("--mhz", type=above_zero, help="the clock that images per second are for (default: what place and route aims at)")
+    result.add_argument("--weights", choices=WEIGHTS, default="rom", help="in the bitstream, or loadable (default: rom)")
     add_frame_arguments(result)
     add_folding_arguments(result)
     group = result.add_argument_group("search", "over foldings that the device holds; form, order and all else per layer are chosen")
@@ -55,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     if not mhz:
         raise UserError(f"--mhz must be given for {device.name}, which has no place and route here")
     if folding is None:
-        found = search(network, device, frames.spike_times, given.input, given.pixels)
+        found = search(network, device, frames.spike_times, given.input, given.pixels, given.weights)
         print(frontier_table(found, mhz))
         if given.pareto:
             from hw.fpga.pareto import draw
@@ -68,7 +70,8 @@ def main(arguments: Sequence[str]) -> int:
         print(f"\n{options_of(folding)}")
     golden = reference.run(network, frames.spike_times)
     speed = Speed.of(network, folding, frames.spike_times, golden, given.input)
-    print(table(network, folding, given.input, device, forecast(network, folding, given.input, device.family.name), speed, mhz))
+    area = forecast(network, folding, given.input, device.family.name, given.weights)
+    print(table(network, folding, given.input, device, area, speed, mhz))
     return 0
 
 

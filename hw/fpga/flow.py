@@ -18,7 +18,7 @@ from hw.fpga.devices import Device, Family
 from hw.fpga.harness import TOP, UNUSED, harness
 from hw.fpga.tools import YOSYS, Made, ToolError, make
 
-NETLIST, CELLS, TIMING, PLACED = "netlist.json", "cells.json", "timing.json", "placed.txt"
+NETLIST, CELLS, NAMED, TIMING, PLACED = "netlist.json", "cells.json", "named.json", "timing.json", "placed.txt"
 KINDS = {
     "luts": "LUTs", "ffs": "flip-flops", "block_rams": "block RAMs", "sprams": "SPRAMs", "dsps": "DSPs",
 }  # fmt: skip
@@ -152,7 +152,11 @@ def synthesise(design: Design, device: Device) -> Synthesis:
 
 def parts_of(design: Design, synthesis: Synthesis, device: Device, names: Collection[str]) -> dict[str, Area]:
     """Areas of the submodules of a circuit, told by the names of cells, which come from the signals behind them; the rest is ``""``."""
-    netlist = json.loads((synthesis.made.folder / NETLIST).read_text())["modules"][design.inside]["cells"]
+    path = synthesis.made.folder / NETLIST
+    if not device.family.names_cells:
+        script = f"read_json {NETLIST}\nautoname\nwrite_json {NAMED}\n"
+        path = make(YOSYS, ("-q", "script.ys"), {NETLIST: path, "script.ys": script}, (NAMED,)).folder / NAMED
+    netlist = json.loads(path.read_text())["modules"][design.inside]["cells"]
     cells: dict[str, Counter[str]] = {name: Counter() for name in ("", *names)}
     for name, cell in netlist.items():
         part = name.partition(".")[0]
@@ -184,7 +188,7 @@ def place_and_route(design: Design, synthesis: Synthesis, device: Device, seed: 
         mhz: the clock to aim at.
 
     Raises:
-        UserError: the program is not installed.
+        UserError: the program is not installed, or there is no room on the device; LUTs and flip-flops do not always go together in pairs.
         ToolError: it failed.
     """
     tool = device.family.nextpnr
@@ -197,7 +201,12 @@ def place_and_route(design: Design, synthesis: Synthesis, device: Device, seed: 
     if not design.constraints:
         arguments += device.pins
     arguments += ["--timing-allow-fail", "--report", TIMING, device.family.textfile, PLACED]
-    made = make(tool, arguments, sources, (TIMING, PLACED))
+    try:
+        made = make(tool, arguments, sources, (TIMING, PLACED))
+    except ToolError as error:
+        if error.log and (over := _over(error.log)):
+            raise UserError(f"the circuit must fit into {device.name}, but needs {' and '.join(over)} when placed ({error.log})") from None
+        raise
     report = json.loads((made.folder / TIMING).read_text())
     if not report["fmax"]:
         raise ToolError(f"{tool.name} must find a clock, but {made.log} names none")
@@ -232,6 +241,12 @@ def bitstream(placement: Placement, device: Device) -> Path:
     assert tool is not None  # whoever has a place and route has one
     made = make(tool, (PLACED, name), {PLACED: placement.made.folder / PLACED}, (name,))
     return made.folder / name
+
+
+def _over(log: Path) -> list[str]:
+    """The kinds of place of which a log of place and route says that more are used than there are."""
+    counts = re.findall(r"^Info:\s+(\w+):\s*(\d+)/\s*(\d+)\s", log.read_text(errors="replace"), re.MULTILINE)
+    return [f"{int(used):,} of {int(there):,} {kind}" for kind, used, there in counts if int(used) > int(there)]
 
 
 def _slowest(paths: list[dict[str, Any]], clock: str) -> dict[str, Any]:

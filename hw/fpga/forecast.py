@@ -43,7 +43,7 @@ class Forecast:
         return max(self.placed, self.luts) <= there["luts"] and self.ffs <= there["ffs"] and self.block_rams <= there["block_rams"]
 
 
-def forecast(network: Network, folding: Folding, frames_in: str, family: str) -> Forecast:
+def forecast(network: Network, folding: Folding, frames_in: str, family: str, weights: str = "rom") -> Forecast:
     """The area of `hw.Accelerator` for the same arguments, with its monitors left open.
 
     Parameters:
@@ -53,7 +53,7 @@ def forecast(network: Network, folding: Folding, frames_in: str, family: str) ->
         UserError: the folding does not fit the network, or the family has not been calibrated.
     """
     fitted = fit_of(family)
-    found = parts(network, folding, frames_in)
+    found = parts(network, folding, frames_in, weights)
     areas = {part.name: of_part(fitted, family, part) for part in found}
     luts, ffs = (sum(area[quantity] for area in areas.values()) for quantity in QUANTITIES)
     placed = fitted["placed"]["luts"] * luts + fitted["placed"]["ffs"] * ffs

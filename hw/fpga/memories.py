@@ -6,7 +6,7 @@ logic are estimated from what grids of memories came to.
 
 from dataclasses import dataclass
 
-COST_PER_ROM_BIT = 1 / 16  # of plain logic, in `memory_libmap`; of a writable bit it is 1
+COST_PER_ROM_BIT = {"ecp5": 1 / 16, "ice40": 1 / 16, "xc7": 1 / 64}  # of plain logic, in `memory_libmap`; of a writable bit it is 1
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ class BlockRam:
 BLOCK_RAMS = {
     "ecp5": (BlockRam(128, ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384))),),
     "ice40": (BlockRam(64, ((16, 256), (8, 512), (4, 1024), (2, 2048))),),
-    "xc7": (
-        BlockRam(129, ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), 0.5),
-        BlockRam(257, ((72, 512), (36, 1024), (18, 2048), (9, 4096), (4, 8192), (2, 16384), (1, 32768))),
+    "xc7": (  # 129 and 257 in the library, and what goes with them
+        BlockRam(131, ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), 0.5),
+        BlockRam(259, ((72, 512), (36, 1024), (18, 2048), (9, 4096), (4, 8192), (2, 16384), (1, 32768))),
     ),
 }
 
@@ -70,7 +70,7 @@ BLOCK_RAMS = {
 def mapped(family: str, shape: Shape) -> Mapped:
     """What a memory takes on a family of devices."""
     if shape.kind == "rom":
-        soft, cost = _soft_rom(family, shape), shape.bits * COST_PER_ROM_BIT
+        soft, cost = _soft_rom(family, shape), shape.bits * COST_PER_ROM_BIT[family]
     else:
         soft, cost = _soft_ram(family, shape)
     if shape.kind == "comb":
@@ -104,13 +104,12 @@ def _soft_rom(family: str, shape: Shape) -> Mapped:
         return Mapped(1.0, 2.0)
     different = 2.0 ** min(shape.depth, 30)
     columns = different * (1 - (1 - 1 / different) ** shape.width)
-    depth = 1 << (shape.depth - 1).bit_length()
-    if family == "xc7":
-        luts = max(1.0, depth / 64)
-    elif family == "ecp5":
-        luts = max(1.0, depth / 16)
-    else:
-        luts = max(1.0, shape.depth / 16 + (shape.depth / 16 - 1) * 1.2) if shape.depth > 16 else 1.0
+    inputs = 6 if family == "xc7" else 4
+    leaves = -(-shape.depth // (1 << inputs))
+    if family != "xc7":  # a tree, and what makes it faster
+        luts = 1.0 if leaves == 1 else 1.25 * (2 * leaves - 1) - 0.25
+    else:  # which has multiplexers beside its LUTs, for four of them
+        luts = float(1 << (leaves - 1).bit_length()) if leaves <= 4 else 4 + 1.1 * leaves
     return Mapped(columns * luts, columns)
 
 

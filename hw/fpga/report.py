@@ -12,7 +12,7 @@ from hw.boards import BoardDesign
 from hw.folding import Folding
 from hw.fpga.devices import Device
 from hw.fpga.flow import KINDS, Placement, Synthesis
-from hw.fpga.forecast import coefficients, forecast
+from hw.fpga.forecast import forecast
 from hw.fpga.tools import YOSYS
 from hw.speed import Speed
 
@@ -28,12 +28,14 @@ def report(
     placements: list[Placement],
     speed: Speed,
     about: dict[str, Any],
+    *,
+    weights: str = "rom",
     board: BoardDesign | None = None,
 ) -> dict[str, Any]:
     """All figures, as JSON can hold them (``docs/fpga.md`` lists them).
 
     Parameters:
-        network, folding, frames_in: what the circuit was made of.
+        network, folding, frames_in, weights: what the circuit was made of.
         placements: one per seed; none where the family ends with synthesis, or more was not asked for.
         speed: on frames that ``about`` names.
         board: what goes onto a board, if it is not the circuit by itself.
@@ -48,12 +50,13 @@ def report(
         "network": {"shape": list(network.shape), "steps": network.steps, "sha256": digest(network)},
         "folding": folding.as_dict(),
         "frames_in": frames_in,
+        "weights": weights,
         "device": {"name": device.name, "part": device.part, "capacity": dict(device.capacity)},
         "board": None if board is None else {"name": board.board.name, "mhz": runs_at, "baud": board.baud},
         "tools": {tool.name: f"{tool.package} {tool.version}" for tool in tools},
         "area": asdict(synthesis.inside),
         "around": asdict(synthesis.around),
-        "forecast": asdict(forecast(network, folding, frames_in, family.name)) if not board and family.name in coefficients() else None,
+        "forecast": None if board else asdict(forecast(network, folding, frames_in, family.name, weights)),
         "mhz": mhz,
         "seeds": [_placement(placement) for placement in placements],
         "frames": about,
@@ -75,7 +78,7 @@ def table(data: dict[str, Any]) -> str:
     on_board = f", on {board['name']}: with host link, {board['baud']:,} baud" if board else ""
     rows = [
         ("network", f"{'-'.join(map(str, data['network']['shape']))}, T = {data['network']['steps']}"),
-        ("folding", f"{folding}; {data['frames_in']} in"),
+        ("folding", f"{folding}; {data['frames_in']} in, weights: {data['weights']}"),
         ("device", f"{device['name']} ({device['part']}){on_board}"),
         *_area_rows(data),
     ]

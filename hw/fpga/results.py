@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from export.files import atomic_write
+from export.pages import fill
 from hw.fpga.kept import Kept
 
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATE = Path(__file__).parent / "templates" / "hardware-results.md.j2"
 
 
 def write(kept: Kept) -> Path:
@@ -31,15 +30,7 @@ def page(kept: Kept) -> str:
         UserError: a kept file is not what it should be.
         OSError: a file cannot be read.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"number": number, "folding": folding, "shape": shape, "off": off}
-    return environment.get_template("hardware-results.md.j2").render(rows=kept.cycles(), reports=kept.reports())
+    return fill(TEMPLATE, {"number": number, "folding": folding, "shape": shape, "off": off}, rows=kept.cycles(), reports=kept.reports())
 
 
 def folding(row: dict[str, Any]) -> str:

@@ -50,14 +50,14 @@ class _Option:
     block_rams: float
 
 
-def search(network: Network, device: Device, spike_times: np.ndarray, frames_in: str, pixels: int = 1) -> list[Found]:
+def search(network: Network, device: Device, spike_times: np.ndarray, frames_in: str, pixels: int = 1, weights: str = "rom") -> list[Found]:
     """Foldings that the device holds by the forecast, of which none is beaten in both LUTs and cycles; the smallest first.
 
     For each of some paces, each layer gets the cheapest way to keep it; the resulting circuits are counted as a whole.
 
     Parameters:
         spike_times: integers (frames, inputs), 0 … T; the first `FRAMES` frames count.
-        frames_in, pixels: as in `hw.Accelerator` and `hw.Folding`.
+        frames_in, pixels, weights: as in `hw.Accelerator` and `hw.Folding`.
     """
     times = spike_times[:FRAMES]
     golden = reference.run(network, times)
@@ -71,7 +71,7 @@ def search(network: Network, device: Device, spike_times: np.ndarray, frames_in:
             folding = _folding(chosen, contexts, pixels)
             if folding in found:
                 continue
-            area = forecast(network, folding, frames_in, device.family.name)
+            area = forecast(network, folding, frames_in, device.family.name, weights)
             if area.fits(device):
                 found[folding] = Found(folding, area, Speed.of(network, folding, times, golden, frames_in))
     return frontier(found.values())

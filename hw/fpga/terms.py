@@ -14,6 +14,7 @@ from hw.issue import operation
 from hw.neuron import count_width
 from hw.readout import result_layout
 from hw.streams import input_format
+from hw.weights import CHUNK, chunks
 from hw.words import WordFormat, bits_for
 
 
@@ -22,7 +23,8 @@ class Part:
     """A part of the circuit.
 
     Attributes:
-        kind: ``"layer"``, ``"emitter"``, ``"readout"``, ``"gate"``, ``"frame_check"``, ``"encoder"`` ``"distributor"`` or ``"rest"``.
+        kind: ``"layer"``, ``"emitter"``, ``"readout"``, ``"gate"``, ``"frame_check"``, ``"encoder"``, ``"distributor"``,
+            ``"loader"`` or ``"rest"``.
         name: of the submodule of the accelerator; empty for what belongs to none of them.
         amounts: how much of what there is in it, by term.
         memories: its memories.
@@ -34,7 +36,7 @@ class Part:
     memories: tuple[Shape, ...] = field(default=())
 
 
-def parts(network: Network, folding: Folding, frames_in: str) -> list[Part]:
+def parts(network: Network, folding: Folding, frames_in: str, weights: str = "rom") -> list[Part]:
     """The parts of `hw.Accelerator` for the same arguments.
 
     Raises:
@@ -44,7 +46,7 @@ def parts(network: Network, folding: Folding, frames_in: str) -> list[Part]:
     form = WordFormat(network.inputs, network.steps, plans[0].simd)
     found = [_gate(plans, form)]
     for index, plan in enumerate(plans):
-        found.append(layer_part(plan, f"layer_{index}"))
+        found.append(layer_part(plan, f"layer_{index}", weights))
         if plan.following_simd is not None:
             found.append(_emitter(plan, f"emitter_{index}"))
     found.append(_readout(plans[-1]))
@@ -55,22 +57,25 @@ def parts(network: Network, folding: Folding, frames_in: str) -> list[Part]:
         encoder = EncoderPlan(form, network.encoder.p_min, folding.pixels)
         found += [_encoder(encoder, f"encoder_{context}") for context in range(folding.contexts)]
         found.append(Part("distributor", "distributor", {"constant": 1, "streams": folding.contexts}))
+    if weights == "loadable":
+        found.append(_loader(plans))
     amounts = {"constant": 1, "word bits": folding.contexts * form.layout.size, "result bits": result_layout(plans[-1]).size}
     return [*found, Part("rest", "", amounts)]
 
 
-def layer_part(plan: LayerPlan, name: str) -> Part:
+def layer_part(plan: LayerPlan, name: str, weights: str = "rom") -> Part:
     """A layer."""
     neurons, bits = plan.pe, plan.pe * plan.margin_bits
     adders, adder_bits = _popcount(plan.simd)
     operation_bits = operation(plan).size
+    in_registers = [width for width, rows in _row_memories(plan) if weights == "loadable" and rows == 1]
     amounts = {
         "constant": 1,
         "operation bits": operation_bits,
         "address bits": bits_for(plan.groups * plan.words) if plan.groups > 1 else 0,
         "neurons": neurons,
         "potential bits": bits,
-        "potential bits from a memory of thresholds": bits if plan.groups * plan.swap > 1 else 0,
+        "potential bits from a memory of thresholds": plan.initial_width if plan.groups * plan.swap > 1 else 0,
         "weight bits": neurons * plan.simd,
         "counting adders": neurons * adders,
         "counting adder bits": neurons * adder_bits,
@@ -78,11 +83,9 @@ def layer_part(plan: LayerPlan, name: str) -> Part:
         "subtracted bits": neurons * count_width(plan.simd) if plan.simd > 1 and plan.form == "delta" else 0,
         "registered bits": 0 if plan.form == "delta" and plan.groups > 1 and plan.order == "event" else neurons + bits,
         "neurons that may be missing": neurons if plan.last_group_size < plan.pe else 0,
+        "loaded bits in registers": sum(in_registers),
     }
-    memories = [
-        Shape("rom", neurons * plan.simd, max(2, plan.groups * plan.words)),
-        Shape("rom", plan.beat_size * plan.margin_bits, max(2, plan.groups * plan.swap)),
-    ]
+    memories = [_row_memory(weights, width, rows) for width, rows in _row_memories(plan) if weights == "rom" or rows > 1]
     rows = plan.contexts << (plan.groups - 1).bit_length()
     state = neurons * (1 + plan.margin_bits)
     if plan.form == "xnor":
@@ -90,21 +93,37 @@ def layer_part(plan: LayerPlan, name: str) -> Part:
         amounts |= {"gathered bits": plan.contexts * row_bits, "walked bits": row_bits * (plan.words > 1)}
         amounts["gathered bits to choose from"] = plan.contexts * row_bits if plan.contexts > 1 else 0
         if plan.state_rows > 1:
-            memories.append(Shape("ram", neurons, rows))
+            memories.append(Shape("free", neurons, rows))
     elif plan.groups > 1 and plan.order == "event":
-        memories.append(Shape("ram", state, rows))
+        memories.append(Shape("free", state, rows))
     elif plan.swap > 1:
         beats = plan.swap * plan.beat_size * (1 + plan.margin_bits)
         amounts |= {"swapped bits": beats}
-        memories.append(Shape("ram", plan.beat_size * (1 + plan.margin_bits), rows << bits_for(plan.swap)))
+        memories.append(Shape("free", plan.beat_size * (1 + plan.margin_bits), rows << bits_for(plan.swap)))
     elif plan.state_rows > 1:
-        amounts |= {"exchanged bits": state}
-        memories.append(Shape("ram", state, rows))
+        amounts |= {"exchanged bits": state, "exchanged bits or those of a memory of thresholds": bits if plan.groups > 1 else 0}
+        memories.append(Shape("free", state, rows))
     if plan.replays:
         kept = bits_for(plan.words) + plan.simd
         amounts |= {"replay": 1, "replayed bits": kept + operation_bits}
-        memories.append(Shape("ram", kept, max(2, plan.words + plan.split_words)))
+        memories.append(Shape("free", kept, max(2, plan.words + plan.split_words)))
     return Part("layer", name, amounts, tuple(memories))
+
+
+def _loader(plans: tuple[LayerPlan, ...]) -> Part:
+    memories = [memory for plan in plans for memory in _row_memories(plan)]
+    widest, deepest = max(chunks(width) for width, _ in memories), max(rows for _, rows in memories)
+    return Part("loader", "loader", {"constant": 1, "memories": len(memories), "counter bits": bits_for(widest) + bits_for(deepest)})
+
+
+def _row_memories(plan: LayerPlan) -> list[tuple[int, int]]:
+    """Width and rows of the memories of weights and of potentials to start from."""
+    return [(plan.weight_width, plan.groups * plan.words), (plan.initial_width, plan.groups * plan.swap)]
+
+
+def _row_memory(weights: str, width: int, rows: int) -> Shape:
+    """A `hw.weights.RowMemory`; one that is filled at run time consists of whole chunks."""
+    return Shape("rom", width, max(2, rows)) if weights == "rom" else Shape("free", chunks(width) * min(width, CHUNK), rows)
 
 
 def _emitter(plan: LayerPlan, name: str) -> Part:
@@ -185,8 +204,8 @@ def _encoder(plan: EncoderPlan, name: str) -> Part:
         "lists": plan.ways * plan.list_address,
         "word bits": plan.form.layout.size,
     }
-    memories = [Shape("ram", plan.row_bits, 2 << plan.row_address)]
-    memories += [Shape("ram", plan.row_address, 1 << plan.list_address)] * plan.ways
+    memories = [Shape("free", plan.row_bits, 2 << plan.row_address)]
+    memories += [Shape("free", plan.row_address, 1 << plan.list_address)] * plan.ways
     return Part("encoder", name, amounts, tuple(memories))
 
 

@@ -21,7 +21,15 @@ SHOWN = 3
 
 
 class ToolError(RuntimeError):
-    """A tool failed; the message is one line and names the log."""
+    """A tool failed; the message is one line and names the log.
+
+    Attributes:
+        log: what the tool said, if it was that which failed.
+    """
+
+    def __init__(self, message: str, log: Path | None = None):
+        super().__init__(message)
+        self.log = log
 
 
 @dataclass(frozen=True)
@@ -115,7 +123,7 @@ def make(tool: Tool, arguments: Sequence[str], sources: Mapping[str, str | Path]
                 failed = folder.with_suffix(".log")
                 shutil.copy(kept / log.name, failed)
                 why = complaints(failed) or f"exit status {done.returncode}{''.join(f', no {product}' for product in missing)}"
-                raise ToolError(f"{tool.name} failed ({failed}): {why}")
+                raise ToolError(f"{tool.name} failed ({failed}): {why}", failed)
             for product in products:
                 shutil.move(work / product, kept)
             kept.rename(folder)

@@ -71,7 +71,10 @@ def port_map(circuit: Accelerator | Wrapper) -> dict[str, Any]:
         "top": top(circuit),
         "network": {"shape": list(network.shape), "steps": network.steps, "sha256": digest(network)},
         "folding": accelerator.folding.as_dict(),
+        "margin_bits": [plan.margin_bits for plan in accelerator.plans],
         "frames_in": accelerator.frames_in,
+        "p_min": network.encoder.p_min if accelerator.frames_in == "pixels" else None,
+        "weights": accelerator.weights,
         "ports": ports,
         **rest,
     }

@@ -34,6 +34,7 @@ def header(accelerator: Accelerator, port_map: dict[str, Any]) -> list[str]:
         f"generator  firstspike {VERSION}, Amaranth {amaranth.__version__}",
         f"network    {'-'.join(map(str, network.shape))}, T = {network.steps}, encoder: {encoder}",
         f"artifact   SHA-256 {digest(network)}",
+        f"weights    {accelerator.weights}",
         f"frames in  {accelerator.frames_in}",
         f"folding    {json.dumps(accelerator.folding.as_dict())}",
     ]

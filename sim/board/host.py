@@ -9,7 +9,7 @@ from amaranth.lib import data
 
 from export import Network, UserError, digest, reference
 from hw.accelerator import monitor_formats
-from hw.fit import fit_into, margin_bits
+from hw.fit import fit
 from hw.folding import LayerPlan
 from hw.inputs import Inputs
 from hw.loader import load_content
@@ -56,20 +56,7 @@ def prepare(link: SerialLink, network: Network) -> Circuit:
     info = link.info()
     if info.network is not None and info.network != digest(network):
         raise UserError(f"the bitstream's network must be {digest(network)[:16]}…, the one given, not {info.network[:16]}…")
-    for name, own, others in (
-        ("T", network.steps, info.steps),
-        ("encoder", network.encoder.kind, "latency"),
-        ("p_min", network.encoder.p_min, info.p_min),
-    ):
-        if own != others:
-            raise UserError(f"the network's {name} must be the bitstream's, {others}, not {own}")
-    larger = fit_into(network, info.shape)
-    for layer, (needed, bits) in enumerate(zip(margin_bits(network, info.shape), info.margin_bits, strict=True)):
-        if needed > bits:
-            raise UserError(f"margins of layer {layer} must fit into the bitstream's {bits} bits, but need {needed}")
-    plans = info.folding.plans(larger)
-    for plan, bits in zip(plans, info.margin_bits, strict=True):
-        plan.__dict__["margin_bits"] = bits  # the circuit's, in the place of what this network would need
+    larger, plans = fit(network, info)
     loads = False
     if info.network is None:
         content = load_content(plans)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from export.errors import UserError
+from hw.fit import Room
 from hw.folding import Folding
 from hw.host_link import DIGEST_SIZE, LENGTH_SIZE
 from hw.packets import CRC_SIZE, VERSION, Error, Frame, Reply, Request, checksum, packet
@@ -30,25 +31,15 @@ class Port(Protocol):
 
 
 @dataclass(frozen=True)
-class Info:
+class Info(Room):
     """What a circuit says of itself.
 
     Attributes:
-        shape: sizes of the network that it was generated for.
-        steps: ``T``.
-        p_min: smallest intensity that spikes.
-        folding: as it was generated.
-        margin_bits: of each layer.
         network: SHA-256 of the network that it holds; None where weights are loaded.
         loaded: whether it has weights.
         digest: the checksum of the last load's packet.
     """
 
-    shape: tuple[int, ...]
-    steps: int
-    p_min: int
-    folding: Folding
-    margin_bits: tuple[int, ...]
     network: str | None
     loaded: bool
     digest: bytes
@@ -82,13 +73,12 @@ class SerialLink:
         kind, body = self._ask(Request.INFO, b"", self._read_info)
         try:
             content = json.loads(body[DIGEST_SIZE + LENGTH_SIZE :])
-            folding: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in content["folding"].items()}
             version = content["version"]
             info = Info(
                 shape=tuple(content["shape"]),
                 steps=content["steps"],
                 p_min=content["p_min"],
-                folding=Folding(**folding),
+                folding=Folding.from_dict(content["folding"]),
                 margin_bits=tuple(content["margin_bits"]),
                 network=content["network"],
                 loaded=bool(kind & Reply.LOADED),

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from export.errors import UserError
+from hw import Folding
 from hw.words import WordFormat
-from sim.proofs import parts
+from sim.proofs import circuit, layer, observer, parts
 from sim.proofs.record import Row
 from sim.proofs.sby import Proof, prove
 
@@ -36,7 +37,121 @@ PARTS = (
         2,
     ),
 )
-PROOFS = PARTS
+
+DELTA, XNOR, EVENT, STEP = ("delta",), ("xnor",), ("event",), ("step",)
+
+
+def _layer(name: str, sizes: tuple[int, int], steps: int, folding: Folding, depth: int, *, neuron: int, holds_rows: bool, why: str) -> Proof:
+    what = (
+        f"a layer of {sizes[1]} neurons with {sizes[0]} inputs, T = {steps}: every row of any frame has the spike and the margin of neuron "
+        f"{neuron} that the definition says, for any weights, thresholds and words, whatever frames came before"
+    )
+    harness = lambda: layer.rows(sizes, steps, folding, neuron=neuron, holds_rows=holds_rows)  # noqa: E731
+    return Proof(name, what, harness, "reduced", depth, depth + 8, why)
+
+
+LAYERS = (
+    Proof(
+        "definition",
+        "what the harnesses hold a neuron against, a running sum, is the definition, [S3] and [S4], for any frame of five inputs, T = 3",
+        lambda: observer.equals_definition(WordFormat(5, 3, 2), 1),
+        "induction",
+        1,
+        10,
+    ),
+    Proof(
+        "definition of the decision",
+        "and the definition of [S5], for any frame of three inputs and two outputs, T = 2",
+        lambda: observer.equals_definition(WordFormat(3, 2, 2), 2),
+        "induction",
+        1,
+        10,
+    ),
+    _layer(
+        "layer, delta, event",
+        (5, 3),
+        3,
+        Folding((2,), (2,), DELTA, EVENT),
+        18,
+        neuron=2,
+        holds_rows=False,
+        why="a frame of five words takes ten cycles, and three to its last row",
+    ),
+    _layer(
+        "layer, delta, event, rows wait",
+        (3, 2),
+        2,
+        Folding((2,), (1,), DELTA, EVENT, contexts=2),
+        14,
+        neuron=1,
+        holds_rows=True,
+        why="two contexts; a frame of three words takes six cycles, and three to its last row",
+    ),
+    _layer(
+        "layer, delta, step",
+        (5, 3),
+        3,
+        Folding((2,), (2,), DELTA, STEP),
+        14,
+        neuron=2,
+        holds_rows=False,
+        why="a frame of five words takes ten cycles, and four to its last row",
+    ),
+    _layer(
+        "layer, delta, step, swaps",
+        (3, 2),
+        2,
+        Folding((2,), (2,), DELTA, STEP, (2,), 2),
+        14,
+        neuron=1,
+        holds_rows=False,
+        why="two contexts; a frame of three words takes seven cycles, and four to its last row",
+    ),
+    _layer(
+        "layer, xnor",
+        (3, 2),
+        2,
+        Folding((2,), (1,), XNOR),
+        16,
+        neuron=1,
+        holds_rows=False,
+        why="a frame of two steps takes eleven cycles, and two to its last row",
+    ),
+)
+
+SMALL = circuit.Size((2, 2, 2), 2, Folding((2, 2), (2, 2), DELTA * 2))
+TWO_CONTEXTS = circuit.Size((2, 2, 2), 2, Folding((2, 2), (2, 2), DELTA * 2, contexts=2))
+FOLDED = circuit.Size((2, 2, 2), 2, Folding((1, 1), (1, 1), DELTA * 2))
+HIDDEN = "every spike of the hidden layer of any frame, whatever came before it, bad frames included, in both modes, 2-2-2, T = 2"
+LAST = "every spike of the last layer, and class, step, margin, silence and error of the result, of any frame, whatever came before, 2-2-2, T = 2"
+FRAME = "a frame's result comes after fourteen cycles at the earliest, so that at least the first three frames can be the chosen one"
+
+CIRCUITS = (
+    Proof("circuit, hidden layer", HIDDEN, lambda: circuit.equals_definition(SMALL, 0), "reduced", 18, 24, FRAME),
+    Proof("circuit, last layer", LAST, lambda: circuit.equals_definition(SMALL, 1), "reduced", 20, 26, FRAME),
+    Proof("circuit, two contexts", LAST, lambda: circuit.equals_definition(TWO_CONTEXTS, 1), "reduced", 18, 26, FRAME),
+    Proof("result stream", "a result holds until it is taken, in both modes", lambda: circuit.result_stream(SMALL), "pdr", 0, 20),
+    Proof(
+        "streams",
+        "every stream inside, from check, gate, emitter and results, holds what it offers, in both modes, whatever comes in",
+        lambda: circuit.streams(FOLDED),
+        "reduced",
+        32,
+        24,
+        "two whole frames and the latency",
+    ),
+    Proof(
+        "progress",
+        "while words are offered, or the oldest frame has ended, a word passes or a result within 20 cycles, if results wait for one at most; "
+        "no result without its frame",
+        lambda: circuit.moves(SMALL, stalls=1, bound=20),
+        "reduced",
+        32,
+        24,
+        "more than one such span after the first frame's end",
+    ),
+)
+PROOFS = PARTS + LAYERS + CIRCUITS
 
 
 def rows(names: Sequence[str], out: Path, *, timeout: int) -> Iterator[Row]:
@@ -58,7 +173,7 @@ def rows(names: Sequence[str], out: Path, *, timeout: int) -> Iterator[Row]:
         if outcome.holds:
             shutil.rmtree(folder)
         how = {
-            "bmc": f"all runs of {proof.depth} cycles",
+            "reduced": f"all runs of {proof.depth} cycles",
             "induction": f"for ever (induction, {proof.depth} cycles)",
             "pdr": "for ever (pdr)",
         }

