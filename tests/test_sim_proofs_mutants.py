@@ -11,9 +11,8 @@ import pytest
 from hw import Folding
 from hw.verilog import MODULE
 from sim.proofs import equivalence, mutants, mutation
-from sim.proofs.equivalence import equivalent, never_together
+from sim.proofs.equivalence import equivalent
 from sim.proofs.mutants import SELECTOR_BITS, Mutant, Protocol, kill, mutate
-from sim.protocol.circuits import TWO_LAYERS
 from tests.networks import random_network
 
 ROOT = Path(__file__).parent.parent
@@ -85,13 +84,6 @@ def test_each_question_alone(mutated, logic, monkeypatch):
         equivalence, "_ask", lambda netlist, passes, top, timeout: None if "state_0" in top else ask(netlist, passes, top, timeout)
     )
     assert equivalent(mutated, constant(mutated), timeout=200) is True
-
-
-def test_what_is_said_of_a_survivor():
-    """In the docs, of mutant 129 of this circuit."""
-    walk = mutate(TWO_LAYERS, mutation.CIRCUITS["walk, event, 2 contexts"], 1)
-    assert never_together(walk, ["emitter_0.waits", "emitter_0.head_valid"], timeout=200) is True
-    assert never_together(walk, ["emitter_0.head_valid"], timeout=200) is False
 
 
 class Blind(Protocol):

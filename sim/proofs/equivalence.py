@@ -53,25 +53,6 @@ def _in_the_same_state(mutated: Mutated, mutant: Mutant, timeout: int) -> bool |
     return _ask(everted, [*passes, f"rename {MODULE} sound"], _both(mutated.ports, mutant.number, state), timeout)
 
 
-def never_together(mutated: Mutated, signals: Sequence[str], *, timeout: int = 600) -> bool | None:
-    """Whether, after a reset and whatever comes in, some signals are never 1 in the same cycle; None if that was not found out in time.
-
-    Parameters:
-        mutated: the circuit.
-        signals: names in its netlist, of one bit each.
-        timeout: seconds.
-
-    Raises:
-        UserError: a program is missing.
-        ToolError: a program fails, or a name is of no signal.
-    """
-    inputs = _widths(mutated.ports["ports"], "input")
-    connections = [f".{name}({name})" for name in inputs] + [f".\\{signal} (signals[{place}])" for place, signal in enumerate(signals)]
-    body = [f"  wire [{len(signals) - 1}:0] signals;", f"  {MODULE} circuit({', '.join(connections)});"]
-    passes = ["read_rtlil flat.il", *(f"expose w:{signal}" for signal in signals), *BEGINS]
-    return _ask(mutated.netlist, passes, _top(inputs, body, ["!(&signals)"]), timeout)
-
-
 def _ask(netlist: str, passes: list[str], top: str, timeout: int) -> bool | None:
     """Whether the assertions of a top module hold for ever; None if that was not found out in time."""
     with tempfile.TemporaryDirectory(prefix="firstspike.") as name:
