@@ -99,7 +99,10 @@ FAULTS = {
         "what failed is forgotten": (r"(failed <= wrong);", r"\1 && !(FAULT);"),
         "a new frame does not show": (r"(\w+ <= i__stream__payload_last_of_frame);", r"\1 && !(FAULT);"),
     },
-    "readout_queue": {"a result is taken back": (r"if \(o__ready\)(\s+o__valid <= 1'b0;)", r"if (o__ready || FAULT)\1")},
+    "readout_queue": {
+        "a result is taken back": (r"if \(o__ready\)(\s+o__valid <= 1'b0;)", r"if (o__ready || FAULT)\1"),
+        "a result waits for its receiver": (r"\(!o__valid \| o__ready\)", r"((!o__valid & !(FAULT)) | o__ready)"),
+    },
 }
 
 

@@ -30,7 +30,7 @@ class Run:
         cut: cycles after which the next reset comes; 0: not before all is over.
         gaps, stalls: of 256 cycles.
         habit: index in `HABITS`.
-        seed: of gaps and stalls.
+        seed: of gaps and stalls. In every fourth run, the receiver is ready only for a result that it has seen waiting.
     """
 
     frames: tuple[Frame, ...]
