@@ -112,4 +112,4 @@ class OneTooMuch(observer.Observer):
 
 def test_a_sum_that_is_not_the_definition():
     harness = observer.equals_definition(WordFormat(2, 2, 2), 1, OneTooMuch)
-    assert "observer.py" in prove(Proof("", "", lambda: harness, "bmc", 3, 8)).failed
+    assert "observer.py" in prove(Proof("", "", lambda: harness, "bmc", 3, 3)).failed

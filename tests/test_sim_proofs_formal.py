@@ -11,6 +11,7 @@ from hw.argmax import ArgMax
 from hw.frame_check import FrameCheck
 from hw.neuron import IFNeurons
 from hw.words import WordFormat
+from sim.proofs import __main__ as main
 from sim.proofs import catalogue, parts, record, tools
 from sim.proofs.sby import Proof, prove
 from sim.proofs.streams import hold
@@ -86,7 +87,8 @@ def test_a_payload_that_changes(method):
 
     assert "fails" in holds(parts.Harness(fill), method, 8).failed
     if method == "bmc":
-        assert holds(parts.Harness(fill), method, 5).holds  # what is not looked at is not seen
+        assert holds(parts.Harness(fill), method, 5, 5).holds  # what is not looked at is not seen
+        assert holds(parts.Harness(fill), method, 5, 8).failed == "covers must be reached in the 5 cycles that are looked at, not in 8"
 
 
 def test_what_is_never_reached(tmp_path):
@@ -137,6 +139,26 @@ def test_rows_and_table(tmp_path):
     assert record.load(tmp_path) == {"formal": rows}
     assert "5 assertions hold" in record.table(rows)
     assert record.markdown({"formal": rows}).splitlines()[2].startswith("| formal | counts | both forms count")
+
+
+def test_table_into_a_page(tmp_path, monkeypatch):
+    def table(*arguments):
+        monkeypatch.setattr(main.sys, "argv", ["sim.proofs", "table", "--out", str(tmp_path), *map(str, arguments)])
+        return main.main()
+
+    page = tmp_path / "page.md"
+    with pytest.raises(UserError, match=r"must hold results of proofs, but has none$"):
+        table()
+    record.save("formal", [record.Row("a", "b", "c", "d", passed=True, seconds=1.0)], tmp_path)
+    page.write_text(f"before\n{main.BEGIN}old\n")
+    with pytest.raises(UserError, match=r"page\.md must have the lines <!-- table: .* -->, between which the table goes$"):
+        table("--page", page)
+    assert page.read_text() == f"before\n{main.BEGIN}old\n"
+    page.write_text(f"before\n{main.BEGIN}old\n{main.END}behind\n")
+    assert table("--page", page) == 0
+    assert page.read_text() == f"before\n{main.BEGIN}{record.markdown(record.load(tmp_path))}{main.END}behind\n"
+    record.save("formal", [record.Row("a", "b", "c", "d", passed=False, seconds=1.0)], tmp_path)
+    assert table() == 1
 
 
 def test_damaged_rows(tmp_path):

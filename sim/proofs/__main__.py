@@ -5,7 +5,9 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from export import UserError
 from export.cli import EXIT_BROKEN, EXIT_DIFFERENCE, Parser, run
+from export.files import atomic_write
 from hw.inputs import positive
 from sim.build import BuildError
 from sim.proofs import record
@@ -62,14 +64,19 @@ def mutants(arguments: Namespace) -> Iterator[Row]:
 def table(arguments: Namespace) -> int:
     """Print the table of all parts, or write it into a page."""
     parts = record.load(arguments.out)
+    if not parts:
+        raise UserError(f"{arguments.out} must hold results of proofs, but has none")
     if arguments.page is None:
         for part, rows in parts.items():
             print(f"{part}\n{record.table(rows)}")
     else:
-        before, _, rest = arguments.page.read_text(encoding="utf-8").partition(BEGIN)
-        after = rest.partition(END)[2]
-        arguments.page.write_text(before + BEGIN + record.markdown(parts) + END + after, encoding="utf-8")
-    return 0
+        before, begin, rest = arguments.page.read_text(encoding="utf-8").partition(BEGIN)
+        _, end, after = rest.partition(END)
+        if not (begin and end):
+            raise UserError(f"{arguments.page} must have the lines {BEGIN.strip()} and {END.strip()}, between which the table goes")
+        with atomic_write(arguments.page) as temporary:
+            temporary.write_text(before + begin + record.markdown(parts) + end + after, encoding="utf-8")
+    return 0 if all(row.passed for rows in parts.values() for row in rows) else EXIT_DIFFERENCE
 
 
 RUNS: dict[str, Callable[[Namespace], Iterator[Row]]] = {"formal": formal, "netlist": netlist, "mutants": mutants}

@@ -84,8 +84,10 @@ def rows(sizes: tuple[int, int], steps: int, folding: Folding, *, holds_rows: bo
             choose.eq(AnySeq(1) & frames.comes & word.first & ~there),
             mine.eq(frames.comes & ~over & (choose | (there & (word.frame == chosen) & ~word.first))),
         ]
+        others, behind = Signal(), Signal()  # came before the chosen one
+        m.d.sync += others.eq(others | frames.comes)
         with m.If(choose):
-            m.d.sync += [there.eq(1), chosen.eq(word.frame)]
+            m.d.sync += [there.eq(1), chosen.eq(word.frame), behind.eq(others)]
         golden = Observer(m, layer, WordFormat(sizes[0], steps, plan.simd), word, mine, "golden")
         once(m, word, mine, WordFormat(sizes[0], steps, plan.simd))
         closed = Signal(steps)
@@ -113,6 +115,7 @@ def rows(sizes: tuple[int, int], steps: int, folding: Folding, *, holds_rows: bo
                 Assert(~again | row.last_of_frame),
                 Assert(row.first == ~given.any()),
                 Cover((row.time == steps - 1) & row.fire.any() & (given == (1 << (steps - 1)) - 1)),
+                Cover((row.time == steps - 1) & row.fire.any() & behind),
                 Cover(row.last_of_frame & row.last_of_step & ~row.fire.any() & given.any()),
             ]
             for group in range(plan.groups):

@@ -19,11 +19,12 @@ METHODS = {
     "pdr": ("prove", "abc orpos; pdr"),
     "correspondence": ("prove", "abc orpos; scorr; dc2; scorr -F 2; dc2; scorr -F 4; pdr"),
     "bmc": ("bmc", "smtbmc z3"),
-    "bmc3": ("bmc", "abc orpos; bmc3"),
     "reduced": ("bmc", "abc scorr; dc2; dc2; bmc3"),
     "cover": ("cover", "smtbmc z3"),
 }
-"""Mode and engine of sby: k-induction, property directed reachability, all runs of so many cycles, and a run to each ``Cover``."""
+"""Mode and engine of sby: k-induction, property directed reachability (alone, or of a circuit whose equal registers have been merged), all
+runs of so many cycles (by Z3; or by ABC, of a circuit that is reduced first), and a run to each ``Cover``."""
+BOUNDED = ("bmc", "reduced")
 
 ANY_CONTENT = "delete */t:$meminit_v2"
 """A pass of Yosys: memories begin with anything. A reset gives every register of ours its first value and leaves memories as they are, so
@@ -38,9 +39,10 @@ class Proof:
         name: of it.
         what: a sentence.
         harness: makes a component without ports that holds the circuit, assumptions about its surroundings, assertions and covers.
-        method: "induction" and "pdr" hold for ever, "bmc" for all runs of ``depth`` cycles.
+        method: one of `METHODS`; "bmc" and "reduced" hold for all runs of ``depth`` cycles, the others for ever.
         depth: cycles looked at; of an induction, its length (a "pdr" has none).
-        reach: cycles in which a run can reach every ``Cover`` of the harness; without that, nothing much was proved.
+        reach: cycles in which a run can reach every ``Cover`` of the harness, without which nothing much was proved; not more than the
+            ``depth`` of a bounded proof.
         why: why this depth is enough.
     """
 
@@ -90,6 +92,8 @@ def prove(proof: Proof, *, keep: Path | None = None, timeout: int = 3600) -> Out
     design = rtlil.convert(proof.harness())
     counts = {flavour: design.count(f'parameter \\FLAVOR "{flavour}"') for flavour in ("assert", "cover")}
     failed = [] if all(counts.values()) else ["there must be something to assert and something to cover"]
+    if proof.method in BOUNDED and proof.reach > proof.depth:
+        failed.append(f"covers must be reached in the {proof.depth} cycles that are looked at, not in {proof.reach}")
     for method, depth in ((proof.method, proof.depth), ("cover", proof.reach)):
         found = run(design, method, depth, timeout=timeout, keep=keep, passes=[ANY_CONTENT])
         if found is None:
