@@ -18,6 +18,7 @@ from export.files import atomic_write, refuse_overwriting
 from hw.accelerator import WEIGHTS, Accelerator
 from hw.arguments import add_folding_arguments, folding_from
 from hw.loader import load_content
+from hw.number import counted
 from hw.verilog import write
 from hw.wrappers import WRAPPERS, wrap
 
@@ -86,7 +87,8 @@ def generate() -> int:
     for index, plan in enumerate(accelerator.plans):
         print(
             f"layer {index}: {plan.layer.inputs} → {plan.layer.outputs}, {plan.form} by {plan.order}, SIMD {plan.simd}, PE {plan.pe}: "
-            f"{plan.words} words × {plan.groups} groups, weight rows of {plan.pe * plan.simd} bits, margins of {plan.margin_bits} bits"
+            f"{counted(plan.words, 'word')} × {counted(plan.groups, 'group')}, "
+            f"weight rows of {plan.pe * plan.simd} bits, margins of {plan.margin_bits} bits"
         )
     return 0
 

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from export import Network
+from export import Network, UserError
 from hw.accelerator import INPUTS
 from hw.folding import CONTEXTS, FORMS, ORDERS, Folding, default_contexts, default_folding
 
@@ -25,8 +25,9 @@ def folding_from(arguments: argparse.Namespace, network: Network) -> Folding:
     """The folding that was asked for, what was left out filled in.
 
     Raises:
-        UserError: it does not fit the network.
+        UserError: it does not fit the network, or options do not go together.
     """
+    check_pixels(arguments)
     default = default_folding(network)
     pe = arguments.pe or default.pe
     form = arguments.form or default.form
@@ -34,6 +35,16 @@ def folding_from(arguments: argparse.Namespace, network: Network) -> Folding:
     folding = Folding(arguments.simd or default.simd, pe, form, arguments.order or (), arguments.swap or (), contexts, arguments.pixels)
     folding.plans(network)
     return folding
+
+
+def check_pixels(arguments: argparse.Namespace) -> None:
+    """Refuse ``--pixels`` where none come in.
+
+    Raises:
+        UserError: it was given without ``--input pixels``.
+    """
+    if arguments.pixels != 1 and arguments.input != "pixels":
+        raise UserError("--pixels must be left out, or given with --input pixels")
 
 
 def _list_of(kind: type) -> Callable[[str], tuple]:

@@ -46,13 +46,12 @@ def read_room(path: Path) -> Room:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         weights = content["weights"]
-        room = Room(
-            tuple(content["network"]["shape"]),
-            content["network"]["steps"],
-            content["p_min"],
-            Folding.from_dict(content["folding"]),
-            tuple(content["margin_bits"]),
-        )
+        shape, steps, bits = content["network"]["shape"], content["network"]["steps"], content["margin_bits"]
+        if not all(isinstance(value, list) and all(type(entry) is int for entry in value) for value in (shape, bits, [steps])):
+            raise ValueError("shape and margin_bits must be lists of integers, steps an integer")
+        if len(bits) != len(shape) - 1:
+            raise ValueError("margin_bits must have one entry per layer")
+        room = Room(tuple(shape), steps, content["p_min"], Folding.from_dict(content["folding"]), tuple(bits))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} must be a port map, as python -m hw writes it beside the Verilog, but is not: {error!r}") from None
     if weights != "loadable":

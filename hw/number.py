@@ -1,4 +1,4 @@
-"""Numbers on command lines."""
+"""Numbers on command lines, and in text."""
 
 
 def above_zero(text: str) -> float:
@@ -10,3 +10,8 @@ def above_zero(text: str) -> float:
 
 
 above_zero.__name__ = "number above 0"  # argparse names it in its message
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 word``, ``2 words``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -10,6 +10,7 @@ import pytest
 
 import export
 from hw import Accelerator, Folding, default_folding, verilog
+from hw.content import read_room
 from hw.fit import fit_into
 from hw.loader import load_content
 from tests.networks import random_network
@@ -36,13 +37,14 @@ def test_default_folding(tmp_path, artifact):
     network = export.load(artifact)
     accelerator = Accelerator(network, default_folding(network))
     assert out.read_text() == verilog.generate(accelerator)
+    assert "6 inputs in 1 word of SIMD = 6, 5 neurons in 1 group of PE = 5, delta form" in out.read_text()
     assert json.loads(out.with_suffix(".json").read_text()) == verilog.port_map(accelerator)
     first, second = (plan.margin_bits for plan in accelerator.plans)
     assert done.stdout.splitlines() == [
         f"{out}: {out.stat().st_size} bytes",
         f"{out.with_suffix('.json')}: {out.with_suffix('.json').stat().st_size} bytes",
-        f"layer 0: 6 → 5, delta by event, SIMD 6, PE 5: 1 words × 1 groups, weight rows of 30 bits, margins of {first} bits",
-        f"layer 1: 5 → 3, delta by event, SIMD 1, PE 3: 5 words × 1 groups, weight rows of 3 bits, margins of {second} bits",
+        f"layer 0: 6 → 5, delta by event, SIMD 6, PE 5: 1 word × 1 group, weight rows of 30 bits, margins of {first} bits",
+        f"layer 1: 5 → 3, delta by event, SIMD 1, PE 3: 5 words × 1 group, weight rows of 3 bits, margins of {second} bits",
     ]
 
 
@@ -93,6 +95,19 @@ def test_weights_that_do_not_fit(tmp_path, artifact, loadable):
     assert done.stderr.startswith(f"error: {artifact} must be a port map, as python -m hw writes it beside the Verilog, but is not: ")
     done = command("weights", artifact, "--circuit", loadable, "--out", loadable)
     assert (done.returncode, done.stderr) == (2, f"error: --out must be another file than {loadable}, which it would overwrite\n")
+    for name, value, said in (
+        ("margin_bits", 5, "shape and margin_bits must be lists of integers, steps an integer"),
+        ("margin_bits", [5, "6"], "shape and margin_bits must be lists of integers, steps an integer"),
+        ("margin_bits", [5], "margin_bits must have one entry per layer"),
+        ("network", {"shape": "6", "steps": 4}, "shape and margin_bits must be lists of integers, steps an integer"),
+        ("network", {"shape": [6, 5, 3], "steps": "4"}, "shape and margin_bits must be lists of integers, steps an integer"),
+    ):
+        wrong = tmp_path / "wrong.json"
+        wrong.write_text(json.dumps(json.loads(loadable.read_text()) | {name: value}))
+        with pytest.raises(export.UserError) as caught:
+            read_room(wrong)
+        message = f"{wrong} must be a port map, as python -m hw writes it beside the Verilog, but is not: ValueError('{said}')"
+        assert str(caught.value) == message
     rom = tmp_path / "rom.json"
     rom.write_text(loadable.read_text().replace('"weights": "loadable"', '"weights": "rom"'))
     done = command("weights", artifact, "--circuit", rom, "--out", out)
@@ -121,6 +136,7 @@ def test_folding_that_is_asked_for(tmp_path, artifact):
         (["--order", "event,word"], "order of layer 1 must be one of event, step, not 'word'"),
         (["--swap", "2,1"], "swap of layer 0 must be 1, because its form and order are delta and event, not 2"),
         (["--input", "pixels"], "frames_in 'pixels' needs a network with encoder 'latency', not 'none'"),
+        (["--pixels", "4"], "--pixels must be left out, or given with --input pixels"),
         (["--simd", "1,x"], "argument --simd: invalid list of int value: '1,x' (see python -m hw --help)"),
         (["--contexts", "3"], "argument --contexts: invalid choice: 3 (choose from 1, 2, 4, 8, 16) (see python -m hw --help)"),
         (["--input", "bytes"], "argument --input: invalid choice: 'bytes' (choose from 'words', 'pixels') (see python -m hw --help)"),

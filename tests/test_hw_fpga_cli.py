@@ -12,7 +12,11 @@ import pytest
 
 import export
 from export import reference
-from hw import Folding, cost, inputs, verilog
+from hw import Folding, cost, default_folding, inputs, verilog
+from hw.fpga import command as fpga
+from hw.fpga import flow
+from hw.fpga.forecast import forecast
+from hw.fpga.tools import Made
 from tests.networks import random_network
 
 ROOT = Path(__file__).parent.parent
@@ -93,6 +97,8 @@ def test_synthesis_only(tmp_path, artifact):
         (["--device", "up5k", "--mhz", "-1"], "argument --mhz: invalid number above 0 value: '-1' (see python -m hw fpga --help)"),
         (["--device", "up5k", "--mhz", "fast"], "argument --mhz: invalid number above 0 value: 'fast' (see python -m hw fpga --help)"),
         (["--device", "up5k", "--images", "1"], "there must be at least two frames to count cycles between results, not 1"),
+        (["--device", "up5k", "--images", "9", "--keep"], "--keep must be without --images: what is kept is measured on all test frames"),
+        (["--device", "up5k", "--pixels", "4"], "--pixels must be left out, or given with --input pixels"),
         (["--device", "up5k", "--simd", "7,1"], "simd of layer 0 must be an integer from 1 to its 6 inputs, not 7"),
         (["--device", "up5k", "--input", "pixels"], "frames_in 'pixels' needs a network with encoder 'latency', not 'none'"),
     ],
@@ -101,6 +107,36 @@ def test_mistakes(tmp_path, artifact, options, message):
     done = command(artifact, *options, "--out", tmp_path / "out")
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {message}\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_does_not_fit_is_not_kept(tmp_path, artifact, monkeypatch):
+    """Neither with place and route nor without; without it, a circuit that is not kept may be larger."""
+    large = flow.Synthesis(flow.Area(luts=6000), flow.Area(), Made(tmp_path, tmp_path / "log", False))
+    monkeypatch.setattr(flow, "synthesise", lambda design, device: large)
+    monkeypatch.setattr(fpga, "Kept", lambda: pytest.fail("kept"))
+    monkeypatch.setattr(fpga, "write", lambda *given: [])
+    arguments = [str(artifact), "--device", "up5k", *FOLDING, "--out", str(tmp_path / "out")]
+    for options in (["--keep"], ["--keep", "--synthesis-only"], []):
+        with pytest.raises(export.UserError, match=r"^the circuit must fit into up5k, but needs 6,000 of 5,280 LUTs$"):
+            fpga.main([*arguments, *options])
+    assert fpga.main([*arguments, "--synthesis-only"]) == 0
+
+
+@pytest.mark.parametrize(("target", "frames_in"), [(("--device", "up5k"), "words"), (("--board", "icebreaker"), "pixels")])
+def test_hopelessly_large(tmp_path, target, frames_in):
+    """Said before anything is synthesised."""
+    network = random_network(np.random.default_rng(2), (64, 600, 10), 8)
+    network = replace(network, encoder=export.Encoder("latency"), provenance={"dataset": "digits"})
+    export.save(network, tmp_path / "network.safetensors")
+    weights = "rom" if frames_in == "words" else "loadable"
+    luts = forecast(network, default_folding(network), frames_in, "ice40", weights).luts
+    done = command(tmp_path / "network.safetensors", *target, "--synthesis-only", "--out", tmp_path / "out")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"error: the circuit must fit into up5k, which has 5,280 LUTs, but by the forecast needs {luts:,}; a smaller --pe or --simd helps "
+        "(python -m hw estimate … --device up5k --max-luts 4488)\n"
+    )
+    assert not (tmp_path / "out").exists()
 
 
 def test_output_that_is_no_folder(tmp_path, artifact):

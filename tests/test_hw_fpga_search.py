@@ -171,6 +171,7 @@ HELP = "(see python -m hw estimate --help)"
         ("up5k", ["--pareto", "p.pdf"], "--pareto must name a .png or .svg file, not p.pdf"),
         ("up5k", ["--max-luts", "0"], f"argument --max-luts: must be an integer of at least 1, not '0' {HELP}"),
         ("up5k", ["--target-fps", "-1"], f"argument --target-fps: invalid number above 0 value: '-1' {HELP}"),
+        ("up5k", ["--pixels", "4", "--max-luts", "900"], "--pixels must be left out, or given with --input pixels"),
         ("up5k", ["--pe", "8"], "pe must have 2 entries, one per layer, not 1"),
     ],
 )

@@ -233,6 +233,10 @@ def test_command_over_a_pseudo_terminal(tmp_path, capsys, monkeypatch):
     assert "equal to the golden model: 2 frames" in said
 
 
+def test_help_names_the_command_behind_it():
+    assert "'python -m hw fpga … --board …'" in command.parser().description
+
+
 def test_command_when_nobody_answers(tmp_path):
     """Through the whole command line: one line, exit status 3."""
     network = board_network()

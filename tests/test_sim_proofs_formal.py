@@ -1,5 +1,7 @@
 """Formal proofs of the parts; each is seen to fail by a fault planted in the part."""
 
+from dataclasses import replace
+
 import pytest
 from amaranth.asserts import AnySeq
 from amaranth.hdl import Cover, Module, Signal
@@ -128,8 +130,22 @@ def test_yosys_refuses(tmp_path):
 
 
 def test_a_name_that_is_in_none(tmp_path):
-    with pytest.raises(UserError, match=r"^a name must be in one of frame check, argmax, .*, but 'x y' is not$"):
+    with pytest.raises(UserError, match=r"^a name must be in one of 'frame check', .*'layer, delta, event', .*, but 'x y' is not$"):
         list(catalogue.rows(["x y"], tmp_path, timeout=10))
+
+
+def test_what_is_kept_of_a_part(tmp_path):
+    """Rows of other names stay, in the order found; a file that is something else is left alone."""
+    row = record.Row("a", "what", "how", "result", passed=True, seconds=1.0)
+    a, b, c = (replace(row, name=name) for name in "abc")
+    record.save("formal", [b, a], tmp_path)
+    changed = replace(b, result="other")
+    record.save("formal", [c, changed], tmp_path)
+    assert record.load(tmp_path) == {"formal": [changed, a, c]}
+    (tmp_path / "formal.json").write_text("[1]")
+    with pytest.raises(UserError, match=r"formal.json must hold a list of entries with name, .*, but does not$"):
+        record.save("formal", [c], tmp_path)
+    assert (tmp_path / "formal.json").read_text() == "[1]"
 
 
 def test_rows_and_table(tmp_path):

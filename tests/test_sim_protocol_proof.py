@@ -163,9 +163,10 @@ def test_command(tmp_path):
     assert re.findall(r"^\d.*T = \d", done.stdout, re.MULTILINE) == ["10-9-6-3, T = 6"]
 
 
-@pytest.mark.parametrize(("name", "value"), [("--sequences", "-1"), ("--seed", "x"), ("--only", "1.5")])
+@pytest.mark.parametrize(("name", "value"), [("--sequences", "0"), ("--seed", "x"), ("--only", "1.5")])
 def test_mistakes(name, value):
+    must_be = "an integer of at least 1" if name == "--sequences" else "a non-negative integer"
     done = run(name, value)
     assert done.returncode == 2
-    line = f"error: argument {name}: must be a non-negative integer, not '{value}' (see python -m sim protocol --help)\n"
+    line = f"error: argument {name}: must be {must_be}, not '{value}' (see python -m sim protocol --help)\n"
     assert (done.stdout, done.stderr) == ("", line)

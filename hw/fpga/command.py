@@ -15,12 +15,15 @@ from hw.boards import BOARDS, Board, board_named
 from hw.folding import Folding
 from hw.fpga import flow, report, results
 from hw.fpga.devices import DEVICES, Device, device_named
+from hw.fpga.forecast import coefficients, forecast
 from hw.fpga.kept import Kept
 from hw.inputs import add_frame_arguments, positive
 from hw.number import above_zero
 from hw.speed import Speed
 
 REPORT = "report.json"
+HOPELESS = 1.5
+"""Times the LUTs that a device has: what the forecast puts beyond is not synthesised. It is right within 15 %."""
 
 
 def parser() -> Parser:
@@ -53,21 +56,24 @@ def main(arguments: Sequence[str]) -> int:
     if out.exists() and not out.is_dir():
         raise UserError(f"--out must be a folder, but {out} is a file")
     network = load(given.network)
+    if board:
+        given.input = "pixels"
     folding = folding_from(given, network)
     places = device.family.nextpnr is not None and not given.synthesis_only
     weights = given.weights or (board.weights if board else "rom")
+    if given.input == "words" or network.encoder.p_min is not None:  # what takes no pixels is refused below
+        check_forecast(network, folding, given.input, device, weights)
     on_board = board.design(network, folding, hz=given.mhz and given.mhz * 1e6, weights=weights) if board else None
     mhz = on_board.clock_hz / 1e6 if on_board else given.mhz or device.mhz
     if on_board:
-        given.input = "pixels"
         design = flow.on_board(on_board)
     else:
         design = (flow.harnessed if places else flow.bare)(Accelerator(network, folding, frames_in=given.input, weights=weights))
     speed, about = speed_of(network, folding, given)
     synthesis = flow.synthesise(design, device)
-    if places:
+    if places or given.keep:
         flow.check_fits(synthesis, device)
-    elif device.family.nextpnr is None:
+    if device.family.nextpnr is None:
         print(f"{device.name}: synthesis only; there is no place and route for it here, and so no clock and no bitstream")
     placements = []
     for seed in range(1, given.seeds + 1) if places else ():
@@ -113,6 +119,25 @@ def check_options(given: Namespace, device: Device) -> None:
         raise UserError(f"{asked[0]} is for place and route, which --synthesis-only leaves out")
     if asked and device.family.nextpnr is None:
         raise UserError(f"{asked[0]} is for place and route, which there is not for {device.name}")
+    if given.keep and given.images is not None:
+        raise UserError("--keep must be without --images: what is kept is measured on all test frames")
+
+
+def check_forecast(network: Network, folding: Folding, frames_in: str, device: Device, weights: str) -> None:
+    """Refuse what is far larger than the device, before it is synthesised; on a board, more comes around it.
+
+    Raises:
+        UserError: it is.
+    """
+    family, there = device.family.name, device.capacity["luts"]
+    if family not in coefficients():
+        return
+    area = forecast(network, folding, frames_in, family, weights)
+    if area.luts > HOPELESS * there:
+        raise UserError(
+            f"the circuit must fit into {device.name}, which has {there:,} LUTs, but by the forecast needs {area.luts:,}; a smaller --pe "
+            f"or --simd helps (python -m hw estimate … --device {device.name} --max-luts {there * 85 // 100})"
+        )
 
 
 def speed_of(network: Network, folding: Folding, given: Namespace) -> tuple[Speed, dict]:

@@ -11,7 +11,7 @@ from export import Network, UserError, load, reference
 from export.cli import Parser
 from hw import inputs
 from hw.accelerator import WEIGHTS
-from hw.arguments import add_folding_arguments, folding_from
+from hw.arguments import add_folding_arguments, check_pixels, folding_from
 from hw.folding import Folding
 from hw.fpga.devices import DEVICES, Device, device_named
 from hw.fpga.forecast import Forecast, forecast
@@ -81,6 +81,7 @@ def check_options(given: Namespace, searches: bool) -> None:
     Raises:
         UserError: there are such.
     """
+    check_pixels(given)
     if searches and (named := [name for name in CHOSEN if getattr(given, name) is not None]):
         raise UserError(f"--{named[0]} must be left out where a folding is searched for, which chooses it")
     if given.pareto and given.pareto.suffix not in (".png", ".svg"):

@@ -9,8 +9,9 @@ from amaranth.lib import wiring
 
 from export import digest
 from hw.accelerator import Accelerator
+from hw.number import counted
 
-VERSION = "0.4"
+VERSION = "0.5"
 """Of the generator. It changes when the Verilog of a network does."""
 
 WAIVERS = {
@@ -39,8 +40,8 @@ def header(accelerator: Accelerator, port_map: dict[str, Any]) -> list[str]:
         f"folding    {json.dumps(accelerator.folding.as_dict())}",
     ]
     for index, plan in enumerate(accelerator.plans):
-        inputs = f"{plan.layer.inputs} inputs in {plan.words} words of SIMD = {plan.simd}"
-        neurons = f"{plan.layer.outputs} neurons in {plan.groups} groups of PE = {plan.pe}"
+        inputs = f"{plan.layer.inputs} inputs in {counted(plan.words, 'word')} of SIMD = {plan.simd}"
+        neurons = f"{plan.layer.outputs} neurons in {counted(plan.groups, 'group')} of PE = {plan.pe}"
         lines.append(f"layer {index}    {inputs}, {neurons}, {plan.form} form, potentials of {plan.margin_bits} bits")
     lines += ["", f"{'port':<26}{'direction':<11}{'width':>5}  fields from bit 0"]
     for name, port in port_map["ports"].items():

@@ -21,7 +21,7 @@ def parser() -> Parser:
     """The command's parser."""
     result = Parser(
         prog="python -m sim serial",
-        description="Send a data set's images to a circuit on a serial line, made with 'python -m hw.fpga … --board …', in both modes, and "
+        description="Send a data set's images to a circuit on a serial line, made with 'python -m hw fpga … --board …', in both modes, and "
         "compare every spike that comes back with the golden model. Weights are loaded first where the bitstream takes them.",
     )
     result.add_argument("network", type=Path, help="network.safetensors")

@@ -86,6 +86,7 @@ def main() -> int:
     arguments = parser().parse_args()
     if arguments.part == "table":
         return table(arguments)
+    record.load(arguments.out)  # named before, not after hours, if it cannot be added to
     rows = []
     try:
         for row in RUNS[arguments.part](arguments):

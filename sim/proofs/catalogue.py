@@ -164,7 +164,7 @@ def rows(names: Sequence[str], out: Path, *, timeout: int) -> Iterator[Row]:
     """
     for name in names:
         if not any(name in proof.name for proof in PROOFS):
-            raise UserError(f"a name must be in one of {', '.join(proof.name for proof in PROOFS)}, but {name!r} is not")
+            raise UserError(f"a name must be in one of {', '.join(repr(proof.name) for proof in PROOFS)}, but {name!r} is not")
     for proof in PROOFS:
         if names and not any(name in proof.name for name in names):
             continue

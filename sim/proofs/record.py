@@ -33,15 +33,17 @@ class Row:
 
 
 def save(part: str, rows: Sequence[Row], folder: Path) -> Path:
-    """Write the rows of a part; the path.
+    """Write the rows of a part, in the place of those of the same names; the rest that is there stays. The path.
 
     Raises:
-        OSError: it cannot be written.
+        UserError: the file that is there is not what this writes.
+        OSError: it cannot be read or written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{part}.json"
+    named = {row.name: row for row in (*load(folder).get(part, ()), *rows)}
     with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps([asdict(row) for row in named.values()], indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
 
 

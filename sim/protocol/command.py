@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from export.cli import EXIT_DIFFERENCE, Parser
+from hw.inputs import positive
 from sim.proofs import record
 from sim.protocol.circuits import CIRCUITS, Circuit
 from sim.protocol.proof import Outcome, prove
@@ -20,7 +21,7 @@ def parser() -> Parser:
         description=f"Send random sequences of good and bad frames, with gaps, stalls and resets, to {len(CIRCUITS)} small circuits, "
         "in both modes and while the mode changes, and compare everything that comes out with what the rules in docs/hardware.md say.",
     )
-    result.add_argument("--sequences", type=_number, default=10_000, metavar="N", help="how many, shared by the circuits (default: 10000)")
+    result.add_argument("--sequences", type=positive, default=10_000, metavar="N", help="how many, shared by the circuits (default: 10000)")
     result.add_argument("--seed", type=_number, default=0, help="of all that is random (default: 0)")
     result.add_argument("--only", type=_number, metavar="K", help="sequence number K alone")
     result.add_argument(
@@ -43,6 +44,8 @@ def main(arguments: Sequence[str]) -> int:
     """Play, print what was seen; exit status 1 if anything differs."""
     given = parser().parse_args(arguments)
     numbers = range(given.sequences) if given.only is None else [given.only]
+    if given.only is None:
+        record.load(given.out)  # named before, not after hours, if it cannot be added to
     rows: list[record.Row] = []
     for place, circuit in enumerate(CIRCUITS):
         chosen = [number for number in numbers if number % len(CIRCUITS) == place]

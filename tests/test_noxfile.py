@@ -1,0 +1,34 @@
+"""What the sessions of noxfile.py do by themselves; nox need not be installed."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from unittest.mock import MagicMock
+
+import pytest
+
+
+@pytest.fixture
+def noxfile(monkeypatch):
+    nox = MagicMock()
+    nox.session = lambda function=None, **options: function or (lambda function: function)
+    monkeypatch.setitem(sys.modules, "nox", nox)
+    spec = importlib.util.spec_from_file_location("noxfile", Path(__file__).parent.parent / "noxfile.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_names_of_proofs_are_looked_at_first(noxfile, monkeypatch):
+    ran = []
+    monkeypatch.setattr(noxfile, "run", lambda session, *arguments: ran.append(arguments[2]))
+    session = MagicMock(posargs=["formal", "nothing"])
+    session.error.side_effect = RuntimeError
+    with pytest.raises(RuntimeError):
+        noxfile.proofs(session)
+    message = "what to prove must be out of formal, netlist, mutants, protocol (nox -s proofs -- formal), not 'nothing'"
+    session.error.assert_called_once_with(message)
+    assert ran == []
+    session.posargs = ["netlist", "formal"]
+    noxfile.proofs(session)
+    assert ran == ["netlist", "formal", "table"]
