@@ -8,6 +8,7 @@ import itertools
 import json
 import re
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -149,7 +150,7 @@ def kill(mutated: Mutated) -> Iterator[tuple[Mutant, str]]:
         yield mutant, ""
 
 
-class Bench:
+class Bench(ABC):
     """A build with all mutants, and what it has to send.
 
     Parameters:
@@ -183,17 +184,17 @@ class Bench:
                 same = sound == [(own / file).read_bytes() for file in files]
                 yield number, "" if same else self.complaint(own)
 
+    @abstractmethod
     def prepare(self, folder: Path) -> list[str]:
         """Write what is to be sent; the arguments that say where."""
-        raise NotImplementedError
 
+    @abstractmethod
     def build(self) -> Build:
         """The simulator."""
-        raise NotImplementedError
 
+    @abstractmethod
     def complaint(self, folder: Path) -> str:
         """The first thing that is wrong in the files of a run, or ""."""
-        raise NotImplementedError
 
 
 class Selects:
