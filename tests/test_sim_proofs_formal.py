@@ -130,7 +130,9 @@ def test_yosys_refuses(tmp_path):
 
 
 def test_a_name_that_is_in_none(tmp_path):
-    with pytest.raises(UserError, match=r"^a name must be in one of 'frame check', .*'layer, delta, event, neuron 0', .*, but 'x y' is not$"):
+    with pytest.raises(
+        UserError, match=r"^a name must be in one of 'frame check', .*'layer, delta, event, neuron 0', .*, but 'x y' is not$"
+    ):
         list(catalogue.rows(["x y"], tmp_path, timeout=10))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from export.errors import UserError
 from hw import Folding
 from hw.words import WordFormat
-from sim.proofs import circuit, layer, observer, parts
+from sim.proofs import circuit, encoder, layer, observer, parts
 from sim.proofs.record import Row
 from sim.proofs.sby import Proof, prove
 
@@ -36,6 +36,16 @@ PARTS = (
         "induction",
         1,
         2,
+    ),
+    Proof(
+        "latency encoder",
+        "any pixels, frames of any length, words that wait and are cancelled: words hold and keep the rules; any frame of three pixels, "
+        "T = 2, has the spikes of [S2], or an error if its length is wrong",
+        lambda: encoder.encoder(WordFormat(inputs=3, steps=2, simd=2), p_min=1, pixels=1),
+        "reduced",
+        16,
+        16,
+        "a frame behind another is covered",
     ),
 )
 
