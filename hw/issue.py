@@ -122,9 +122,6 @@ class StepIssue(Issue):
         plan, word = self._plan, self.i.payload
         kept = data.StructLayout({"index": word.index.shape(), "bits": plan.simd})
         places = max(2, plan.words + plan.split_words)
-        m.submodules.step = step = Memory(shape=kept, depth=places, init=[], attrs=UNCHECKED)
-        write, read = step.write_port(), step.read_port()
-
         ends_pass = Signal()
         fetches = Signal()
         group, base, last_group = _group_counter(m, plan, moves=fetches & ends_pass)
@@ -161,12 +158,19 @@ class StepIssue(Issue):
             fetches.eq((self.i.valid | replaying) & ~swapping & may_end),
             self.i.ready.eq(~replaying & ~swapping & may_end),
             self.tests.eq(fetches & ends_pass),
-            write.addr.eq(position),
-            write.data.index.eq(word.index),
-            write.data.bits.eq(word.bits),
-            write.en.eq(self.i.valid & ~replaying),
-            read.addr.eq(position),
         ]
+        again = Signal(kept)  # a word of the step, a cycle after its position
+        if plan.groups > 1:
+            m.submodules.step = step = Memory(shape=kept, depth=places, init=[], attrs=UNCHECKED)
+            write, read = step.write_port(), step.read_port()
+            m.d.comb += [
+                write.addr.eq(position),
+                write.data.index.eq(word.index),
+                write.data.bits.eq(word.bits),
+                write.en.eq(self.i.valid & ~replaying),
+                read.addr.eq(position),
+                again.eq(read.data),
+            ]
         with m.If(fetches):
             m.d.sync += position.eq(Mux(ends_pass, 0, position + 1))
             with m.If(ends_pass):
@@ -196,8 +200,8 @@ class StepIssue(Issue):
             m.d.sync += issued[name].eq(Mux(replaying, closing[name], word[name]))
         m.d.comb += [
             self.operation.eq(issued),
-            self.operation.address.eq(address + Mux(replayed, read.data.index, fetched.index)),
-            self.operation.spikes.eq(Mux(replayed, read.data.bits, fetched.bits)),
+            self.operation.address.eq(address + Mux(replayed, again.index, fetched.index)),
+            self.operation.spikes.eq(Mux(replayed, again.bits, fetched.bits)),
         ]
         return m
 
