@@ -35,7 +35,7 @@ def test_roms(device):
         seen = flow.Area.of(family, modules[f"\\rom_{width}_{depth}"]["num_cells_by_type"])
         expected = mapped(family.name, Shape("rom", width, depth))
         assert seen.block_rams == expected.block_rams, (width, depth)
-        assert seen.luts == pytest.approx(expected.luts, rel=0.15, abs=4), (width, depth)
+        assert seen.luts == pytest.approx(expected.luts, rel=0.3, abs=4), (width, depth)  # alone it is made faster, and larger
         assert seen.ffs == pytest.approx(expected.ffs, abs=0.1), (width, depth)
 
 
@@ -43,6 +43,9 @@ def test_roms(device):
     ("family", "shape", "area"),
     [
         ("ecp5", Shape("free", 24, 100), Mapped(0, 0, 1)),
+        ("ecp5", Shape("free", 32, 64, lane=16), Mapped(0, 0, 1)),  # two lanes of 18 bits
+        ("ecp5", Shape("free", 32, 64, lane=4), Mapped(8 * 4 * 4 + 3 * 32 + 2 * 4 * 8, 32, 0)),  # eight of 9: two block RAMs cost more
+        ("ecp5", Shape("free", 104, 86, lane=8), Mapped(0, 0, 4)),
         ("ecp5", Shape("free", 40, 16), Mapped(40, 40, 0)),
         ("ecp5", Shape("comb", 9, 4), Mapped(12, 0, 0)),
         ("ecp5", Shape("through", 40, 8), Mapped(40, 3, 0)),
@@ -51,6 +54,7 @@ def test_roms(device):
         ("xc7", Shape("free", 24, 20), Mapped(16, 24, 0)),
         ("xc7", Shape("rom", 36, 256), Mapped(0, 0, 0.5)),
         ("ecp5", Shape("rom", 99, 2), Mapped(1, 2, 0)),
+        ("xc7", Shape("free", 30, 50), Mapped(40, 30, 0)),  # three bits of 64 rows per cell
     ],
     ids=str,
 )

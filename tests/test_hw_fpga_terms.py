@@ -26,6 +26,11 @@ def memories_in_verilog(text, names):
     return found
 
 
+def in_verilog(shape):
+    """Bits of a row, where lanes are whole; synthesis leaves out what nobody reads."""
+    return -(-shape.width // shape.lane) * shape.lane if shape.lane else shape.width
+
+
 @pytest.mark.parametrize("seed", [0, 1, 4, 5, 7])
 def test_parts_and_memories_are_those_of_the_circuit(seed):
     network, folding, frames_in, weights = random_circuit(np.random.default_rng([99, seed]))
@@ -34,6 +39,6 @@ def test_parts_and_memories_are_those_of_the_circuit(seed):
     seen = memories_in_verilog(text, [part.name for part in found])
     expected = {}
     for part in found:
-        shapes = [(shape.width, shape.depth, shape.kind in ("free", "rom")) for shape in part.memories]
+        shapes = [(in_verilog(shape), shape.depth, shape.kind in ("free", "rom")) for shape in part.memories]
         expected[part.name] = Counter(shapes)
     assert seen == expected

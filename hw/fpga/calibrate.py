@@ -28,8 +28,8 @@ from hw.fpga.terms import Part, parts
 from hw.fpga.tools import YOSYS
 from hw.inputs import positive
 
-DESIGNS = 24
-HELD_OUT = 8
+DESIGNS = 72
+HELD_OUT = 24
 SEED = 4
 STANDING_FOR = {"ice40": "hx8k", "ecp5": "ecp5-25k", "xc7": "xc7"}
 """The device of each family that circuits are synthesised for."""

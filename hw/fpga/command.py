@@ -17,6 +17,7 @@ from hw.fpga import flow, report, results
 from hw.fpga.devices import DEVICES, Device, device_named
 from hw.fpga.forecast import coefficients, forecast
 from hw.fpga.kept import Kept
+from hw.fpga.ways import picked_folding
 from hw.inputs import add_frame_arguments, positive
 from hw.number import above_zero
 from hw.speed import Speed
@@ -58,9 +59,11 @@ def main(arguments: Sequence[str]) -> int:
     network = load(given.network)
     if board:
         given.input = "pixels"
-    folding = folding_from(given, network)
-    places = device.family.nextpnr is not None and not given.synthesis_only
     weights = given.weights or (board.weights if board else "rom")
+    folding_from(given, network)  # refuses what cannot be, before frames are loaded
+    frames = inputs.load(network, given.dataset or inputs.trained_on(network), given.images)
+    folding = folding_from(given, network) if board else picked_folding(given, network, device, frames.spike_times, weights)
+    places = device.family.nextpnr is not None and not given.synthesis_only
     if given.input == "words" or network.encoder.p_min is not None:  # what takes no pixels is refused below
         check_forecast(network, folding, given.input, device, weights)
     on_board = board.design(network, folding, hz=given.mhz and given.mhz * 1e6, weights=weights) if board else None
@@ -69,7 +72,8 @@ def main(arguments: Sequence[str]) -> int:
         design = flow.on_board(on_board)
     else:
         design = (flow.harnessed if places else flow.bare)(Accelerator(network, folding, frames_in=given.input, weights=weights))
-    speed, about = speed_of(network, folding, given)
+    golden = reference.run(network, frames.spike_times)
+    speed = Speed.of(network, folding, frames.spike_times, golden, given.input)
     synthesis = flow.synthesise(design, device)
     if places or given.keep:
         flow.check_fits(synthesis, device)
@@ -79,7 +83,7 @@ def main(arguments: Sequence[str]) -> int:
     for seed in range(1, given.seeds + 1) if places else ():
         placements.append(flow.place_and_route(design, synthesis, device, seed, mhz))
         print(f"seed {seed}: {placements[-1].mhz:.1f} MHz", flush=True)
-    data = report.report(network, folding, given.input, device, synthesis, placements, speed, about, weights=weights, board=on_board)
+    data = report.report(network, folding, given.input, device, synthesis, placements, speed, frames.about, weights=weights, board=on_board)
     written = write(out, design, device, synthesis, placements, data)
     if given.keep:
         kept = Kept()
@@ -138,13 +142,6 @@ def check_forecast(network: Network, folding: Folding, frames_in: str, device: D
             f"the circuit must fit into {device.name}, which has {there:,} LUTs, but by the forecast needs {area.luts:,}; a smaller --pe "
             f"or --simd helps (python -m hw estimate … --device {device.name} --max-luts {there * 85 // 100})"
         )
-
-
-def speed_of(network: Network, folding: Folding, given: Namespace) -> tuple[Speed, dict]:
-    """The speed on the frames that are asked for, and what to say of these."""
-    frames = inputs.load(network, given.dataset or inputs.trained_on(network), given.images)
-    golden = reference.run(network, frames.spike_times)
-    return Speed.of(network, folding, frames.spike_times, golden, given.input), frames.about
 
 
 def write(

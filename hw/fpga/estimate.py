@@ -16,6 +16,7 @@ from hw.folding import Folding
 from hw.fpga.devices import DEVICES, Device, device_named
 from hw.fpga.forecast import Forecast, forecast
 from hw.fpga.search import Found, search, smallest
+from hw.fpga.ways import picked_folding
 from hw.inputs import add_frame_arguments, positive
 from hw.number import above_zero
 from hw.speed import Speed
@@ -51,12 +52,15 @@ def main(arguments: Sequence[str]) -> int:
     searches = bool(given.target_fps or given.max_luts or given.pareto)
     check_options(given, searches)
     network = load(given.network)
-    folding = None if searches else folding_from(given, network)
+    if not searches:
+        folding_from(given, network)  # refuses what cannot be, before frames are loaded
     frames = inputs.load(network, given.dataset or inputs.trained_on(network), given.images)
     mhz = given.mhz or device.mhz
     if not mhz:
         raise UserError(f"--mhz must be given for {device.name}, which has no place and route here")
-    if folding is None:
+    if not searches:
+        folding = picked_folding(given, network, device, frames.spike_times, given.weights)
+    else:
         found = search(network, device, frames.spike_times, given.input, given.pixels, given.weights)
         print(frontier_table(found, mhz))
         if given.pareto:

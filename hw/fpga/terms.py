@@ -66,48 +66,76 @@ def parts(network: Network, folding: Folding, frames_in: str, weights: str = "ro
 def layer_part(plan: LayerPlan, name: str, weights: str = "rom") -> Part:
     """A layer."""
     neurons, bits = plan.pe, plan.pe * plan.margin_bits
-    adders, adder_bits = _popcount(plan.simd)
     operation_bits = operation(plan).size
-    in_registers = [width for width, rows in _row_memories(plan) if weights == "loadable" and rows == 1]
+    counted = _counted_lanes(plan, weights)
+    loads = weights == "loadable"
     amounts = {
         "constant": 1,
         "operation bits": operation_bits,
         "address bits": bits_for(plan.groups * plan.words) if plan.groups > 1 else 0,
         "neurons": neurons,
-        "potential bits": bits,
-        "potential bits from a memory of thresholds": plan.initial_width if plan.groups * plan.swap > 1 else 0,
-        "weight bits": neurons * plan.simd,
-        "counting adders": neurons * adders,
-        "counting adder bits": neurons * adder_bits,
+        f"lanes, {plan.form}": neurons * counted,
+        f"counting adder bits, {plan.form}": neurons * _popcount_bits(counted),
         "count bits": neurons * count_width(plan.simd),
         "subtracted bits": neurons * count_width(plan.simd) if plan.simd > 1 and plan.form == "delta" else 0,
-        "registered bits": 0 if plan.form == "delta" and plan.groups > 1 and plan.order == "event" else neurons + bits,
         "neurons that may be missing": neurons if plan.last_group_size < plan.pe else 0,
-        "loaded bits in registers": sum(in_registers),
+        "loaded bits in registers": sum(width for width, rows in _row_memories(plan) if loads and rows == 1),
+        "loaded lanes": sum(chunks(width) for width, _ in _row_memories(plan)) * loads,
     }
-    memories = [_row_memory(weights, width, rows) for width, rows in _row_memories(plan) if weights == "rom" or rows > 1]
+    memories = [_weight_memory(plan, loads), _initial_memory(plan, loads)]
     rows = plan.contexts << (plan.groups - 1).bit_length()
     state = neurons * (1 + plan.margin_bits)
-    if plan.form == "xnor":
+    keeping = _keeping(plan)
+    if not _sums_in_readout(plan):
+        amounts[f"potential bits, {keeping}{'' if plan.following_simd else ', last layer'}"] = bits
+    if keeping == "anew":
         row_bits = plan.words * plan.simd
         amounts |= {"gathered bits": plan.contexts * row_bits, "walked bits": row_bits * (plan.words > 1)}
         amounts["gathered bits to choose from"] = plan.contexts * row_bits if plan.contexts > 1 else 0
         if plan.state_rows > 1:
             memories.append(Shape("free", neurons, rows))
-    elif plan.groups > 1 and plan.order == "event":
-        memories.append(Shape("free", state, rows))
-    elif plan.swap > 1:
-        beats = plan.swap * plan.beat_size * (1 + plan.margin_bits)
-        amounts |= {"swapped bits": beats}
+    elif keeping == "swapped":
+        amounts["swapped bits"] = plan.swap * plan.beat_size * (1 + plan.margin_bits)
         memories.append(Shape("free", plan.beat_size * (1 + plan.margin_bits), rows << bits_for(plan.swap)))
-    elif plan.state_rows > 1:
-        amounts |= {"exchanged bits": state, "exchanged bits or those of a memory of thresholds": bits if plan.groups > 1 else 0}
+    elif keeping in ("in memory", "exchanged"):
         memories.append(Shape("free", state, rows))
     if plan.replays:
-        kept = bits_for(plan.words) + plan.simd
-        amounts |= {"replay": 1, "replayed bits": kept + operation_bits}
-        memories.append(Shape("free", kept, max(2, plan.words + plan.split_words)))
-    return Part("layer", name, amounts, tuple(memories))
+        amounts["replay"] = 1
+        if plan.groups > 1:  # or it is there for its swaps alone
+            kept = bits_for(plan.words) + plan.simd
+            amounts["replayed bits"] = kept + operation_bits
+            memories.append(Shape("free", kept, max(2, plan.words + plan.split_words)))
+    return Part("layer", name, amounts, tuple(memory for memory in memories if memory.depth > 1))
+
+
+def _keeping(plan: LayerPlan) -> str:
+    """Where potentials are between two operations: nowhere, since sums begin anew; moved out bit by bit; in a memory; in registers
+    that are exchanged with a memory's row; or in registers for good."""
+    if plan.form == "xnor":
+        return "anew"
+    if plan.swap > 1:
+        return "swapped"
+    if plan.groups > 1 and plan.order == "event":
+        return "in memory"
+    return "exchanged" if plan.state_rows > 1 else "kept"
+
+
+def _sums_in_readout(plan: LayerPlan) -> bool:
+    """Whether the sums of potentials go by names of the readout, which takes them as they are."""
+    return plan.following_simd is None and _keeping(plan) == "kept"
+
+
+def _counted_lanes(plan: LayerPlan, weights: str) -> float:
+    """Weights that a neuron counts at once, on average: in the delta form, one that is 0 in all rows of a ROM is not counted."""
+    if plan.form == "xnor":
+        return plan.simd
+    in_last_word = plan.layer.inputs - (plan.words - 1) * plan.simd
+    counted = 0.0
+    for neurons, groups in ((plan.last_group_size, plan.groups), (plan.pe - plan.last_group_size, plan.groups - 1)):
+        for lanes, words in ((in_last_word, plan.words), (plan.simd - in_last_word, plan.words - 1)):
+            rows = groups * words
+            counted += neurons * lanes * (1 - 2.0**-rows if weights == "rom" else rows > 0)
+    return counted / plan.pe
 
 
 def _loader(plans: tuple[LayerPlan, ...]) -> Part:
@@ -121,9 +149,17 @@ def _row_memories(plan: LayerPlan) -> list[tuple[int, int]]:
     return [(plan.weight_width, plan.groups * plan.words), (plan.initial_width, plan.groups * plan.swap)]
 
 
-def _row_memory(weights: str, width: int, rows: int) -> Shape:
-    """A `hw.weights.RowMemory`; one that is filled at run time consists of whole chunks."""
-    return Shape("rom", width, max(2, rows)) if weights == "rom" else Shape("free", chunks(width) * min(width, CHUNK), rows)
+def _weight_memory(plan: LayerPlan, loads: bool) -> Shape:
+    width, rows = _row_memories(plan)[0]
+    if loads:
+        return Shape("free", width, rows, min(width, CHUNK))
+    missing = plan.pe - plan.last_group_size
+    return Shape("rom", width, max(2, rows), short=missing * plan.simd, short_depth=rows - plan.words)
+
+
+def _initial_memory(plan: LayerPlan, loads: bool) -> Shape:
+    width, rows = _row_memories(plan)[1]
+    return Shape("free", width, rows, min(width, CHUNK)) if loads else Shape("rom", width, max(2, rows))
 
 
 def _emitter(plan: LayerPlan, name: str) -> Part:
@@ -131,14 +167,15 @@ def _emitter(plan: LayerPlan, name: str) -> Part:
     assert simd is not None
     form = WordFormat(plan.layer.outputs, plan.steps, simd, plan.frames)
     lanes = lanes_of(plan, form)
-    shifts = len({group * plan.pe % simd for group in range(plan.groups)})
+    shifts = {group * plan.pe % simd for group in range(plan.groups)}
+    sources = sum(0 <= place - shift < plan.pe for place in range(lanes * simd) for shift in shifts)
     row = plan.pe + bits_for(plan.steps) + bits_for(plan.groups) + bits_for(plan.frames) + 4
     amounts = {
         "constant": 1,
         "words of a row": lanes,
         "row bits": row,
         "row bits that are picked": lanes * simd * (lanes > 1),
-        "row bits that are shifted": lanes * simd * (shifts - 1),
+        "row bits that are shifted": sources if len(shifts) > 1 else 0,
         "word bits": form.layout.size,
         "slots": plan.row_slots.bit_length() if plan.row_slots > 1 else 0,
     }
@@ -159,6 +196,7 @@ def _readout(plan: LayerPlan) -> Part:
     amounts = {
         "constant": 1,
         "margin bits": plan.pe * plan.margin_bits,
+        "potential bits": plan.pe * plan.margin_bits if _sums_in_readout(plan) else 0,
         "compared bits": (plan.pe - 1) * plan.margin_bits,
         "bits after comparisons": nodes * plan.margin_bits + place_bits,
         "verdict bits": verdict * (levels + 1),
@@ -204,17 +242,21 @@ def _encoder(plan: EncoderPlan, name: str) -> Part:
         "lists": plan.ways * plan.list_address,
         "word bits": plan.form.layout.size,
     }
-    memories = [Shape("free", plan.row_bits, 2 << plan.row_address)]
+    memories = [Shape("free", plan.row_bits, 2 << plan.row_address, plan.pixels * plan.code_bits)]
     memories += [Shape("free", plan.row_address, 1 << plan.list_address)] * plan.ways
     return Part("encoder", name, amounts, tuple(memories))
 
 
-def _popcount(bits: int) -> tuple[int, int]:
-    """Adders, and bits of their sums, of `hw.popcount.popcount`."""
-    terms, adders, sums = [1] * bits, 0, 0
+def _popcount_bits(lanes: float) -> float:
+    """Bits of the sums of all adders of `hw.popcount.popcount`; in between, in proportion."""
+    below = int(lanes)
+    return _adder_bits(below) + (lanes - below) * (_adder_bits(below + 1) - _adder_bits(below))
+
+
+def _adder_bits(lanes: int) -> int:
+    terms, bits = [1] * lanes, 0
     while len(terms) > 1:
         pairs = [terms[k] + terms[k + 1] for k in range(0, len(terms) - 1, 2)]
-        adders += len(pairs)
-        sums += sum(most.bit_length() for most in pairs)
+        bits += sum(most.bit_length() for most in pairs)
         terms = pairs + terms[2 * len(pairs) :]
-    return adders, sums
+    return bits
