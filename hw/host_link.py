@@ -21,6 +21,11 @@ TIMEOUT_BITS = 22
 """A packet is given up when for 2 to the power of this cycles none of its bytes came, and a frame when it gives no result for as long."""
 
 
+def info_content(info: bytes) -> bytes:
+    """The body of the answer to an info, with a digest of zeros."""
+    return bytes(DIGEST_SIZE) + len(info).to_bytes(LENGTH_SIZE, "little") + info
+
+
 class HostLink(wiring.Component):
     """Takes requests, answers them: one at a time, and what comes meanwhile is dropped.
 
@@ -129,7 +134,7 @@ class HostLink(wiring.Component):
             m.d.sync += timer.eq(0)
 
         # Info: the digest is written while a load's checksum arrives.
-        content = bytes(DIGEST_SIZE) + len(self._info).to_bytes(LENGTH_SIZE, "little") + self._info
+        content = info_content(self._info)
         m.submodules.info = info = Memory(shape=unsigned(8), depth=len(content), init=content, attrs=UNCHECKED)
         info_read = info.read_port()
         m.d.comb += info_read.addr.eq(at)

@@ -30,6 +30,16 @@ def describe(network: Network, folding: Folding, weights: str) -> bytes:
     return json.dumps(content, separators=(",", ":")).encode()
 
 
+def check_host_pixels(pixels: int) -> None:
+    """Refuse several pixels at a time where there is a byte.
+
+    Raises:
+        UserError: they are.
+    """
+    if pixels != 1:
+        raise UserError(f"pixels must be 1 where they come from a host, byte by byte, not {pixels}")
+
+
 class HostedAccelerator(wiring.Component):
     """An accelerator for pixels whose frames, weights and results come and go as packets (see `hw.packets`).
 
@@ -47,8 +57,7 @@ class HostedAccelerator(wiring.Component):
     """
 
     def __init__(self, network: Network, folding: Folding, *, weights: str = "rom", timeout_bits: int = TIMEOUT_BITS):
-        if folding.pixels != 1:
-            raise UserError(f"pixels must be 1 where they come from a host, byte by byte, not {folding.pixels}")
+        check_host_pixels(folding.pixels)
         self.accelerator = Accelerator(network, folding, frames_in="pixels", weights=weights)
         self._timeout_bits = timeout_bits
         super().__init__({"i": In(BYTES), "o": Out(BYTES)})

@@ -23,6 +23,13 @@ def chunks(width: int) -> int:
     return -(-width // CHUNK)
 
 
+def spram_shape(width: int, rows: int) -> tuple[int, int] | None:
+    """The single-port RAMs side by side, and one above the other, of which a writable memory is made on an iCE40UP5K; None if it is
+    small enough for block RAM, or larger than all of them."""
+    columns, banks = -(-width // SPRAM_WIDTH), -(-rows // SPRAM_DEPTH)
+    return (columns, banks) if width * rows > SPRAM_LEAST and columns * banks <= SPRAMS else None
+
+
 def row_write(width: int, rows: int) -> Signature:
     """How a row memory is filled: chunk ``chunk`` (0: the least significant) of row ``address`` becomes ``data`` where ``en`` is high."""
     return Signature({"en": Out(1), "address": Out(bits_for(rows)), "chunk": Out(bits_for(chunks(width))), "data": Out(CHUNK)})
@@ -60,8 +67,9 @@ class RowMemory(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        if self.writable and getattr(platform, "device", None) == SPRAM_DEVICE and self._suits_spram():
-            self._spram(m)
+        spram = spram_shape(self.width, len(self.rows)) if self.writable else None
+        if spram and getattr(platform, "device", None) == SPRAM_DEVICE:
+            self._spram(m, *spram)
             return m
         if self.writable and len(self.rows) == 1:
             self._register(m)
@@ -95,16 +103,7 @@ class RowMemory(wiring.Component):
     def _chunk_enables(self):
         return Cat(self.write.en & (self.write.chunk == k) for k in range(chunks(self.width)))
 
-    def _suits_spram(self) -> bool:
-        columns, banks = self._spram_shape()
-        return self.width * len(self.rows) > SPRAM_LEAST and columns * banks <= SPRAMS
-
-    def _spram_shape(self) -> tuple[int, int]:
-        """RAMs side by side, and one above the other."""
-        return -(-self.width // SPRAM_WIDTH), -(-len(self.rows) // SPRAM_DEPTH)
-
-    def _spram(self, m: Module) -> None:
-        columns, banks = self._spram_shape()
+    def _spram(self, m: Module, columns: int, banks: int) -> None:
         address = Signal(range(banks * SPRAM_DEPTH))
         bank = address[14:]
         read_bank = Signal(range(banks))

@@ -1,6 +1,7 @@
 """The fit behind the area forecast."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -35,6 +36,10 @@ def test_committed_coefficients_hold_on_circuits_that_the_fit_has_not_seen():
     assert set(content["families"]) == set(FAMILIES)
     for name, family in content["families"].items():
         errors = family["errors"]["luts"]
+        assert len(errors) >= 24, name
+        assert max(map(abs, errors)) <= 0.15, name
+    for name in ("ice40", "ecp5"):  # those of the boards
+        errors = content["families"][name]["hosted_errors"]["luts"]
         assert len(errors) >= 8, name
         assert max(map(abs, errors)) <= 0.15, name
 
@@ -65,9 +70,11 @@ def test_command(tmp_path, monkeypatch, capsys):
     hw.fpga.forecast.coefficients.cache_clear()
 
     class Foretold:
-        def __init__(self, index, device):
+        def __init__(self, index, device, *, hosted=False):
             self.network, self.folding, self.frames_in, weights = calibrate.random_circuit(np.random.default_rng(index))
-            self.parts = calibrate.parts(self.network, self.folding, self.frames_in, weights)
+            if hosted:
+                self.folding, self.frames_in = replace(self.folding, pixels=1), "pixels"
+            self.parts = calibrate.parts(self.network, self.folding, self.frames_in, weights, hosted=hosted)
             fitted = hw.fpga.forecast.coefficients()["ecp5"]
             areas = {part.name: hw.fpga.forecast.of_part(fitted, "ecp5", part) for part in self.parts}
             self.areas = {name: Area(luts=area["luts"], ffs=area["ffs"]) for name, area in areas.items()}
@@ -80,5 +87,6 @@ def test_command(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.endswith(f"{out}\n")
     content = json.loads(out.read_text())
     assert set(content["families"]) == {"ecp5"}
-    assert max(map(abs, content["families"]["ecp5"]["errors"]["luts"])) < 0.02
+    for errors in ("errors", "hosted_errors"):
+        assert max(map(abs, content["families"]["ecp5"][errors]["luts"])) < 0.02
     assert content["families"]["ecp5"]["placed"]["luts"] == pytest.approx(1.0, abs=1e-3)

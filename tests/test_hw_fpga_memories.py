@@ -54,6 +54,9 @@ def test_roms(device):
         ("xc7", Shape("free", 24, 20), Mapped(16, 24, 0)),
         ("xc7", Shape("rom", 36, 256), Mapped(0, 0, 0.5)),
         ("ecp5", Shape("rom", 99, 2), Mapped(1, 2, 0)),
+        ("ice40", Shape("spram", 60, 7840), Mapped(14, 0, 0, 4)),
+        ("ice40", Shape("spram", 10, 20000), Mapped(24, 1, 0, 2)),
+        ("ice40", Shape("block", 3, 8), Mapped(0, 0, 1)),
         ("xc7", Shape("free", 30, 50), Mapped(40, 30, 0)),  # three bits of 64 rows per cell
     ],
     ids=str,

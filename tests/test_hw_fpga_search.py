@@ -70,7 +70,7 @@ def test_more_at_once_is_larger(network, family):
 def test_fits():
     area = forecast.Forecast(24000, 2000, 24288, 56, 1)
     assert area.fits(DEVICE)
-    for change in ({"luts": 24289}, {"placed": 24289}, {"ffs": 24289}, {"block_rams": 57}):
+    for change in ({"luts": 24289}, {"placed": 24289}, {"ffs": 24289}, {"block_rams": 57}, {"sprams": 1}):
         assert not replace(area, **change).fits(DEVICE)
 
 
@@ -145,6 +145,26 @@ def test_estimate_where_there_is_no_place_and_route(artifact, network):
     assert any(line.startswith(f"LUTs                  {area.luts:,} of 20,800") for line in lines)
     assert not any(line.startswith("LUTs when placed") for line in lines)
     assert any(line.startswith("images per second") and line.endswith(" at 100 MHz") for line in lines)
+
+
+def test_estimate_for_a_board(tmp_path):
+    network = replace(random_network(np.random.default_rng(3), (40, 24, 5), 8), encoder=export.Encoder("latency"))
+    export.save(network, tmp_path / "network.safetensors")
+    np.savez(tmp_path / "set.npz", x_test=np.zeros((30, 40), np.uint8) + 200, y_test=np.zeros(30, int))
+    given = (tmp_path / "network.safetensors", "--dataset", tmp_path / "set.npz", "--simd", "4,8", "--pe", "8,5")
+    done = command(*given, "--board", "ulx3s-25f")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert "device                ecp5-25k (LFE5U-25F, CABGA381, speed grade 6), on ulx3s-25f, with host link" in lines
+    assert any(line.startswith("folding") and line.endswith("; pixels in") for line in lines)
+    assert any(line.startswith("images per second") and line.endswith(" at 50 MHz") for line in lines)
+    done = command(*given, "--board", "ulx3s-25f", "--pixels", 4)
+    assert (done.returncode, done.stderr) == (2, "error: pixels must be 1 where they come from a host, byte by byte, not 4\n")
+    done = command(*given, "--board", "ulx3s-25f", "--device", "up5k")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: --device must be ecp5-25k, which is on ulx3s-25f, or be left out, not up5k\n",
+    )
 
 
 def test_search_on_the_command_line(artifact, tmp_path):

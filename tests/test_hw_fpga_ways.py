@@ -2,26 +2,33 @@
 
 from argparse import ArgumentParser
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from export import UserError, reference
+from export import UserError, load, reference
 from hw.arguments import add_folding_arguments, folding_from
+from hw.boards import BOARDS
 from hw.fpga.devices import DEVICES
 from hw.fpga.forecast import forecast
+from hw.fpga.target import add_target_arguments, target
 from hw.fpga.ways import NEARLY, picked_folding
 from hw.inputs import random_spike_times
 from hw.speed import Speed
 from tests.networks import random_network
 
+ARTIFACTS = Path(__file__).parents[1] / "artifacts"
 ECP5 = DEVICES["ecp5-25k"]
 
 
 def options(*words):
     parser = ArgumentParser()
+    add_target_arguments(parser)
     add_folding_arguments(parser)
-    return parser.parse_args(words)
+    given = parser.parse_args(("--device", "ecp5-25k", *words) if "--board" not in words else words)
+    target(given)
+    return given
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +92,20 @@ def test_where_nothing_fits_it_is_as_if_all_did(network, times):
     device = replace(ECP5, capacity=ECP5.capacity | {"luts": 10})
     given = options("--simd", "4,8", "--pe", "10,8")
     assert picked_folding(given, network, device, times) == picked_folding(given, network, ECP5, times)
+
+
+def test_on_a_board_the_host_link_and_its_memories_count():
+    """The order event would need a memory of PE potentials, and more block RAMs than an iCEBreaker has."""
+    network = load(ARTIFACTS / "mnist-600.safetensors")
+    times = random_spike_times(network, 20, 1)
+    given = options("--board", "icebreaker", "--simd", "1,1", "--pe", "60,2")
+    picked = picked_folding(given, network, DEVICES["up5k"], times, BOARDS["icebreaker"])
+    assert picked.order[0] == "step"
+    area = forecast(network, picked, "pixels", "ice40", "loadable", BOARDS["icebreaker"])
+    assert area.sprams == 4
+    assert area.fits(DEVICES["up5k"])
+    default = forecast(network, folding_from(given, network), "pixels", "ice40", "loadable", BOARDS["icebreaker"])
+    assert default.block_rams > 30
 
 
 def test_mistakes(network, times):

@@ -9,7 +9,8 @@ import itertools
 import json
 from argparse import Namespace
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,23 @@ from export import Encoder, Layer, Network
 from export.cli import Parser
 from export.files import atomic_write
 from hw import Accelerator, Folding
+from hw.boards import BOARDS
 from hw.fpga import flow
 from hw.fpga.devices import DEVICES, FAMILIES, Device
 from hw.fpga.forecast import COEFFICIENTS, FORMAT, QUANTITIES, VERSION, of_part
 from hw.fpga.memories import mapped
-from hw.fpga.terms import Part, parts
+from hw.fpga.terms import HOST_KINDS, Part, parts
 from hw.fpga.tools import YOSYS
+from hw.hosted import HostedAccelerator, SerialAccelerator
 from hw.inputs import positive
 
 DESIGNS = 72
 HELD_OUT = 24
 SEED = 4
+HOSTED, HOSTED_HELD_OUT = 16, 8
+"""Circuits with a host link, for families with boards."""
+DIVISOR = 21
+"""Clock cycles per bit of their serial line."""
 STANDING_FOR = {"ice40": "hx8k", "ecp5": "ecp5-25k", "xc7": "xc7"}
 """The device of each family that circuits are synthesised for."""
 FLOOR = 30.0
@@ -64,18 +71,35 @@ def calibrate(given: Namespace) -> int:
             samples.append(Sample(index, device))
             print(f"{name} {samples[-1]}", flush=True)
         families[name] = fit(name, samples[: given.designs])
-        families[name]["errors"] = errors = held_out_errors(name, families[name], samples[given.designs :])
+        families[name]["errors"] = held_out_errors(name, families[name], samples[given.designs :])
         families[name]["made"] = {"designs": given.designs, "seed": SEED, "tool": f"{YOSYS.package} {YOSYS.version}"}
-        for quantity, values in errors.items():
-            print(f"{name}: {quantity} of {len(values)} circuits held out: " + ", ".join(f"{100 * value:+.1f} %" for value in values))
+        print_errors(name, "circuits", families[name]["errors"])
+        if any(DEVICES[board.device].family is device.family for board in BOARDS.values()):
+            hosted = []
+            for index in range(HOSTED + HOSTED_HELD_OUT):
+                hosted.append(Sample(index, device, hosted=True))
+                print(f"{name}, with a host link: {hosted[-1]}", flush=True)
+            families[name]["parts"] |= fit_parts(name, hosted[:HOSTED], HOST_KINDS)
+            families[name]["hosted_errors"] = held_out_errors(name, families[name], hosted[HOSTED:])
+            print_errors(name, "circuits with a host link", families[name]["hosted_errors"])
         with atomic_write(given.out) as temporary:
             temporary.write_text(json.dumps({"format": FORMAT, "version": VERSION, "families": families}, indent=1) + "\n")
     print(given.out)
     return 0
 
 
+def print_errors(name: str, what: str, errors: Mapping[str, Sequence[float]]) -> None:
+    for quantity, values in errors.items():
+        print(f"{name}: {quantity} of {len(values)} {what} held out: " + ", ".join(f"{100 * value:+.1f} %" for value in values))
+
+
 class Sample:
     """A random circuit, synthesised.
+
+    Parameters:
+        index: which one.
+        device: what it is synthesised for.
+        hosted: for pixels, and with what speaks with a host.
 
     Attributes:
         network, folding, frames_in, weights: what it was made of.
@@ -84,16 +108,20 @@ class Sample:
         placed: LUTs as place and route counts them; None where there is none.
     """
 
-    def __init__(self, index: int, device: Device):
+    def __init__(self, index: int, device: Device, *, hosted: bool = False):
         rng = np.random.default_rng([SEED, index])
         self.network, self.folding, self.frames_in, self.weights = random_circuit(rng)
         self.index = index
-        self.parts = parts(self.network, self.folding, self.frames_in, self.weights)
-        design = flow.bare(Accelerator(self.network, self.folding, frames_in=self.frames_in, weights=self.weights))
+        if hosted:
+            self.frames_in, self.folding = "pixels", replace(self.folding, pixels=1)
+            design = flow.hosted(SerialAccelerator(HostedAccelerator(self.network, self.folding, weights=self.weights), divisor=DIVISOR))
+        else:
+            design = flow.bare(Accelerator(self.network, self.folding, frames_in=self.frames_in, weights=self.weights))
+        self.parts = parts(self.network, self.folding, self.frames_in, self.weights, hosted=hosted)
         synthesis = flow.synthesise(design, device)
         self.whole = synthesis.inside
         self.areas = flow.parts_of(design, synthesis, device, [part.name for part in self.parts])
-        self.placed = flow.packed(design, synthesis, device) if device.family.nextpnr else None
+        self.placed = flow.packed(design, synthesis, device) if device.family.nextpnr and not hosted else None
 
     def __str__(self) -> str:
         shape = "-".join(map(str, self.network.shape))
@@ -128,11 +156,7 @@ def random_circuit(rng: np.random.Generator) -> tuple[Network, Folding, str, str
 
 def fit(family: str, samples: list[Sample]) -> dict[str, Any]:
     """The coefficients of a family: of parts, and of what place and route counts."""
-    rows: dict[str, list[tuple[Part, flow.Area]]] = defaultdict(list)
-    for sample in samples:
-        for part in sample.parts:
-            rows[part.kind].append((part, sample.areas[part.name]))
-    found: dict[str, Any] = {"parts": {kind: {q: _fit_part(family, rows[kind], q) for q in QUANTITIES} for kind in sorted(rows)}}
+    found: dict[str, Any] = {"parts": fit_parts(family, samples, {part.kind for sample in samples for part in sample.parts})}
     found["placed"] = {"luts": 1.0, "ffs": 0.0}
     if samples[0].placed is not None:
         placed = np.array([sample.placed for sample in samples], float)
@@ -140,6 +164,15 @@ def fit(family: str, samples: list[Sample]) -> dict[str, Any]:
         solution, _ = scipy.optimize.nnls(design / placed[:, None], np.ones(len(placed)))
         found["placed"] = dict(zip(QUANTITIES, map(float, solution), strict=True))
     return found
+
+
+def fit_parts(family: str, samples: list[Sample], kinds: Collection[str]) -> dict[str, Any]:
+    """The coefficients of some kinds of parts."""
+    rows: dict[str, list[tuple[Part, flow.Area]]] = defaultdict(list)
+    for sample in samples:
+        for part in sample.parts:
+            rows[part.kind].append((part, sample.areas[part.name]))
+    return {kind: {q: _fit_part(family, rows[kind], q) for q in QUANTITIES} for kind in sorted(kinds)}
 
 
 def _fit_part(family: str, rows: list[tuple[Part, flow.Area]], quantity: str) -> dict[str, float]:

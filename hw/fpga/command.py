@@ -9,14 +9,14 @@ from export import Network, UserError, load, reference
 from export.cli import Parser
 from export.files import atomic_write
 from hw import Accelerator, inputs
-from hw.accelerator import WEIGHTS
 from hw.arguments import add_folding_arguments, folding_from
-from hw.boards import BOARDS, Board, board_named
+from hw.boards import Board
 from hw.folding import Folding
 from hw.fpga import flow, report, results
-from hw.fpga.devices import DEVICES, Device, device_named
+from hw.fpga.devices import Device
 from hw.fpga.forecast import coefficients, forecast
 from hw.fpga.kept import Kept
+from hw.fpga.target import add_target_arguments, target
 from hw.fpga.ways import picked_folding
 from hw.inputs import add_frame_arguments, positive
 from hw.number import above_zero
@@ -30,14 +30,12 @@ HOPELESS = 1.5
 def parser() -> Parser:
     result = Parser(prog="python -m hw fpga", description="Synthesise, place and route a network's circuit, and report what it costs.")
     result.add_argument("network", type=Path, help="network.safetensors")
-    result.add_argument("--device", metavar="NAME", help=f"{', '.join(DEVICES)} (xc7: synthesis only)")
-    result.add_argument("--board", metavar="NAME", help=f"{', '.join(BOARDS)}: with its pins and a host link; a bitstream to load")
+    add_target_arguments(result)
     result.add_argument("--seeds", type=positive, default=1, metavar="N", help="place and route N times (default: 1)")
     result.add_argument("--mhz", type=above_zero, help="the clock that place and route aims at (default: the device's or the board's)")
     result.add_argument("--synthesis-only", action="store_true", help="leave out place and route")
     result.add_argument("--out", type=Path, metavar="DIR", help="folder for what is written (default: build/NETWORK-DEVICE)")
     result.add_argument("--keep", action="store_true", help="keep the report in docs/hardware-results, and make the page of it")
-    result.add_argument("--weights", choices=WEIGHTS, help="in the bitstream, or loadable (default: rom, or what suits the board)")
     add_frame_arguments(result)
     add_folding_arguments(result)
     return result
@@ -57,21 +55,18 @@ def main(arguments: Sequence[str]) -> int:
     if out.exists() and not out.is_dir():
         raise UserError(f"--out must be a folder, but {out} is a file")
     network = load(given.network)
-    if board:
-        given.input = "pixels"
-    weights = given.weights or (board.weights if board else "rom")
     folding_from(given, network)  # refuses what cannot be, before frames are loaded
     frames = inputs.load(network, given.dataset or inputs.trained_on(network), given.images)
-    folding = folding_from(given, network) if board else picked_folding(given, network, device, frames.spike_times, weights)
+    folding = picked_folding(given, network, device, frames.spike_times, board)
     places = device.family.nextpnr is not None and not given.synthesis_only
     if given.input == "words" or network.encoder.p_min is not None:  # what takes no pixels is refused below
-        check_forecast(network, folding, given.input, device, weights)
-    on_board = board.design(network, folding, hz=given.mhz and given.mhz * 1e6, weights=weights) if board else None
+        check_forecast(network, folding, given, device, board)
+    on_board = board.design(network, folding, hz=given.mhz and given.mhz * 1e6, weights=given.weights) if board else None
     mhz = on_board.clock_hz / 1e6 if on_board else given.mhz or device.mhz
     if on_board:
         design = flow.on_board(on_board)
     else:
-        design = (flow.harnessed if places else flow.bare)(Accelerator(network, folding, frames_in=given.input, weights=weights))
+        design = (flow.harnessed if places else flow.bare)(Accelerator(network, folding, frames_in=given.input, weights=given.weights))
     golden = reference.run(network, frames.spike_times)
     speed = Speed.of(network, folding, frames.spike_times, golden, given.input)
     synthesis = flow.synthesise(design, device)
@@ -83,7 +78,18 @@ def main(arguments: Sequence[str]) -> int:
     for seed in range(1, given.seeds + 1) if places else ():
         placements.append(flow.place_and_route(design, synthesis, device, seed, mhz))
         print(f"seed {seed}: {placements[-1].mhz:.1f} MHz", flush=True)
-    data = report.report(network, folding, given.input, device, synthesis, placements, speed, frames.about, weights=weights, board=on_board)
+    data = report.report(
+        network,
+        folding,
+        given.input,
+        device,
+        synthesis,
+        placements,
+        speed,
+        frames.about,
+        weights=given.weights,
+        board=on_board,
+    )
     written = write(out, design, device, synthesis, placements, data)
     if given.keep:
         kept = Kept()
@@ -94,22 +100,6 @@ def main(arguments: Sequence[str]) -> int:
     if on_board and placements and max(placement.mhz for placement in placements) < mhz:
         print(f"the bitstream must not be trusted: no seed reaches {mhz:.1f} MHz; --mhz asks for a slower clock, --seeds tries more")
     return 0
-
-
-def target(given: Namespace) -> tuple[Device, Board | None]:
-    """The device and the board that were asked for.
-
-    Raises:
-        UserError: neither was, or they do not go together, or there are none of these names.
-    """
-    if given.board is None:
-        if given.device is None:
-            raise UserError("--device or --board must be given")
-        return device_named(given.device), None
-    board = board_named(given.board)
-    if given.device is not None and device_named(given.device).name != board.device:
-        raise UserError(f"--device must be {board.device}, which is on {board.name}, or be left out, not {given.device}")
-    return device_named(board.device), board
 
 
 def check_options(given: Namespace, device: Device) -> None:
@@ -127,8 +117,8 @@ def check_options(given: Namespace, device: Device) -> None:
         raise UserError("--keep must be without --images: what is kept is measured on all test frames")
 
 
-def check_forecast(network: Network, folding: Folding, frames_in: str, device: Device, weights: str) -> None:
-    """Refuse what is far larger than the device, before it is synthesised; on a board, more comes around it.
+def check_forecast(network: Network, folding: Folding, given: Namespace, device: Device, board: Board | None) -> None:
+    """Refuse what is far larger than the device, before it is synthesised.
 
     Raises:
         UserError: it is.
@@ -136,7 +126,7 @@ def check_forecast(network: Network, folding: Folding, frames_in: str, device: D
     family, there = device.family.name, device.capacity["luts"]
     if family not in coefficients():
         return
-    area = forecast(network, folding, frames_in, family, weights)
+    area = forecast(network, folding, given.input, family, given.weights, board)
     if area.luts > HOPELESS * there:
         raise UserError(
             f"the circuit must fit into {device.name}, which has {there:,} LUTs, but by the forecast needs {area.luts:,}; a smaller --pe "

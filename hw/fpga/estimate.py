@@ -10,13 +10,15 @@ import numpy as np
 from export import Network, UserError, load, reference
 from export.cli import Parser
 from hw import inputs
-from hw.accelerator import WEIGHTS
 from hw.arguments import add_folding_arguments, check_pixels, folding_from
+from hw.boards import Board
 from hw.folding import Folding
-from hw.fpga.devices import DEVICES, Device, device_named
+from hw.fpga.devices import Device
 from hw.fpga.forecast import Forecast, forecast
 from hw.fpga.search import Found, search, smallest
+from hw.fpga.target import add_target_arguments, target
 from hw.fpga.ways import picked_folding
+from hw.hosted import check_host_pixels
 from hw.inputs import add_frame_arguments, positive
 from hw.number import above_zero
 from hw.speed import Speed
@@ -28,9 +30,8 @@ CHOSEN = ("simd", "pe", "form", "order", "swap", "contexts")
 def parser() -> Parser:
     result = Parser(prog="python -m hw estimate", description="Forecast cycles, memory and LUTs, or search for a folding.")
     result.add_argument("network", type=Path, help="network.safetensors")
-    result.add_argument("--device", required=True, metavar="NAME", help=", ".join(DEVICES))
+    add_target_arguments(result)
     result.add_argument("--mhz", type=above_zero, help="the clock that images per second are for (default: what place and route aims at)")
-    result.add_argument("--weights", choices=WEIGHTS, default="rom", help="in the bitstream, or loadable (default: rom)")
     add_frame_arguments(result)
     add_folding_arguments(result)
     group = result.add_argument_group("search", "over foldings that the device holds; form, order and all else per layer are chosen")
@@ -48,20 +49,22 @@ def main(arguments: Sequence[str]) -> int:
         OSError: a file cannot be read or written.
     """
     given = parser().parse_args(arguments)
-    device = device_named(given.device)
+    device, board = target(given)
+    if board:
+        check_host_pixels(given.pixels)
     searches = bool(given.target_fps or given.max_luts or given.pareto)
     check_options(given, searches)
     network = load(given.network)
     if not searches:
         folding_from(given, network)  # refuses what cannot be, before frames are loaded
     frames = inputs.load(network, given.dataset or inputs.trained_on(network), given.images)
-    mhz = given.mhz or device.mhz
+    mhz = given.mhz or (board.hz / 1e6 if board else device.mhz)
     if not mhz:
         raise UserError(f"--mhz must be given for {device.name}, which has no place and route here")
     if not searches:
-        folding = picked_folding(given, network, device, frames.spike_times, given.weights)
+        folding = picked_folding(given, network, device, frames.spike_times, board)
     else:
-        found = search(network, device, frames.spike_times, given.input, given.pixels, given.weights)
+        found = search(network, device, frames.spike_times, given.input, given.pixels, given.weights, board)
         print(frontier_table(found, mhz))
         if given.pareto:
             from hw.fpga.pareto import draw
@@ -74,8 +77,8 @@ def main(arguments: Sequence[str]) -> int:
         print(f"\n{options_of(folding)}")
     golden = reference.run(network, frames.spike_times)
     speed = Speed.of(network, folding, frames.spike_times, golden, given.input)
-    area = forecast(network, folding, given.input, device.family.name, given.weights)
-    print(table(network, folding, given.input, device, area, speed, mhz))
+    area = forecast(network, folding, given.input, device.family.name, given.weights, board)
+    print(table(network, folding, given.input, device, area, speed, mhz, board))
     return 0
 
 
@@ -132,18 +135,28 @@ def frontier_table(found: Sequence[Found], mhz: float) -> str:
     return "\n".join(lines)
 
 
-def table(network: Network, folding: Folding, frames_in: str, device: Device, area: Forecast, speed: Speed, mhz: float) -> str:
+def table(
+    network: Network,
+    folding: Folding,
+    frames_in: str,
+    device: Device,
+    area: Forecast,
+    speed: Speed,
+    mhz: float,
+    board: Board | None = None,
+) -> str:
     """The forecast as lines of text."""
     there = device.capacity
     largest = ", ".join(f"{name} {luts:,}" for name, luts in sorted(area.parts.items(), key=lambda item: -item[1])[:4])
     rows: list[tuple[str, Any]] = [
         ("network", f"{'-'.join(map(str, network.shape))}, T = {network.steps}"),
         ("folding", f"{options_of(folding)}; {frames_in} in"),
-        ("device", f"{device.name} ({device.part})"),
+        ("device", f"{device.name} ({device.part})" + (f", on {board.name}, with host link" if board else "")),
         ("LUTs", f"{area.luts:,} of {there['luts']:,} ({area.luts / there['luts']:.0%}); the largest: {largest}"),
         ("LUTs when placed", f"{area.placed:,}") if device.family.nextpnr else ("", ""),
         ("flip-flops", f"{area.ffs:,} of {there['ffs']:,} ({area.ffs / there['ffs']:.0%})"),
         ("block RAMs", f"{area.block_rams:,g} of {there['block_rams']:,}"),
+        ("SPRAMs", f"{area.sprams:,} of {there['sprams']:,}") if area.sprams else ("", ""),
         ("memory bits", f"{area.memory_bits:,}"),
         ("fits", "yes" if area.fits(device) else "no"),
         ("cycles per image", f"{speed.interval:,.1f} ({speed.interval / speed.limit:.2f} × limit {speed.limit:,.1f})"),

@@ -9,6 +9,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from amaranth.back import verilog as amaranth_verilog
+
 from export import UserError
 from hw import verilog
 from hw.accelerator import Accelerator
@@ -17,7 +19,9 @@ from hw.boards import BoardDesign
 from hw.fpga.devices import Device, Family
 from hw.fpga.harness import TOP, UNUSED, harness
 from hw.fpga.tools import YOSYS, Made, ToolError, make
+from hw.hosted import SerialAccelerator
 
+HOSTED = "circuit"
 NETLIST, CELLS, NAMED, TIMING, PLACED = "netlist.json", "cells.json", "named.json", "timing.json", "placed.txt"
 KINDS = {
     "luts": "LUTs", "ffs": "flip-flops", "block_rams": "block RAMs", "sprams": "SPRAMs", "dsps": "DSPs",
@@ -118,6 +122,12 @@ def bare(accelerator: Accelerator) -> Design:
     return Design({"accelerator.v": verilog.generate(accelerator)}, verilog.MODULE, verilog.MODULE, unused=UNUSED)
 
 
+def hosted(circuit: SerialAccelerator) -> Design:
+    """What goes onto a board, but for the board's own pins and clock, to be synthesised only."""
+    text = amaranth_verilog.convert(circuit, name=HOSTED, emit_src=False, strip_internal_attrs=True)
+    return Design({f"{HOSTED}.v": text.partition("\n")[2]}, HOSTED, HOSTED)  # the first line names the Yosys build
+
+
 def on_board(design: BoardDesign) -> Design:
     """All that goes onto a board."""
     constraints = {design.constraints_name: (design.constraints_option, design.constraints)}
@@ -151,7 +161,8 @@ def synthesise(design: Design, device: Device) -> Synthesis:
 
 
 def parts_of(design: Design, synthesis: Synthesis, device: Device, names: Collection[str]) -> dict[str, Area]:
-    """Areas of the submodules of a circuit, told by the names of cells, which come from the signals behind them; the rest is ``""``."""
+    """Areas of the submodules of a circuit, told by the names of cells, which come from the signals behind them, and by the outermost
+    submodule that is named; the rest is ``""``."""
     path = synthesis.made.folder / NETLIST
     if not device.family.names_cells:
         script = f"read_json {NETLIST}\nautoname\nwrite_json {NAMED}\n"
@@ -159,8 +170,8 @@ def parts_of(design: Design, synthesis: Synthesis, device: Device, names: Collec
     netlist = json.loads(path.read_text())["modules"][design.inside]["cells"]
     cells: dict[str, Counter[str]] = {name: Counter() for name in ("", *names)}
     for name, cell in netlist.items():
-        part = name.partition(".")[0]
-        cells[part if part in cells else ""][cell["type"]] += 1
+        part = next((step for step in name.split(".") if step in cells), "")
+        cells[part][cell["type"]] += 1
     return {name: Area.of(device.family, counts) for name, counts in cells.items()}
 
 

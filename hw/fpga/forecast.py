@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from export import Network, UserError
+from hw.boards import Board
 from hw.folding import Folding, LayerPlan
-from hw.fpga.devices import Device
+from hw.fpga.devices import DEVICES, Device
 from hw.fpga.memories import mapped
 from hw.fpga.terms import Part, layer_part, parts
 
@@ -25,7 +26,7 @@ class Forecast:
     Attributes:
         luts, ffs: as `hw.fpga.flow.Area` counts them.
         placed: LUTs as place and route will count them.
-        block_rams: of the device.
+        block_rams, sprams: of the device.
         memory_bits: in all memories, whatever they are made of.
         parts: LUTs of each part of the circuit.
     """
@@ -35,31 +36,45 @@ class Forecast:
     placed: int
     block_rams: float
     memory_bits: int
+    sprams: int = 0
     parts: Mapping[str, int] = field(default_factory=dict)
 
     def fits(self, device: Device) -> bool:
         """Whether the device holds it, if it is right."""
         there = device.capacity
-        return max(self.placed, self.luts) <= there["luts"] and self.ffs <= there["ffs"] and self.block_rams <= there["block_rams"]
+        needs = {"luts": max(self.placed, self.luts), "ffs": self.ffs, "block_rams": self.block_rams, "sprams": self.sprams}
+        return all(count <= there.get(kind, 0) for kind, count in needs.items())
 
 
-def forecast(network: Network, folding: Folding, frames_in: str, family: str, weights: str = "rom") -> Forecast:
-    """The area of `hw.Accelerator` for the same arguments, with its monitors left open.
+def forecast(network: Network, folding: Folding, frames_in: str, family: str, weights: str = "rom", board: Board | None = None) -> Forecast:
+    """The area of `hw.Accelerator` for the same arguments, with its monitors left open; or of all that goes onto a board.
 
     Parameters:
         family: name of a family of devices.
+        board: frames, which are pixels, come from its serial line, and what speaks with the host is counted, too.
 
     Raises:
         UserError: the folding does not fit the network, or the family has not been calibrated.
     """
     fitted = fit_of(family)
-    found = parts(network, folding, frames_in, weights)
+    found = parts(network, folding, frames_in, weights, hosted=board is not None, sprams=has_sprams(board))
     areas = {part.name: of_part(fitted, family, part) for part in found}
     luts, ffs = (sum(area[quantity] for area in areas.values()) for quantity in QUANTITIES)
-    placed = fitted["placed"]["luts"] * luts + fitted["placed"]["ffs"] * ffs
-    block_rams = sum(mapped(family, shape).block_rams for part in found for shape in part.memories)
-    bits = sum(shape.bits for part in found for shape in part.memories)
-    return Forecast(round(luts), round(ffs), round(placed), block_rams, bits, {name: round(area["luts"]) for name, area in areas.items()})
+    memories = [(shape, mapped(family, shape)) for part in found for shape in part.memories]
+    return Forecast(
+        luts=round(luts),
+        ffs=round(ffs),
+        placed=round(fitted["placed"]["luts"] * luts + fitted["placed"]["ffs"] * ffs),
+        block_rams=sum(memory.block_rams for _, memory in memories),
+        memory_bits=sum(shape.bits for shape, _ in memories),
+        sprams=sum(memory.sprams for _, memory in memories),
+        parts={name: round(area["luts"]) for name, area in areas.items()},
+    )
+
+
+def has_sprams(board: Board | None) -> bool:
+    """Whether large memories that are filled at run time are made of single-port RAMs, as they are on a board with an iCE40UP5K."""
+    return board is not None and "sprams" in DEVICES[board.device].capacity
 
 
 def fit_of(family: str) -> dict[str, Any]:
@@ -84,9 +99,9 @@ def of_part(fitted: Mapping[str, Any], family: str, part: Part) -> dict[str, flo
     return area
 
 
-def of_layer(family: str, plan: LayerPlan) -> dict[str, float]:
+def of_layer(family: str, plan: LayerPlan, weights: str = "rom", *, sprams: bool = False) -> dict[str, float]:
     """LUTs, flip-flops and block RAMs of one layer."""
-    part = layer_part(plan, "layer")
+    part = layer_part(plan, "layer", weights, sprams=sprams)
     block_rams = sum(mapped(family, shape).block_rams for shape in part.memories)
     return of_part(fit_of(family), family, part) | {"block_rams": block_rams}
 

@@ -7,6 +7,8 @@ memories of logic then take is estimated from what grids of memories came to.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from hw.weights import spram_shape
+
 COST_PER_ROM_BIT = {"ecp5": 1 / 16, "ice40": 1 / 16, "xc7": 1 / 64}  # of plain logic, in `memory_libmap`; of a writable bit it is 1
 COST_OF_CHOICE = 0.5  # of a bit more that a row is chosen from, or of a bank more that can be written
 COST_OF_EMULATION = 2.0  # of a point of what a cell does not do by itself
@@ -18,7 +20,8 @@ class Shape:
 
     Attributes:
         kind: ``"rom"``; ``"free"``, read a cycle after its address, with anything where the same row is written at the same time;
-            ``"through"``, with the value after; ``"comb"``, read at once.
+            ``"through"``, with the value after; ``"comb"``, read at once; ``"block"``, as ``"free"``, but always of block RAM;
+            ``"spram"``, of the single-port RAMs of an iCE40UP5K.
         width, depth: bits of a row, and rows.
         lane: bits of a row that are written by themselves, where it is not the whole row; the last lane may have fewer.
         short, short_depth: so many bits of a ROM's rows are 0 from that row on.
@@ -53,6 +56,7 @@ class Mapped:
     luts: float = 0.0
     ffs: float = 0.0
     block_rams: float = 0.0
+    sprams: int = 0
 
 
 @dataclass(frozen=True)
@@ -104,11 +108,13 @@ CELLS = {
 
 def mapped(family: str, shape: Shape) -> Mapped:
     """What a memory takes on a family of devices."""
+    if shape.kind == "spram":
+        return _spram(shape)
     rom = shape.kind == "rom"
     options = [choice for cell in CELLS[family] if _suits(cell, shape) for choice in _choices(cell, shape)]
     best = min(options, key=lambda choice: choice.cost, default=None)
     plain = int(shape.bits * (COST_PER_ROM_BIT[family] if rom else 1.0))
-    if best is None or best.cost >= plain:
+    if best is None or (best.cost >= plain and shape.kind != "block"):
         return _rom_of_logic(family, shape) if rom else _ram_of_logic(shape)
     select = shape.width * _selector(family, best.banks)
     if best.cell.kind == "distributed":
@@ -123,7 +129,7 @@ def mapped(family: str, shape: Shape) -> Mapped:
 
 
 def _suits(cell: Cell, shape: Shape) -> bool:
-    return shape.kind != "comb" if cell.kind == "block" else shape.kind != "rom"
+    return shape.kind != "comb" if cell.kind == "block" else shape.kind not in ("rom", "block")
 
 
 def _choices(cell: Cell, shape: Shape) -> Iterator[Choice]:
@@ -136,6 +142,12 @@ def _choices(cell: Cell, shape: Shape) -> Iterator[Choice]:
         cost = (cell.cost - cell.scales) * cells + cell.scales * banks * shape.width / width
         cost += COST_OF_CHOICE * ((banks - 1) * shape.width + (banks * shape.lanes if banks > 1 and shape.kind != "rom" else 0))
         yield Choice(cost + COST_OF_EMULATION * emulated, banks, cells, cell)
+
+
+def _spram(shape: Shape) -> Mapped:
+    columns, banks = spram_shape(shape.width, shape.depth) or (0, 0)
+    address = 14.0  # bits, of what is written or of what is read
+    return Mapped(address + (banks - 1) * shape.width, float((banks - 1).bit_length()), sprams=columns * banks)
 
 
 def _selector(family: str, inputs: int) -> float:

@@ -56,7 +56,7 @@ def report(
         "tools": {tool.name: f"{tool.package} {tool.version}" for tool in tools},
         "area": asdict(synthesis.inside),
         "around": asdict(synthesis.around),
-        "forecast": None if board else asdict(forecast(network, folding, frames_in, family.name, weights)),
+        "forecast": asdict(forecast(network, folding, frames_in, family.name, weights, board.board if board else None)),
         "mhz": mhz,
         "seeds": [_placement(placement) for placement in placements],
         "frames": about,

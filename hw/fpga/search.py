@@ -1,17 +1,19 @@
 """Foldings worth having: the cost model's cycles against the forecast of LUTs, form and order chosen per layer."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from export import Network, reference
 from export.reference import Result
 from hw import cost
+from hw.boards import Board
 from hw.folding import Folding, LayerPlan
 from hw.fpga.devices import Device
-from hw.fpga.forecast import Forecast, forecast, of_layer
+from hw.fpga.forecast import Forecast, forecast, has_sprams, of_layer
 from hw.speed import Speed
 
 SIMD = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 60, 64, 96, 112, 128)
@@ -25,6 +27,8 @@ PRICES = (0.0, 30.0, 300.0)
 """What a block RAM is worth in LUTs: the search tries each, since either may be what a device lacks."""
 FRAMES = 300
 """Frames on which foldings are compared."""
+AreaOf = Callable[[LayerPlan], dict[str, float]]
+"""What a layer takes, see `hw.fpga.forecast.of_layer`."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,15 @@ class _Option:
     block_rams: float
 
 
-def search(network: Network, device: Device, spike_times: np.ndarray, frames_in: str, pixels: int = 1, weights: str = "rom") -> list[Found]:
+def search(
+    network: Network,
+    device: Device,
+    spike_times: np.ndarray,
+    frames_in: str,
+    pixels: int = 1,
+    weights: str = "rom",
+    board: Board | None = None,
+) -> list[Found]:
     """Foldings that the device holds by the forecast, of which none is beaten in both LUTs and cycles; the smallest first.
 
     For each of some paces, each layer gets the cheapest way to keep it; the resulting circuits are counted as a whole.
@@ -58,12 +70,14 @@ def search(network: Network, device: Device, spike_times: np.ndarray, frames_in:
     Parameters:
         spike_times: integers (frames, inputs), 0 … T; the first `FRAMES` frames count.
         frames_in, pixels, weights: as in `hw.Accelerator` and `hw.Folding`.
+        board: see `hw.fpga.forecast.forecast`.
     """
     times = spike_times[:FRAMES]
     golden = reference.run(network, times)
     found: dict[Folding, Found] = {}
+    area_of = partial(of_layer, device.family.name, weights=weights, sprams=has_sprams(board))
     for contexts in CONTEXTS:
-        options = _options(network, device, times, golden, contexts)
+        options = _options(network, area_of, times, golden, contexts)
         fastest = max(min(option.cycles for option in layer) for layer in options)
         slowest = max(max(option.cycles for option in layer) for layer in options)
         for pace, price in itertools.product(np.geomspace(fastest, slowest, PACES), PRICES):
@@ -71,7 +85,7 @@ def search(network: Network, device: Device, spike_times: np.ndarray, frames_in:
             folding = _folding(chosen, contexts, pixels)
             if folding in found:
                 continue
-            area = forecast(network, folding, frames_in, device.family.name, weights)
+            area = forecast(network, folding, frames_in, device.family.name, weights, board)
             if area.fits(device):
                 found[folding] = Found(folding, area, Speed.of(network, folding, times, golden, frames_in))
     return frontier(found.values())
@@ -94,7 +108,7 @@ def smallest(found: Sequence[Found], mhz: float, target_fps: float | None, max_l
     return few_enough[-1] if few_enough else None
 
 
-def _options(network: Network, device: Device, times: np.ndarray, golden: Result, contexts: int) -> list[list[_Option]]:
+def _options(network: Network, area_of: AreaOf, times: np.ndarray, golden: Result, contexts: int) -> list[list[_Option]]:
     """For each layer, what there is to choose from."""
     upto = np.arange(network.steps) <= golden.decisions.step[:, None]
     options: list[list[_Option]] = [[] for _ in network.layers]
@@ -104,11 +118,11 @@ def _options(network: Network, device: Device, times: np.ndarray, golden: Result
             needed = counts * upto
             words, steps = needed.sum(axis=1).mean(), (needed > 0).sum(axis=1).mean()
             following = network.layers[index].outputs if index + 1 < len(network.layers) else None
-            options[index] += _layer_options(device, plan, words, steps, contexts, following)
+            options[index] += _layer_options(area_of, plan, words, steps, contexts, following)
     return [_undominated(here) for here in options]
 
 
-def _layer_options(device: Device, narrow: LayerPlan, words: float, steps: float, contexts: int, following: int | None) -> list[_Option]:
+def _layer_options(area_of: AreaOf, narrow: LayerPlan, words: float, steps: float, contexts: int, following: int | None) -> list[_Option]:
     """What there is to choose from for a layer, at a given ``SIMD``.
 
     Parameters:
@@ -125,7 +139,7 @@ def _layer_options(device: Device, narrow: LayerPlan, words: float, steps: float
             continue
         plan = LayerPlan(layer, narrow.steps, simd, pe, form, order, swap, contexts, following)
         cycles = words + steps * groups * plan.words if form == "xnor" else groups * (words + steps * (swap if swap > 1 else 0))
-        area = of_layer(device.family.name, plan)
+        area = area_of(plan)
         found.append(_Option(simd, pe, form, order, swap, cycles, area["luts"], area["block_rams"]))
     return found
 

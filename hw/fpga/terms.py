@@ -4,17 +4,23 @@ The area forecast multiplies them with what each costs on a family of devices (`
 """
 
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 
 from export import Network
+from hw.accelerator import monitor_formats
 from hw.emitter import lanes_of
 from hw.encoder_plan import EncoderPlan
 from hw.folding import Folding, LayerPlan
 from hw.fpga.memories import Shape
+from hw.host_link import info_content
+from hw.hosted import describe
 from hw.issue import operation
 from hw.neuron import count_width
 from hw.readout import result_layout
+from hw.recorder import most_records, record_layout, record_size
 from hw.streams import input_format
-from hw.weights import CHUNK, chunks
+from hw.weights import CHUNK, chunks, spram_shape
 from hw.words import WordFormat, bits_for
 
 
@@ -24,7 +30,7 @@ class Part:
 
     Attributes:
         kind: ``"layer"``, ``"emitter"``, ``"readout"``, ``"gate"``, ``"frame_check"``, ``"encoder"``, ``"distributor"``,
-            ``"loader"`` or ``"rest"``.
+            ``"loader"`` or ``"rest"``; of what speaks with a host, one of `HOST_KINDS`.
         name: of the submodule of the accelerator; empty for what belongs to none of them.
         amounts: how much of what there is in it, by term.
         memories: its memories.
@@ -36,8 +42,17 @@ class Part:
     memories: tuple[Shape, ...] = field(default=())
 
 
-def parts(network: Network, folding: Folding, frames_in: str, weights: str = "rom") -> list[Part]:
+HOST_KINDS = ("link", "recorder", "receiver", "transmitter")
+
+
+def parts(
+    network: Network, folding: Folding, frames_in: str, weights: str = "rom", *, hosted: bool = False, sprams: bool = False
+) -> list[Part]:
     """The parts of `hw.Accelerator` for the same arguments.
+
+    Parameters:
+        hosted: with those of `hw.hosted.SerialAccelerator` around it.
+        sprams: large loadable memories are made of single-port RAMs.
 
     Raises:
         UserError: the folding does not fit the network.
@@ -46,7 +61,7 @@ def parts(network: Network, folding: Folding, frames_in: str, weights: str = "ro
     form = WordFormat(network.inputs, network.steps, plans[0].simd)
     found = [_gate(plans, form)]
     for index, plan in enumerate(plans):
-        found.append(layer_part(plan, f"layer_{index}", weights))
+        found.append(layer_part(plan, f"layer_{index}", weights, sprams=sprams))
         if plan.following_simd is not None:
             found.append(_emitter(plan, f"emitter_{index}"))
     found.append(_readout(plans[-1]))
@@ -59,11 +74,13 @@ def parts(network: Network, folding: Folding, frames_in: str, weights: str = "ro
         found.append(Part("distributor", "distributor", {"constant": 1, "streams": folding.contexts}))
     if weights == "loadable":
         found.append(_loader(plans))
+    if hosted:
+        found += _host_parts(network, folding, plans, weights)
     amounts = {"constant": 1, "word bits": folding.contexts * form.layout.size, "result bits": result_layout(plans[-1]).size}
     return [*found, Part("rest", "", amounts)]
 
 
-def layer_part(plan: LayerPlan, name: str, weights: str = "rom") -> Part:
+def layer_part(plan: LayerPlan, name: str, weights: str = "rom", *, sprams: bool = False) -> Part:
     """A layer."""
     neurons, bits = plan.pe, plan.pe * plan.margin_bits
     operation_bits = operation(plan).size
@@ -82,7 +99,7 @@ def layer_part(plan: LayerPlan, name: str, weights: str = "rom") -> Part:
         "loaded bits in registers": sum(width for width, rows in _row_memories(plan) if loads and rows == 1),
         "loaded lanes": sum(chunks(width) for width, _ in _row_memories(plan)) * loads,
     }
-    memories = [_weight_memory(plan, loads), _initial_memory(plan, loads)]
+    memories = [_weight_memory(plan, loads, sprams), _initial_memory(plan, loads)]
     rows = plan.contexts << (plan.groups - 1).bit_length()
     state = neurons * (1 + plan.margin_bits)
     keeping = _keeping(plan)
@@ -144,14 +161,44 @@ def _loader(plans: tuple[LayerPlan, ...]) -> Part:
     return Part("loader", "loader", {"constant": 1, "memories": len(memories), "counter bits": bits_for(widest) + bits_for(deepest)})
 
 
+def _host_parts(network: Network, folding: Folding, plans: tuple[LayerPlan, ...], weights: str) -> list[Part]:
+    content = info_content(describe(network, folding, weights))
+    bits_used = reduce(or_, content).bit_count()  # of letters, the highest is always 0
+    loads = weights == "loadable"
+    link: dict[str, float] = {
+        "constant": 1,
+        "counter bits": bits_for(max(network.inputs, len(content))),
+        "result bits": result_layout(plans[-1]).size,
+        "loadable": loads,
+    }
+    info = Shape("free", 8, len(content)) if loads else Shape("rom", bits_used, len(content))
+    forms = monitor_formats(plans)
+    depths = most_records(forms)
+    recorder: dict[str, float] = {
+        "constant": 1,
+        "monitors": len(forms),
+        "counter bits": sum(bits_for(depth + 1) for depth in depths),
+        "bits to choose from": 8 * sum(record_size(form) for form in forms),
+    }
+    kept = tuple(Shape("block", record_layout(form).size, 1 << bits_for(depth)) for form, depth in zip(forms, depths, strict=True))
+    return [
+        Part("link", "link", link, (info,)),
+        Part("recorder", "recorder", recorder, kept),
+        Part("receiver", "receiver", {"constant": 1}),
+        Part("transmitter", "transmitter", {"constant": 1}),
+    ]
+
+
 def _row_memories(plan: LayerPlan) -> list[tuple[int, int]]:
     """Width and rows of the memories of weights and of potentials to start from."""
     return [(plan.weight_width, plan.groups * plan.words), (plan.initial_width, plan.groups * plan.swap)]
 
 
-def _weight_memory(plan: LayerPlan, loads: bool) -> Shape:
+def _weight_memory(plan: LayerPlan, loads: bool, sprams: bool) -> Shape:
     width, rows = _row_memories(plan)[0]
     if loads:
+        if sprams and spram_shape(width, rows):
+            return Shape("spram", width, rows)
         return Shape("free", width, rows, min(width, CHUNK))
     missing = plan.pe - plan.last_group_size
     return Shape("rom", width, max(2, rows), short=missing * plan.simd, short_depth=rows - plan.words)

@@ -9,6 +9,7 @@ import numpy as np
 
 from export import Network, UserError, reference
 from hw.arguments import folding_from
+from hw.boards import Board
 from hw.folding import Folding
 from hw.fpga.devices import Device
 from hw.fpga.forecast import coefficients, forecast
@@ -20,16 +21,16 @@ NEARLY = 1.01
 OPEN = ("form", "order", "swap")
 
 
-def picked_folding(given: Namespace, network: Network, device: Device, spike_times: np.ndarray, weights: str = "rom") -> Folding:
+def picked_folding(given: Namespace, network: Network, device: Device, spike_times: np.ndarray, board: Board | None = None) -> Folding:
     """The folding that was asked for; what was left out of form, order and swap, the cost model picks for each layer in turn.
 
     Of the ways in which the device holds the circuit by the forecast (or of all, if it holds none), it takes the smallest of those that
     need at most `NEARLY` times the fewest cycles.
 
     Parameters:
-        given: options of a folding, ``input`` among them.
+        given: options of a folding, ``input`` among them, and ``weights``.
         spike_times: integers (frames, inputs), 0 … T; cycles are those of the first `FRAMES` frames.
-        weights: as in `hw.Accelerator`.
+        board: see `hw.fpga.forecast.forecast`.
 
     Raises:
         UserError: what was asked for does not fit the network.
@@ -45,7 +46,7 @@ def picked_folding(given: Namespace, network: Network, device: Device, spike_tim
         ways = []
         for folding in _ways(given, network, chosen, layer):
             cycles = Speed.of(network, folding, times, golden, given.input).interval
-            area = forecast(network, folding, given.input, family, weights)
+            area = forecast(network, folding, given.input, family, given.weights, board)
             ways.append(_Way(folding, area.fits(device), cycles, area.placed))
         suited = [way for way in ways if way.fits] or ways
         fewest = min(way.cycles for way in suited)
