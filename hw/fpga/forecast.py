@@ -12,7 +12,7 @@ from hw.boards import Board
 from hw.folding import Folding, LayerPlan
 from hw.fpga.devices import DEVICES, Device
 from hw.fpga.memories import mapped
-from hw.fpga.terms import Part, layer_part, parts
+from hw.fpga.terms import Part, layer_part, parts, readout_part
 
 COEFFICIENTS = Path(__file__).parent / "coefficients.json"
 FORMAT, VERSION = "firstspike-area-coefficients", 1
@@ -100,10 +100,13 @@ def of_part(fitted: Mapping[str, Any], family: str, part: Part) -> dict[str, flo
 
 
 def of_layer(family: str, plan: LayerPlan, weights: str = "rom", *, sprams: bool = False) -> dict[str, float]:
-    """LUTs, flip-flops and block RAMs of one layer."""
-    part = layer_part(plan, "layer", weights, sprams=sprams)
-    block_rams = sum(mapped(family, shape).block_rams for shape in part.memories)
-    return of_part(fit_of(family), family, part) | {"block_rams": block_rams}
+    """LUTs, flip-flops and block RAMs of one layer; of the last one, with the readout, which depends on nothing else."""
+    found = [layer_part(plan, "layer", weights, sprams=sprams)]
+    if plan.following_simd is None:
+        found.append(readout_part(plan))
+    areas = [of_part(fit_of(family), family, part) for part in found]
+    block_rams = sum(mapped(family, shape).block_rams for part in found for shape in part.memories)
+    return {quantity: sum(area[quantity] for area in areas) for quantity in QUANTITIES} | {"block_rams": block_rams}
 
 
 @cache

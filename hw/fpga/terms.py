@@ -64,7 +64,7 @@ def parts(
         found.append(layer_part(plan, f"layer_{index}", weights, sprams=sprams))
         if plan.following_simd is not None:
             found.append(_emitter(plan, f"emitter_{index}"))
-    found.append(_readout(plans[-1]))
+    found.append(readout_part(plans[-1]))
     if frames_in == "words":
         found += [_frame_check(form, f"frame_check_{context}") for context in range(folding.contexts)]
     else:
@@ -230,7 +230,8 @@ def _emitter(plan: LayerPlan, name: str) -> Part:
     return Part("emitter", name, amounts, memories)
 
 
-def _readout(plan: LayerPlan) -> Part:
+def readout_part(plan: LayerPlan) -> Part:
+    """The readout behind a last layer."""
     levels = (plan.pe - 1).bit_length()
     nodes, place_bits = 0, 0
     racers = plan.pe
