@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from export import Layer, Network, UserError
-from hw.folding import Folding, LayerPlan
+from hw.folding import Folding, LayerPlan, signed_bits
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,7 @@ def fit(network: Network, room: Room) -> tuple[Network, tuple[LayerPlan, ...]]:
     for layer, (needed, bits) in enumerate(zip(margin_bits(network, room.shape), room.margin_bits, strict=True)):
         if needed > bits:
             raise UserError(f"margins of layer {layer} must fit into the circuit's {bits} bits, but need {needed}")
-    plans = room.folding.plans(larger)
-    for plan, bits in zip(plans, room.margin_bits, strict=True):
-        plan.__dict__["margin_bits"] = bits  # the circuit's, in the place of what this network would need
-    return larger, plans
+    return larger, room.folding.plans(larger, margin_bits=room.margin_bits)
 
 
 def fit_into(network: Network, shape: Sequence[int]) -> Network:
@@ -91,7 +88,7 @@ def margin_bits(network: Network, shape: Sequence[int]) -> tuple[int, ...]:
         least, greatest = layer.margin_range
         if layer is not network.layers[-1] and outputs > layer.outputs:
             least, greatest = min(least, -(layer.inputs + 1)), max(greatest, -1)
-        bits.append(1 + max(greatest.bit_length(), (-1 - least).bit_length() if least < 0 else 0, 1))
+        bits.append(signed_bits(least, greatest))
     return tuple(bits)
 
 

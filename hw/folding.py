@@ -3,7 +3,8 @@
 `Folding` is what a user asks for; `LayerPlan` derives from it every number that a layer's circuit and its cost model need.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -48,8 +49,12 @@ class Folding:
         if not self.swap:
             object.__setattr__(self, "swap", (1,) * len(self.form))
 
-    def plans(self, network: Network) -> tuple["LayerPlan", ...]:
+    def plans(self, network: Network, *, margin_bits: Sequence[int] | None = None) -> tuple["LayerPlan", ...]:
         """The derived numbers of every layer.
+
+        Parameters:
+            network: what is folded.
+            margin_bits: of each layer, where the circuit was made for another network; else as many as the layer needs.
 
         Raises:
             UserError: the folding does not fit the network; the message lists what does.
@@ -77,7 +82,8 @@ class Folding:
                 raise UserError(f"swap of layer {index} must be 1, because it has one group of neurons and one context, not {swap}")
             following_simd = self.simd[index + 1] if index + 1 < depth else None
             split_words = words_split(plans[-1]) if plans else 0
-            plans.append(LayerPlan(layer, network.steps, simd, pe, form, order, swap, self.contexts, following_simd, split_words))
+            plan = LayerPlan(layer, network.steps, simd, pe, form, order, swap, self.contexts, following_simd, split_words)
+            plans.append(plan if margin_bits is None else replace(plan, given_margin_bits=margin_bits[index]))
         return tuple(plans)
 
     @staticmethod
@@ -122,6 +128,7 @@ class LayerPlan:
         simd, pe, form, order, swap, contexts: as in `Folding`.
         following_simd: ``SIMD`` of the next layer, None for the last.
         split_words: of one step, how many words may come in two parts, because the layer before does their neurons in two groups.
+        given_margin_bits: of a circuit that was made for another network; None: as many as this layer needs.
     """
 
     layer: Layer
@@ -134,6 +141,7 @@ class LayerPlan:
     contexts: int = 1
     following_simd: int | None = None
     split_words: int = 0
+    given_margin_bits: int | None = None
 
     @property
     def words(self) -> int:
@@ -181,8 +189,7 @@ class LayerPlan:
     @cached_property
     def margin_bits(self) -> int:
         """Bits of a signed ``V - θ`` of any neuron of this layer."""
-        least, greatest = self.layer.margin_range
-        return 1 + max(greatest.bit_length(), (-1 - least).bit_length() if least < 0 else 0, 1)
+        return self.given_margin_bits or signed_bits(*self.layer.margin_range)
 
     @property
     def weight_width(self) -> int:
@@ -229,6 +236,11 @@ def words_split(plan: LayerPlan) -> int:
     simd = plan.following_simd
     assert simd is not None
     return sum(begin % simd != 0 for begin in range(plan.pe, plan.layer.outputs, plan.pe))
+
+
+def signed_bits(least: int, greatest: int) -> int:
+    """Bits of a signed number that may be from ``least`` to ``greatest``; at least two."""
+    return 1 + max(greatest.bit_length(), (-1 - least).bit_length() if least < 0 else 0, 1)
 
 
 def _check_range(name: str, value: int, most: int, what: str) -> None:
