@@ -11,8 +11,9 @@ from amaranth.sim import Simulator
 from hw import Accelerator, Folding
 from hw.recorder import COUNT_SIZE, SpikeRecorder, most_records, record_layout, record_size
 from hw.words import WordFormat
-from tests.circuit import simulate, word_payloads
+from tests.accelerators import simulate
 from tests.networks import random_network, random_spike_times
+from tests.payloads import word_payloads
 
 FORMS = [
     [WordFormat(3, 4, 3)],
