@@ -210,3 +210,14 @@ def settle(m: Module, bench: Callable) -> None:
 
     simulator.add_testbench(testbench)
     simulator.run()
+
+
+def run_benches(dut, *benches: Callable, background: Iterable[Callable] = ()) -> None:
+    """Run test benches on a clocked circuit until all of them are done, and others beside them as long."""
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    for bench in benches:
+        simulator.add_testbench(bench)
+    for bench in background:
+        simulator.add_testbench(bench, background=True)
+    simulator.run()
