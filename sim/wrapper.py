@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 from sim.ports import Ports
 from sim.templates import render
@@ -34,19 +35,13 @@ class Design:
 
     def wrapper(self, *, traced: bool = False) -> str:
         """Text of the wrapper; ``traced`` for one that dumps the waveform of a frame."""
-        return render(
-            "bench.sv.j2",
-            top=self.ports.top,
-            streams=self.ports.streams,
-            word=self.ports.word,
-            cancels=self.ports.cancels,
-            result=self.ports.result,
-            monitors=self.ports.monitors,
-            capacity=self.capacity,
-            patience=self.patience,
-            linger=LINGER,
-            traced=traced,
-        )
+        return render("bench.sv.j2", cancels=self.ports.cancels, traced=traced, **self.values())
+
+    def values(self) -> dict[str, Any]:
+        """What templates of wrappers need of a design."""
+        ports = self.ports
+        named = {"top": ports.top, "streams": ports.streams, "word": ports.word, "result": ports.result, "monitors": ports.monitors}
+        return {**named, "capacity": self.capacity, "patience": self.patience, "linger": LINGER}
 
     def control(self) -> str:
         """Text of the Verilator control file: makes the wrapper's ports and what else is ``visible`` so."""
