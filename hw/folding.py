@@ -88,7 +88,14 @@ class Folding:
 
     @staticmethod
     def from_dict(content: dict[str, Any]) -> "Folding":
-        """The inverse of `as_dict`, from what JSON made of it."""
+        """The inverse of `as_dict`, from what JSON made of it.
+
+        Raises:
+            ValueError, TypeError: it is something else.
+        """
+        for name in PER_LAYER:
+            if name in content and not isinstance(content[name], list):
+                raise ValueError(f"{name} must be a list, not {content[name]!r}")
         values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
         return Folding(**values)
 

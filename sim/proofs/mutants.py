@@ -18,7 +18,7 @@ import numpy as np
 from amaranth.back import rtlil
 
 import hw.cost
-from export import Network, reference
+from export import Network, UserError, reference
 from hw import Accelerator, Folding
 from hw.verilog import MODULE, port_map
 from hw.words import WordFormat
@@ -110,9 +110,11 @@ def mutate(network: Network, folding: Folding, count: int, seed: int = SEED) -> 
         seed: of the choice.
 
     Raises:
-        UserError: a program is missing.
+        UserError: there are too many for the selector, or a program is missing.
         ToolError: Yosys fails.
     """
+    if count >= 1 << SELECTOR_BITS:
+        raise UserError(f"count must be at most {(1 << SELECTOR_BITS) - 1}, which the selector of mutants can name, not {count}")
     accelerator = Accelerator(network, folding)
     with tempfile.TemporaryDirectory(prefix="firstspike.") as name:
         folder = Path(name)
