@@ -33,6 +33,9 @@ class Folding:
         contexts: frames that are worked on in turn, each with potentials of its own: while a step of one is on its way to the readout,
             the first layer works on another.
         pixels: pixels that arrive per cycle, where the circuit has a latency encoder in front.
+
+    Raises:
+        UserError: what is per layer is no tuple or list. `plans` checks the rest, which hangs on the network.
     """
 
     simd: tuple[int, ...]
@@ -44,6 +47,11 @@ class Folding:
     pixels: int = 1
 
     def __post_init__(self):
+        for name in PER_LAYER:
+            entries = getattr(self, name)
+            if not isinstance(entries, tuple | list):
+                raise UserError(f"{name} must be a tuple, one entry per layer, not {entries!r}")
+            object.__setattr__(self, name, tuple(entries))
         if not self.order:
             object.__setattr__(self, "order", tuple("step" if form == "xnor" else "event" for form in self.form))
         if not self.swap:
@@ -91,13 +99,9 @@ class Folding:
         """The inverse of `as_dict`, from what JSON made of it.
 
         Raises:
-            ValueError, TypeError: it is something else.
+            UserError, TypeError: it is something else.
         """
-        for name in PER_LAYER:
-            if name in content and not isinstance(content[name], list):
-                raise ValueError(f"{name} must be a list, not {content[name]!r}")
-        values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
-        return Folding(**values)
+        return Folding(**content)
 
     def as_dict(self) -> dict[str, Any]:
         return {name: list(getattr(self, name)) for name in PER_LAYER} | {"contexts": self.contexts, "pixels": self.pixels}

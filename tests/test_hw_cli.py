@@ -99,15 +99,16 @@ def test_weights_that_do_not_fit(tmp_path, artifact, loadable):
         ("margin_bits", 5, "shape and margin_bits must be lists of integers, steps an integer"),
         ("margin_bits", [5, "6"], "shape and margin_bits must be lists of integers, steps an integer"),
         ("margin_bits", [5], "margin_bits must have one entry per layer"),
-        ("folding", {"simd": 6, "pe": [5, 3], "form": ["delta", "delta"]}, "simd must be a list, not 6"),
+        ("folding", {"simd": 6, "pe": [5, 3], "form": ["delta", "delta"]}, "simd must be a tuple, one entry per layer, not 6"),
         ("network", {"shape": "6", "steps": 4}, "shape and margin_bits must be lists of integers, steps an integer"),
         ("network", {"shape": [6, 5, 3], "steps": "4"}, "shape and margin_bits must be lists of integers, steps an integer"),
     ):
+        kind = "UserError" if name == "folding" else "ValueError"
         wrong = tmp_path / "wrong.json"
         wrong.write_text(json.dumps(json.loads(loadable.read_text()) | {name: value}))
         with pytest.raises(export.UserError) as caught:
             read_room(wrong)
-        message = f"{wrong} must be a port map, as python -m hw writes it beside the Verilog, but is not: ValueError('{said}')"
+        message = f"{wrong} must be a port map, as python -m hw writes it beside the Verilog, but is not: {kind}('{said}')"
         assert str(caught.value) == message
     rom = tmp_path / "rom.json"
     rom.write_text(loadable.read_text().replace('"weights": "loadable"', '"weights": "rom"'))
