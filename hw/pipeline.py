@@ -143,6 +143,7 @@ class _Emitter:
         self.judged = -1
 
     def row(self, cycle: int, group: int, frame: int) -> None:
+        """A row of the layer comes in ``cycle``; its words go on as soon as it is known whether they close the step."""
         head = max(cycle + ROW_TO_HEAD, self.popped + 1)
         last = group == len(self.words) - 1
         words = int(self.words[group])
