@@ -8,6 +8,7 @@ import numpy as np
 
 from export import Layer, Network, UserError
 from hw.folding import Folding, LayerPlan, signed_bits
+from hw.number import dashed
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def fit_into(network: Network, shape: Sequence[int]) -> Network:
         UserError: it does not fit.
     """
     if len(shape) != len(network.shape) or any(own > size for own, size in zip(network.shape, shape, strict=True)):
-        raise UserError(f"a network of {_sizes(network.shape)} does not fit into a circuit of {_sizes(shape)}: no size may be greater")
+        raise UserError(f"a network of {dashed(network.shape)} does not fit into a circuit of {dashed(shape)}: no size may be greater")
     if shape[0] > network.inputs and network.encoder.p_min == 0:
         raise UserError(f"a network whose p_min is 0 must have the circuit's {shape[0]} inputs, not {network.inputs}: all of them spike")
     layers = []
@@ -90,7 +91,3 @@ def margin_bits(network: Network, shape: Sequence[int]) -> tuple[int, ...]:
             least, greatest = min(least, -(layer.inputs + 1)), max(greatest, -1)
         bits.append(signed_bits(least, greatest))
     return tuple(bits)
-
-
-def _sizes(shape: Sequence[int]) -> str:
-    return "-".join(map(str, shape))
