@@ -21,6 +21,21 @@ def refuse_overwriting(source: Path, out: Path) -> None:
         raise UserError(f"--out must be another file than {source}, which it would overwrite")
 
 
+def prepare_folder(out: Path) -> None:
+    """Make the folder of results, and see that it can be written, before anything takes long.
+
+    Raises:
+        UserError: it, or one that it is in, is a file.
+        OSError: it cannot be made or written.
+    """
+    for folder in (out, *out.parents):
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"out must be a folder, but {folder} is a file")
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=out):
+        pass
+
+
 def remove_unfinished(path: str | Path) -> None:
     """Remove what is left of an `atomic_write` to ``path`` that was killed; there must be none at work.
 
@@ -44,12 +59,18 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     Missing parent folders are created.
 
     Raises:
+        UserError: ``path`` is a device, a pipe or a socket, whose place no file may take.
         OSError: the folder or the file cannot be written.
     """
     target = Path(path)
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
-    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists() and not target.is_file():
+        raise UserError(f"{target} must be a file if it is there, but is a device, a pipe or a socket")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), error.filename) from None
     try:
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     except OSError as error:

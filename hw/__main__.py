@@ -14,12 +14,11 @@ from pathlib import Path
 
 from export import UserError, load
 from export.cli import EXIT_BROKEN, Parser, run
-from export.files import atomic_write, refuse_overwriting
+from export.files import refuse_overwriting
 from hw.accelerator import WEIGHTS, Accelerator
 from hw.arguments import add_folding_arguments, folding_from
-from hw.loader import load_content
 from hw.number import counted
-from hw.verilog import write
+from hw.verilog import outputs, write
 from hw.wrappers import WRAPPERS, wrap
 
 COMMANDS = {
@@ -33,8 +32,11 @@ COMMANDS = {
 
 
 def main() -> int:
-    if sys.argv[1:2] and sys.argv[1] in COMMANDS:
-        return command(sys.argv[1], sys.argv[2:])
+    first = sys.argv[1] if len(sys.argv) > 1 else ""
+    if first in COMMANDS:
+        return command(first, sys.argv[2:])
+    if first.isalpha() and not Path(first).exists():
+        raise UserError(f"{first!r} must be a network's file or one of {', '.join(COMMANDS)}, but is neither")
     return generate()
 
 
@@ -75,14 +77,10 @@ def generate() -> int:
     if arguments.wrapper != "none" and arguments.input == "words":
         arguments.contexts = arguments.contexts or 1  # wrappers have one stream
     network = load(arguments.network)
-    refuse_overwriting(arguments.network, arguments.out)
+    for path in outputs(arguments.out, arguments.weights):
+        refuse_overwriting(arguments.network, path)
     accelerator = Accelerator(network, folding_from(arguments, network), frames_in=arguments.input, weights=arguments.weights)
-    paths: tuple[Path, ...] = write(wrap(accelerator, arguments.wrapper), arguments.out)
-    if arguments.weights == "loadable":
-        paths = (*paths, arguments.out.with_suffix(".weights"))
-        with atomic_write(paths[-1]) as file:
-            file.write_bytes(load_content(accelerator.plans))
-    for path in paths:
+    for path in write(wrap(accelerator, arguments.wrapper), arguments.out):
         print(f"{path}: {path.stat().st_size} bytes")
     for index, plan in enumerate(accelerator.plans):
         print(

@@ -40,7 +40,7 @@ class Accelerator(wiring.Component):
         monitor_0, …: what each layer sends, ``valid`` in the cycle in which a word passes. To be looked at or left open.
 
     Raises:
-        UserError: the folding or ``frames_in`` does not fit the network.
+        UserError: the folding or ``frames_in`` does not fit the network, or ``frames_in`` or ``weights`` is something else.
     """
 
     def __init__(self, network: Network, folding: Folding, *, frames_in: str = "words", weights: str = "rom"):

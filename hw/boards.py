@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from amaranth.back import verilog
+from amaranth.build import TemplatedPlatform
 from amaranth.hdl import Elaboratable, Instance, Module
 from amaranth.lib import io
 
@@ -111,11 +112,11 @@ class BoardDesign:
     baud: int
 
 
-class _WithVerilog:
-    """Makes a platform write plain Verilog, too: Yosys takes memories' attributes from there only."""
+class _WithVerilog(TemplatedPlatform):
+    """Put before a board's platform, makes it write plain Verilog, too: Yosys takes memories' attributes from there only."""
 
     def toolchain_prepare(self, fragment, name, **kwargs):
-        plan = super().toolchain_prepare(fragment, name, **kwargs)  # type: ignore[misc]
+        plan = super().toolchain_prepare(fragment, name, **kwargs)
         text, _ = verilog.convert_fragment(fragment, name, emit_src=False, strip_internal_attrs=True)
         plan.add_file(f"{name}.v", text.partition("\n")[2])  # the first line names the Yosys build
         return plan

@@ -11,6 +11,7 @@ from export.files import atomic_write, refuse_overwriting
 from hw.fit import Room, fit
 from hw.folding import Folding
 from hw.loader import load_content
+from hw.number import dashed
 
 
 def parser() -> Parser:
@@ -31,8 +32,8 @@ def main(arguments: Sequence[str]) -> int:
     larger, plans = fit(network, room)
     with atomic_write(options.out) as file:
         file.write_bytes(load_content(plans))
-    added = "" if larger.shape == network.shape else f" in a circuit of {_sizes(larger.shape)}"
-    print(f"{options.out}: {options.out.stat().st_size} bytes, {_sizes(network.shape)}{added}")
+    added = "" if larger.shape == network.shape else f" in a circuit of {dashed(larger.shape)}"
+    print(f"{options.out}: {options.out.stat().st_size} bytes, {dashed(network.shape)}{added}")
     return 0
 
 
@@ -57,7 +58,3 @@ def read_room(path: Path) -> Room:
     if weights != "loadable":
         raise UserError(f"the circuit's weights must be loadable (--weights loadable), but those of {path} are {weights}")
     return room
-
-
-def _sizes(shape: Sequence[int]) -> str:
-    return "-".join(map(str, shape))

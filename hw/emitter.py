@@ -55,7 +55,7 @@ class SpikeEmitter(wiring.Component):
         head_base = Signal.like(base)
         unsent = Signal(lanes)
         found = first_set(m, unsent, name="unsent")
-        lane, some, one = found.index, found.any, ~found.several
+        lane, some, at_most_one = found.index, found.any, ~found.several
         m.d.comb += [
             moves.eq(waits & (~head_valid | pop)),
             self.i.release.eq(moves),
@@ -77,8 +77,8 @@ class SpikeEmitter(wiring.Component):
             free.eq(~full | taken),
             must_send.eq(head.first | head.last_of_frame),
             picks.eq(head_valid & free & (some | (head.last_of_step & ~began & must_send))),
-            closes.eq(head.last_of_step & one),
-            pop.eq(Mux(some, picks & one, head_valid & (~head.last_of_step | began | picks | ~must_send))),
+            closes.eq(head.last_of_step & at_most_one),
+            pop.eq(Mux(some, picks & at_most_one, head_valid & (~head.last_of_step | began | picks | ~must_send))),
         ]
         with m.If(taken):
             m.d.sync += full.eq(0)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from export import Layer, Network, UserError
-from hw.folding import Folding, LayerPlan
+from hw.folding import Folding, LayerPlan, signed_bits
+from hw.number import dashed
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,7 @@ def fit(network: Network, room: Room) -> tuple[Network, tuple[LayerPlan, ...]]:
     for layer, (needed, bits) in enumerate(zip(margin_bits(network, room.shape), room.margin_bits, strict=True)):
         if needed > bits:
             raise UserError(f"margins of layer {layer} must fit into the circuit's {bits} bits, but need {needed}")
-    plans = room.folding.plans(larger)
-    for plan, bits in zip(plans, room.margin_bits, strict=True):
-        plan.__dict__["margin_bits"] = bits  # the circuit's, in the place of what this network would need
-    return larger, plans
+    return larger, room.folding.plans(larger, margin_bits=room.margin_bits)
 
 
 def fit_into(network: Network, shape: Sequence[int]) -> Network:
@@ -68,7 +66,7 @@ def fit_into(network: Network, shape: Sequence[int]) -> Network:
         UserError: it does not fit.
     """
     if len(shape) != len(network.shape) or any(own > size for own, size in zip(network.shape, shape, strict=True)):
-        raise UserError(f"a network of {_sizes(network.shape)} does not fit into a circuit of {_sizes(shape)}: no size may be greater")
+        raise UserError(f"a network of {dashed(network.shape)} does not fit into a circuit of {dashed(shape)}: no size may be greater")
     if shape[0] > network.inputs and network.encoder.p_min == 0:
         raise UserError(f"a network whose p_min is 0 must have the circuit's {shape[0]} inputs, not {network.inputs}: all of them spike")
     layers = []
@@ -91,9 +89,5 @@ def margin_bits(network: Network, shape: Sequence[int]) -> tuple[int, ...]:
         least, greatest = layer.margin_range
         if layer is not network.layers[-1] and outputs > layer.outputs:
             least, greatest = min(least, -(layer.inputs + 1)), max(greatest, -1)
-        bits.append(1 + max(greatest.bit_length(), (-1 - least).bit_length() if least < 0 else 0, 1))
+        bits.append(signed_bits(least, greatest))
     return tuple(bits)
-
-
-def _sizes(shape: Sequence[int]) -> str:
-    return "-".join(map(str, shape))

@@ -3,7 +3,8 @@
 `Folding` is what a user asks for; `LayerPlan` derives from it every number that a layer's circuit and its cost model need.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -32,6 +33,9 @@ class Folding:
         contexts: frames that are worked on in turn, each with potentials of its own: while a step of one is on its way to the readout,
             the first layer works on another.
         pixels: pixels that arrive per cycle, where the circuit has a latency encoder in front.
+
+    Raises:
+        UserError: what is per layer is no tuple or list. `plans` checks the rest, which hangs on the network.
     """
 
     simd: tuple[int, ...]
@@ -43,13 +47,22 @@ class Folding:
     pixels: int = 1
 
     def __post_init__(self):
+        for name in PER_LAYER:
+            entries = getattr(self, name)
+            if not isinstance(entries, tuple | list):
+                raise UserError(f"{name} must be a tuple, one entry per layer, not {entries!r}")
+            object.__setattr__(self, name, tuple(entries))
         if not self.order:
             object.__setattr__(self, "order", tuple("step" if form == "xnor" else "event" for form in self.form))
         if not self.swap:
             object.__setattr__(self, "swap", (1,) * len(self.form))
 
-    def plans(self, network: Network) -> tuple["LayerPlan", ...]:
+    def plans(self, network: Network, *, margin_bits: Sequence[int] | None = None) -> tuple["LayerPlan", ...]:
         """The derived numbers of every layer.
+
+        Parameters:
+            network: what is folded.
+            margin_bits: of each layer, where the circuit was made for another network; else as many as the layer needs.
 
         Raises:
             UserError: the folding does not fit the network; the message lists what does.
@@ -77,14 +90,18 @@ class Folding:
                 raise UserError(f"swap of layer {index} must be 1, because it has one group of neurons and one context, not {swap}")
             following_simd = self.simd[index + 1] if index + 1 < depth else None
             split_words = words_split(plans[-1]) if plans else 0
-            plans.append(LayerPlan(layer, network.steps, simd, pe, form, order, swap, self.contexts, following_simd, split_words))
+            plan = LayerPlan(layer, network.steps, simd, pe, form, order, swap, self.contexts, following_simd, split_words)
+            plans.append(plan if margin_bits is None else replace(plan, given_margin_bits=margin_bits[index]))
         return tuple(plans)
 
     @staticmethod
     def from_dict(content: dict[str, Any]) -> "Folding":
-        """The inverse of `as_dict`, from what JSON made of it."""
-        values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
-        return Folding(**values)
+        """The inverse of `as_dict`, from what JSON made of it.
+
+        Raises:
+            UserError, TypeError: it is something else.
+        """
+        return Folding(**content)
 
     def as_dict(self) -> dict[str, Any]:
         return {name: list(getattr(self, name)) for name in PER_LAYER} | {"contexts": self.contexts, "pixels": self.pixels}
@@ -122,6 +139,7 @@ class LayerPlan:
         simd, pe, form, order, swap, contexts: as in `Folding`.
         following_simd: ``SIMD`` of the next layer, None for the last.
         split_words: of one step, how many words may come in two parts, because the layer before does their neurons in two groups.
+        given_margin_bits: of a circuit that was made for another network; None: as many as this layer needs.
     """
 
     layer: Layer
@@ -134,6 +152,7 @@ class LayerPlan:
     contexts: int = 1
     following_simd: int | None = None
     split_words: int = 0
+    given_margin_bits: int | None = None
 
     @property
     def words(self) -> int:
@@ -181,8 +200,7 @@ class LayerPlan:
     @cached_property
     def margin_bits(self) -> int:
         """Bits of a signed ``V - θ`` of any neuron of this layer."""
-        least, greatest = self.layer.margin_range
-        return 1 + max(greatest.bit_length(), (-1 - least).bit_length() if least < 0 else 0, 1)
+        return self.given_margin_bits or signed_bits(*self.layer.margin_range)
 
     @property
     def weight_width(self) -> int:
@@ -229,6 +247,11 @@ def words_split(plan: LayerPlan) -> int:
     simd = plan.following_simd
     assert simd is not None
     return sum(begin % simd != 0 for begin in range(plan.pe, plan.layer.outputs, plan.pe))
+
+
+def signed_bits(least: int, greatest: int) -> int:
+    """Bits of a signed number that may be from ``least`` to ``greatest``; at least two."""
+    return 1 + max(greatest.bit_length(), (-1 - least).bit_length() if least < 0 else 0, 1)
 
 
 def _check_range(name: str, value: int, most: int, what: str) -> None:

@@ -41,20 +41,20 @@ class FrameCheck(wiring.Component):
         wrong = Signal()
         padding = form.words * form.simd - form.inputs
 
-        rules = [
-            first & (word.time != 0),
-            ~first & (word.time < last_time),
-            ~first & open_step & ~continues,
-            ~first & ~open_step & continues & (word.bits.any() | ~word.last_of_frame),
-            word.last_of_frame & ~word.last_of_step,
+        broken = [  # the rules of ``docs/hardware.md``, by number
+            first & (word.time != 0),  # 1, 2
+            ~first & (word.time < last_time),  # 1
+            ~first & open_step & ~continues,  # 3
+            ~first & ~open_step & continues & (word.bits.any() | ~word.last_of_frame),  # 3, but for what 4 allows
+            word.last_of_frame & ~word.last_of_step,  # 4
         ]
         if form.words < 1 << len(word.index):
-            rules.append(word.index >= form.words)
+            broken.append(word.index >= form.words)  # 5
         if form.steps < 1 << len(word.time):
-            rules.append(word.time >= form.steps)
+            broken.append(word.time >= form.steps)  # 5
         if padding:
-            rules.append((word.index == form.words - 1) & word.bits[form.simd - padding :].any())
-        for rule in rules:
+            broken.append((word.index == form.words - 1) & word.bits[form.simd - padding :].any())  # 5
+        for rule in broken:
             with m.If(rule):
                 m.d.comb += breaks_rule.eq(1)
         sending = Signal()

@@ -73,16 +73,7 @@ class Gate(wiring.Component):
                 source.cancel.eq((dropping[context] | decided_now[context]) & ~(held & (kept == context))),
             ]
 
-        # Whose turn it is: after the end of a step, the next one's that has something; until then, the same one's.
-        turn = Signal.like(kept)
-        m.d.comb += turn.eq(kept)
-        with m.If(~held), m.Switch(kept):
-            for context in contexts:
-                with m.Case(context):
-                    for distance in reversed(range(plan.contexts)):
-                        candidate = (context + 1 + distance) % plan.contexts
-                        with m.If(offers[candidate]):
-                            m.d.comb += turn.eq(candidate)
+        turn = self._turn(m, kept, held, offers)
         for context in contexts:
             source = inputs[context]
             taken = Signal(name=f"taken_{context}")
@@ -118,3 +109,17 @@ class Gate(wiring.Component):
         with m.If(self.o.valid):
             m.d.sync += held.eq(~(self.o.ready & word.last_of_step))
         return m
+
+    def _turn(self, m: Module, kept: Signal, held: Signal, offers: Signal) -> Signal:
+        """Whose turn it is: after the end of a step, the next one's that has something; until then, the same one's."""
+        contexts = self._plan.contexts
+        turn = Signal.like(kept)
+        m.d.comb += turn.eq(kept)
+        with m.If(~held), m.Switch(kept):
+            for context in range(contexts):
+                with m.Case(context):
+                    for distance in reversed(range(contexts)):
+                        candidate = (context + 1 + distance) % contexts
+                        with m.If(offers[candidate]):
+                            m.d.comb += turn.eq(candidate)
+        return turn

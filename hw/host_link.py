@@ -86,51 +86,15 @@ class HostLink(wiring.Component):
         with m.Elif(counts):
             m.d.sync += at.eq(at + 1)
 
-        # A byte passes in eight cycles or more, a bit at a time: into the checksum, or, where it is part of one itself, beside it.
-        receives = Signal()
-        sends = Signal()
-        source_valid = Signal(init=1)
-        ready = Signal(init=1)
-        bit = Signal()
-        bit_number = Signal(3)
-        byte_ends = Signal()
-        passes = Signal()
-        beside = Signal()
-        begins = Signal()
-        waits = Signal()
-        came = Signal()
-        goes = Signal()
-        byte = Signal(8)  # to send
-        crc = Signal(8 * CRC_SIZE)
-        wrong = Signal()
-        m.d.comb += [
-            byte_ends.eq(bit_number == 7),
-            passes.eq((receives & self.i.valid & (ready | ~byte_ends)) | (sends & source_valid & ~waits)),
-            came.eq(receives & passes & byte_ends),
-            goes.eq(sends & passes & byte_ends),
-            self.o.valid.eq(waits),
-            self.o.payload.eq(byte),
-        ]
-        with m.If(passes):
-            feedback = (crc[0] ^ bit) & ~beside
-            m.d.sync += [
-                bit_number.eq(bit_number + 1),
-                byte.eq(Cat(byte[1:], bit)),
-                crc.eq((crc >> 1) ^ (feedback.replicate(len(crc)) & CRC_POLYNOMIAL)),
-                wrong.eq(wrong | (beside & (crc[0] == bit))),
-            ]
-        with m.If(self.o.valid & self.o.ready):
-            m.d.sync += waits.eq(0)
-        with m.If(goes):
-            m.d.sync += waits.eq(1)
-        with m.If(begins):
-            m.d.sync += [crc.eq(-1), wrong.eq(0), bit_number.eq(0)]
+        passing = _Passing()
+        passing.add_to(m, self.i, self.o)
+        begins, came, goes, bit, beside = passing.begins, passing.came, passing.goes, passing.bit, passing.beside
 
         timer = Signal(self._timeout_bits + 1)
         expired = Signal()
         m.d.comb += expired.eq(timer[-1])
         m.d.sync += timer.eq(timer + 1)
-        with m.If(passes | begins | expired):
+        with m.If(passing.passes | begins | expired):
             m.d.sync += timer.eq(0)
 
         # Info: the digest is written while a load's checksum arrives.
@@ -163,13 +127,18 @@ class HostLink(wiring.Component):
         reply = Cat(Mux(error != 0, error, kind), Const(0, 1), loaded, error != 0, Const(1, 1))
 
         def take(to=1):
-            m.d.comb += [receives.eq(1), ready.eq(to), self.i.ready.eq(came), bit.eq(self.i.payload.bit_select(bit_number, 1))]
+            m.d.comb += [
+                passing.receives.eq(1),
+                passing.ready.eq(to),
+                self.i.ready.eq(came),
+                bit.eq(self.i.payload.bit_select(passing.bit_number, 1)),
+            ]
             with m.If(expired):
                 m.d.comb += self.reset.eq(1)
                 m.next = "hunt"
 
         def send(value, valid=1):
-            m.d.comb += [sends.eq(1), source_valid.eq(valid), bit.eq(value)]
+            m.d.comb += [passing.sends.eq(1), passing.source_valid.eq(valid), bit.eq(value)]
 
         def fail(code):
             m.d.comb += [self.reset.eq(1), begins.eq(1)]
@@ -204,9 +173,9 @@ class HostLink(wiring.Component):
                             fail(Error.UNKNOWN)
             with m.State("body"):
                 take(to)
-                m.d.comb += [self.pixels.valid.eq(self.i.valid & byte_ends & is_frame & loaded), counts.eq(came), last.eq(ends)]
+                m.d.comb += [self.pixels.valid.eq(self.i.valid & passing.byte_ends & is_frame & loaded), counts.eq(came), last.eq(ends)]
                 if self._loadable:
-                    m.d.comb += self.load.valid.eq(self.i.valid & byte_ends & is_load)
+                    m.d.comb += self.load.valid.eq(self.i.valid & passing.byte_ends & is_load)
                     with m.If(came | expired):
                         m.d.sync += begun.eq(~ends & ~expired)
                 with m.If(came & ends):
@@ -220,7 +189,7 @@ class HostLink(wiring.Component):
                     m.next = "verdict"
             with m.State("verdict"):
                 m.next = "reply"
-                with m.If(wrong):
+                with m.If(passing.wrong):
                     fail(Error.CHECKSUM)
                 with m.Elif(is_frame):
                     m.next = "result"
@@ -236,13 +205,14 @@ class HostLink(wiring.Component):
                 with m.Elif(expired):
                     fail(Error.NO_RESULT)
             with m.State("reply"):
-                send(reply.bit_select(bit_number, 1))
+                send(reply.bit_select(passing.bit_number, 1))
                 with m.If(goes):
                     m.next = "answer"
                     with m.If((error != 0) | is_load):
                         m.next = "sign"
             with m.State("answer"):
-                from_info, from_result = info_read.data.bit_select(bit_number, 1), result.bit_select(Cat(bit_number, result_at), 1)
+                from_info = info_read.data.bit_select(passing.bit_number, 1)
+                from_result = result.bit_select(Cat(passing.bit_number, result_at), 1)
                 send(Mux(is_info, from_info, from_result))
                 m.d.comb += [counts.eq(goes), last.eq(Mux(is_info, at == len(content) - 1, result_at == result_size - 1))]
                 with m.If(goes & last):
@@ -252,13 +222,71 @@ class HostLink(wiring.Component):
                         with m.If(kind[1]):
                             m.next = "spikes"
             with m.State("spikes"):
-                send(self.spikes.payload.data.bit_select(bit_number, 1), self.spikes.valid)
+                send(self.spikes.payload.data.bit_select(passing.bit_number, 1), self.spikes.valid)
                 m.d.comb += [self.send.eq(1), self.spikes.ready.eq(goes)]
                 with m.If(goes & self.spikes.payload.last):
                     m.next = "sign"
             with m.State("sign"):
-                send(~crc[0])
+                send(~passing.crc[0])
                 m.d.comb += [beside.eq(1), counts.eq(goes), last.eq(at[:2] == CRC_SIZE - 1)]
                 with m.If(goes & last):
                     m.next = "hunt"
         return m
+
+
+class _Passing:
+    """A byte passes in eight cycles or more, a bit at a time: into the checksum, or, where it is part of one itself, beside it.
+
+    Attributes:
+        receives: a byte is taken from the host; ``ready``: whoever gets it can take it.
+        sends: a byte is sent to the host; ``source_valid``: there is one.
+        bit: the bit that passes, number ``bit_number``.
+        beside: it is part of a checksum.
+        begins: what comes next is the first that the checksum is of.
+        passes: a bit does; ``byte_ends``: with the last bit of a byte, if one does.
+        came, goes: a byte has been taken, or is on its way out.
+        crc: of what has passed, inverted. ``wrong``: what passed beside it was something else.
+    """
+
+    def __init__(self):
+        self.receives = Signal()
+        self.sends = Signal()
+        self.source_valid = Signal(init=1)
+        self.ready = Signal(init=1)
+        self.bit = Signal()
+        self.bit_number = Signal(3)
+        self.byte_ends = Signal()
+        self.passes = Signal()
+        self.beside = Signal()
+        self.begins = Signal()
+        self.came = Signal()
+        self.goes = Signal()
+        self.crc = Signal(8 * CRC_SIZE)
+        self.wrong = Signal()
+
+    def add_to(self, m: Module, i: wiring.PureInterface, o: wiring.PureInterface) -> None:
+        """Bytes from ``i`` and to ``o``; when a byte from ``i`` is taken is the receiver's to say."""
+        waits = Signal()
+        byte = Signal(8)  # to send
+        m.d.comb += [
+            self.byte_ends.eq(self.bit_number == 7),
+            self.passes.eq((self.receives & i.valid & (self.ready | ~self.byte_ends)) | (self.sends & self.source_valid & ~waits)),
+            self.came.eq(self.receives & self.passes & self.byte_ends),
+            self.goes.eq(self.sends & self.passes & self.byte_ends),
+            o.valid.eq(waits),
+            o.payload.eq(byte),
+        ]
+        with m.If(self.passes):
+            feedback = (self.crc[0] ^ self.bit) & ~self.beside
+            m.d.sync += [
+                self.bit_number.eq(self.bit_number + 1),
+                byte.eq(Cat(byte[1:], self.bit)),
+                self.crc.eq((self.crc >> 1) ^ (feedback.replicate(len(self.crc)) & CRC_POLYNOMIAL)),
+                self.wrong.eq(self.wrong | (self.beside & (self.crc[0] == self.bit))),
+            ]
+        with m.If(o.valid & o.ready):
+            m.d.sync += waits.eq(0)
+        with m.If(self.goes):
+            m.d.sync += waits.eq(1)
+        with m.If(self.begins):
+            m.d.sync += [self.crc.eq(-1), self.wrong.eq(0), self.bit_number.eq(0)]

@@ -132,25 +132,7 @@ class StepIssue(Issue):
         first_step = self._first_step(m, word)
         replays_first = Signal()
 
-        # Swaps, before the first word of a pass.
-        beat = Signal(bits_for(plan.swap))
-        swapping = Signal()
-        if plan.swap > 1:
-            swapped = Signal()
-            resident = Signal(bits_for(plan.contexts))
-            context = word.frame[: len(resident)]
-            begins = Signal(init=1)  # the next word is the first of its pass
-            stays = Signal()  # its potentials are in the registers already
-            if plan.groups == 1:
-                m.d.comb += stays.eq((resident == context) & ~word.first)
-            m.d.comb += swapping.eq((self.i.valid | replaying) & begins & ~swapped & ~stays)
-            with m.If(swapping):
-                m.d.sync += beat.eq(beat + 1)
-                with m.If(beat == plan.swap - 1):
-                    m.d.sync += [beat.eq(0), swapped.eq(1)]
-            with m.If(fetches):
-                m.d.sync += [begins.eq(ends_pass), swapped.eq(0), resident.eq(context)]
-
+        swapping, beat = self._swaps(m, replaying=replaying, fetches=fetches, ends_pass=ends_pass)
         may_end = Signal()
         m.d.comb += [
             ends_pass.eq(Mux(replaying, position == last_position, word.last_of_step)),
@@ -204,6 +186,28 @@ class StepIssue(Issue):
             self.operation.spikes.eq(Mux(replayed, again.bits, fetched.bits)),
         ]
         return m
+
+    def _swaps(self, m: Module, *, replaying: Signal, fetches: Signal, ends_pass: Signal) -> tuple[Signal, Signal]:
+        """Whether potentials are being swapped, before the first word of a pass, and which part of them."""
+        plan, word = self._plan, self.i.payload
+        beat = Signal(bits_for(plan.swap))
+        swapping = Signal()
+        if plan.swap > 1:
+            swapped = Signal()
+            resident = Signal(bits_for(plan.contexts))
+            context = word.frame[: len(resident)]
+            begins = Signal(init=1)  # the next word is the first of its pass
+            stays = Signal()  # its potentials are in the registers already
+            if plan.groups == 1:
+                m.d.comb += stays.eq((resident == context) & ~word.first)
+            m.d.comb += swapping.eq((self.i.valid | replaying) & begins & ~swapped & ~stays)
+            with m.If(swapping):
+                m.d.sync += beat.eq(beat + 1)
+                with m.If(beat == plan.swap - 1):
+                    m.d.sync += [beat.eq(0), swapped.eq(1)]
+            with m.If(fetches):
+                m.d.sync += [begins.eq(ends_pass), swapped.eq(0), resident.eq(context)]
+        return swapping, beat
 
 
 class WalkIssue(Issue):

@@ -16,7 +16,7 @@ ISSUE_TO_ROW = 2  # cycles from the issue of a group's last operation to its row
 
 
 def word_to_row(plan: LayerPlan) -> int:
-    """Cycles from the one in which a group's last operation is ready to begin, to its row."""
+    """Cycles from the one in which a group takes up the last word of a step, new or kept, to its row."""
     return ISSUE_TO_ROW + (FETCH_TO_ISSUE if plan.replays else 0)
 
 

@@ -127,7 +127,7 @@ class Counters(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         inside = Signal()  # of a frame that is coming in
-        begun = Signal(8)  # frames in the circuit
+        begun = Signal(8)  # frames in the circuit; fewer than 256: up to 32 have tags, up to 16 contexts have two each on their way in
         begins = Signal()
         m.d.comb += [begins.eq(self.taken & ~inside), self.busy.eq((begun != 0) | begins)]
         with m.If(self.taken):

@@ -1,5 +1,7 @@
 """Numbers on command lines, and in text."""
 
+from collections.abc import Iterable
+
 
 def above_zero(text: str) -> float:
     """An argument that must be a finite number above 0."""
@@ -15,3 +17,8 @@ above_zero.__name__ = "number above 0"  # argparse names it in its message
 def counted(number: int, noun: str) -> str:
     """``1 word``, ``2 words``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def dashed(sizes: Iterable[int]) -> str:
+    """``784-128-10``: layer sizes, from the inputs to the outputs."""
+    return "-".join(map(str, sizes))

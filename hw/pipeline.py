@@ -7,8 +7,7 @@ import numpy as np
 
 from hw.emitter import HEAD_TO_JUDGED, HEAD_TO_WORD, ROW_TO_HEAD
 from hw.folding import LayerPlan
-from hw.issue import FETCH_TO_ISSUE
-from hw.layer import ISSUE_TO_ROW
+from hw.layer import word_to_row
 from hw.readout import ROW_TO_JUDGED
 
 
@@ -57,12 +56,14 @@ class _Layer:
     """A layer's input.
 
     Attributes:
+        word_to_row: see `hw.layer.word_to_row`.
         free: from here on, a word can be taken up.
         places: cycles from which on each of the last rows' places is free again.
     """
 
     def __init__(self, plan: LayerPlan):
         self.plan = plan
+        self.word_to_row = word_to_row(plan)
         self.free = 0
         self.places: deque[int] = deque()
         self.send_row: Callable[[int, int, int], None]
@@ -80,7 +81,7 @@ class _Layer:
                 return self._advance(begin, plan.groups)
             for group in range(plan.groups):
                 test = max(begin, self._place())
-                self.send_row(test + ISSUE_TO_ROW, group, frame)
+                self.send_row(test + self.word_to_row, group, frame)
                 begin = test + 1
             self.free = begin
             return begin - 1
@@ -98,7 +99,7 @@ class _Layer:
         begin = taken + 1
         for group in range(self.plan.groups):
             test = max(begin + self.plan.words - 1, self._place())
-            self.send_row(test + ISSUE_TO_ROW, group, frame)
+            self.send_row(test + self.word_to_row, group, frame)
             begin = test + 1
         self.free = begin
         return taken
@@ -113,11 +114,11 @@ class _Layer:
         if not closes:
             return self._advance(begin, 1)
         taken = test = max(begin, self._place())
-        self.send_row(test + FETCH_TO_ISSUE + ISSUE_TO_ROW, 0, frame)
+        self.send_row(test + self.word_to_row, 0, frame)
         swap = plan.swap if plan.swap > 1 else 0
         for group in range(1, plan.groups):
             test = max(test + swap + self.step_words, self._place())
-            self.send_row(test + FETCH_TO_ISSUE + ISSUE_TO_ROW, group, frame)
+            self.send_row(test + self.word_to_row, group, frame)
         self.free = test + 1
         self.step_words = 0
         return taken
@@ -142,6 +143,7 @@ class _Emitter:
         self.judged = -1
 
     def row(self, cycle: int, group: int, frame: int) -> None:
+        """A row of the layer comes in ``cycle``; its words go on as soon as it is known whether they close the step."""
         head = max(cycle + ROW_TO_HEAD, self.popped + 1)
         last = group == len(self.words) - 1
         words = int(self.words[group])

@@ -68,43 +68,34 @@ class Readout(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        plan, row = self._plan, self.i.payload
-        verdict = data.StructLayout(
-            {
-                "valid": 1,
-                "starts": 1,  # first row of its step
-                "decides": 1,
-                "finishes": 1,
-                "fired": 1,  # an output fired in this step
-                "time": bits_for(plan.steps),
-                "first_neuron": bits_for(plan.layer.outputs),
-                "error": 1,
-                "frame": bits_for(plan.frames),
-            }
-        )
+        verdict = self._judge(m)
+        verdict, step_margin, step_index = self._best(m, verdict)
 
-        # What the row means. Whether a neuron fires is known late in the row's cycle: all else is made ready for it, and put together in
-        # the next one. A context's flags hold for the frame that set them; those that are being made go before those that were kept.
-        came = Signal(
-            data.StructLayout(
-                {
-                    "valid": 1,
-                    "starts": 1,
-                    "closes": 1,  # the step, of a frame that is not finished
-                    "ends": 1,  # the frame, too
-                    "fired": 1,
-                    "fired_before": 1,  # in an earlier row of this step
-                    "decided": 1,  # by an earlier step
-                    "decides_if_fired": 1,
-                    "decides_anyway": 1,
-                    "early": 1,
-                    "time": bits_for(plan.steps),
-                    "group": bits_for(plan.groups),
-                    "error": 1,
-                    "frame": bits_for(plan.frames),
-                }
-            )
-        )
+        # The result waits for those before it.
+        m.submodules.queue = queue = ResultQueue(self._plan, result_layout(self._plan))
+        decision = queue.decision
+        m.d.comb += [
+            queue.frame.eq(verdict.frame),
+            queue.decides.eq(verdict.decides),
+            decision.class_index.eq(step_index),
+            decision.step.eq(Mux(verdict.fired, verdict.time, self._plan.steps - 1)),
+            decision.margin.eq(step_margin),
+            decision.silent.eq(~verdict.fired),
+            queue.finishes.eq(verdict.finishes),
+            queue.error.eq(verdict.error),
+            self.oldest.eq(queue.oldest),
+        ]
+        wiring.connect(m, queue.o, wiring.flipped(self.o))
+        return m
+
+    def _judge(self, m: Module):
+        """What a row means, one cycle after it: the verdict on its step so far.
+
+        Whether a neuron fires is known late in the row's cycle: all else is made ready for it, and put together in the next one. A
+        context's flags hold for the frame that set them; those that are being made go before those that were kept.
+        """
+        plan, row = self._plan, self.i.payload
+        came = Signal(_seen(plan))
         flags = data.StructLayout({"frame": bits_for(plan.frames), "decided": 1, "finished": 1})
         kept = Array(Signal(flags, name=f"flags_{context}") for context in range(plan.contexts))
         context_bits = (plan.contexts - 1).bit_length()
@@ -137,7 +128,7 @@ class Readout(wiring.Component):
             self.judged.frame.eq(row.frame),
             self.judged.decided.eq(self.early & (arriving.decides_anyway | (arriving.decides_if_fired & fires))),
         ]
-        compared = Signal(verdict)
+        compared = Signal(_verdict(plan))
         m.d.comb += [
             compared.valid.eq(came.valid),
             compared.starts.eq(came.starts),
@@ -159,19 +150,20 @@ class Readout(wiring.Component):
             for index, signal in enumerate(kept):
                 with m.If(came_context == index):
                     m.d.sync += signal.eq(made)
+        return compared
 
-        # Its best margin, level by level.
+    def _best(self, m: Module, compared):
+        """The row's best margin, level by level; the verdict when it is known, and the best of the step so far: margin and output."""
+        plan, row = self._plan, self.i.payload
         m.submodules.argmax = argmax = ArgMax(count=plan.pe, width=plan.margin_bits, always=plan.last_group_size)
         margins = Signal(plan.pe * plan.margin_bits)
         all_present = Signal()
         m.d.sync += [margins.eq(row.margin), all_present.eq(row.group != plan.groups - 1)]
         m.d.comb += [argmax.values.eq(margins), argmax.all_present.eq(all_present)]
         for level in range(argmax.latency):
-            following = Signal(verdict, name=f"compared_{level}")
+            following = Signal(compared.shape(), name=f"compared_{level}")
             m.d.sync += following.eq(compared)
             compared = following
-
-        # The best of the step so far.
         best_margin = Signal(signed(plan.margin_bits))
         best_index = Signal(bits_for(plan.layer.outputs))
         step_margin = Signal.like(best_margin)
@@ -184,20 +176,43 @@ class Readout(wiring.Component):
         ]
         with m.If(compared.valid):
             m.d.sync += [best_margin.eq(step_margin), best_index.eq(step_index)]
+        return compared, step_margin, step_index
 
-        # The result waits for those before it.
-        m.submodules.queue = queue = ResultQueue(plan, result_layout(plan))
-        decision = queue.decision
-        m.d.comb += [
-            queue.frame.eq(compared.frame),
-            queue.decides.eq(compared.decides),
-            decision.class_index.eq(step_index),
-            decision.step.eq(Mux(compared.fired, compared.time, plan.steps - 1)),
-            decision.margin.eq(step_margin),
-            decision.silent.eq(~compared.fired),
-            queue.finishes.eq(compared.finishes),
-            queue.error.eq(compared.error),
-            self.oldest.eq(queue.oldest),
-        ]
-        wiring.connect(m, queue.o, wiring.flipped(self.o))
-        return m
+
+def _seen(plan: LayerPlan) -> data.StructLayout:
+    """What is kept of a row for the cycle after it."""
+    return data.StructLayout(
+        {
+            "valid": 1,
+            "starts": 1,
+            "closes": 1,  # the step, of a frame that is not finished
+            "ends": 1,  # the frame, too
+            "fired": 1,
+            "fired_before": 1,  # in an earlier row of this step
+            "decided": 1,  # by an earlier step
+            "decides_if_fired": 1,
+            "decides_anyway": 1,
+            "early": 1,
+            "time": bits_for(plan.steps),
+            "group": bits_for(plan.groups),
+            "error": 1,
+            "frame": bits_for(plan.frames),
+        }
+    )
+
+
+def _verdict(plan: LayerPlan) -> data.StructLayout:
+    """What a row means for its step and frame."""
+    return data.StructLayout(
+        {
+            "valid": 1,
+            "starts": 1,  # first row of its step
+            "decides": 1,
+            "finishes": 1,
+            "fired": 1,  # an output fired in this step
+            "time": bits_for(plan.steps),
+            "first_neuron": bits_for(plan.layer.outputs),
+            "error": 1,
+            "frame": bits_for(plan.frames),
+        }
+    )

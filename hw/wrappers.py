@@ -2,6 +2,7 @@
 
 from amaranth.lib import wiring
 
+from export import UserError
 from hw.accelerator import Accelerator
 from hw.registers import Register
 
@@ -26,8 +27,10 @@ def wrap(accelerator: Accelerator, name: str) -> Accelerator | Wrapper:
     """The accelerator with these interfaces; ``"none"``: as it is.
 
     Raises:
-        UserError: the accelerator does not fit; or amaranth-soc is missing, which only wrappers need.
+        UserError: there is no wrapper of this name; the accelerator does not fit; or amaranth-soc is missing, which only wrappers need.
     """
+    if name not in WRAPPERS:
+        raise UserError(f"wrapper must be one of {', '.join(WRAPPERS)}, not {name!r}")
     if name == "axi":
         from hw.axi import AXIAccelerator
 

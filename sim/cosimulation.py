@@ -1,6 +1,5 @@
 """The whole of a co-simulation: golden model, Verilog, simulator, comparison, report."""
 
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 import hw.cost
 import hw.verilog
 from export import Network, UserError, digest, reference
+from export.files import prepare_folder
 from export.reference import DECISION_FIELDS, Decisions, Result
 from export.scores import score
 from hw import Accelerator, Folding, default_folding
@@ -130,17 +130,8 @@ def cosimulate(
 
 
 def _prepare(out: Path) -> None:
-    """Make the folder, see that it can be written before anything takes long, and remove the waveforms of an earlier run.
-
-    Raises:
-        UserError: it is a file.
-        OSError: it cannot be written.
-    """
-    if out.exists() and not out.is_dir():
-        raise UserError(f"out must be a folder, but {out} is a file")
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=out):
-        pass
+    """Make the folder, and remove the waveforms of an earlier run."""
+    prepare_folder(out)
     for name in (FIRST, FRAME):
         for mode in MODES:
             (out / f"{name}_{mode}.vcd").unlink(missing_ok=True)

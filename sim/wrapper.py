@@ -2,13 +2,14 @@
 
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 from sim.ports import Ports
 from sim.templates import render
 
 TOP = "bench"
 CONTROLS = ("rst", "early", "start", "done", "stuck", "sent", "received")
-"""The ports of the wrapper; nothing else of the model is visible from outside."""
+"""The ports of the wrapper; nothing else of the model is visible from outside, unless a `Design` says so."""
 
 LINGER = 64
 """Cycles without any transfer after which a run that lacks nothing is over."""
@@ -23,33 +24,29 @@ class Design:
         ports: its ports.
         capacity: greatest number of words in a frame.
         patience: cycles without a word taken or a result given after which a run is given up.
+        visible: signals inside the circuit that a test bench may read and set, each as module and name.
     """
 
     verilog: str
     ports: Ports
     capacity: int
     patience: int
+    visible: tuple[tuple[str, str], ...] = ()
 
     def wrapper(self, *, traced: bool = False) -> str:
         """Text of the wrapper; ``traced`` for one that dumps the waveform of a frame."""
-        return render(
-            "bench.sv.j2",
-            top=self.ports.top,
-            streams=self.ports.streams,
-            word=self.ports.word,
-            cancels=self.ports.cancels,
-            result=self.ports.result,
-            monitors=self.ports.monitors,
-            capacity=self.capacity,
-            patience=self.patience,
-            linger=LINGER,
-            traced=traced,
-        )
+        return render("bench.sv.j2", cancels=self.ports.cancels, traced=traced, **self.values())
+
+    def values(self) -> dict[str, Any]:
+        """What templates of wrappers need of a design."""
+        ports = self.ports
+        named = {"top": ports.top, "streams": ports.streams, "word": ports.word, "result": ports.result, "monitors": ports.monitors}
+        return {**named, "capacity": self.capacity, "patience": self.patience, "linger": LINGER}
 
     def control(self) -> str:
-        """Text of the Verilator control file: makes the wrapper's ports visible, and names the warnings to be waived."""
-        lines = ["`verilator_config"]
-        lines += [f'public_flat_rw -module "{TOP}" -var "{name}"' for name in CONTROLS]
+        """Text of the Verilator control file: makes the wrapper's ports and what else is ``visible`` so."""
+        signals = [*((TOP, name) for name in CONTROLS), *self.visible]
+        lines = ["`verilator_config", *(f'public_flat_rw -module "{module}" -var "{name}"' for module, name in signals)]
         return "\n".join(lines) + "\n"
 
 

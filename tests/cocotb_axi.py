@@ -14,9 +14,9 @@ from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp, AxiStreamBus, AxiS
 from hw.axi import ANSWER
 from tests.wrapped import (
     GOLDEN,
-    NETWORK,
     OTHER_GOLDEN,
     PORT_MAP,
+    REGISTERS,
     golden_results,
     load_words,
     misplaced_ends,
@@ -24,11 +24,11 @@ from tests.wrapped import (
     transfers,
     width,
 )
+from tests.wrapped_bench import LOADABLE, WrappedBench, wrong_lengths
 
-PORTS, REGISTERS = PORT_MAP["ports"], PORT_MAP["registers"]
+PORTS = PORT_MAP["ports"]
 LANES, RESULT_LANES = (PORTS[f"{name}_tdata"]["width"] // 8 for name in ("s_axis", "m_axis"))
 FRAMES = transfers(pixels=LANES)
-LOADABLE = PORT_MAP["weights"] == "loadable"
 PATIENCE_NS = 40_000
 OFFERS = {
     prefix: [name for name, port in PORTS.items() if name.startswith(prefix) and port["direction"] == "output"]
@@ -43,10 +43,11 @@ def pauses(share: float, seed: int):
         yield generator.random() < share
 
 
-class Bench:
+class Bench(WrappedBench[list[int]]):
     """The circuit with a source, a sink, and a master for its registers."""
 
     def __init__(self, dut, *, gaps: float = 0.0, stalls: float = 0.0):
+        super().__init__(dut.aclk, FRAMES)
         self.dut = dut
         Clock(dut.aclk, 2, unit="ns").start()
         dut.aresetn.value = 0
@@ -80,23 +81,12 @@ class Bench:
         await self.cycles(3)
         self.dut.aresetn.value = 1
         await self.cycles(2)
-        if LOADABLE and not (await self.read("status"))["loaded"]:
-            await self.load()
-        for name, value in controls.items():
-            await self.write(name, value)
+        await self.prepare(**controls)
 
-    async def cycles(self, count: int) -> None:
-        for _ in range(count):
-            await RisingEdge(self.dut.aclk)
-
-    async def write(self, name: str, value: int) -> None:
-        answer = await self.master.write(REGISTERS[name]["address"], value.to_bytes(4, "little"))
-        assert answer.resp == AxiResp.OKAY
-
-    async def load(self, name: str = "network") -> None:
-        for word in load_words(name):
-            await self.write("load", word)
-        assert (await self.read("status"))["loaded"]
+    async def write(self, name: str, *values: int) -> None:
+        for value in values:
+            answer = await self.master.write(REGISTERS[name]["address"], value.to_bytes(4, "little"))
+            assert answer.resp == AxiResp.OKAY
 
     async def read(self, name: str) -> dict[str, int]:
         fields = REGISTERS[name]["fields"]
@@ -104,7 +94,7 @@ class Bench:
         assert answer.resp == AxiResp.OKAY
         return take_apart(int.from_bytes(answer.data, "little"), fields)
 
-    async def send(self, frames: list[list[int]]) -> None:
+    async def send(self, *frames: list[int]) -> None:
         for frame in frames:
             await self.source.send(packet(frame))
 
@@ -117,16 +107,13 @@ class Bench:
             results.append(take_apart(int.from_bytes(got.tdata, "little"), PORTS["m_axis_tdata"]["fields"]))
         return results
 
-    async def nothing_left(self, frames: int, errors: int = 0, silent: int | None = None) -> None:
-        """No transfer is under way or waiting, and the counters agree."""
-        await self.cycles(100)
+    async def nothing_left(self, frames: int, *, errors: int = 0, silent: int | None = None) -> None:
+        """No transfer is under way or waiting, either."""
+        await super().nothing_left(frames, errors=errors)
         assert self.source.idle()
         assert self.sink.empty()
         assert not int(self.dut.m_axis_tvalid.value)
         assert self.master.idle()
-        assert (await self.read("status"))["busy"] == 0
-        assert (await self.read("frames"))["frames"] == frames
-        assert (await self.read("errors"))["errors"] == errors
         if silent is not None:
             assert (await self.read("silent"))["silent"] == silent
 
@@ -143,13 +130,11 @@ async def frames_wait_for_weights(dut):
     await bench.cycles(3)
     dut.aresetn.value = 1
     chosen = np.arange(6)
-    await bench.send([FRAMES[frame] for frame in chosen])
+    await bench.send(*(FRAMES[frame] for frame in chosen))
     await bench.cycles(300)
     words = load_words("other")
-    for word in words[: len(words) // 2]:  # a load that is begun anew
-        await bench.write("load", word)
-    for word in words[:-1]:
-        await bench.write("load", word)
+    await bench.write("load", *words[: len(words) // 2])  # a load that is begun anew
+    await bench.write("load", *words[:-1])
     await bench.cycles(100)
     assert await bench.read("status") == {"busy": 0, "loaded": 0}
     assert bench.sink.empty()
@@ -158,7 +143,7 @@ async def frames_wait_for_weights(dut):
     await bench.write("reset", 1)
     assert await bench.read("status") == {"busy": 0, "loaded": 1}
     await bench.load()
-    await bench.send(FRAMES)
+    await bench.send(*FRAMES)
     assert await bench.receive(len(FRAMES)) == golden_results(np.arange(len(FRAMES)))
     assert golden_results(chosen) != golden_results(chosen, OTHER_GOLDEN)
     await bench.nothing_left(len(FRAMES))
@@ -168,18 +153,8 @@ async def frames_wait_for_weights(dut):
 async def what_never_changes(dut):
     bench = Bench(dut)
     await bench.start()
-    for name, entry in REGISTERS.items():
-        if "value" in entry:
-            found = await bench.read(name)
-            assert found == take_apart(entry["value"], entry["fields"]), name
-    digest = [(await bench.read(f"digest_{k}"))["digest"].to_bytes(4, "little") for k in range(8)]
-    assert b"".join(digest).hex() == PORT_MAP["network"]["sha256"]
-    assert (await bench.read("steps"))["steps"] == NETWORK.steps
-    shape = [(await bench.read(f"size_{k}"))["size"] for k in range((await bench.read("layers"))["layers"] + 1)]
-    assert tuple(shape) == NETWORK.shape
-    assert (await bench.read("control"))["early"] == 1
     assert (await bench.read("packet"))["results"] == 1
-    await bench.nothing_left(0)
+    await bench.what_never_changes()
 
 
 @cocotb.test
@@ -226,7 +201,7 @@ async def gaps_and_stalls(dut, early, gaps, stalls):
     """Whatever the pace, each packet gives its result; registers can be read all the while."""
     bench = Bench(dut, gaps=gaps, stalls=stalls)
     await bench.start(control=early)
-    sending = cocotb.start_soon(bench.send(FRAMES))
+    sending = cocotb.start_soon(bench.send(*FRAMES))
     results = []
     for _ in range(4):
         assert (await bench.read("id"))["id"] == REGISTERS["id"]["value"]
@@ -245,16 +220,16 @@ async def gaps_and_stalls(dut, early, gaps, stalls):
 async def packets_of_results(dut):
     bench = Bench(dut, gaps=0.2, stalls=0.2)
     await bench.start(packet=3)
-    await bench.send(FRAMES[:6])
+    await bench.send(*FRAMES[:6])
     for _ in range(2):
         assert len((await bench.sink.recv()).tdata) == 3 * RESULT_LANES
     await bench.write("packet", 0)
-    await bench.send(FRAMES[:5])
+    await bench.send(*FRAMES[:5])
     while (await bench.read("frames"))["frames"] < 11:
         pass
     await bench.write("reset", 1)  # the next packet begins anew
     await bench.write("packet", 2)
-    await bench.send(FRAMES[:2])
+    await bench.send(*FRAMES[:2])
     assert len((await bench.sink.recv()).tdata) == 7 * RESULT_LANES  # the five had no end
     await bench.nothing_left(2)
 
@@ -263,30 +238,20 @@ async def packets_of_results(dut):
 async def mode_between_frames(dut):
     bench = Bench(dut, gaps=0.1)
     await bench.start()
-    for frame in range(12):
-        await bench.write("control", frame % 3 == 0)
-        await bench.send([FRAMES[frame]])
-        assert await bench.receive(1) == golden_results(np.array([frame]))
-    await bench.nothing_left(12)
+    await bench.mode_between_frames()
 
 
 @cocotb.test
 @cocotb.parametrize(gaps=[0.0, 0.5])
 async def tlast_in_the_wrong_place(dut, gaps):
-    """A packet that is cut short or too long gives one result, with error; its neighbours are right."""
+    """A packet that is cut short or too long."""
     bench = Bench(dut, gaps=gaps)
     await bench.start(control=0)
     frame = max(FRAMES, key=len)
-    ways = [frame[:-1], frame[: len(frame) // 2], [*frame, *frame], [*frame, frame[-1]]]
+    wrong = wrong_lengths(frame)
     if PORT_MAP["frames_in"] == "words":
-        ways += misplaced_ends(frame, PORTS["s_axis_tdata"]["fields"])
-    for way in ways:
-        sent = [FRAMES[0], way, FRAMES[1], FRAMES[2]]
-        await bench.send(sent)
-        results = await bench.receive(4)
-        assert [result["error"] for result in results] == [0, 1, 0, 0]
-        assert [results[k] for k in (0, 2, 3)] == golden_results(np.arange(3))
-    await bench.nothing_left(4 * len(ways), errors=len(ways))
+        wrong += misplaced_ends(frame, PORTS["s_axis_tdata"]["fields"])
+    await bench.wrong_frames(wrong)
 
 
 @cocotb.test
@@ -297,7 +262,7 @@ async def reset_in_the_middle(dut, whole, gaps):
     generator = random.Random(3)
     await bench.start()
     for attempt in range(12):
-        await bench.send(FRAMES)
+        await bench.send(*FRAMES)
         await bench.cycles(5 * attempt + generator.randrange(40))
         if whole:
             dut.aresetn.value = 0
@@ -315,6 +280,6 @@ async def reset_in_the_middle(dut, whole, gaps):
             late = (await bench.read("frames"))["frames"]  # a packet of which nothing had been taken is a new frame
             assert late <= 1
         chosen = np.arange(attempt, attempt + 3)
-        await bench.send([FRAMES[frame] for frame in chosen])
+        await bench.send(*(FRAMES[frame] for frame in chosen))
         assert await bench.receive(3) == golden_results(chosen)
         await bench.nothing_left(3 + late)

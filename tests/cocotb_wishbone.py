@@ -11,22 +11,10 @@ from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 from cocotbext.wishbone.driver import WBOp, WishboneMaster
 
-from tests.wrapped import (
-    GOLDEN,
-    NETWORK,
-    OTHER_GOLDEN,
-    PORT_MAP,
-    golden_results,
-    load_words,
-    misplaced_ends,
-    take_apart,
-    transfers,
-    width,
-)
+from tests.wrapped import GOLDEN, OTHER_GOLDEN, PORT_MAP, REGISTERS, golden_results, misplaced_ends, take_apart, transfers, width
+from tests.wrapped_bench import LOADABLE, WrappedBench, wrong_lengths
 
-REGISTERS = PORT_MAP["registers"]
 PIXELS = PORT_MAP["frames_in"] == "pixels"
-LOADABLE = PORT_MAP["weights"] == "loadable"
 DATA, LAST = REGISTERS["data"]["address"], REGISTERS["last"]["address"]
 ROOM, RESULTS = 256, 16
 ALL = 0xF
@@ -46,10 +34,11 @@ def words_of(frame: list[int]) -> list[Word]:
 FRAMES = [words_of(frame) for frame in transfers()]
 
 
-class Bench:
+class Bench(WrappedBench[list[Word]]):
     """The circuit with a master on its bus."""
 
     def __init__(self, dut, *, gaps: float = 0.0, seed: int = 0):
+        super().__init__(dut.wb_clk_i, FRAMES)
         self.dut, self.gaps, self.random = dut, gaps, random.Random(seed)
         Clock(dut.wb_clk_i, 2, unit="ns").start()
         dut.wb_rst_i.value = 1
@@ -66,26 +55,14 @@ class Bench:
     async def start(self, **registers: int) -> None:
         await self.cycles(2)
         self.dut.wb_rst_i.value = 0
-        if LOADABLE and not (await self.read("status"))["loaded"]:
-            await self.load()
-        for name, value in registers.items():
-            await self.write(name, value)
-
-    async def load(self, name: str = "network") -> None:
-        address = REGISTERS["load"]["address"]
-        await self.master.send_cycle([self.operation(address, word) for word in load_words(name)])
-        assert (await self.read("status"))["loaded"]
-
-    async def cycles(self, count: int) -> None:
-        for _ in range(count):
-            await RisingEdge(self.dut.wb_clk_i)
+        await self.prepare(**registers)
 
     def operation(self, address: int, value: int | None = None, sel: int = ALL) -> WBOp:
         idle = self.random.randrange(6) if self.random.random() < self.gaps else 0
         return WBOp(adr=address // 4, dat=value, sel=sel, idle=idle)
 
-    async def write(self, name: str, value: int) -> None:
-        await self.master.send_cycle([self.operation(REGISTERS[name]["address"], value)])
+    async def write(self, name: str, *values: int) -> None:
+        await self.master.send_cycle([self.operation(REGISTERS[name]["address"], value) for value in values])
 
     async def read(self, name: str) -> dict[str, int]:
         entry = REGISTERS[name]
@@ -93,17 +70,19 @@ class Bench:
         answers = await self.master.send_cycle([self.operation(entry["address"] + 4 * unit) for unit in range(units)])
         return take_apart(sum(int(answer.datrd) << 32 * unit for unit, answer in enumerate(answers)), entry["fields"])
 
-    async def send(self, frame: list[Word]) -> None:
-        """The words of a frame in some bus cycles, at any addresses that mean the same."""
-        at = 0
-        while at < len(frame):
-            end = min(len(frame), at + 1 + self.random.randrange(20))
-            addresses = [(LAST if k == len(frame) - 1 else DATA) + 4 * self.random.randrange(512) for k in range(at, end)]
-            await self.master.send_cycle([self.operation(address, *frame[k]) for k, address in zip(range(at, end), addresses, strict=True)])
-            at = end
+    async def send(self, *frames: list[Word]) -> None:
+        """The words of each frame in some bus cycles, at any addresses that mean the same."""
+        for frame in frames:
+            at = 0
+            while at < len(frame):
+                end = min(len(frame), at + 1 + self.random.randrange(20))
+                addresses = [(LAST if k == len(frame) - 1 else DATA) + 4 * self.random.randrange(512) for k in range(at, end)]
+                await self.master.send_cycle(
+                    [self.operation(address, *word) for address, word in zip(addresses, frame[at:end], strict=True)]
+                )
+                at = end
 
     async def receive(self, count: int) -> list[dict[str, int]]:
-        """Results, as they come."""
         results: list[dict[str, int]] = []
         empty = 0
         while len(results) < count:
@@ -116,15 +95,12 @@ class Bench:
                 assert empty < 500
         return results
 
-    async def nothing_left(self, frames: int, errors: int = 0, lost: int = 0) -> None:
-        """Nothing is under way or waiting, and the counters agree."""
-        await self.cycles(100)
-        assert (await self.read("status"))["busy"] == 0
+    async def nothing_left(self, frames: int, *, errors: int = 0, lost: int = 0) -> None:
+        """Nothing is waiting, either."""
+        await super().nothing_left(frames, errors=errors)
         assert await self.read("queues") == {"room": ROOM, "results": 0, "lost": lost}
         assert (await self.read("result"))["valid"] == 0
         assert not int(self.dut.interrupt_o.value)
-        assert (await self.read("frames"))["frames"] == frames
-        assert (await self.read("errors"))["errors"] == errors
 
 
 @cocotb.test(skip=not LOADABLE)
@@ -134,15 +110,13 @@ async def frames_wait_for_weights(dut):
     await bench.cycles(2)
     dut.wb_rst_i.value = 0
     chosen = np.arange(3)
-    for frame in chosen:
-        await bench.send(FRAMES[frame])
+    await bench.send(*(FRAMES[frame] for frame in chosen))
     await bench.cycles(300)
     assert await bench.read("status") == {"busy": 0, "loaded": 0}
     await bench.load("other")
     assert await bench.receive(len(chosen)) == golden_results(chosen, OTHER_GOLDEN)
     await bench.load()
-    for frame in chosen:
-        await bench.send(FRAMES[frame])
+    await bench.send(*(FRAMES[frame] for frame in chosen))
     assert await bench.receive(len(chosen)) == golden_results(chosen)
     assert golden_results(chosen) != golden_results(chosen, OTHER_GOLDEN)
     await bench.nothing_left(2 * len(chosen))
@@ -152,13 +126,7 @@ async def frames_wait_for_weights(dut):
 async def what_never_changes(dut):
     bench = Bench(dut)
     await bench.start()
-    for name, entry in REGISTERS.items():
-        if "value" in entry:
-            assert await bench.read(name) == take_apart(entry["value"], entry["fields"]), name
-    digest = [(await bench.read(f"digest_{k}"))["digest"].to_bytes(4, "little") for k in range(8)]
-    assert b"".join(digest).hex() == PORT_MAP["network"]["sha256"]
-    assert tuple([(await bench.read(f"size_{k}"))["size"] for k in range(len(NETWORK.shape))]) == NETWORK.shape
-    await bench.nothing_left(0)
+    await bench.what_never_changes()
 
 
 @cocotb.test
@@ -214,29 +182,18 @@ async def frames_and_results_in_batches(dut, early, wait):
 async def mode_between_frames(dut):
     bench = Bench(dut)
     await bench.start()
-    for frame in range(12):
-        await bench.write("control", frame % 3 == 0)
-        await bench.send(FRAMES[frame])
-        assert await bench.receive(1) == golden_results(np.array([frame]))
-    await bench.nothing_left(12)
+    await bench.mode_between_frames()
 
 
 @cocotb.test
 async def last_word_in_the_wrong_place(dut):
-    """A frame that is cut short or too long gives one result, with error; its neighbours are right."""
+    """A frame that is cut short or too long."""
     bench = Bench(dut)
     await bench.start(control=0)
-    frame = max(FRAMES, key=len)
-    ways = [frame[:-1], frame[: len(frame) // 2], [*frame, *frame], [*frame, frame[-1]]]
+    wrong = wrong_lengths(max(FRAMES, key=len))
     if not PIXELS:
-        ways += [words_of(way) for way in misplaced_ends(max(transfers(), key=len), REGISTERS["data"]["fields"])]
-    for way in ways:
-        for words in (FRAMES[0], way, FRAMES[1], FRAMES[2]):
-            await bench.send(words)
-        results = await bench.receive(4)
-        assert [result["error"] for result in results] == [0, 1, 0, 0]
-        assert [results[k] for k in (0, 2, 3)] == golden_results(np.arange(3))
-    await bench.nothing_left(4 * len(ways), errors=len(ways))
+        wrong += [words_of(frame) for frame in misplaced_ends(max(transfers(), key=len), REGISTERS["data"]["fields"])]
+    await bench.wrong_frames(wrong)
 
 
 @cocotb.test
@@ -295,7 +252,6 @@ async def reset_in_the_middle(dut, whole):
         else:
             await bench.write("reset", 1)
         chosen = np.arange(attempt, attempt + 3)
-        for frame in chosen:
-            await bench.send(FRAMES[frame])
+        await bench.send(*(FRAMES[frame] for frame in chosen))
         assert await bench.receive(3) == golden_results(chosen)
         await bench.nothing_left(3)

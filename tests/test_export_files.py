@@ -1,9 +1,11 @@
 import os
+import re
 import stat
 
 import pytest
 
-from export.files import atomic_write, remove_unfinished
+from export import UserError
+from export.files import atomic_write, prepare_folder, remove_unfinished
 
 
 def test_writes_whole(tmp_path):
@@ -59,8 +61,27 @@ def test_folder_in_the_way(tmp_path):
 
 def test_file_where_a_folder_must_be(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises((NotADirectoryError, FileExistsError)), atomic_write(tmp_path / "file" / "inside"):
+    with pytest.raises(NotADirectoryError) as caught, atomic_write(tmp_path / "file" / "inside"):
         pytest.fail("must not come here")
+    assert caught.value.filename == str(tmp_path / "file")
+
+
+def test_pipe_in_the_way(tmp_path):
+    """Nor does a file take a device's place, which would be lost."""
+    os.mkfifo(tmp_path / "pipe")
+    message = f"^{re.escape(str(tmp_path))}/pipe must be a file if it is there, but is a device, a pipe or a socket$"
+    with pytest.raises(UserError, match=message), atomic_write(tmp_path / "pipe"):
+        pytest.fail("must not come here")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_prepare_folder(tmp_path):
+    prepare_folder(tmp_path / "new" / "folder")
+    assert list((tmp_path / "new").rglob("*")) == [tmp_path / "new" / "folder"]
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "folder"):
+        with pytest.raises(UserError, match=f"^out must be a folder, but {re.escape(str(tmp_path))}/file is a file$"):
+            prepare_folder(out)
 
 
 def test_remove_unfinished(tmp_path):

@@ -11,8 +11,9 @@ from export import Encoder, Layer, Network, UserError
 from export.reference import run as golden_run
 from hw import Accelerator, Folding, default_folding
 from hw.loader import load_content
-from tests.circuit import random_folding, simulate, word_payloads
+from tests.accelerators import random_folding, simulate
 from tests.networks import random_network, random_spike_times
+from tests.payloads import word_payloads
 
 NAMES = ("time", "index", "bits", "last_of_step", "last_of_frame", "error", "first", "frame")
 

@@ -78,9 +78,9 @@ def test_weights_of_other_networks(tmp_path, artifact, loadable):
     export.save(small, tmp_path / "small.safetensors")
     done = command("weights", tmp_path / "small.safetensors", "--circuit", loadable, "--out", out)
     assert (done.returncode, done.stderr, done.stdout) == (0, "", f"{out}: {out.stat().st_size} bytes, 5-4-2 in a circuit of 6-5-3\n")
-    plans = default_folding(export.load(artifact)).plans(fit_into(small, (6, 5, 3)))
-    for plan, bits in zip(plans, json.loads(loadable.read_text())["margin_bits"], strict=True):
-        plan.__dict__["margin_bits"] = bits
+    bits = json.loads(loadable.read_text())["margin_bits"]
+    plans = default_folding(export.load(artifact)).plans(fit_into(small, (6, 5, 3)), margin_bits=bits)
+    assert [plan.margin_bits for plan in plans] == bits
     assert out.read_bytes() == load_content(plans)
 
 
@@ -99,14 +99,16 @@ def test_weights_that_do_not_fit(tmp_path, artifact, loadable):
         ("margin_bits", 5, "shape and margin_bits must be lists of integers, steps an integer"),
         ("margin_bits", [5, "6"], "shape and margin_bits must be lists of integers, steps an integer"),
         ("margin_bits", [5], "margin_bits must have one entry per layer"),
+        ("folding", {"simd": 6, "pe": [5, 3], "form": ["delta", "delta"]}, "simd must be a tuple, one entry per layer, not 6"),
         ("network", {"shape": "6", "steps": 4}, "shape and margin_bits must be lists of integers, steps an integer"),
         ("network", {"shape": [6, 5, 3], "steps": "4"}, "shape and margin_bits must be lists of integers, steps an integer"),
     ):
+        kind = "UserError" if name == "folding" else "ValueError"
         wrong = tmp_path / "wrong.json"
         wrong.write_text(json.dumps(json.loads(loadable.read_text()) | {name: value}))
         with pytest.raises(export.UserError) as caught:
             read_room(wrong)
-        message = f"{wrong} must be a port map, as python -m hw writes it beside the Verilog, but is not: ValueError('{said}')"
+        message = f"{wrong} must be a port map, as python -m hw writes it beside the Verilog, but is not: {kind}('{said}')"
         assert str(caught.value) == message
     rom = tmp_path / "rom.json"
     rom.write_text(loadable.read_text().replace('"weights": "loadable"', '"weights": "rom"'))
@@ -174,9 +176,33 @@ def test_network_is_not_overwritten(artifact):
     assert artifact.read_bytes() == before
 
 
-def test_verilog_does_not_take_the_port_maps_name(tmp_path, artifact):
-    out = tmp_path / "accelerator.json"
-    done = command(artifact, "--out", out)
-    message = f"error: the Verilog's name must not end in .json, which is the port map's, but is {out}\n"
+@pytest.mark.parametrize("ending", ["json", "weights"])
+def test_nor_by_what_lies_beside_the_verilog(tmp_path, artifact, ending):
+    network = tmp_path / f"accelerator.{ending}"
+    network.write_bytes(artifact.read_bytes())
+    done = command(network, "--out", tmp_path / "accelerator.v", "--weights", "loadable")
+    assert (done.returncode, done.stderr) == (2, f"error: --out must be another file than {network}, which it would overwrite\n")
+    assert [path.name for path in tmp_path.iterdir()] == [network.name]
+    assert network.read_bytes() == artifact.read_bytes()
+
+
+@pytest.mark.parametrize(("ending", "whose"), [("json", "port map"), ("weights", "load")])
+def test_verilog_does_not_take_the_name_of_what_lies_beside_it(tmp_path, artifact, ending, whose):
+    out = tmp_path / f"accelerator.{ending}"
+    done = command(artifact, "--out", out, "--weights", "loadable")
+    message = f"error: the Verilog's name must not end in .{ending}, which is the {whose}'s, but is {out}\n"
     assert (done.returncode, done.stderr) == (2, message)
     assert not out.exists()
+
+
+def test_nothing_half_written(tmp_path, artifact):
+    (tmp_path / "accelerator.weights").mkdir()
+    done = command(artifact, "--out", tmp_path / "accelerator.v", "--weights", "loadable")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {tmp_path / 'accelerator.weights'}: Is a directory\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["accelerator.weights"]
+
+
+def test_command_that_there_is_not(tmp_path, artifact):
+    done = command("generate", artifact, "--out", tmp_path / "accelerator.v")
+    message = "error: 'generate' must be a network's file or one of weights, fpga, estimate, bench, calibrate, but is neither\n"
+    assert (done.returncode, done.stderr) == (2, message)

@@ -8,8 +8,9 @@ import pytest
 from export import Encoder, Network
 from export.reference import run as golden_run
 from hw import Accelerator, Folding, cost, default_folding
-from tests.circuit import pixel_payloads, random_folding, simulate, word_payloads
+from tests.accelerators import random_folding, simulate
 from tests.networks import random_network, random_spike_times
+from tests.payloads import pixel_payloads, word_payloads
 
 
 def measured(network, folding, times, *, early):

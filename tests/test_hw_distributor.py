@@ -10,7 +10,8 @@ from hw.distributor import FrameDistributor
 from hw.encoder import LatencyEncoder, pixel_layout
 from hw.encoder_cost import EncoderCost
 from hw.words import WordFormat
-from tests.circuit import Sink, Source, pixel_payloads, run
+from tests.circuit import Sink, Source, run
+from tests.payloads import pixel_payloads
 from tests.test_hw_encoder import TimedSink, golden_words, kept, random_images, spike_times
 
 

@@ -14,9 +14,11 @@ from hw.encoder import LAST_BEAT_TO_WORD, LatencyEncoder, pixel_layout
 from hw.encoder_cost import EncoderCost
 from hw.encoder_plan import EncoderPlan
 from hw.words import WordFormat
-from tests.circuit import Sink, Source, pixel_payloads, run, simulate, word_payloads
+from tests.accelerators import simulate
+from tests.circuit import Sink, Source, run
 from tests.networks import random_layer
 from tests.oracle import latency
+from tests.payloads import pixel_payloads, word_payloads
 
 PAGE = Path(__file__).parent.parent / "docs/encoder.md"
 NAMES = ("time", "index", "bits", "last_of_step", "last_of_frame", "error")

@@ -11,6 +11,14 @@ from tests.networks import random_layer, random_network
 NETWORK = random_network(np.random.default_rng(0), (6, 5, 3), 4)
 
 
+@pytest.mark.parametrize(("name", "value"), [("simd", 1), ("pe", None), ("form", "delta"), ("order", "event"), ("swap", 2)])
+def test_what_is_per_layer_is_a_tuple(name, value):
+    one_layer = {"simd": (1,), "pe": (1,), "form": ("delta",)}
+    with pytest.raises(UserError, match=f"^{name} must be a tuple, one entry per layer, not {value!r}$"):
+        Folding(**one_layer | {name: value})
+    assert Folding([1], [1], ["delta"]) == Folding(**one_layer)
+
+
 @pytest.mark.parametrize(
     ("simd", "pe", "form", "message"),
     [

@@ -9,8 +9,10 @@ from export.reference import run as golden_run
 from hw import Accelerator, Folding
 from hw.frame_check import LATENCY, FrameCheck
 from hw.words import WordFormat
-from tests.circuit import Sink, Source, run, simulate, word_payloads
+from tests.accelerators import simulate
+from tests.circuit import Sink, Source, run
 from tests.networks import random_network, random_spike_times
+from tests.payloads import word_payloads
 
 FORM = WordFormat(inputs=11, steps=5, simd=4)  # 3 words, one padding input: index 3, times 5 … 7 and bit 3 of word 2 must not be
 NAMES = ("time", "index", "bits", "last_of_step", "last_of_frame", "error")

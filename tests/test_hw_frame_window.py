@@ -4,12 +4,11 @@
 
 import pytest
 from amaranth.lib import data
-from amaranth.sim import Simulator
 
 from export import UserError
 from hw.frame_window import FrameWindow, Gather, Split, splits
 from hw.words import WordFormat
-from tests.circuit import Sink, Source, run
+from tests.circuit import Sink, Source, run, run_benches
 
 SPIKES = WordFormat(inputs=40, steps=4, simd=40).layout  # 2 + 1 + 40 + 3 bits: two words
 END, ERROR = 1 << 44, 1 << 45
@@ -93,13 +92,6 @@ def test_pixels_that_fit_no_words(count):
         splits(pixels(count))
 
 
-def simulate(window, bench):
-    simulator = Simulator(window)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
-
-
 async def access(ctx, bus, address, value=None, sel=0b1111, patience=20):
     """One access; the cycles that it took, or 0 where no answer came."""
     ctx.set(bus.adr, address // 4)
@@ -147,7 +139,7 @@ def test_window_takes_bytes_and_ends():
         assert ctx.get(window.bus.dat_r) == 0
         assert await take(ctx, window) is None
 
-    simulate(window, bench)
+    run_benches(window, bench)
 
 
 @pytest.mark.parametrize("wait", [0, 1])
@@ -174,4 +166,4 @@ def test_window_without_room(wait):
         assert await take(ctx, window) == (8, 4, 0, 1 - wait)  # 7 was lost
         assert ctx.get(window.lost) == 1 - wait
 
-    simulate(window, bench)
+    run_benches(window, bench)

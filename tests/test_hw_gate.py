@@ -9,8 +9,9 @@ import pytest
 from hw.folding import LayerPlan
 from hw.gate import Gate
 from hw.words import WordFormat
-from tests.circuit import Part, Source, fields, run, word_payloads
+from tests.circuit import Part, Source, fields, run
 from tests.networks import random_layer, random_spike_times
+from tests.payloads import word_payloads
 
 INPUTS, STEPS, SIMD, VERDICTS = 7, 5, 3, 3
 FORM = WordFormat(INPUTS, STEPS, SIMD)

@@ -8,10 +8,10 @@ import zlib
 import pytest
 from amaranth.hdl import signed
 from amaranth.lib import data
-from amaranth.sim import Simulator
 
 from hw.host_link import HostLink
 from hw.packets import MAGIC, Error, Frame, Reply, Request, packet
+from tests.circuit import run_benches
 
 RESULT = data.StructLayout({"class_index": 4, "margin": signed(7)})
 ANSWER = {"class_index": 9, "margin": -3}
@@ -124,12 +124,7 @@ def talk(behind, script, *, stalls=0.0):
             await ctx.tick().repeat(40)  # and nothing more
             assert bytes(received) == expected, (what, bytes(received), expected)
 
-    simulator = Simulator(link)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.add_testbench(behind.run, background=True)
-    simulator.add_testbench(listen, background=True)
-    simulator.run()
+    run_benches(link, bench, background=[behind.run, listen])
 
 
 def frame(pixels=(1, 2, 3, 4, 255), flags=0):

@@ -8,8 +8,9 @@ import pytest
 from hw.folding import LayerPlan
 from hw.issue import FETCH_TO_ISSUE, EventIssue, StepIssue, WalkIssue
 from hw.streams import input_format
-from tests.circuit import Part, Source, fields, in_turn, run, word_payloads
+from tests.circuit import Part, Source, fields, run
 from tests.networks import random_layer, random_spike_times
+from tests.payloads import in_turn, word_payloads
 
 WAYS = {"event": (EventIssue, "delta", "event"), "step": (StepIssue, "delta", "step"), "walk": (WalkIssue, "xnor", "step")}
 SIZES = [(1, 1, 1, 1), (8, 4, 4, 2), (7, 5, 3, 2), (9, 3, 9, 3), (3, 9, 1, 4), (5, 4, 5, 2)]  # inputs, outputs, simd, pe

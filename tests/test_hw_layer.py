@@ -10,9 +10,10 @@ from hw.folding import LayerPlan
 from hw.issue import FETCH_TO_ISSUE
 from hw.layer import ISSUE_TO_ROW, IFLayer, word_to_row
 from hw.streams import input_format
-from tests.circuit import Source, in_turn, run, word_payloads
+from tests.circuit import Source, run
 from tests.networks import random_layer, random_spike_times
 from tests.oracle import potential
+from tests.payloads import in_turn, word_payloads
 from tests.rows import RowSink, Step
 
 WAYS = [("delta", "event"), ("delta", "step"), ("xnor", "step")]

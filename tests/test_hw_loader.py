@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from amaranth.hdl import Module
 from amaranth.lib import wiring
-from amaranth.sim import Simulator
 
 from hw import Folding
 from hw.loader import Loader, load_content, row_memories
 from hw.weights import RowMemory, chunks
+from tests.circuit import run_benches
 from tests.networks import random_network
 
 SHAPES = [[(1, 1)], [(8, 1), (3, 2)], [(17, 5), (8, 1), (9, 3), (1, 1)], [(16, 4), (33, 2)]]
@@ -92,7 +92,7 @@ def test_loads(shapes, gaps):
             await expect(ctx, third)
             await send(ctx, loader.i, as_bytes(shapes, first), gaps=gaps)
 
-    run(dut, bench)
+    run_benches(dut, bench)
 
 
 def test_a_byte_per_cycle():
@@ -110,17 +110,8 @@ def test_a_byte_per_cycle():
     async def bench(ctx):
         await send(ctx, dut.loader.i, as_bytes(shapes, random_rows(0, shapes)))
 
-    run(dut, bench, count)
+    run_benches(dut, bench, count)
     assert cycles == dut.loader.size
-
-
-def run(dut, bench, process=None):
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    if process is not None:
-        simulator.add_testbench(process)
-    simulator.run()
 
 
 def test_content_of_a_network():

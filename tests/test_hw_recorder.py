@@ -6,13 +6,14 @@ import random
 
 import numpy as np
 import pytest
-from amaranth.sim import Simulator
 
 from hw import Accelerator, Folding
 from hw.recorder import COUNT_SIZE, SpikeRecorder, most_records, record_layout, record_size
 from hw.words import WordFormat
-from tests.circuit import simulate, word_payloads
+from tests.accelerators import simulate
+from tests.circuit import run_benches
 from tests.networks import random_network, random_spike_times
+from tests.payloads import word_payloads
 
 FORMS = [
     [WordFormat(3, 4, 3)],
@@ -20,14 +21,6 @@ FORMS = [
     [WordFormat(9, 4, 1), WordFormat(5, 4, 2)],
     [WordFormat(300, 8, 1), WordFormat(40, 8, 40), WordFormat(7, 8, 2)],
 ]
-
-
-def run(dut, *benches):
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    for bench in benches:
-        simulator.add_testbench(bench)
-    simulator.run()
 
 
 async def read(ctx, dut, stalls=0.0):
@@ -93,7 +86,7 @@ def test_sends_what_passed(forms, stalls):
             for _ in range(2):  # once more
                 assert decode(forms, await read(ctx, dut, stalls)) == expected
 
-    run(dut, bench)
+    run_benches(dut, bench)
 
 
 @pytest.mark.parametrize("seed", range(4))

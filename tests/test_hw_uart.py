@@ -4,21 +4,13 @@
 
 import pytest
 from amaranth.hdl import Module
-from amaranth.sim import Simulator
 
 from export import UserError
 from hw.uart import UARTReceiver, UARTTransmitter, divisor
+from tests.circuit import run_benches
 
 DIVISORS = [4, 5, 8, 24, 25, 104]
 BYTES = [0x00, 0xFF, 0x55, 0xAA, 0x01, 0x80, 0xA5, 0x0F]
-
-
-def run(dut, *benches):
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    for bench in benches:
-        simulator.add_testbench(bench)
-    simulator.run()
 
 
 async def drive(ctx, line, levels, cycles):
@@ -56,7 +48,7 @@ def received(rate, cycles, on_the_line, *, ready=True, after=3):
             if valid:
                 seen.append(payload)
 
-    run(dut, sender, receiver)
+    run_benches(dut, sender, receiver)
     return seen
 
 
@@ -111,7 +103,7 @@ def test_sends(rate, gap):
             seen.append(ctx.get(dut.tx))
             await ctx.tick()
 
-    run(dut, sender, watcher)
+    run_benches(dut, sender, watcher)
     at = 0
     for byte in BYTES:
         at = seen.index(0, at)
@@ -145,11 +137,7 @@ def test_from_one_to_the_other(rate):
             if valid and not reset:
                 seen.append(payload)
 
-    simulator = Simulator(m)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(send)
-    simulator.add_testbench(receive, background=True)
-    simulator.run()
+    run_benches(m, send, background=[receive])
 
 
 @pytest.mark.parametrize(("clock", "baud", "cycles"), [(24e6, 1e6, 24), (12e6, 115_200, 104), (100e6, 3e6, 33), (25e6, 921_600, 27)])

@@ -13,10 +13,10 @@ from types import SimpleNamespace
 import pytest
 from amaranth.back import rtlil, verilog
 from amaranth.hdl import ResetInserter, Signal
-from amaranth.sim import Simulator
 
 from hw.weights import RowMemory, chunks
 from sim import toolchain
+from tests.circuit import run_benches
 
 SHAPES = [(1, 1), (20, 1), (16, 1), (1, 9), (7, 2), (8, 3), (9, 5), (17, 80), (64, 4), (88, 33)]
 UP5K = SimpleNamespace(device="iCE40UP5K")
@@ -25,13 +25,6 @@ UP5K = SimpleNamespace(device="iCE40UP5K")
 def content(width: int, rows: int) -> list[int]:
     draw = random.Random(width * rows)
     return [draw.getrandbits(width) for _ in range(rows)]
-
-
-def simulate(memory, bench):
-    simulator = Simulator(memory)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
 
 
 async def write_row(ctx, memory, address, row):
@@ -68,7 +61,7 @@ def test_rom(width, rows):
     async def bench(ctx):
         await assert_rows(ctx, memory, memory.rows)
 
-    simulate(memory, bench)
+    run_benches(memory, bench)
 
 
 @pytest.mark.parametrize(("width", "rows"), SHAPES)
@@ -85,7 +78,7 @@ def test_written_in_any_order_and_again(width, rows):
             await assert_rows(ctx, memory, kept)
             kept.reverse()
 
-    simulate(memory, bench)
+    run_benches(memory, bench)
 
 
 @pytest.mark.parametrize(("width", "rows"), SHAPES)
@@ -101,7 +94,7 @@ def test_a_reset_forgets_nothing(width, rows):
         ctx.set(reset, 0)
         await assert_rows(ctx, memory, kept)
 
-    simulate(ResetInserter(reset)(memory), bench)
+    run_benches(ResetInserter(reset)(memory), bench)
 
 
 def test_a_chunk_alone():
@@ -119,7 +112,7 @@ def test_a_chunk_alone():
         await ctx.tick()
         assert ctx.get(memory.data) == 0xA55DE
 
-    simulate(memory, bench)
+    run_benches(memory, bench)
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (4, 0)])

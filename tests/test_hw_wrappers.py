@@ -38,6 +38,11 @@ def wrapped(frames_in, name):
     return circuit
 
 
+def test_wrapper_that_there_is_not():
+    with pytest.raises(UserError, match=r"^wrapper must be one of none, axi, wishbone, not 'AXI'$"):
+        wrapped("pixels", "AXI")
+
+
 def test_none_is_the_accelerator_itself():
     plain = accelerator()
     assert wrap(plain, "none") is plain

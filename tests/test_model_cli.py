@@ -7,37 +7,22 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from export.cli import run
 from model import kept, metrics
 from model.__main__ import main
 from model.datasets import CHOICES
+from tests.command_line import Done, in_process
 from tests.small_data import FIGURES, save_npz
 
 ROOT = Path(__file__).parent.parent
 QUICK = ("--hidden", "16", "--epochs", "2", "--batch-size", "16", "--learning-rate", "0.01", "--validation", "0.25", "--augment", "0")
 
 
-class Done(NamedTuple):
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 @pytest.fixture
 def model(capfd, monkeypatch):
-    """Runs the command line in this process."""
-
-    def command(*arguments):
-        monkeypatch.setattr(sys, "argv", ["model", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            run(main)
-        return Done(caught.value.code, *capfd.readouterr())
-
-    return command
+    return in_process(main, capfd, monkeypatch)
 
 
 def start(*arguments):

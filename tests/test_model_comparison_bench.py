@@ -14,7 +14,6 @@ import torch
 
 import export
 from export import Encoder, Network, UserError
-from export.cli import run
 from model.__main__ import main
 from model.comparison import bench_inference, bench_training
 from model.comparison.bench_training import Point, TrainingBench
@@ -23,6 +22,7 @@ from model.datasets import CHOICES
 from model.encoding import LatencyEncoder
 from model.kept import read_table
 from model.layers import SingleSpikeNetwork
+from tests.command_line import in_process
 from tests.networks import random_network
 from tests.small_data import save_npz, stripes
 
@@ -178,15 +178,7 @@ def test_training_refuses(data, changes, message):
 
 @pytest.fixture
 def model(capfd, monkeypatch):
-    """Runs the command line in this process."""
-
-    def command(*arguments):
-        monkeypatch.setattr(sys, "argv", ["model", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            run(main)
-        return caught.value.code, *capfd.readouterr()
-
-    return command
+    return in_process(main, capfd, monkeypatch)
 
 
 @pytest.fixture(scope="module")

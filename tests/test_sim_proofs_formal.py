@@ -179,6 +179,15 @@ def test_table_into_a_page(tmp_path, monkeypatch):
     assert table() == 1
 
 
+def test_out_is_a_file(tmp_path, monkeypatch):
+    """Which shows before anything is proved."""
+    (tmp_path / "out").touch()
+    monkeypatch.setattr(main, "RUNS", {"formal": lambda arguments: pytest.fail("it must not come so far")})
+    monkeypatch.setattr(main.sys, "argv", ["sim.proofs", "formal", "--out", str(tmp_path / "out")])
+    with pytest.raises(UserError, match=r"^out must be a folder, but .*/out is a file$"):
+        main.main()
+
+
 def test_damaged_rows(tmp_path):
     (tmp_path / "formal.json").write_text('[{"name": 3}]')
     with pytest.raises(UserError, match=r"formal\.json must hold a list of entries with name, .*, seconds, but does not$"):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from export import UserError
 from hw import Folding
 from hw.verilog import MODULE
 from sim.proofs import equivalence, mutants, mutation
@@ -33,6 +34,11 @@ def complaints(mutated):
     bench = Protocol(mutated, range(SEQUENCES))
     numbers = [0, HARMLESS.number, *(mutant.number for mutant in mutated.mutants)]
     return dict(bench.complaints(numbers))
+
+
+def test_more_mutants_than_the_selector_can_name():
+    with pytest.raises(UserError, match=r"^count must be at most 4095, which the selector of mutants can name, not 4096$"):
+        mutate(NETWORK, FOLDING, 4096)
 
 
 def test_mutants(mutated):

@@ -14,6 +14,7 @@ from sim import frames
 FOLDER = Path(os.environ["WRAPPED_FOLDER"])
 NETWORK = load(FOLDER / "network.safetensors")
 PORT_MAP = json.loads(next(FOLDER.glob("accelerator*.json")).read_text())
+REGISTERS = PORT_MAP["registers"]
 IMAGES = np.load(FOLDER / "images.npy")
 GOLDEN = reference.run(NETWORK, NETWORK.encode(IMAGES))
 OTHER_GOLDEN = reference.run(load(FOLDER / "other.safetensors"), NETWORK.encode(IMAGES))
@@ -55,7 +56,7 @@ def width(fields: Fields) -> int:
 
 def load_words(name: str = "network") -> list[int]:
     """What is written to register ``load`` for the weights of a network."""
-    write, first = (1 << PORT_MAP["registers"]["load"]["fields"][field]["offset"] for field in ("write", "first"))
+    write, first = (1 << REGISTERS["load"]["fields"][field]["offset"] for field in ("write", "first"))
     return [byte | write | first * (place == 0) for place, byte in enumerate((FOLDER / f"{name}.weights").read_bytes())]
 
 

@@ -36,7 +36,7 @@ def run(folder: Path, module: str, wrapper: str, name: str) -> None:
     save(other, folder / "other.safetensors")
     for name, content in (("network", network), ("other", other)):
         (folder / f"{name}.weights").write_bytes(load_content(folding.plans(content)))
-    verilog, _ = write(circuit, folder / "accelerator.v")
+    verilog, *_ = write(circuit, folder / "accelerator.v")
     visible = "".join(f'public_flat_rw -module "{circuit.name}" -var "{port}"\n' for port in circuit.signature.members)
     flags = [*FLAGS, "--x-initial", "unique"]  # what comes out must not depend on registers that no reset reaches
     build = compile_model({"public.vlt": f"`verilator_config\n{visible}", "circuit.v": verilog.read_text()}, circuit.name, flags)

@@ -11,7 +11,9 @@ import numpy as np
 
 from export import Layer, Network
 from hw import Accelerator, Folding
-from tests.circuit import Monitor, Part, Sink, Source, fields, run, word_payloads
+from tests.accelerators import Monitor
+from tests.circuit import Part, Sink, Source, fields, run
+from tests.payloads import word_payloads
 
 PATH = Path(__file__).with_suffix(".svg")
 INPUTS = ("i_0", "i_1")

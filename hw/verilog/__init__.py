@@ -1,6 +1,7 @@
 """Verilog of an accelerator, and a map of its ports for whatever is to be connected to it."""
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from amaranth.lib.wiring import In
 from export import UserError, digest
 from export.files import atomic_write
 from hw.accelerator import Accelerator
+from hw.loader import load_content
 from hw.registers import register_map
 from hw.verilog.header import comment, header, module_comments, waivers
 from hw.verilog.names import tidy
@@ -80,18 +82,37 @@ def port_map(circuit: Accelerator | Wrapper) -> dict[str, Any]:
     }
 
 
-def write(circuit: Accelerator | Wrapper, path: str | Path) -> tuple[Path, Path]:
-    """Write the Verilog to ``path`` and its port map beside it, as ``.json``; return both paths.
+def outputs(path: Path, weights: str) -> tuple[Path, ...]:
+    """The files that `write` writes: the Verilog, the port map, and what is loaded, if it is.
+
+    Parameters:
+        path: of the Verilog.
+        weights: ``"rom"`` or ``"loadable"``.
 
     Raises:
-        UserError: ``path`` ends in .json, the port map's place.
+        UserError: ``path`` has the ending of one of the others.
+    """
+    beside = {".json": "port map", ".weights": "load"} if weights == "loadable" else {".json": "port map"}
+    if path.suffix in beside:
+        raise UserError(f"the Verilog's name must not end in {path.suffix}, which is the {beside[path.suffix]}'s, but is {path}")
+    return path, *(path.with_suffix(ending) for ending in beside)
+
+
+def write(circuit: Accelerator | Wrapper, path: str | Path) -> tuple[Path, ...]:
+    """Write the Verilog to ``path``; beside it its port map, as ``.json``, and if weights are loadable, the network's, as ``.weights``.
+
+    All of these files are written, or none. Returns their paths, in this order.
+
+    Raises:
+        UserError: ``path`` has the ending of one of the others.
         OSError: a file cannot be written.
     """
-    path = Path(path)
-    if path.suffix == ".json":
-        raise UserError(f"the Verilog's name must not end in .json, which is the port map's, but is {path}")
-    text, ports = generate(circuit), json.dumps(port_map(circuit), indent=2) + "\n"
-    with atomic_write(path) as verilog_file, atomic_write(path.with_suffix(".json")) as map_file:
-        verilog_file.write_text(text)
-        map_file.write_text(ports)
-    return path, path.with_suffix(".json")
+    accelerator = circuit.accelerator if isinstance(circuit, Wrapper) else circuit
+    paths = outputs(Path(path), accelerator.weights)
+    contents = [generate(circuit).encode(), (json.dumps(port_map(circuit), indent=2) + "\n").encode()]
+    if accelerator.weights == "loadable":
+        contents.append(load_content(accelerator.plans))
+    with ExitStack() as files:
+        for target, content in zip(paths, contents, strict=True):
+            files.enter_context(atomic_write(target)).write_bytes(content)
+    return paths

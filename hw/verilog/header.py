@@ -9,7 +9,7 @@ from amaranth.lib import wiring
 
 from export import digest
 from hw.accelerator import Accelerator
-from hw.number import counted
+from hw.number import counted, dashed
 
 VERSION = "0.5"
 """Of the generator. It changes when the Verilog of a network does."""
@@ -33,7 +33,7 @@ def header(accelerator: Accelerator, port_map: dict[str, Any]) -> list[str]:
         f"{port_map['top']}: a binarized single-spike network as a circuit.",
         "",
         f"generator  firstspike {VERSION}, Amaranth {amaranth.__version__}",
-        f"network    {'-'.join(map(str, network.shape))}, T = {network.steps}, encoder: {encoder}",
+        f"network    {dashed(network.shape)}, T = {network.steps}, encoder: {encoder}",
         f"artifact   SHA-256 {digest(network)}",
         f"weights    {accelerator.weights}",
         f"frames in  {accelerator.frames_in}",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from export import UserError
 from export.cli import EXIT_BROKEN, EXIT_DIFFERENCE, Parser, run
-from export.files import atomic_write
+from export.files import atomic_write, prepare_folder
 from hw.inputs import positive
 from sim.build import BuildError
 from sim.proofs import record
@@ -86,6 +86,7 @@ def main() -> int:
     arguments = parser().parse_args()
     if arguments.part == "table":
         return table(arguments)
+    prepare_folder(arguments.out)
     record.load(arguments.out)  # named before, not after hours, if it cannot be added to
     rows = []
     try:

@@ -10,7 +10,7 @@ import re
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from amaranth.back import rtlil
 
 import hw.cost
-from export import Network, reference
+from export import Network, UserError, reference
 from hw import Accelerator, Folding
 from hw.verilog import MODULE, port_map
 from hw.words import WordFormat
@@ -33,8 +33,10 @@ from sim.protocol.expectation import expect
 from sim.protocol.sequences import sequence
 from sim.simulate import MODES, read, run_module, write_frames
 from sim.timing import Timing
-from sim.wrapper import Design, design
+from sim.wrapper import design
 
+SELECTOR = (MODULE, "mutant")
+"""Module and name of the signal that says which mutant is active."""
 SELECTOR_BITS = 12
 SEED = 7
 STAGES = (6, 60, 600)
@@ -108,9 +110,11 @@ def mutate(network: Network, folding: Folding, count: int, seed: int = SEED) -> 
         seed: of the choice.
 
     Raises:
-        UserError: a program is missing.
+        UserError: there are too many for the selector, or a program is missing.
         ToolError: Yosys fails.
     """
+    if count >= 1 << SELECTOR_BITS:
+        raise UserError(f"count must be at most {(1 << SELECTOR_BITS) - 1}, which the selector of mutants can name, not {count}")
     accelerator = Accelerator(network, folding)
     with tempfile.TemporaryDirectory(prefix="firstspike.") as name:
         folder = Path(name)
@@ -197,21 +201,6 @@ class Bench(ABC):
         """The first thing that is wrong in the files of a run, or ""."""
 
 
-class Selects:
-    """A design whose mutants can be selected from inside the simulation."""
-
-    def control(self) -> str:
-        return super().control() + f'public_flat_rw -module "{MODULE}" -var "mutant"\n'  # type: ignore[misc]
-
-
-class SelectingStage(Selects, player.Stage):
-    """The player of sequences around mutants."""
-
-
-class SelectingDesign(Selects, Design):
-    """The wrapper of co-simulation around mutants."""
-
-
 class Protocol(Bench):
     """Random sequences of good and bad frames, with gaps, stalls, cancels and resets, as in ``python -m sim protocol``.
 
@@ -231,8 +220,8 @@ class Protocol(Bench):
         return [f"+frames={folder / 'frames.bin'}"]
 
     def build(self) -> Build:
-        stage = SelectingStage(self.mutated.verilog, self.ports, player.CAPACITY, player.PATIENCE)
-        return build(stage, extra_flags=player.FLAGS)
+        stage = player.stage(self.mutated.verilog, self.ports)
+        return build(replace(stage, visible=(SELECTOR,)), extra_flags=player.FLAGS)
 
     def complaint(self, folder: Path) -> str:
         status = json.loads((folder / "status.json").read_text())
@@ -264,7 +253,7 @@ class Cycles(Bench):
 
     def build(self) -> Build:
         plain = design(self.mutated.verilog, self.ports, self.mutated.network.shape)
-        return build(SelectingDesign(**{field.name: getattr(plain, field.name) for field in fields(Design)}))
+        return build(replace(plain, visible=(SELECTOR,)))
 
     def complaint(self, folder: Path) -> str:
         network, folding = self.mutated.network, self.mutated.folding

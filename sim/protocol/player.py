@@ -14,7 +14,7 @@ from sim.protocol.rules import Word
 from sim.protocol.sequences import Run
 from sim.simulate import run_module
 from sim.templates import render
-from sim.wrapper import LINGER, Design
+from sim.wrapper import Design
 
 MODES = ("full", "early", "changing")
 """In ``changing``, the mode changes at any moment."""
@@ -31,19 +31,8 @@ class Stage(Design):
     """A circuit with a player around it."""
 
     def wrapper(self, *, traced: bool = False) -> str:
-        return render(
-            "player.sv.j2",
-            top=self.ports.top,
-            streams=self.ports.streams,
-            word=self.ports.word,
-            end=_packed(Word(0, 0, 0, True, True), self.ports.word),
-            result=self.ports.result,
-            monitors=self.ports.monitors,
-            capacity=self.capacity,
-            patience=self.patience,
-            linger=LINGER,
-            traced=traced,
-        )
+        end = _packed(Word(0, 0, 0, True, True), self.ports.word)
+        return render("player.sv.j2", end=end, traced=traced, **self.values())
 
 
 def stage(verilog: str, ports: Ports) -> Stage:
