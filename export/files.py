@@ -21,6 +21,17 @@ def refuse_overwriting(source: Path, out: Path) -> None:
         raise UserError(f"--out must be another file than {source}, which it would overwrite")
 
 
+def check_folder(out: Path) -> None:
+    """See that something is a folder, or can become one.
+
+    Raises:
+        UserError: it, or one that it is in, is a file.
+    """
+    for folder in (out, *out.parents):
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"out must be a folder, but {folder} is a file")
+
+
 def prepare_folder(out: Path) -> None:
     """Make the folder of results, and see that it can be written, before anything takes long.
 
@@ -28,9 +39,7 @@ def prepare_folder(out: Path) -> None:
         UserError: it, or one that it is in, is a file.
         OSError: it cannot be made or written.
     """
-    for folder in (out, *out.parents):
-        if folder.exists() and not folder.is_dir():
-            raise UserError(f"out must be a folder, but {folder} is a file")
+    check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=out):
         pass

@@ -1,26 +1,16 @@
 """The frames that a command line asks for: the test part of a data set, or random spike times."""
 
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from export import Network, UserError
+from hw.number import positive
 
 RANDOM = "random"
 RANDOM_FRAMES = 1000
-
-
-def positive(text: str) -> int:
-    """An argument that must be an integer of at least 1."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise ArgumentTypeError(f"must be an integer of at least 1, not {text!r}")
-    return value
 
 
 def add_frame_arguments(parser: ArgumentParser) -> None:

@@ -122,6 +122,12 @@ class StepIssue(Issue):
         plan, word = self._plan, self.i.payload
         kept = data.StructLayout({"index": word.index.shape(), "bits": plan.simd})
         places = max(2, plan.words + plan.split_words)
+        again = Signal(kept)  # a word of the step, a cycle after its position; with one group, nothing is replayed
+        if plan.groups > 1:
+            m.submodules.step = step = Memory(shape=kept, depth=places, init=[], attrs=UNCHECKED)
+            write, read = step.write_port(), step.read_port()
+            again = read.data
+
         ends_pass = Signal()
         fetches = Signal()
         group, base, last_group = _group_counter(m, plan, moves=fetches & ends_pass)
@@ -141,17 +147,13 @@ class StepIssue(Issue):
             self.i.ready.eq(~replaying & ~swapping & may_end),
             self.tests.eq(fetches & ends_pass),
         ]
-        again = Signal(kept)  # a word of the step, a cycle after its position
         if plan.groups > 1:
-            m.submodules.step = step = Memory(shape=kept, depth=places, init=[], attrs=UNCHECKED)
-            write, read = step.write_port(), step.read_port()
             m.d.comb += [
                 write.addr.eq(position),
                 write.data.index.eq(word.index),
                 write.data.bits.eq(word.bits),
                 write.en.eq(self.i.valid & ~replaying),
                 read.addr.eq(position),
-                again.eq(read.data),
             ]
         with m.If(fetches):
             m.d.sync += position.eq(Mux(ends_pass, 0, position + 1))

@@ -1,6 +1,18 @@
 """Numbers on command lines, and in text."""
 
+from argparse import ArgumentTypeError
 from collections.abc import Iterable
+
+
+def positive(text: str) -> int:
+    """An argument that must be an integer of at least 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise ArgumentTypeError(f"must be an integer of at least 1, not {text!r}")
+    return value
 
 
 def above_zero(text: str) -> float:

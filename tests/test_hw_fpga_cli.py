@@ -142,9 +142,10 @@ def test_hopelessly_large(tmp_path, target, frames_in):
 def test_output_that_is_no_folder(tmp_path, artifact):
     """Said before hours go into placing."""
     (tmp_path / "out").write_text("mine")
-    done = command(artifact, "--device", "hx8k", *FOLDING, "--out", tmp_path / "out")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"error: --out must be a folder, but {tmp_path / 'out'} is a file\n"
+    for out in (tmp_path / "out", tmp_path / "out" / "here"):
+        done = command(artifact, "--device", "hx8k", *FOLDING, "--out", out)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == f"error: out must be a folder, but {tmp_path / 'out'} is a file\n"
     assert (tmp_path / "out").read_text() == "mine"
 
 

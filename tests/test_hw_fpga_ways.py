@@ -47,12 +47,12 @@ def cost_of(network, folding, times):
 
 
 @pytest.mark.parametrize("folding", [("--simd", "4,8", "--pe", "10,8"), ("--simd", "1,40", "--pe", "20,2"), ()], ids=str)
-def test_never_larger_than_the_default_and_nearly_as_fast(network, times, folding):
+def test_smaller_or_faster_than_the_default_and_never_much_slower(network, times, folding):
     given = options(*folding)
     luts, cycles = cost_of(network, folding_from(given, network), times)
     picked = picked_folding(given, network, ECP5, times)
     picked_luts, picked_cycles = cost_of(network, picked, times)
-    assert picked_luts <= luts
+    assert picked_luts <= luts or picked_cycles < cycles
     assert picked_cycles <= NEARLY**2 * cycles
     assert (picked.simd, picked.pe) == (folding_from(given, network).simd, folding_from(given, network).pe)
 

@@ -10,7 +10,7 @@ from hw.arguments import add_folding_arguments, folding_from
 from hw.fpga import flow, report, results
 from hw.fpga.devices import Device, device_named
 from hw.fpga.kept import Kept
-from hw.inputs import positive
+from hw.number import positive
 from hw.speed import Speed
 
 

@@ -29,7 +29,7 @@ from hw.fpga.memories import mapped
 from hw.fpga.terms import HOST_KINDS, Part, parts
 from hw.fpga.tools import YOSYS
 from hw.hosted import HostedAccelerator, SerialAccelerator
-from hw.inputs import positive
+from hw.number import dashed, positive
 
 DESIGNS = 72
 HELD_OUT = 24
@@ -124,7 +124,7 @@ class Sample:
         self.placed = flow.packed(design, synthesis, device) if device.family.nextpnr and not hosted else None
 
     def __str__(self) -> str:
-        shape = "-".join(map(str, self.network.shape))
+        shape = dashed(self.network.shape)
         return f"{self.index}: {shape}, {json.dumps(self.folding.as_dict())}, {self.frames_in}, {self.weights}: {self.whole.luts} LUTs"
 
 

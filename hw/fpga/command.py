@@ -7,7 +7,7 @@ from pathlib import Path
 
 from export import Network, UserError, load, reference
 from export.cli import Parser
-from export.files import atomic_write
+from export.files import atomic_write, check_folder
 from hw import Accelerator, inputs
 from hw.arguments import add_folding_arguments, folding_from
 from hw.boards import Board
@@ -18,8 +18,8 @@ from hw.fpga.forecast import coefficients, forecast
 from hw.fpga.kept import Kept
 from hw.fpga.target import add_target_arguments, target
 from hw.fpga.ways import picked_folding
-from hw.inputs import add_frame_arguments, positive
-from hw.number import above_zero
+from hw.inputs import add_frame_arguments
+from hw.number import above_zero, positive
 from hw.speed import Speed
 
 REPORT = "report.json"
@@ -52,8 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     device, board = target(given)
     check_options(given, device)
     out = given.out or Path("build") / f"{given.network.stem}-{board.name if board else device.name}"
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out must be a folder, but {out} is a file")
+    check_folder(out)
     network = load(given.network)
     folding_from(given, network)  # refuses what cannot be, before frames are loaded
     frames = inputs.load(network, given.dataset or inputs.trained_on(network), given.images)

@@ -19,8 +19,8 @@ from hw.fpga.search import Found, search, smallest
 from hw.fpga.target import add_target_arguments, target
 from hw.fpga.ways import picked_folding
 from hw.hosted import check_host_pixels
-from hw.inputs import add_frame_arguments, positive
-from hw.number import above_zero
+from hw.inputs import add_frame_arguments
+from hw.number import above_zero, dashed, positive
 from hw.speed import Speed
 
 CHOSEN = ("simd", "pe", "form", "order", "swap", "contexts")
@@ -149,7 +149,7 @@ def table(
     there = device.capacity
     largest = ", ".join(f"{name} {luts:,}" for name, luts in sorted(area.parts.items(), key=lambda item: -item[1])[:4])
     rows: list[tuple[str, Any]] = [
-        ("network", f"{'-'.join(map(str, network.shape))}, T = {network.steps}"),
+        ("network", f"{dashed(network.shape)}, T = {network.steps}"),
         ("folding", f"{options_of(folding)}; {frames_in} in"),
         ("device", f"{device.name} ({device.part})" + (f", on {board.name}, with host link" if board else "")),
         ("LUTs", f"{area.luts:,} of {there['luts']:,} ({area.luts / there['luts']:.0%}); the largest: {largest}"),

@@ -11,6 +11,7 @@ from export import Network
 from export.files import atomic_write
 from hw.fpga.devices import Device
 from hw.fpga.search import Found
+from hw.number import dashed
 
 COLOUR, MUTED = "#1f77b4", "#8a94a0"
 STYLE: Any = {
@@ -42,7 +43,7 @@ def draw(path: Path, network: Network, device: Device, found: Sequence[Found], m
         panel.set_yscale("log")
         panel.set_xlabel("LUTs, forecast")
         panel.set_ylabel(f"images per second at {mhz:g} MHz")
-        panel.set_title(f"{'-'.join(map(str, network.shape))} on {device.name}")
+        panel.set_title(f"{dashed(network.shape)} on {device.name}")
         panel.grid(True, which="both", color="#eef1f4", lw=0.6)
         metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
         figure.savefig(temporary, format=path.suffix[1:], metadata=metadata, dpi=150)

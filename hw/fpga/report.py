@@ -14,6 +14,7 @@ from hw.fpga.devices import Device
 from hw.fpga.flow import KINDS, Placement, Synthesis
 from hw.fpga.forecast import forecast
 from hw.fpga.tools import YOSYS
+from hw.number import dashed
 from hw.speed import Speed
 
 FORMAT, VERSION = "firstspike-fpga", 1
@@ -77,7 +78,7 @@ def table(data: dict[str, Any]) -> str:
     folding = ", ".join(f"{name} {','.join(map(str, np.atleast_1d(values)))}" for name, values in data["folding"].items())
     on_board = f", on {board['name']}: with host link, {board['baud']:,} baud" if board else ""
     rows = [
-        ("network", f"{'-'.join(map(str, data['network']['shape']))}, T = {data['network']['steps']}"),
+        ("network", f"{dashed(data['network']['shape'])}, T = {data['network']['steps']}"),
         ("folding", f"{folding}; {data['frames_in']} in, weights: {data['weights']}"),
         ("device", f"{device['name']} ({device['part']}){on_board}"),
         *_area_rows(data),

@@ -6,6 +6,7 @@ from typing import Any
 from export.files import atomic_write
 from export.pages import fill
 from hw.fpga.kept import Kept
+from hw.number import dashed
 
 TEMPLATE = Path(__file__).parent / "templates" / "hardware-results.md.j2"
 
@@ -30,7 +31,7 @@ def page(kept: Kept) -> str:
         UserError: a kept file is not what it should be.
         OSError: a file cannot be read.
     """
-    return fill(TEMPLATE, {"number": number, "folding": folding, "shape": shape, "off": off}, rows=kept.cycles(), reports=kept.reports())
+    return fill(TEMPLATE, {"number": number, "folding": folding, "shape": dashed, "off": off}, rows=kept.cycles(), reports=kept.reports())
 
 
 def folding(row: dict[str, Any]) -> str:
@@ -83,11 +84,6 @@ def _area_cells(data: dict[str, Any]) -> tuple[str, ...]:
 def number(value: float, digits: int = 2) -> str:
     """A number with so many digits after the point."""
     return f"{value:,.{digits}f}"
-
-
-def shape(sizes: list[int]) -> str:
-    """The sizes of a network's layers."""
-    return "-".join(map(str, sizes))
 
 
 def off(forecast: float, measured: float) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from export import UserError
 from export.cli import EXIT_BROKEN, EXIT_DIFFERENCE, Parser, run
 from export.files import atomic_write, prepare_folder
-from hw.inputs import positive
+from hw.number import positive
 from sim.build import BuildError
 from sim.proofs import record
 from sim.proofs.record import Row

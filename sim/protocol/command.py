@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from export.cli import EXIT_DIFFERENCE, Parser
-from hw.inputs import positive
+from hw.number import positive
 from sim.proofs import record
 from sim.protocol.circuits import CIRCUITS, Circuit
 from sim.protocol.proof import Outcome, prove
