@@ -13,6 +13,7 @@ import pytest
 import export
 from export import reference
 from hw import Folding, cost, default_folding, inputs, verilog
+from hw.boards import BOARDS
 from hw.fpga import command as fpga
 from hw.fpga import flow
 from hw.fpga.forecast import forecast
@@ -128,13 +129,14 @@ def test_hopelessly_large(tmp_path, target, frames_in):
     network = random_network(np.random.default_rng(2), (64, 600, 10), 8)
     network = replace(network, encoder=export.Encoder("latency"), provenance={"dataset": "digits"})
     export.save(network, tmp_path / "network.safetensors")
-    weights = "rom" if frames_in == "words" else "loadable"
-    luts = forecast(network, default_folding(network), frames_in, "ice40", weights).luts
-    done = command(tmp_path / "network.safetensors", *target, "--synthesis-only", "--out", tmp_path / "out")
+    weights, board = ("rom", None) if frames_in == "words" else ("loadable", BOARDS["icebreaker"])
+    luts = forecast(network, default_folding(network), frames_in, "ice40", weights, board).luts
+    ways = ("--order", "event,event")
+    done = command(tmp_path / "network.safetensors", *target, *ways, "--synthesis-only", "--out", tmp_path / "out")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         f"error: the circuit must fit into up5k, which has 5,280 LUTs, but by the forecast needs {luts:,}; a smaller --pe or --simd helps "
-        "(python -m hw estimate … --device up5k --max-luts 4488)\n"
+        f"(python -m hw estimate … {' '.join(target)} --max-luts 4488)\n"
     )
     assert not (tmp_path / "out").exists()
 

@@ -127,9 +127,10 @@ def check_forecast(network: Network, folding: Folding, given: Namespace, device:
         return
     area = forecast(network, folding, given.input, family, given.weights, board)
     if area.luts > HOPELESS * there:
+        where = f"--board {board.name}" if board else f"--device {device.name}"
         raise UserError(
             f"the circuit must fit into {device.name}, which has {there:,} LUTs, but by the forecast needs {area.luts:,}; a smaller --pe "
-            f"or --simd helps (python -m hw estimate … --device {device.name} --max-luts {there * 85 // 100})"
+            f"or --simd helps (python -m hw estimate … {where} --max-luts {there * 85 // 100})"
         )
 
 
