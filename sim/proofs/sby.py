@@ -20,6 +20,7 @@ METHODS = {
     "correspondence": ("prove", "abc orpos; scorr; dc2; scorr -F 2; dc2; scorr -F 4; pdr"),
     "bmc": ("bmc", "smtbmc z3"),
     "reduced": ("bmc", "abc scorr; dc2; dc2; bmc3"),
+    "unreduced": ("bmc", "abc bmc3"),
     "cover": ("cover", "smtbmc z3"),
 }
 """Mode and engine of sby: k-induction, property directed reachability (alone, or of a circuit whose equal registers have been merged), all
@@ -134,7 +135,7 @@ def run(design: str, method: str, depth: int, *, timeout: int, keep: Path | None
         said = done.stdout or done.stderr
         asserted = re.search(r"asserted in frame (\d+)", said)
         if method == "reduced" and asserted:  # its registers are no longer those of the harness
-            return run(design, "bmc", int(asserted[1]) + 1, timeout=timeout, keep=keep, passes=passes)
+            return run(design, "unreduced", int(asserted[1]) + 1, timeout=timeout, keep=keep, passes=passes)
         return _failures(said)
 
 

@@ -4,7 +4,7 @@ Assertions and assumptions are about settled signals of a cycle.
 """
 
 from amaranth.asserts import AnyConst, AnySeq
-from amaranth.hdl import Assert, Assume, Cover, Module, Mux, Signal, Value
+from amaranth.hdl import Assert, Cover, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
@@ -31,10 +31,10 @@ def _waits(m: Module, port) -> tuple[Signal, Value]:
 
 def offer(m: Module, port) -> None:
     """Send anything at any time over a stream that a circuit takes; what is offered holds until it is taken."""
-    m.d.comb += [port.valid.eq(AnySeq(1)), Value.cast(port.payload).eq(anything(port.payload))]
-    waiting, held = _waits(m, port)
-    with m.If(waiting):
-        m.d.comb += Assume(held)
+    payload = Value.cast(port.payload)
+    waiting, before = Signal(), Signal(len(payload))
+    m.d.sync += [waiting.eq(port.valid & ~port.ready), before.eq(payload)]
+    m.d.comb += [port.valid.eq(waiting | AnySeq(1)), payload.eq(Mux(waiting, before, anything(payload)))]
 
 
 def hold(m: Module, port) -> None:
