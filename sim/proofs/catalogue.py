@@ -92,6 +92,12 @@ LAYERS = (
         reach=10,
     ),
     _by_induction(
+        "definition, as agreement",
+        "and what xnor layers are held against, weights and spikes that agree, counted anew [S7], is the same, for such a frame",
+        lambda: observer.equals_definition(WordFormat(5, 3, 2), 1, observer.AgreementObserver),
+        reach=10,
+    ),
+    _by_induction(
         "definition of the decision",
         "and the definition of [S5], for any frame of three inputs and two outputs, T = 2",
         lambda: observer.equals_definition(WordFormat(3, 2, 2), 2),
@@ -115,13 +121,16 @@ LAYERS = (
         "two contexts; a frame of three words takes seven cycles, and four to its last row",
     ),
     *_layer(
-        *("xnor", THREE, Folding((2,), (1,), XNOR), 17),
-        "a frame of two steps takes eleven cycles, and two to its last row; one behind another is covered",
+        *("xnor", FIVE, Folding((2,), (2,), XNOR), 25),
+        "a frame of three steps takes 21 cycles, and two to its last row; one behind another is covered",
     ),
 )
 
 SMALL = circuit.Size((2, 2, 2), 2, Folding((2, 2), (2, 2), DELTA * 2))
 FOLDED = circuit.Size((2, 2, 2), 2, Folding((1, 1), (1, 1), DELTA * 2))
+STEPPED = circuit.Size((2, 2, 2), 2, Folding((2, 2), (1, 1), DELTA * 2, STEP * 2))
+WALKED = circuit.Size((2, 2, 2), 2, Folding((2, 2), (2, 2), XNOR * 2))
+IN_TURN = circuit.Size((2, 2, 2), 2, Folding((2, 2), (2, 2), DELTA * 2, contexts=2))
 HIDDEN = "every spike of the hidden layer of any frame, whatever came before it, bad frames included, in both modes, 2-2-2, T = 2"
 LAST = (
     "every spike of the last layer and the result of any frame, whatever came before it, bad frames included, in both modes, 2-2-2, T = 2"
@@ -131,9 +140,25 @@ FRAME = (
     "behind another"
 )
 
+
+def _progress(name: str, size: circuit.Size, bound: int, depth: int, less: int, fails: int) -> Proof:
+    """Within ``bound`` cycles; with a bound of ``less`` it fails in cycle ``fails``."""
+    return _all_runs(
+        name,
+        f"while words are offered, or the oldest frame has ended, a word or a result passes within {bound} cycles, if results wait for one "
+        "at most; no result without its frame",
+        lambda: circuit.moves(size, stalls=1, bound=bound),
+        depth=depth,
+        reach=24,
+        why=f"the longest span is under way by then: with a bound of {less}, it fails in cycle {fails}",
+    )
+
+
 CIRCUITS = (
     _all_runs("circuit, hidden layer", HIDDEN, lambda: circuit.equals_definition(SMALL, 0), depth=22, why=FRAME),
     _all_runs("circuit, last layer", LAST, lambda: circuit.equals_definition(SMALL, 1), depth=22, why=FRAME),
+    _all_runs("circuit, two contexts, hidden layer", HIDDEN, lambda: circuit.equals_definition(IN_TURN, 0), depth=22, why=FRAME),
+    _all_runs("circuit, two contexts, last layer", LAST, lambda: circuit.equals_definition(IN_TURN, 1), depth=22, why=FRAME),
     _for_ever("result stream", "a result holds until it is taken, in both modes", lambda: circuit.result_stream(SMALL), reach=20),
     _all_runs(
         "streams",
@@ -143,15 +168,11 @@ CIRCUITS = (
         reach=24,
         why="a whole frame takes some sixteen cycles, and the next one follows at once",
     ),
-    _all_runs(
-        "progress",
-        "while words are offered, or the oldest frame has ended, a word or a result passes within 20 cycles, if results wait for one at "
-        "most; no result without its frame",
-        lambda: circuit.moves(SMALL, stalls=1, bound=20),
-        depth=26,
-        reach=24,
-        why="the longest span is under way by then: with a bound of 17, it fails in cycle 19",
-    ),
+    _progress("progress", SMALL, 20, 26, 17, 19),
+    _progress("progress, folded", FOLDED, 23, 30, 20, 23),
+    _progress("progress, step, folded", STEPPED, 38, 45, 32, 34),
+    _progress("progress, xnor", WALKED, 25, 30, 22, 24),
+    _progress("progress, two contexts", IN_TURN, 25, 30, 20, 22),
 )
 
 WRAPPERS = (
