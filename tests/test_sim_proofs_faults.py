@@ -11,13 +11,14 @@ import hw.accelerator
 import hw.layer
 import hw.readout
 from hw import Folding
+from hw.encoder import LatencyEncoder
 from hw.frame_check import FrameCheck
 from hw.layer import IFLayer
 from hw.neuron import IFNeurons
 from hw.readout import Readout
 from hw.results import ResultQueue
 from hw.words import WordFormat
-from sim.proofs import catalogue, circuit, layer, observer
+from sim.proofs import catalogue, circuit, encoder, layer, observer
 from sim.proofs.sby import ANY_CONTENT, Proof, prove, run
 
 
@@ -102,6 +103,11 @@ def test_deadlock(monkeypatch):
 
 def test_a_bound_that_is_too_small():
     assert "idle != bound" in fails(circuit.moves(catalogue.SMALL, stalls=1, bound=6), 12)
+
+
+def test_an_encoder_of_another_threshold(monkeypatch):
+    monkeypatch.setattr(encoder, "LatencyEncoder", lambda form, *, p_min, pixels: LatencyEncoder(form, p_min=p_min + 1, pixels=pixels))
+    assert "time == form.steps" in fails(encoder.encoder(WordFormat(3, 2, 2), p_min=1, pixels=1), 12)
 
 
 @pytest.mark.parametrize("base", [observer.Observer, observer.AgreementObserver])

@@ -169,10 +169,10 @@ CIRCUITS = (
         why="a whole frame takes some sixteen cycles, and the next one follows at once",
     ),
     _progress("progress", SMALL, 20, 26, 17, 19),
-    _progress("progress, folded", FOLDED, 23, 30, 20, 23),
-    _progress("progress, step, folded", STEPPED, 38, 45, 32, 34),
+    _progress("progress, folded", FOLDED, 23, 30, 22, 25),
+    _progress("progress, step, folded", STEPPED, 36, 42, 34, 36),
     _progress("progress, xnor", WALKED, 25, 30, 22, 24),
-    _progress("progress, two contexts", IN_TURN, 25, 30, 20, 22),
+    _progress("progress, two contexts", IN_TURN, 20, 28, 19, 21),
 )
 
 WRAPPERS = (
