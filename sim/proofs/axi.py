@@ -9,6 +9,7 @@ from amaranth.hdl import Assert, Cat, ClockSignal, Const, Cover, DomainRenamer, 
 from hw import Accelerator
 from hw.axi import ANSWER, LANES, AXIAccelerator, AXILiteBridge
 from sim.proofs import symbolic
+from sim.proofs.any_accelerator import AnyAccelerator
 from sim.proofs.circuit import Size
 from sim.proofs.parts import Harness
 from sim.proofs.streams import anything, hold, offer
@@ -218,21 +219,3 @@ def _results(m: Module, dut: Any, results: Channel, inside: Any, reset: Value, p
         Cover(due & ~ends & (packet == 2)),
         Cover(due & reset),
     ]
-
-
-class AnyAccelerator(Accelerator):
-    """An accelerator that takes words and gives results at any time.
-
-    Results hold until they are taken; bytes for the loader wait for a cycle at most.
-    """
-
-    def elaborate(self, platform):
-        m = Module()
-        for name in self.input_names:
-            m.d.comb += [getattr(self, name).ready.eq(AnySeq(1)), getattr(self, f"{name}_cancel").eq(AnySeq(1))]
-        offer(m, self.o)
-        if self.weights == "loadable":
-            refused = Signal()
-            m.d.sync += refused.eq(self.load.valid & ~self.load.ready)
-            m.d.comb += [self.load.ready.eq(AnySeq(1) | refused), self.load_ends.eq(AnySeq(1)), self.loaded.eq(AnySeq(1))]
-        return m

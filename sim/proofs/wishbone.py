@@ -11,7 +11,7 @@ import hw.wishbone
 from hw.frame_window import LANES
 from hw.wishbone import WishboneAccelerator
 from sim.proofs import symbolic
-from sim.proofs.axi import AnyAccelerator
+from sim.proofs.any_accelerator import AnyAccelerator
 from sim.proofs.circuit import Size
 from sim.proofs.parts import Harness
 
