@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 from amaranth.back import rtlil
 from amaranth.hdl import Assume, Signal
 
@@ -10,13 +11,14 @@ import hw.accelerator
 import hw.layer
 import hw.readout
 from hw import Folding
+from hw.encoder import LatencyEncoder
 from hw.frame_check import FrameCheck
 from hw.layer import IFLayer
 from hw.neuron import IFNeurons
 from hw.readout import Readout
 from hw.results import ResultQueue
 from hw.words import WordFormat
-from sim.proofs import catalogue, circuit, layer, observer
+from sim.proofs import catalogue, circuit, encoder, layer, observer
 from sim.proofs.sby import ANY_CONTENT, Proof, prove, run
 
 
@@ -73,13 +75,14 @@ class EmptyFrame(FrameCheck):
         return m
 
 
-def small_layer(*, holds_rows=False):
-    return layer.rows((2, 2), 2, Folding((1,), (1,), ("delta",)), neuron=1, holds_rows=holds_rows)
+def small_layer(*, form="delta", holds_rows=False):
+    return layer.rows((2, 2), 2, Folding((1,), (1,), (form,)), neuron=1, holds_rows=holds_rows)
 
 
-def test_threshold(monkeypatch):
+@pytest.mark.parametrize("form", ["delta", "xnor"])
+def test_threshold(form, monkeypatch):
     monkeypatch.setattr(hw.layer, "IFNeurons", AboveThreshold)
-    assert "row.fire[lane] ==" in fails(small_layer(), 12)
+    assert "row.fire[lane] ==" in fails(small_layer(form=form), 12)
 
 
 def test_rows_without_a_place(monkeypatch):
@@ -102,14 +105,19 @@ def test_a_bound_that_is_too_small():
     assert "idle != bound" in fails(circuit.moves(catalogue.SMALL, stalls=1, bound=6), 12)
 
 
-class OneTooMuch(observer.Observer):
-    """A sum that is one too large."""
-
-    def __init__(self, m, layer_, form, word, mine, name):
-        super().__init__(m, layer_, form, word, mine, name)
-        self.running = [running + 1 for running in self.running]
+def test_an_encoder_of_another_threshold(monkeypatch):
+    monkeypatch.setattr(encoder, "LatencyEncoder", lambda form, *, p_min, pixels: LatencyEncoder(form, p_min=p_min + 1, pixels=pixels))
+    assert "time == form.steps" in fails(encoder.encoder(WordFormat(3, 2, 2), p_min=1, pixels=1), 12)
 
 
-def test_a_sum_that_is_not_the_definition():
+@pytest.mark.parametrize("base", [observer.Observer, observer.AgreementObserver])
+def test_a_sum_that_is_not_the_definition(base):
+    class OneTooMuch(base):
+        """A sum that is one too large."""
+
+        def __init__(self, m, layer_, form, word, mine, name):
+            super().__init__(m, layer_, form, word, mine, name)
+            self.running = [running + 1 for running in self.running]
+
     harness = observer.equals_definition(WordFormat(2, 2, 2), 1, OneTooMuch)
     assert "observer.py" in prove(Proof("", "", lambda: harness, "bmc", 3, 3)).failed

@@ -1,134 +1,136 @@
 """Every formal proof, in order."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from export.errors import UserError
 from hw import Folding
 from hw.words import WordFormat
-from sim.proofs import circuit, encoder, layer, observer, parts
+from sim.proofs import axi, circuit, encoder, layer, loader, observer, parts, wishbone
+from sim.proofs.parts import Harness
 from sim.proofs.record import Row
 from sim.proofs.sby import Proof, prove
 
+
+def _for_ever(name: str, what: str, harness: Callable[[], Harness], *, reach: int) -> Proof:
+    return Proof(name, what, harness, "pdr", 0, reach)
+
+
+def _by_induction(name: str, what: str, harness: Callable[[], Harness], *, reach: int) -> Proof:
+    return Proof(name, what, harness, "induction", 1, reach)
+
+
+def _all_runs(name: str, what: str, harness: Callable[[], Harness], *, depth: int, why: str, reach: int | None = None) -> Proof:
+    """Of ``depth`` cycles; ``why`` they are enough."""
+    return Proof(name, what, harness, "reduced", depth, depth if reach is None else reach, why)
+
+
 PARTS = (
-    Proof(
+    _for_ever(
         "frame check",
         "words of lawful frames pass unchanged; from the first word that breaks a rule a frame is flagged and silent, and the next is not",
         lambda: parts.frame_check(WordFormat(inputs=5, steps=3, simd=2)),
-        "pdr",
-        0,
-        8,
+        reach=8,
     ),
-    Proof(
+    _for_ever(
         "argmax",
         "of any five numbers the largest, at the lowest place where there are several",
         lambda: parts.argmax(count=5, width=4, always=3),
-        "pdr",
-        0,
-        8,
+        reach=8,
     ),
-    Proof(
+    _by_induction(
         "counts",
         "both forms count what the definition says, and a neuron fires once, at its threshold",
         lambda: parts.counts(5),
-        "induction",
-        1,
-        2,
+        reach=2,
     ),
-    Proof(
+    _all_runs(
         "latency encoder",
         "any pixels, frames of any length, words that wait and are cancelled: words hold and keep the rules; any frame of three pixels, "
         "T = 2, has the spikes of [S2], or an error if its length is wrong",
         lambda: encoder.encoder(WordFormat(inputs=3, steps=2, simd=2), p_min=1, pixels=1),
-        "reduced",
-        16,
-        16,
-        "a frame behind another is covered",
+        depth=16,
+        why="a frame behind another is covered",
+    ),
+    _for_ever(
+        "loader",
+        "any bytes, gaps, new beginnings and resets: memories are loaded if, and only if, all bytes have come since the last first one, "
+        "and then any byte of any row is the one that came at its place; three memories, of rows of 5, 9 and 16 bits",
+        lambda: loader.loader(((5, 3), (9, 2), (16, 1))),
+        reach=22,
     ),
 )
 
 DELTA, XNOR, EVENT, STEP = ("delta",), ("xnor",), ("event",), ("step",)
+FIVE, THREE = ((5, 3), 3), ((3, 2), 2)
+"""Sizes of layers, inputs and neurons, and T."""
 
 
-def _layer(name: str, sizes: tuple[int, int], steps: int, folding: Folding, depth: int, *, holds_rows: bool, why: str) -> Iterator[Proof]:
+def _layer(
+    name: str, size: tuple[tuple[int, int], int], folding: Folding, depth: int, why: str, *, holds_rows: bool = False
+) -> Iterator[Proof]:
     """A proof for each neuron of a layer."""
+    sizes, steps = size
     for neuron in range(sizes[1]):
-        what = (
+        yield _all_runs(
+            f"layer, {name}, neuron {neuron}",
             f"a layer of {sizes[1]} neurons with {sizes[0]} inputs, T = {steps}: every row of any frame has the spike and the margin of "
-            f"neuron {neuron} that the definition says, for any weights, thresholds and words, whatever frames came before"
+            f"neuron {neuron} that the definition says, for any weights, thresholds and words, whatever frames came before",
+            partial(layer.rows, sizes, steps, folding, neuron=neuron, holds_rows=holds_rows),
+            depth=depth,
+            why=why,
         )
-        harness = partial(layer.rows, sizes, steps, folding, neuron=neuron, holds_rows=holds_rows)
-        yield Proof(f"{name}, neuron {neuron}", what, harness, "reduced", depth, depth, why)
 
 
 LAYERS = (
-    Proof(
+    _by_induction(
         "definition",
         "what the harnesses hold a neuron against, a running sum, is the definition, [S3] and [S4], for any frame of five inputs, T = 3",
         lambda: observer.equals_definition(WordFormat(5, 3, 2), 1),
-        "induction",
-        1,
-        10,
+        reach=10,
     ),
-    Proof(
+    _by_induction(
+        "definition, as agreement",
+        "and what xnor layers are held against, weights and spikes that agree, counted anew [S7], is the same, for such a frame",
+        lambda: observer.equals_definition(WordFormat(5, 3, 2), 1, observer.AgreementObserver),
+        reach=10,
+    ),
+    _by_induction(
         "definition of the decision",
         "and the definition of [S5], for any frame of three inputs and two outputs, T = 2",
         lambda: observer.equals_definition(WordFormat(3, 2, 2), 2),
-        "induction",
-        1,
-        10,
+        reach=10,
     ),
     *_layer(
-        "layer, delta, event",
-        (5, 3),
-        3,
-        Folding((2,), (2,), DELTA, EVENT),
-        18,
-        holds_rows=False,
-        why="a frame of five words takes ten cycles, and three to its last row",
+        *("delta, event", FIVE, Folding((2,), (2,), DELTA, EVENT), 18),
+        "a frame of five words takes ten cycles, and three to its last row",
     ),
     *_layer(
-        "layer, delta, event, rows wait",
-        (3, 2),
-        2,
-        Folding((2,), (1,), DELTA, EVENT, contexts=2),
-        14,
+        *("delta, event, rows wait", THREE, Folding((2,), (1,), DELTA, EVENT, contexts=2), 14),
+        "two contexts; a frame of three words takes six cycles, and three to its last row",
         holds_rows=True,
-        why="two contexts; a frame of three words takes six cycles, and three to its last row",
     ),
     *_layer(
-        "layer, delta, step",
-        (5, 3),
-        3,
-        Folding((2,), (2,), DELTA, STEP),
-        14,
-        holds_rows=False,
-        why="a frame of five words takes ten cycles, and four to its last row",
+        *("delta, step", FIVE, Folding((2,), (2,), DELTA, STEP), 14),
+        "a frame of five words takes ten cycles, and four to its last row",
     ),
     *_layer(
-        "layer, delta, step, swaps",
-        (3, 2),
-        2,
-        Folding((2,), (2,), DELTA, STEP, (2,), 2),
-        14,
-        holds_rows=False,
-        why="two contexts; a frame of three words takes seven cycles, and four to its last row",
+        *("delta, step, swaps", THREE, Folding((2,), (2,), DELTA, STEP, (2,), 2), 14),
+        "two contexts; a frame of three words takes seven cycles, and four to its last row",
     ),
     *_layer(
-        "layer, xnor",
-        (3, 2),
-        2,
-        Folding((2,), (1,), XNOR),
-        17,
-        holds_rows=False,
-        why="a frame of two steps takes eleven cycles, and two to its last row; one behind another is covered",
+        *("xnor", FIVE, Folding((2,), (2,), XNOR), 25),
+        "a frame of three steps takes 21 cycles, and two to its last row; one behind another is covered",
     ),
 )
 
 SMALL = circuit.Size((2, 2, 2), 2, Folding((2, 2), (2, 2), DELTA * 2))
 FOLDED = circuit.Size((2, 2, 2), 2, Folding((1, 1), (1, 1), DELTA * 2))
+STEPPED = circuit.Size((2, 2, 2), 2, Folding((2, 2), (1, 1), DELTA * 2, STEP * 2))
+WALKED = circuit.Size((2, 2, 2), 2, Folding((2, 2), (2, 2), XNOR * 2))
+IN_TURN = circuit.Size((2, 2, 2), 2, Folding((2, 2), (2, 2), DELTA * 2, contexts=2))
 HIDDEN = "every spike of the hidden layer of any frame, whatever came before it, bad frames included, in both modes, 2-2-2, T = 2"
 LAST = (
     "every spike of the last layer and the result of any frame, whatever came before it, bad frames included, in both modes, 2-2-2, T = 2"
@@ -138,31 +140,71 @@ FRAME = (
     "behind another"
 )
 
+
+def _progress(name: str, size: circuit.Size, bound: int, depth: int, less: int, fails: int) -> Proof:
+    """Within ``bound`` cycles; with a bound of ``less`` it fails in cycle ``fails``."""
+    return _all_runs(
+        name,
+        f"while words are offered, or the oldest frame has ended, a word or a result passes within {bound} cycles, if results wait for one "
+        "at most; no result without its frame",
+        lambda: circuit.moves(size, stalls=1, bound=bound),
+        depth=depth,
+        reach=24,
+        why=f"the longest span is under way by then: with a bound of {less}, it fails in cycle {fails}",
+    )
+
+
 CIRCUITS = (
-    Proof("circuit, hidden layer", HIDDEN, lambda: circuit.equals_definition(SMALL, 0), "reduced", 22, 22, FRAME),
-    Proof("circuit, last layer", LAST, lambda: circuit.equals_definition(SMALL, 1), "reduced", 22, 22, FRAME),
-    Proof("result stream", "a result holds until it is taken, in both modes", lambda: circuit.result_stream(SMALL), "pdr", 0, 20),
-    Proof(
+    _all_runs("circuit, hidden layer", HIDDEN, lambda: circuit.equals_definition(SMALL, 0), depth=22, why=FRAME),
+    _all_runs("circuit, last layer", LAST, lambda: circuit.equals_definition(SMALL, 1), depth=22, why=FRAME),
+    _all_runs("circuit, two contexts, hidden layer", HIDDEN, lambda: circuit.equals_definition(IN_TURN, 0), depth=22, why=FRAME),
+    _all_runs("circuit, two contexts, last layer", LAST, lambda: circuit.equals_definition(IN_TURN, 1), depth=22, why=FRAME),
+    _for_ever("result stream", "a result holds until it is taken, in both modes", lambda: circuit.result_stream(SMALL), reach=20),
+    _all_runs(
         "streams",
         "every stream inside, from check, gate, emitter and results, holds what it offers, in both modes, whatever comes in",
         lambda: circuit.streams(FOLDED),
-        "reduced",
-        28,
-        24,
-        "a whole frame takes some sixteen cycles, and the next one follows at once",
+        depth=28,
+        reach=24,
+        why="a whole frame takes some sixteen cycles, and the next one follows at once",
     ),
-    Proof(
-        "progress",
-        "while words are offered, or the oldest frame has ended, a word or a result passes within 20 cycles, if results wait for one at "
-        "most; no result without its frame",
-        lambda: circuit.moves(SMALL, stalls=1, bound=20),
-        "reduced",
-        26,
-        24,
-        "the longest span is under way by then: with a bound of 17, it fails in cycle 19",
+    _progress("progress", SMALL, 20, 26, 17, 19),
+    _progress("progress, folded", FOLDED, 23, 30, 22, 25),
+    _progress("progress, step, folded", STEPPED, 36, 42, 34, 36),
+    _progress("progress, xnor", WALKED, 25, 30, 22, 24),
+    _progress("progress, two contexts", IN_TURN, 20, 28, 19, 21),
+)
+
+WRAPPERS = (
+    _for_ever(
+        "AXI-Lite bridge",
+        "any accesses: each has its bytes on the bus of the registers, once and no others, and one response behind it, OKAY, which holds "
+        "and comes within 14 cycles, if none is kept waiting",
+        axi.bridge,
+        reach=24,
+    ),
+    _for_ever(
+        "AXI",
+        "around any accelerator, whatever comes in on all ports, resets by software included: all streams keep the protocol, words and "
+        "results pass in order and as they were but for what a reset forgets, tlast comes with every so many results",
+        lambda: axi.wrapper(SMALL),
+        reach=24,
+    ),
+    _for_ever(
+        "AXI, loadable weights",
+        "the same; words wait until weights are loaded, and each byte that is written reaches the loader, once",
+        lambda: axi.wrapper(SMALL, weights="loadable"),
+        reach=24,
+    ),
+    _for_ever(
+        "Wishbone",
+        "around any accelerator, whatever is asked for, resets by software included: an ack for each access, after two or six cycles, or "
+        "when there is room; any word that is not lost passes in order, and tells if others were; any result is read once, in order",
+        lambda: wishbone.wrapper(SMALL),
+        reach=20,
     ),
 )
-PROOFS = PARTS + LAYERS + CIRCUITS
+PROOFS = PARTS + LAYERS + CIRCUITS + WRAPPERS
 
 
 def rows(names: Sequence[str], out: Path, *, timeout: int) -> Iterator[Row]:

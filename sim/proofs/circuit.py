@@ -4,7 +4,7 @@ import itertools
 from dataclasses import dataclass
 
 from amaranth.asserts import AnyConst, AnySeq
-from amaranth.hdl import Assert, Assume, Const, Cover, Module, Mux, Signal
+from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Module, Mux, Signal
 
 from hw import Accelerator, Folding
 from hw.words import bits_for
@@ -226,6 +226,8 @@ def streams(size: Size) -> Harness:
 def moves(size: Size, *, stalls: int, bound: int) -> Harness:
     """While words are offered on all streams, or the oldest frame has been taken to its end, every ``bound`` cycles a word goes in or a
     result comes out, if results wait for ``stalls`` cycles at most; and there is a result for each frame that began, no more.
+
+    Of several streams, those that are inside a frame go on with it: what one has begun goes before what others offer.
     """
 
     def fill(m: Module) -> None:
@@ -249,7 +251,8 @@ def moves(size: Size, *, stalls: int, bound: int) -> Harness:
             ]
             m.d.comb += [Assert(~leaves | (begun != 0)), Assert(begun < 8), Assert(bench.early | ~leaves | (ended != 0))]
             passes, offered = passes | rules.taken, offered & port.valid
-            over = over | ((turn == index) & (begun != 0) & (ended != 0) & ~ended[-1])
+            others = Cat(their_rules.begins | their.valid for their, _, their_rules in bench.inputs if their is not port)
+            over = over | ((turn == index) & (begun != 0) & (ended != 0) & ~ended[-1] & others.all())
         m.d.sync += idle.eq(Mux(passes | ~(offered | over), 0, idle + 1))
         m.d.comb += [Assert(idle != bound), Cover(over & bench.given)]
 

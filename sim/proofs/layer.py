@@ -9,7 +9,7 @@ from hw.layer import IFLayer
 from hw.words import WordFormat
 from sim.proofs import symbolic
 from sim.proofs.definition import SymbolicLayer
-from sim.proofs.observer import Observer
+from sim.proofs.observer import AgreementObserver, Observer
 from sim.proofs.parts import Harness
 from sim.proofs.streams import Rules, offer
 
@@ -88,7 +88,9 @@ def rows(sizes: tuple[int, int], steps: int, folding: Folding, *, holds_rows: bo
         m.d.sync += others.eq(others | frames.comes)
         with m.If(choose):
             m.d.sync += [there.eq(1), chosen.eq(word.frame), behind.eq(others)]
-        golden = Observer(m, layer, WordFormat(sizes[0], steps, plan.simd), word, mine, "golden")
+        golden = (AgreementObserver if plan.form == "xnor" else Observer)(
+            m, layer, WordFormat(sizes[0], steps, plan.simd), word, mine, "golden"
+        )
         once(m, word, mine, WordFormat(sizes[0], steps, plan.simd))
         closed = Signal(steps)
         with m.If(mine & word.last_of_step & ~word.error):

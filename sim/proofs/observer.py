@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from amaranth.asserts import AnySeq
-from amaranth.hdl import Array, Assert, Assume, Cover, Module, Mux, Signal, signed
+from amaranth.hdl import Array, Assert, Assume, Cat, Cover, Module, Mux, Signal, Value, signed
 
 from hw.words import WordFormat, bits_for
 from sim.proofs.definition import SymbolicLayer, spikes, total
@@ -47,12 +47,8 @@ class Observer:
         self.margins = [Mux(self.decided, margin, running) for margin, running in zip(kept, self.running, strict=True)]
         after = [Signal(shape, name=f"{name}_after_{j}") for j in outputs]
         some = Signal(name=f"{name}_some")
-        for j, potential in enumerate(after):
-            terms = []
-            for i, positive in enumerate(layer.positive[j]):
-                place, lane = divmod(i, form.simd)
-                terms.append(Mux((word.index == place) & word.bits[lane], Mux(positive, 1, -1), 0))
-            m.d.comb += potential.eq(Mux(self.began, self.running[j], -layer.thresholds[j]) + total(terms))
+        for potential, sum_after in zip(after, self._sums(m, layer, form, word, mine), strict=True):
+            m.d.comb += potential.eq(sum_after)
             with m.If(potential >= 0):
                 m.d.comb += some.eq(1)
         with m.If(mine):
@@ -67,6 +63,43 @@ class Observer:
                 with m.If(some & ~self.decided):
                     m.d.sync += [self.decided.eq(1), self.step.eq(word.time)]
                     m.d.sync += [margin.eq(new) for margin, new in zip(kept, after, strict=True)]
+
+    def _sums(self, m: Module, layer: SymbolicLayer, form: WordFormat, word, mine) -> list[Value]:
+        """``V - θ`` of each neuron, the spikes of a word included."""
+        result: list[Value] = []
+        for j, running in enumerate(self.running):
+            terms = [Mux(spike, Mux(positive, 1, -1), 0) for spike, positive in zip(_spikes(form, word), layer.positive[j], strict=True)]
+            result.append(Mux(self.began, running, -layer.thresholds[j]) + total(terms))
+        return result
+
+
+class AgreementObserver(Observer):
+    """The same, counted as the ``xnor`` form does it, over all inputs anew: a solver sees sooner that the circuit gives this.
+
+    Attributes:
+        arrived: per input, whether it has spiked.
+    """
+
+    def _sums(self, m: Module, layer: SymbolicLayer, form: WordFormat, word, mine) -> list[Value]:
+        self.arrived = Signal(layer.inputs, name="have_arrived")
+        now = Signal(layer.inputs, name="arrived_now")
+        m.d.comb += now.eq(self.arrived | Cat(_spikes(form, word)))
+        with m.If(mine):
+            m.d.sync += self.arrived.eq(now)
+        result = []
+        for j in range(layer.outputs):
+            potential = -layer.thresholds[j] - layer.negatives(j)
+            for begin in range(0, layer.inputs, form.simd):
+                inputs = range(begin, min(begin + form.simd, layer.inputs))
+                potential = potential + total([~(now[i] ^ layer.positive[j][i]) for i in inputs])
+            result.append(potential)
+        return result
+
+
+def _spikes(form: WordFormat, word) -> list[Value]:
+    """Whether a word has a spike of each input."""
+    places = (divmod(i, form.simd) for i in range(form.inputs))
+    return [(word.index == place) & word.bits[lane] for place, lane in places]
 
 
 def equals_definition(form: WordFormat, outputs: int, make: Callable[..., Observer] = Observer) -> Harness:
@@ -129,6 +162,8 @@ def equals_definition(form: WordFormat, outputs: int, make: Callable[..., Observ
             with m.If(closed[t]):
                 m.d.comb += [Assert(seen.closings[j][t] == margins[j][t]) for j in range(outputs)]
         m.d.comb += Assert((latest == 0) | closed[0])
+        if isinstance(seen, AgreementObserver):
+            m.d.comb += [Assert(seen.arrived[i] == (time != form.steps)) for i, time in enumerate(arrived)]
         with m.If(began):
             for j in range(outputs):
                 m.d.comb += Assert(seen.running[j] == margins[j][-1])

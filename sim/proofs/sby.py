@@ -19,12 +19,15 @@ METHODS = {
     "pdr": ("prove", "abc orpos; pdr"),
     "correspondence": ("prove", "abc orpos; scorr; dc2; scorr -F 2; dc2; scorr -F 4; pdr"),
     "bmc": ("bmc", "smtbmc z3"),
-    "reduced": ("bmc", "abc scorr; dc2; dc2; bmc3"),
+    "reduced": ("bmc", "abc scorr; dc2; dc2; bmc3 -c"),
+    "unreduced": ("bmc", "abc bmc3"),
     "cover": ("cover", "smtbmc z3"),
 }
 """Mode and engine of sby: k-induction, property directed reachability (alone, or of a circuit whose equal registers have been merged), all
-runs of so many cycles (by Z3; or by ABC, of a circuit that is reduced first), and a run to each ``Cover``."""
-BOUNDED = ("bmc", "reduced")
+runs of so many cycles (by Z3; by ABC; or by CaDiCaL in ABC, of a circuit that is reduced first), and a run to each ``Cover``."""
+BOUNDED = ("bmc", "reduced", "unreduced")
+NAMED_BY = {"reduced": "unreduced", "unreduced": "bmc", "pdr": "bmc"}
+"""What finds a failure's name again: a circuit that was reduced has no names, and with memories sby does not read the traces of ABC."""
 
 ANY_CONTENT = "delete */t:$meminit_v2"
 """A pass of Yosys: memories begin with anything. A reset gives every register of ours its first value and leaves memories as they are, so
@@ -133,8 +136,8 @@ def run(design: str, method: str, depth: int, *, timeout: int, keep: Path | None
             shutil.copytree(folder, keep, dirs_exist_ok=True)
         said = done.stdout or done.stderr
         asserted = re.search(r"asserted in frame (\d+)", said)
-        if method == "reduced" and asserted:  # its registers are no longer those of the harness
-            return run(design, "bmc", int(asserted[1]) + 1, timeout=timeout, keep=keep, passes=passes)
+        if asserted and (method == "reduced" or "did not produce any traces" in said):
+            return run(design, NAMED_BY[method], int(asserted[1]) + 1, timeout=timeout, keep=keep, passes=passes)
         return _failures(said)
 
 

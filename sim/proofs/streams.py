@@ -4,7 +4,7 @@ Assertions and assumptions are about settled signals of a cycle.
 """
 
 from amaranth.asserts import AnyConst, AnySeq
-from amaranth.hdl import Assert, Assume, Cover, Module, Mux, Signal, Value
+from amaranth.hdl import Assert, Cover, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
@@ -21,25 +21,25 @@ def something(like) -> Value:
     return AnyConst(len(Value.cast(like)))
 
 
-def _waits(m: Module, port) -> tuple[Signal, Value]:
-    """That a payload was offered and not taken in the cycle before; and that it is offered unchanged."""
+def _waiting(m: Module, port) -> tuple[Signal, Signal]:
+    """That a payload was offered and not taken in the cycle before; and that payload."""
     payload = Value.cast(port.payload)
     waiting, before = Signal(), Signal(len(payload))
     m.d.sync += [waiting.eq(port.valid & ~port.ready), before.eq(payload)]
-    return waiting, port.valid & (payload == before)
+    return waiting, before
 
 
 def offer(m: Module, port) -> None:
     """Send anything at any time over a stream that a circuit takes; what is offered holds until it is taken."""
-    m.d.comb += [port.valid.eq(AnySeq(1)), Value.cast(port.payload).eq(anything(port.payload))]
-    waiting, held = _waits(m, port)
-    with m.If(waiting):
-        m.d.comb += Assume(held)
+    waiting, before = _waiting(m, port)
+    payload = Value.cast(port.payload)
+    m.d.comb += [port.valid.eq(waiting | AnySeq(1)), payload.eq(Mux(waiting, before, anything(payload)))]
 
 
 def hold(m: Module, port) -> None:
     """Assert that a circuit holds what it offers until it is taken, and see that it can come to that."""
-    waiting, held = _waits(m, port)
+    waiting, before = _waiting(m, port)
+    held = port.valid & (Value.cast(port.payload) == before)
     with m.If(waiting):
         m.d.comb += Assert(held)
     m.d.comb += Cover(waiting)
