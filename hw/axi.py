@@ -96,7 +96,7 @@ class AXIAccelerator(Wrapper):
         m.submodules.queue = queue = ResetInserter(managed.reset)(SyncFIFO(width=payload.size, depth=2))
         m.d.comb += [
             *assemble(word, self.s_axis_tdata, self.s_axis_tlast),
-            self.s_axis_tready.eq(queue.w_rdy | draining),
+            self.s_axis_tready.eq(queue.w_rdy),  # high while the rest of a packet is dropped, too, since the queue is empty then
             taken.eq(self.s_axis_tvalid & self.s_axis_tready),
             queue.w_data.eq(word),
             queue.w_en.eq(taken & ~draining),

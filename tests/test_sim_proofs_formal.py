@@ -188,6 +188,20 @@ def test_out_is_a_file(tmp_path, monkeypatch):
         main.main()
 
 
+def test_what_was_found_before_a_tool_fails_is_kept(tmp_path, monkeypatch, capsys):
+    found = record.Row("a", "b", "c", "d", passed=True, seconds=1.0)
+
+    def rows(arguments):
+        yield found
+        raise tools.ToolError("sby failed: no more memory")
+
+    monkeypatch.setattr(main, "RUNS", {"formal": rows})
+    monkeypatch.setattr(main.sys, "argv", ["sim.proofs", "formal", "--out", str(tmp_path / "out")])
+    assert main.main() == 3
+    assert capsys.readouterr().err == "error: sby failed: no more memory\n"
+    assert record.load(tmp_path / "out") == {"formal": [found]}
+
+
 def test_damaged_rows(tmp_path):
     (tmp_path / "formal.json").write_text('[{"name": 3}]')
     with pytest.raises(UserError, match=r"formal\.json must hold a list of entries with name, .*, seconds, but does not$"):

@@ -88,16 +88,16 @@ def main() -> int:
         return table(arguments)
     prepare_folder(arguments.out)
     record.load(arguments.out)  # named before, not after hours, if it cannot be added to
-    rows = []
+    passed = True
     try:
         for row in RUNS[arguments.part](arguments):
             print(record.table([row]), flush=True)
-            rows.append(row)
+            record.save(arguments.part, [row], arguments.out)
+            passed &= row.passed
     except (BuildError, SimulationError, ToolError) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_BROKEN
-    record.save(arguments.part, rows, arguments.out)
-    return 0 if all(row.passed for row in rows) else EXIT_DIFFERENCE
+    return 0 if passed else EXIT_DIFFERENCE
 
 
 if __name__ == "__main__":
