@@ -21,6 +21,18 @@ INPUTS = ("words", "pixels")
 WEIGHTS = ("rom", "loadable")
 
 
+def check_frames_in(network: Network, frames_in: str) -> None:
+    """Refuse what a network's circuit cannot take.
+
+    Raises:
+        UserError: ``frames_in`` is something else than `INPUTS`, or pixels are for a network without a latency encoder.
+    """
+    if frames_in not in INPUTS:
+        raise UserError(f"frames_in must be one of {', '.join(INPUTS)}, not {frames_in!r}")
+    if frames_in == "pixels" and network.encoder.kind != "latency":
+        raise UserError(f"frames_in 'pixels' needs a network with encoder 'latency', not {network.encoder.kind!r}")
+
+
 class Accelerator(wiring.Component):
     """A network as a circuit: frames in, one result per frame out.
 
@@ -46,10 +58,7 @@ class Accelerator(wiring.Component):
     def __init__(self, network: Network, folding: Folding, *, frames_in: str = "words", weights: str = "rom"):
         if weights not in WEIGHTS:
             raise UserError(f"weights must be one of {', '.join(WEIGHTS)}, not {weights!r}")
-        if frames_in not in INPUTS:
-            raise UserError(f"frames_in must be one of {', '.join(INPUTS)}, not {frames_in!r}")
-        if frames_in == "pixels" and network.encoder.kind != "latency":
-            raise UserError(f"frames_in 'pixels' needs a network with encoder 'latency', not {network.encoder.kind!r}")
+        check_frames_in(network, frames_in)
         self.network, self.folding, self.frames_in, self.weights = network, folding, frames_in, weights
         self.plans = plans = folding.plans(network)
         self.input_format = WordFormat(network.inputs, network.steps, plans[0].simd)

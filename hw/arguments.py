@@ -32,9 +32,17 @@ def folding_from(arguments: argparse.Namespace, network: Network) -> Folding:
     pe = arguments.pe or default.pe
     form = arguments.form or default.form
     contexts = arguments.contexts or default_contexts(network, pe)
-    folding = Folding(arguments.simd or default.simd, pe, form, arguments.order or (), arguments.swap or (), contexts, arguments.pixels)
+    order = arguments.order or _order(form, arguments.swap or ())
+    folding = Folding(arguments.simd or default.simd, pe, form, order, arguments.swap or (), contexts, arguments.pixels)
     folding.plans(network)
     return folding
+
+
+def _order(form: tuple[str, ...], swap: tuple[int, ...]) -> tuple[str, ...]:
+    """Where the order is left out: a swap of several cycles is one of the order step; else it is the folding's default."""
+    if len(form) != len(swap):
+        return ()
+    return tuple("step" if one == "xnor" or cycles > 1 else "event" for one, cycles in zip(form, swap, strict=True))
 
 
 def check_pixels(arguments: argparse.Namespace) -> None:

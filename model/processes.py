@@ -5,6 +5,8 @@ must be known of the whole batch is summed over all of them, so that all hold th
 random is drawn for the whole batch in every process. Only the first writes files and speaks.
 """
 
+import gc
+import importlib
 import os
 import re
 import signal
@@ -23,6 +25,10 @@ from model.machine import launched
 
 PLACE = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")  # what torchrun tells each process
 TIMEOUT = timedelta(minutes=30)  # the others wait while the first judges an epoch and writes files
+LATE = "torch._dynamo"
+"""PyTorch imports it with the first step of an optimizer. Modules that it brings take the process group that there is then as a default
+of their functions, and keep it, with its threads, to the very end; a process that ends with these may be aborted. Imported before there
+is a group, they cannot."""
 Value = TypeVar("Value")
 
 
@@ -174,6 +180,7 @@ def connect(device: str) -> Iterator[Processes]:
         rank, local_rank, count, local_count = (int(os.environ[name]) for name in PLACE)
     except (KeyError, ValueError) as error:
         raise UserError(f"{', '.join(PLACE)} must be numbers, as torchrun sets them: {error}") from None
+    importlib.import_module(LATE)
     try:
         distributed.init_process_group("gloo", timeout=TIMEOUT)
     except (RuntimeError, ValueError) as error:
@@ -187,6 +194,7 @@ def connect(device: str) -> Iterator[Processes]:
         yield processes
     finally:
         distributed.destroy_process_group()
+        gc.collect()
 
 
 def find_device(name: str, local_rank: int = 0, local_count: int = 1) -> torch.device:

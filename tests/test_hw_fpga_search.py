@@ -118,7 +118,7 @@ def test_a_device_that_holds_nothing(network):
 
 def test_pictures_are_the_same_every_time(tmp_path, network, found):
     for ending in ("png", "svg"):
-        first, second = (pareto.draw(tmp_path / f"{name}.{ending}", network, DEVICE, found, 80.0) for name in "ab")
+        first, second = (pareto.draw(tmp_path / f"{name}.{ending}", network, "a board", found, 80.0) for name in "ab")
         assert first.read_bytes() == second.read_bytes()
     assert "images per second at 80 MHz" in (tmp_path / "a.svg").read_text()
     assert f"PE {','.join(map(str, found[0].folding.pe))}" in (tmp_path / "a.svg").read_text()
@@ -160,11 +160,23 @@ def test_estimate_for_a_board(tmp_path):
     assert any(line.startswith("images per second") and line.endswith(" at 50 MHz") for line in lines)
     done = command(*given, "--board", "ulx3s-25f", "--pixels", 4)
     assert (done.returncode, done.stderr) == (2, "error: pixels must be 1 where they come from a host, byte by byte, not 4\n")
+    done = command(*given, "--board", "ulx3s-25f", "--input", "words")
+    message = "error: --input must be pixels, which is what comes from a host to ulx3s-25f, or be left out, not words\n"
+    assert (done.returncode, done.stderr) == (2, message)
     done = command(*given, "--board", "ulx3s-25f", "--device", "up5k")
     assert (done.returncode, done.stderr) == (
         2,
         "error: --device must be ecp5-25k, which is on ulx3s-25f, or be left out, not up5k\n",
     )
+
+
+@pytest.mark.parametrize(
+    "options", [("--board", "icebreaker"), ("--device", "ecp5-25k", "--input", "pixels", "--max-luts", "9000")], ids=str
+)
+def test_pixels_for_a_network_without_a_latency_encoder(artifact, options):
+    done = command(artifact, *options)
+    message = "error: frames_in 'pixels' needs a network with encoder 'latency', not 'none'\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", message)
 
 
 def test_search_on_the_command_line(artifact, tmp_path):

@@ -12,7 +12,7 @@ from hw.arguments import add_folding_arguments, folding_from
 from hw.boards import BOARDS
 from hw.fpga.devices import DEVICES
 from hw.fpga.forecast import forecast
-from hw.fpga.target import add_target_arguments, target
+from hw.fpga.target import add_target_arguments, leave_input_open, target
 from hw.fpga.ways import NEARLY, picked_folding
 from hw.inputs import random_spike_times
 from hw.speed import Speed
@@ -26,6 +26,7 @@ def options(*words):
     parser = ArgumentParser()
     add_target_arguments(parser)
     add_folding_arguments(parser)
+    leave_input_open(parser)
     given = parser.parse_args(("--device", "ecp5-25k", *words) if "--board" not in words else words)
     target(given)
     return given
@@ -68,7 +69,9 @@ def test_a_slow_layer_that_is_not_the_slowest_may_be_small(network, times):
 
 
 @pytest.mark.parametrize(
-    "asked", [("--form", "xnor,delta"), ("--order", "step,event"), ("--order", "step,event", "--swap", "3,1")], ids=lambda asked: asked[-1]
+    "asked",
+    [("--form", "xnor,delta"), ("--order", "step,event"), ("--order", "step,event", "--swap", "3,1"), ("--swap", "5,1")],
+    ids=str,
 )
 def test_what_is_asked_for_stays(network, times, asked):
     given = options("--simd", "4,8", "--pe", "10,8", *asked)

@@ -257,6 +257,26 @@ def test_only_the_first_process_speaks(monkeypatch, capsys):
         assert capsys.readouterr().out == expected
 
 
+def test_no_thread_of_the_group_is_left(tmp_path):
+    """Not even where PyTorch imports, in the middle, what keeps the group that it finds; a process that ends with such threads may be
+    aborted."""
+    script = tmp_path / "left.py"
+    script.write_text(
+        "import os, pathlib, sys\n"
+        "from model.processes import connect\n"
+        "with connect('cpu') as processes:\n"
+        "    processes.check_same('what', 1)\n"
+        "    import torch._dynamo\n"
+        "print([task.joinpath('comm').read_text() for task in pathlib.Path('/proc/self/task').iterdir()])\n"
+    )
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(launch, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("python") == 2
+    assert "gloo" not in done.stdout
+
+
 def test_torchrun(tmp_path):
     save_npz(tmp_path / "stripes.npz", DATA)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "model"]

@@ -76,7 +76,8 @@ def calibrate(given: Namespace) -> int:
         print_errors(name, "circuits", families[name]["errors"])
         if any(DEVICES[board.device].family is device.family for board in BOARDS.values()):
             hosted = []
-            for index in range(HOSTED + HOSTED_HELD_OUT):
+            unseen = given.designs + given.held_out  # the first that is in no fit
+            for index in (*range(HOSTED), *range(unseen, unseen + HOSTED_HELD_OUT)):
                 hosted.append(Sample(index, device, hosted=True))
                 print(f"{name}, with a host link: {hosted[-1]}", flush=True)
             families[name]["parts"] |= fit_parts(name, hosted[:HOSTED], HOST_KINDS)

@@ -9,6 +9,7 @@ from export import Network, UserError, load, reference
 from export.cli import Parser
 from export.files import atomic_write, check_folder
 from hw import Accelerator, inputs
+from hw.accelerator import check_frames_in
 from hw.arguments import add_folding_arguments, folding_from
 from hw.boards import Board
 from hw.folding import Folding
@@ -16,7 +17,7 @@ from hw.fpga import flow, report, results
 from hw.fpga.devices import Device
 from hw.fpga.forecast import coefficients, forecast
 from hw.fpga.kept import Kept
-from hw.fpga.target import add_target_arguments, target
+from hw.fpga.target import add_target_arguments, leave_input_open, target
 from hw.fpga.ways import picked_folding
 from hw.inputs import add_frame_arguments
 from hw.number import above_zero, positive
@@ -38,6 +39,7 @@ def parser() -> Parser:
     result.add_argument("--keep", action="store_true", help="keep the report in docs/hardware-results, and make the page of it")
     add_frame_arguments(result)
     add_folding_arguments(result)
+    leave_input_open(result)
     return result
 
 
@@ -54,12 +56,12 @@ def main(arguments: Sequence[str]) -> int:
     out = given.out or Path("build") / f"{given.network.stem}-{board.name if board else device.name}"
     check_folder(out)
     network = load(given.network)
+    check_frames_in(network, given.input)
     folding_from(given, network)  # refuses what cannot be, before frames are loaded
     frames = inputs.load(network, given.dataset or inputs.trained_on(network), given.images)
     folding = picked_folding(given, network, device, frames.spike_times, board)
     places = device.family.nextpnr is not None and not given.synthesis_only
-    if given.input == "words" or network.encoder.p_min is not None:  # what takes no pixels is refused below
-        check_forecast(network, folding, given, device, board)
+    check_forecast(network, folding, given, device, board)
     on_board = board.design(network, folding, hz=given.mhz and given.mhz * 1e6, weights=given.weights) if board else None
     mhz = on_board.clock_hz / 1e6 if on_board else given.mhz or device.mhz
     if on_board:

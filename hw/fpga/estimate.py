@@ -10,13 +10,14 @@ import numpy as np
 from export import Network, UserError, load, reference
 from export.cli import Parser
 from hw import inputs
+from hw.accelerator import check_frames_in
 from hw.arguments import add_folding_arguments, check_pixels, folding_from
 from hw.boards import Board
 from hw.folding import Folding
 from hw.fpga.devices import Device
 from hw.fpga.forecast import Forecast, forecast
 from hw.fpga.search import Found, search, smallest
-from hw.fpga.target import add_target_arguments, target
+from hw.fpga.target import add_target_arguments, leave_input_open, target
 from hw.fpga.ways import picked_folding
 from hw.hosted import check_host_pixels
 from hw.inputs import add_frame_arguments
@@ -34,6 +35,7 @@ def parser() -> Parser:
     result.add_argument("--mhz", type=above_zero, help="the clock that images per second are for (default: what place and route aims at)")
     add_frame_arguments(result)
     add_folding_arguments(result)
+    leave_input_open(result)
     group = result.add_argument_group("search", "over foldings that the device holds; form, order and all else per layer are chosen")
     group.add_argument("--target-fps", type=above_zero, metavar="F", help="the smallest folding with so many images per second")
     group.add_argument("--max-luts", type=positive, metavar="N", help="the fastest folding with at most so many LUTs")
@@ -55,6 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     searches = bool(given.target_fps or given.max_luts or given.pareto)
     check_options(given, searches)
     network = load(given.network)
+    check_frames_in(network, given.input)
     if not searches:
         folding_from(given, network)  # refuses what cannot be, before frames are loaded
     frames = inputs.load(network, given.dataset or inputs.trained_on(network), given.images)
@@ -69,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
         if given.pareto:
             from hw.fpga.pareto import draw
 
-            print(draw(given.pareto, network, device, found, mhz))
+            print(draw(given.pareto, network, board.name if board else device.name, found, mhz))
         chosen = pick(given, device, found, mhz)
         if chosen is None:
             return 0

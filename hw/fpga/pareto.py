@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from export import Network
 from export.files import atomic_write
-from hw.fpga.devices import Device
 from hw.fpga.search import Found
 from hw.number import dashed
 
@@ -24,8 +23,8 @@ STYLE: Any = {
 }
 
 
-def draw(path: Path, network: Network, device: Device, found: Sequence[Found], mhz: float) -> Path:
-    """Draw the frontier of a search, and write it whole or not at all; its path.
+def draw(path: Path, network: Network, target: str, found: Sequence[Found], mhz: float) -> Path:
+    """Draw the frontier of a search on a device or board, and write it whole or not at all; its path.
 
     Raises:
         OSError: the file cannot be written.
@@ -43,7 +42,7 @@ def draw(path: Path, network: Network, device: Device, found: Sequence[Found], m
         panel.set_yscale("log")
         panel.set_xlabel("LUTs, forecast")
         panel.set_ylabel(f"images per second at {mhz:g} MHz")
-        panel.set_title(f"{dashed(network.shape)} on {device.name}")
+        panel.set_title(f"{dashed(network.shape)} on {target}")
         panel.grid(True, which="both", color="#eef1f4", lw=0.6)
         metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
         figure.savefig(temporary, format=path.suffix[1:], metadata=metadata, dpi=150)

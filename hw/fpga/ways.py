@@ -13,19 +13,21 @@ from hw.boards import Board
 from hw.folding import Folding
 from hw.fpga.devices import Device
 from hw.fpga.forecast import coefficients, forecast
-from hw.fpga.search import FRAMES, WAYS
+from hw.fpga.search import FRAMES
 from hw.speed import Speed
 
 NEARLY = 1.1
 """Times the fewest cycles: of ways within it, the smallest is picked."""
 OPEN = ("form", "order", "swap")
+SWAPS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16)
+WAYS = (("delta", "event", 1), *(("delta", "step", swap) for swap in SWAPS), ("xnor", "step", 1))
 
 
 def picked_folding(given: Namespace, network: Network, device: Device, spike_times: np.ndarray, board: Board | None = None) -> Folding:
     """The folding that was asked for; what was left out of form, order and swap, the cost model picks for each layer in turn.
 
-    Of the ways in which the device holds the circuit by the forecast (or of all, if it holds none), it takes the smallest of those that
-    need at most `NEARLY` times the fewest cycles.
+    For each layer: of the ways in which the device holds the circuit by the forecast (or of all, if it holds none), it takes the
+    smallest of those that need at most `NEARLY` times the fewest cycles.
 
     Parameters:
         given: options of a folding, ``input`` among them, and ``weights``.
@@ -37,8 +39,7 @@ def picked_folding(given: Namespace, network: Network, device: Device, spike_tim
     """
     chosen = folding_from(given, network)
     family = device.family.name
-    takes_them = given.input == "words" or network.encoder.p_min is not None  # else the circuit is refused
-    if family not in coefficients() or len(spike_times) < 2 or not takes_them:
+    if family not in coefficients() or len(spike_times) < 2:
         return chosen
     times = spike_times[:FRAMES]
     golden = reference.run(network, times)

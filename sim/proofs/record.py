@@ -68,7 +68,7 @@ def load(folder: Path) -> dict[str, list[Row]]:
 
 def table(rows: Iterable[Row]) -> str:
     """The rows for a terminal."""
-    return "\n".join(f"{'ok  ' if row.passed else 'FAIL'}  {row.name:<34}{row.how:<32}{row.seconds:>8.1f} s  {row.result}" for row in rows)
+    return "\n".join(f"{'ok  ' if row.passed else 'FAIL'}  {row.name:<41}  {row.seconds:>7.1f} s  {row.how}: {row.result}" for row in rows)
 
 
 def markdown(parts: dict[str, list[Row]]) -> str:
