@@ -75,6 +75,18 @@ class EmptyFrame(FrameCheck):
         return m
 
 
+class OneFrame(FrameCheck):
+    """Takes one frame, and never another word."""
+
+    def elaborate(self, platform):
+        m = super().elaborate(platform)
+        dead, port = Signal(), self.i.stream
+        m.d.sync += dead.eq(dead | (port.valid & port.ready & port.payload.last_of_frame))
+        with m.If(dead):
+            m.d.comb += port.ready.eq(0)
+        return m
+
+
 def small_layer(*, form="delta", holds_rows=False):
     return layer.rows((2, 2), 2, Folding((1,), (1,), (form,)), neuron=1, holds_rows=holds_rows)
 
@@ -99,6 +111,11 @@ def test_deadlock(monkeypatch):
     monkeypatch.setattr(hw.accelerator, "Readout", SaysNothing)
     monkeypatch.setattr(hw.accelerator, "FrameCheck", EmptyFrame)
     assert "idle != bound" in fails(circuit.moves(catalogue.SMALL, stalls=1, bound=20), 26)
+
+
+def test_a_circuit_that_takes_one_frame_only(monkeypatch):
+    monkeypatch.setattr(hw.accelerator, "FrameCheck", OneFrame)
+    assert "idle != bound" in fails(circuit.moves(catalogue.FOLDED, stalls=1, bound=23, covered=22), 42)
 
 
 def test_a_bound_that_is_too_small():

@@ -9,6 +9,7 @@ from export.errors import UserError
 from hw import Folding
 from hw.words import WordFormat
 from sim.proofs import axi, circuit, encoder, layer, loader, observer, parts, wishbone
+from sim.proofs.circuit import Size
 from sim.proofs.parts import Harness
 from sim.proofs.record import Row
 from sim.proofs.sby import Proof, prove
@@ -126,11 +127,11 @@ LAYERS = (
     ),
 )
 
-SMALL = circuit.Size((2, 2, 2), 2, Folding((2, 2), (2, 2), DELTA * 2))
-FOLDED = circuit.Size((2, 2, 2), 2, Folding((1, 1), (1, 1), DELTA * 2))
-STEPPED = circuit.Size((2, 2, 2), 2, Folding((2, 2), (1, 1), DELTA * 2, STEP * 2))
-WALKED = circuit.Size((2, 2, 2), 2, Folding((2, 2), (2, 2), XNOR * 2))
-IN_TURN = circuit.Size((2, 2, 2), 2, Folding((2, 2), (2, 2), DELTA * 2, contexts=2))
+SMALL = Size((2, 2, 2), 2, Folding((2, 2), (2, 2), DELTA * 2))
+FOLDED = Size((2, 2, 2), 2, Folding((1, 1), (1, 1), DELTA * 2))
+STEPPED = Size((2, 2, 2), 2, Folding((2, 2), (1, 1), DELTA * 2, STEP * 2))
+WALKED = Size((2, 2, 2), 2, Folding((2, 2), (2, 2), XNOR * 2))
+IN_TURN = Size((2, 2, 2), 2, Folding((2, 2), (2, 2), DELTA * 2, contexts=2))
 HIDDEN = "every spike of the hidden layer of any frame, whatever came before it, bad frames included, in both modes, 2-2-2, T = 2"
 LAST = (
     "every spike of the last layer and the result of any frame, whatever came before it, bad frames included, in both modes, 2-2-2, T = 2"
@@ -141,16 +142,34 @@ FRAME = (
 )
 
 
-def _progress(name: str, size: circuit.Size, bound: int, depth: int, less: int, fails: int) -> Proof:
+def _moves(size: Size, bound: int) -> str:
+    several = "on all streams, each of which goes on with a frame that it has begun, " if size.folding.contexts > 1 else ""
+    return (
+        f"while words are offered, {several}or the oldest frame has ended, a word or a result passes within {bound} cycles, if results "
+        "wait for one at most; no result without its frame"
+    )
+
+
+def _progress(name: str, size: Size, bound: int, depth: int, less: int, fails: int) -> Proof:
     """Within ``bound`` cycles; with a bound of ``less`` it fails in cycle ``fails``."""
     return _all_runs(
         name,
-        f"while words are offered, or the oldest frame has ended, a word or a result passes within {bound} cycles, if results wait for one "
-        "at most; no result without its frame",
+        _moves(size, bound),
         lambda: circuit.moves(size, stalls=1, bound=bound),
         depth=depth,
         reach=24,
         why=f"the longest span is under way by then: with a bound of {less}, it fails in cycle {fails}",
+    )
+
+
+def _progress_behind(name: str, size: Size, bound: int, depth: int, covered: int, fails: str = "") -> Proof:
+    """The same behind a frame; a span of ``covered`` cycles behind it is covered; ``fails`` says which bounds are too small."""
+    return _all_runs(
+        name,
+        f"behind a frame of one empty word, good or bad, and its result, which is taken at once, anything: {_moves(size, bound)}",
+        lambda: circuit.moves(size, stalls=1, bound=bound, covered=covered),
+        depth=depth,
+        why=f"a span of {covered} cycles that ends behind the first result is covered{fails}",
     )
 
 
@@ -173,6 +192,11 @@ CIRCUITS = (
     _progress("progress, step, folded", STEPPED, 36, 42, 34, 36),
     _progress("progress, xnor", WALKED, 25, 30, 22, 24),
     _progress("progress, two contexts", IN_TURN, 20, 28, 19, 21),
+    _progress_behind("progress behind a frame", SMALL, 20, 40, 19),
+    _progress_behind("progress behind a frame, folded", FOLDED, 23, 42, 22),
+    _progress_behind("progress behind a frame, step, folded", STEPPED, 36, 60, 12, "; with a bound of 35, it fails in cycle 57"),
+    _progress_behind("progress behind a frame, xnor", WALKED, 25, 48, 12, "; with a bound of 22, it fails in cycle 39"),
+    _progress_behind("progress behind a frame, two contexts", IN_TURN, 20, 42, 19),
 )
 
 WRAPPERS = (

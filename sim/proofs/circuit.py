@@ -223,15 +223,38 @@ def streams(size: Size) -> Harness:
     return Harness(fill)
 
 
-def moves(size: Size, *, stalls: int, bound: int) -> Harness:
+def _one_frame_first(m: Module, bench: Bench) -> Signal:
+    """Begin with a frame of one empty word, good or flagged by its sender, and send nothing else until its result is there, which is taken
+    at once. What comes then is not touched. Returns that it has come to that."""
+    sent, through = Signal(name="first_sent"), Signal(name="first_through")
+    with m.If(~through):
+        for index, (port, _, _) in enumerate(bench.inputs):
+            word = port.payload
+            m.d.comb += port.valid.eq(0 if index else ~sent)
+            if index == 0:
+                m.d.comb += [word.eq(0), word.error.eq(AnyConst(1)), word.last_of_step.eq(1), word.last_of_frame.eq(1)]
+                m.d.sync += sent.eq(sent | port.ready)
+        m.d.comb += bench.dut.o.ready.eq(1)
+        m.d.sync += through.eq(bench.given)
+    return through
+
+
+def moves(size: Size, *, stalls: int, bound: int, covered: int | None = None) -> Harness:
     """While words are offered on all streams, or the oldest frame has been taken to its end, every ``bound`` cycles a word goes in or a
     result comes out, if results wait for ``stalls`` cycles at most; and there is a result for each frame that began, no more.
 
     Of several streams, those that are inside a frame go on with it: what one has begun goes before what others offer.
+
+    Parameters:
+        size: of the circuit.
+        stalls: cycles that a result waits at most.
+        bound: cycles.
+        covered: begin with one short frame and its result (`_one_frame_first`), and cover so long a span behind them; None: neither.
     """
 
     def fill(m: Module) -> None:
         bench = Bench(m, size, None)
+        through = Const(1, 1) if covered is None else _one_frame_first(m, bench)
         output, waited = bench.dut.o, Signal(range(stalls + 1))
         with m.If(output.valid & ~output.ready):
             m.d.comb += Assume(waited != stalls)
@@ -254,6 +277,8 @@ def moves(size: Size, *, stalls: int, bound: int) -> Harness:
             others = Cat(their_rules.begins | their.valid for their, _, their_rules in bench.inputs if their is not port)
             over = over | ((turn == index) & (begun != 0) & (ended != 0) & ~ended[-1] & others.all())
         m.d.sync += idle.eq(Mux(passes | ~(offered | over), 0, idle + 1))
-        m.d.comb += [Assert(idle != bound), Cover(over & bench.given)]
+        m.d.comb += [Assert(idle != bound), Cover(through & over & bench.given)]
+        if covered is not None:
+            m.d.comb += Cover(through & (idle == covered))
 
     return Harness(fill)
