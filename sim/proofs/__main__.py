@@ -46,7 +46,7 @@ def parser() -> Parser:
 def formal(arguments: Namespace) -> Iterator[Row]:
     from sim.proofs import catalogue
 
-    yield from catalogue.rows(arguments.names, arguments.out, timeout=arguments.timeout)
+    return catalogue.rows(arguments.names, arguments.out, timeout=arguments.timeout)
 
 
 def netlist(arguments: Namespace) -> Iterator[Row]:
@@ -86,11 +86,12 @@ def main() -> int:
     arguments = parser().parse_args()
     if arguments.part == "table":
         return table(arguments)
+    found = RUNS[arguments.part](arguments)
     prepare_folder(arguments.out)
     record.load(arguments.out)  # named before, not after hours, if it cannot be added to
     passed = True
     try:
-        for row in RUNS[arguments.part](arguments):
+        for row in found:
             print(record.table([row]), flush=True)
             record.save(arguments.part, [row], arguments.out)
             passed &= row.passed

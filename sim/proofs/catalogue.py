@@ -232,18 +232,21 @@ PROOFS = PARTS + LAYERS + CIRCUITS + WRAPPERS
 
 
 def rows(names: Sequence[str], out: Path, *, timeout: int) -> Iterator[Row]:
-    """Carry out all proofs, or those with one of ``names`` in their name; what a proof that fails leaves is kept in ``out``.
+    """Carry out, one after the other, all proofs, or those with one of ``names`` in their name; what one that
+    fails leaves is kept in ``out``.
 
     Raises:
-        UserError: a name is in none, or a program is missing.
+        UserError: a name is in none, at once; or, later, a program is missing.
         ToolError: a proof comes to no verdict.
     """
     for name in names:
         if not any(name in proof.name for proof in PROOFS):
             raise UserError(f"a name must be in one of {', '.join(repr(proof.name) for proof in PROOFS)}, but {name!r} is not")
-    for proof in PROOFS:
-        if names and not any(name in proof.name for name in names):
-            continue
+    return _carried_out([proof for proof in PROOFS if not names or any(name in proof.name for name in names)], out, timeout)
+
+
+def _carried_out(proofs: Sequence[Proof], out: Path, timeout: int) -> Iterator[Row]:
+    for proof in proofs:
         folder = out / proof.name.replace(" ", "-")
         shutil.rmtree(folder, ignore_errors=True)
         outcome = prove(proof, keep=folder, timeout=timeout)
