@@ -118,9 +118,8 @@ def mapped(family: str, shape: Shape) -> Mapped:
         return _rom_of_logic(family, shape) if rom else _ram_of_logic(shape)
     select = shape.width * _selector(family, best.banks)
     if best.cell.kind == "distributed":
-        ffs = 0.0 if shape.kind == "comb" else float(shape.width if shape.kind == "free" else (shape.depth - 1).bit_length())
         enables = 2.0 * best.banks * shape.lanes if best.banks > 1 else 0.0
-        return Mapped(best.cells * best.cell.takes + select + enables, ffs)
+        return Mapped(best.cells * best.cell.takes + select + enables, _read_registers(shape))
     luts, ffs = select, float((best.banks - 1).bit_length())
     if shape.kind == "through":  # block RAMs promise nothing where the same row is read and written; logic does
         luts += shape.width * 1.1 + 10
@@ -185,6 +184,12 @@ def _luts_of_column(family: str, depth: int) -> float:
 
 def _ram_of_logic(shape: Shape) -> Mapped:
     """A memory of flip-flops."""
-    ffs = 0.0 if shape.kind == "comb" else float(shape.width if shape.kind == "free" else (shape.depth - 1).bit_length())
     luts = shape.width * max(1.0, 0.95 * (shape.depth - 1)) + shape.depth * shape.lanes
-    return Mapped(luts, shape.bits + ffs)
+    return Mapped(luts, shape.bits + _read_registers(shape))
+
+
+def _read_registers(shape: Shape) -> float:
+    """Flip-flops behind what is read at once: of what was read, or of the address."""
+    if shape.kind == "comb":
+        return 0.0
+    return float(shape.width if shape.kind == "free" else (shape.depth - 1).bit_length())
