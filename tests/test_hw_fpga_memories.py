@@ -35,7 +35,8 @@ def test_roms(device):
         seen = flow.Area.of(family, modules[f"\\rom_{width}_{depth}"]["num_cells_by_type"])
         expected = mapped(family.name, Shape("rom", width, depth))
         assert seen.block_rams == expected.block_rams, (width, depth)
-        assert seen.luts == pytest.approx(expected.luts, rel=0.3, abs=4), (width, depth)  # alone it is made faster, and larger
+        alone = 1.15 if family.name == "xc7" else 1.3  # where nothing else is slow, it is made faster, and larger
+        assert 0.85 * expected.luts - 4 <= seen.luts <= alone * expected.luts + 4, (width, depth)
         assert seen.ffs == pytest.approx(expected.ffs, abs=0.1), (width, depth)
 
 

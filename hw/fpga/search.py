@@ -18,8 +18,14 @@ from hw.speed import Speed
 
 SIMD = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 60, 64, 96, 112, 128)
 GROUPS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128)
-WAYS = (("delta", "event", 1), *(("delta", "step", swap) for swap in (1, 4, 8, 16)), ("xnor", "step", 1))
-"""Form, order and swap."""
+
+
+def ways(swaps: Iterable[int]) -> tuple[tuple[str, str, int], ...]:
+    """Form, order and swap, with these swaps."""
+    return (("delta", "event", 1), *(("delta", "step", swap) for swap in swaps), ("xnor", "step", 1))
+
+
+WAYS = ways((1, 4, 8, 16))
 CONTEXTS = (1, 2)
 PACES = 40
 """Cycles per frame that are tried, from the fastest to the slowest folding."""

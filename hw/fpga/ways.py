@@ -13,14 +13,13 @@ from hw.boards import Board
 from hw.folding import Folding
 from hw.fpga.devices import Device
 from hw.fpga.forecast import coefficients, forecast
-from hw.fpga.search import FRAMES
+from hw.fpga.search import FRAMES, ways
 from hw.speed import Speed
 
 NEARLY = 1.1
 """Times the fewest cycles: of ways within it, the smallest is picked."""
 OPEN = ("form", "order", "swap")
-SWAPS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16)
-WAYS = (("delta", "event", 1), *(("delta", "step", swap) for swap in SWAPS), ("xnor", "step", 1))
+WAYS = ways((1, 2, 3, 4, 5, 6, 8, 10, 12, 16))
 
 
 def picked_folding(given: Namespace, network: Network, device: Device, spike_times: np.ndarray, board: Board | None = None) -> Folding:
@@ -44,12 +43,12 @@ def picked_folding(given: Namespace, network: Network, device: Device, spike_tim
     times = spike_times[:FRAMES]
     golden = reference.run(network, times)
     for layer in range(len(network.layers)):
-        ways = []
-        for folding in _ways(given, network, chosen, layer):
+        found = []
+        for folding in dict.fromkeys(_ways(given, network, chosen, layer)):  # each once
             cycles = Speed.of(network, folding, times, golden, given.input).interval
             area = forecast(network, folding, given.input, family, given.weights, board)
-            ways.append(_Way(folding, area.fits(device), cycles, area.placed))
-        suited = [way for way in ways if way.fits] or ways
+            found.append(_Way(folding, area.fits(device), cycles, area.placed))
+        suited = [way for way in found if way.fits] or found
         fewest = min(way.cycles for way in suited)
         chosen = min((way for way in suited if way.cycles <= NEARLY * fewest), key=lambda way: way.luts).folding
     return chosen
