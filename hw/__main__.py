@@ -15,14 +15,14 @@ from pathlib import Path
 from export import UserError, load
 from export.cli import EXIT_BROKEN, Parser, run
 from export.files import refuse_overwriting
-from hw.accelerator import WEIGHTS, Accelerator
 from hw.arguments import add_folding_arguments, folding_from
+from hw.buses.wrappers import WRAPPERS, wrap
+from hw.core.accelerator import WEIGHTS, Accelerator
 from hw.number import counted
 from hw.verilog import outputs, write
-from hw.wrappers import WRAPPERS, wrap
 
 COMMANDS = {
-    "weights": "hw.content",
+    "weights": "hw.loading.command",
     "fpga": "hw.fpga.command",
     "estimate": "hw.fpga.estimate",
     "bench": "hw.fpga.bench",
@@ -86,7 +86,7 @@ def generate() -> int:
         print(
             f"layer {index}: {plan.layer.inputs} → {plan.layer.outputs}, {plan.form} by {plan.order}, SIMD {plan.simd}, PE {plan.pe}: "
             f"{counted(plan.words, 'word')} × {counted(plan.groups, 'group')}, "
-            f"weight rows of {plan.pe * plan.simd} bits, margins of {plan.margin_bits} bits"
+            f"weight rows of {plan.pe * plan.simd} bits, margins of {plan.membrane_bits} bits"
         )
     return 0
 

@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Callable
 
 from export import Network, UserError
-from hw.accelerator import INPUTS
-from hw.folding import CONTEXTS, FORMS, ORDERS, Folding, default_contexts, default_folding
+from hw.core.accelerator import INPUTS
+from hw.core.folding import CONTEXTS, FORMS, ORDERS, Folding, default_contexts, default_folding
 
 
 def add_folding_arguments(parser: argparse.ArgumentParser) -> None:

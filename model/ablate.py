@@ -1,4 +1,4 @@
-"""What each part of a recipe buys: the same recipe with one thing changed at a time, judged on validation frames only."""
+"""What each part of a recipe buys: the same recipe with one thing changed at a time, step_done on validation frames only."""
 
 import re
 from collections.abc import Callable

@@ -9,15 +9,15 @@ from typing import Any
 import joblib
 import numpy as np
 
-import hw.cost
+import hw.cost.cycles
 import hw.verilog
 from export import Network, UserError, digest, reference
 from export.files import prepare_folder
 from export.reference import DECISION_FIELDS, Decisions, Result
 from export.scores import score
 from hw import Accelerator, Folding, default_folding
-from hw.folding import PER_LAYER
-from hw.words import WordFormat
+from hw.core.folding import PER_LAYER
+from hw.core.words import WordFormat
 from sim import frames
 from sim.build import build
 from sim.compare import Comparison, Difference, compare, join
@@ -116,7 +116,7 @@ def cosimulate(
         golden,
         comparisons,
         timings,
-        limit=hw.cost.limit(network, folding, spike_times, golden),
+        limit=hw.cost.cycles.limit(network, folding, spike_times, golden),
         folding=folding,
         build=built,
         seconds=seconds,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.encoder import pixel_layout
-from hw.words import WordFormat, pack_bits
+from hw.core.words import WordFormat, pack_bits
+from hw.encoder.latency import pixel_layout
 from sim.ports import Payload
 
 # What is worked on at a time bounds the memory.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from export.errors import UserError
-from hw.words import unpack_bits
+from hw.core.words import unpack_bits
 
 UNIT = 32
 """Width in bits of the unit in which payloads travel through files; a payload takes as many as it needs."""

@@ -8,7 +8,7 @@ from unittest import mock
 
 import numpy as np
 
-import hw.accelerator
+import hw.core.accelerator
 from hw import Accelerator, Folding
 from tests.circuit import Part, Sink, Source, fields, run
 from tests.payloads import Payload
@@ -132,7 +132,9 @@ def streams_inside() -> Iterator[Callable]:
 
         return make
 
-    with mock.patch.multiple(hw.accelerator, IFLayer=recording(hw.accelerator.IFLayer), Readout=recording(hw.accelerator.Readout)):
+    with mock.patch.multiple(
+        hw.core.accelerator, IFLayer=recording(hw.core.accelerator.IFLayer), Readout=recording(hw.core.accelerator.Readout)
+    ):
         yield lambda: [part.o if hasattr(part.i, "release") else part.i for part in made]
 
 

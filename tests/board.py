@@ -14,7 +14,7 @@ from amaranth.sim import Simulator
 
 from export import Encoder, Layer, Network
 from hw import Folding
-from hw.hosted import HostedAccelerator, SerialAccelerator
+from hw.host.hosted import HostedAccelerator, SerialAccelerator
 from tests.networks import random_network
 
 DIVISOR = 10

@@ -1,6 +1,6 @@
 """Runs inside the simulator, around an accelerator with AXI interfaces, which bus models of cocotbext-axi talk to.
 
-`tests/test_hw_axi.py` builds and starts it.
+`tests/test_hw_buses_axi.py` builds and starts it.
 """
 
 import random
@@ -11,7 +11,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge, with_timeout
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp, AxiStreamBus, AxiStreamFrame, AxiStreamSink, AxiStreamSource
 
-from hw.axi import ANSWER
+from hw.buses.axi import ANSWER
 from tests.wrapped import (
     GOLDEN,
     OTHER_GOLDEN,

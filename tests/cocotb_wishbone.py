@@ -1,6 +1,6 @@
 """Runs inside the simulator, around an accelerator with a Wishbone bus, which the bus model of cocotbext-wishbone talks to.
 
-`tests/test_hw_wishbone.py` builds and starts it.
+`tests/test_hw_buses_wishbone.py` builds and starts it.
 """
 
 import random

@@ -3,15 +3,15 @@
 from amaranth.hdl import Module, Mux, Shape, Signal
 from amaranth.lib.memory import Memory
 
-from hw.weights import UNCHECKED
+from hw.core.memories import NO_READ_WRITE_CHECK
 
 
 class HostilePlatform:
-    """Builds memories that are marked with `hw.weights.UNCHECKED` so that they invert what they should not be asked for."""
+    """Builds memories that are marked with `hw.core.memories.NO_READ_WRITE_CHECK` so that they invert what they should not be asked for."""
 
     def get_memory(self, memory: Memory):
         """Called by a memory that is elaborated."""
-        if not UNCHECKED.items() <= memory.attrs.items() or not memory.write_ports:
+        if not NO_READ_WRITE_CHECK.items() <= memory.attrs.items() or not memory.write_ports:
             return memory.elaborate(None)
         m = Module()
         width = Shape.cast(memory.shape).width

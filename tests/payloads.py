@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from hw.folding import LayerPlan
-from hw.words import Words
+from hw.core.folding import LayerPlan
+from hw.core.words import Words
 
 Payload = dict[str, int]
 

@@ -1,4 +1,4 @@
-"""Both ends of a row stream (see `hw.streams.rows`): what a layer sends when a step closes, and what takes it."""
+"""Both ends of a row stream (see `hw.core.streams.rows`): what a layer sends when a step closes, and what takes it."""
 
 import random
 from dataclasses import dataclass
@@ -68,13 +68,13 @@ class RowSource(Part):
     def _row(self, step: Step) -> dict[str, int]:
         plan, first = self._plan, self._group * self._plan.pe
         here = range(first, min(first + plan.pe, plan.layer.outputs))
-        greatest = (1 << plan.margin_bits - 1) - 1
+        greatest = (1 << plan.membrane_bits - 1) - 1
         values = [step.margin[j] for j in here] + [greatest] * (plan.pe - len(here))
         return {name: getattr(step, name) for name in SAME_IN_A_STEP} | {
             "group": self._group,
             "last_of_step": self._group == plan.groups - 1,
             "fire": sum(step.fire[j] << k for k, j in enumerate(here)),
-            "margin": sum((value & ((1 << plan.margin_bits) - 1)) << (k * plan.margin_bits) for k, value in enumerate(values)),
+            "margin": sum((value & ((1 << plan.membrane_bits) - 1)) << (k * plan.membrane_bits) for k, value in enumerate(values)),
         }
 
     def look(self, ctx, cycle: int) -> None:
@@ -138,7 +138,7 @@ class RowSink(Part):
         same = {name: {row[name] for row in rows} for name in SAME_IN_A_STEP}
         assert all(len(values) == 1 for values in same.values()), same
         fire = [row["fire"] >> p & 1 for row in rows for p in range(plan.pe)]
-        margin = [value for row in rows for value in signed_lanes(row["margin"], plan.margin_bits, plan.pe)]
+        margin = [value for row in rows for value in signed_lanes(row["margin"], plan.membrane_bits, plan.pe)]
         outputs = plan.layer.outputs
         assert not any(fire[outputs:]), "a neuron fires that does not exist"
         return Step(fire=fire[:outputs], margin=margin[:outputs], **{name: values.pop() for name, values in same.items()})

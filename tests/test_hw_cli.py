@@ -10,9 +10,9 @@ import pytest
 
 import export
 from hw import Accelerator, Folding, default_folding, verilog
-from hw.content import read_room
-from hw.fit import fit_into
-from hw.loader import load_content
+from hw.loading.command import read_room
+from hw.loading.fit import fit_into
+from hw.loading.loader import load_content
 from tests.networks import random_network
 
 ROOT = Path(__file__).parent.parent
@@ -39,7 +39,7 @@ def test_default_folding(tmp_path, artifact):
     assert out.read_text() == verilog.generate(accelerator)
     assert "6 inputs in 1 word of SIMD = 6, 5 neurons in 1 group of PE = 5, delta form" in out.read_text()
     assert json.loads(out.with_suffix(".json").read_text()) == verilog.port_map(accelerator)
-    first, second = (plan.margin_bits for plan in accelerator.plans)
+    first, second = (plan.membrane_bits for plan in accelerator.plans)
     assert done.stdout.splitlines() == [
         f"{out}: {out.stat().st_size} bytes",
         f"{out.with_suffix('.json')}: {out.with_suffix('.json').stat().st_size} bytes",
@@ -78,9 +78,9 @@ def test_weights_of_other_networks(tmp_path, artifact, loadable):
     export.save(small, tmp_path / "small.safetensors")
     done = command("weights", tmp_path / "small.safetensors", "--circuit", loadable, "--out", out)
     assert (done.returncode, done.stderr, done.stdout) == (0, "", f"{out}: {out.stat().st_size} bytes, 5-4-2 in a circuit of 6-5-3\n")
-    bits = json.loads(loadable.read_text())["margin_bits"]
-    plans = default_folding(export.load(artifact)).plans(fit_into(small, (6, 5, 3)), margin_bits=bits)
-    assert [plan.margin_bits for plan in plans] == bits
+    bits = json.loads(loadable.read_text())["membrane_bits"]
+    plans = default_folding(export.load(artifact)).plans(fit_into(small, (6, 5, 3)), membrane_bits=bits)
+    assert [plan.membrane_bits for plan in plans] == bits
     assert out.read_bytes() == load_content(plans)
 
 
@@ -96,12 +96,12 @@ def test_weights_that_do_not_fit(tmp_path, artifact, loadable):
     done = command("weights", artifact, "--circuit", loadable, "--out", loadable)
     assert (done.returncode, done.stderr) == (2, f"error: --out must be another file than {loadable}, which it would overwrite\n")
     for name, value, said in (
-        ("margin_bits", 5, "shape and margin_bits must be lists of integers, steps an integer"),
-        ("margin_bits", [5, "6"], "shape and margin_bits must be lists of integers, steps an integer"),
-        ("margin_bits", [5], "margin_bits must have one entry per layer"),
+        ("membrane_bits", 5, "shape and membrane_bits must be lists of integers, steps an integer"),
+        ("membrane_bits", [5, "6"], "shape and membrane_bits must be lists of integers, steps an integer"),
+        ("membrane_bits", [5], "membrane_bits must have one entry per layer"),
         ("folding", {"simd": 6, "pe": [5, 3], "form": ["delta", "delta"]}, "simd must be a tuple, one entry per layer, not 6"),
-        ("network", {"shape": "6", "steps": 4}, "shape and margin_bits must be lists of integers, steps an integer"),
-        ("network", {"shape": [6, 5, 3], "steps": "4"}, "shape and margin_bits must be lists of integers, steps an integer"),
+        ("network", {"shape": "6", "steps": 4}, "shape and membrane_bits must be lists of integers, steps an integer"),
+        ("network", {"shape": [6, 5, 3], "steps": "4"}, "shape and membrane_bits must be lists of integers, steps an integer"),
     ):
         kind = "UserError" if name == "folding" else "ValueError"
         wrong = tmp_path / "wrong.json"

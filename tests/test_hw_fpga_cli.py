@@ -13,11 +13,11 @@ import pytest
 import export
 from export import reference
 from hw import Folding, cost, default_folding, inputs, verilog
-from hw.boards import BOARDS
 from hw.fpga import command as fpga
 from hw.fpga import flow
 from hw.fpga.forecast import forecast
 from hw.fpga.tools import Made
+from hw.host.boards import BOARDS
 from tests.networks import random_network
 
 ROOT = Path(__file__).parent.parent

@@ -12,10 +12,10 @@ import pytest
 import export
 from export import UserError, reference
 from hw import Folding, inputs
+from hw.cost.speed import Speed
 from hw.fpga import forecast, pareto, search
 from hw.fpga.devices import DEVICES, FAMILIES
 from hw.fpga.terms import parts
-from hw.speed import Speed
 from tests.networks import random_network
 
 ROOT = Path(__file__).parent.parent

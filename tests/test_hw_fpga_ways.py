@@ -9,13 +9,13 @@ import pytest
 
 from export import UserError, load, reference
 from hw.arguments import add_folding_arguments, folding_from
-from hw.boards import BOARDS
+from hw.cost.speed import Speed
 from hw.fpga.devices import DEVICES
 from hw.fpga.forecast import forecast
 from hw.fpga.target import add_target_arguments, leave_input_open, target
 from hw.fpga.ways import NEARLY, picked_folding
+from hw.host.boards import BOARDS
 from hw.inputs import random_spike_times
-from hw.speed import Speed
 from tests.networks import random_network
 
 ARTIFACTS = Path(__file__).parents[1] / "artifacts"

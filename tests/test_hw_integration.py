@@ -12,10 +12,10 @@ from amaranth.hdl import Fragment
 
 from export import load
 from hw import Accelerator, default_folding
-from hw.registers import table
+from hw.buses.registers import table
+from hw.buses.wrappers import WRAPPERS, wrap
 from hw.verilog import port_map, write
 from hw.verilog.header import WAIVERS
-from hw.wrappers import WRAPPERS, wrap
 from sim import toolchain
 
 ROOT = Path(__file__).parent.parent

@@ -15,8 +15,8 @@ import pytest
 
 from export import Encoder, Network, digest
 from hw import Accelerator, Folding, default_folding, verilog
+from hw.buses.wrappers import WRAPPERS, wrap
 from hw.verilog.header import VERSION, WAIVERS
-from hw.wrappers import WRAPPERS, wrap
 from sim import toolchain
 from sim.proofs.tools import yosys
 from tests.networks import random_network
@@ -122,7 +122,7 @@ def test_port_map_and_header_say_what_it_is():
     assert found["network"] == {"shape": [9, 7, 5], "steps": 4, "sha256": digest(accelerator.network)}
     assert found["folding"] == accelerator.folding.as_dict()
     assert found["frames_in"] == "words"
-    first, second = (plan.margin_bits for plan in accelerator.plans)
+    first, second = (plan.membrane_bits for plan in accelerator.plans)
     assert text_of("delta").split("\n")[:14] == [
         "// accelerator: a binarized single-spike network as a circuit.",
         "//",

@@ -15,13 +15,13 @@ from amaranth.lib.wiring import In, Out
 
 from export import Encoder, Network
 from hw import Accelerator, Folding
+from hw.buses.wishbone import WishboneAccelerator
+from hw.buses.wrappers import wrap
 from hw.verilog.design import identifier
 from hw.verilog.names import tidy
 from hw.verilog.operators import Expression, constant
 from hw.verilog.rtlil import parse
 from hw.verilog.text import write
-from hw.wishbone import WishboneAccelerator
-from hw.wrappers import wrap
 from sim.proofs.tools import ToolError, yosys
 from tests.networks import random_network
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from export import Layer, Network, UserError, digest, reference, save
-from hw.hosted import describe
+from hw.host.hosted import describe
+from hw.host.packets import Error, Reply, Request, checksum
 from hw.inputs import Inputs
-from hw.loader import load_content
-from hw.packets import Error, Reply, Request, checksum
+from hw.loading.loader import load_content
 from sim.board import command, host, link
 from sim.board.link import LinkError, SerialLink
 from tests.board import FOLDINGS, SHAPE, Terminal, board_network, simulated
@@ -199,7 +199,7 @@ def small_range(network):
         (board_network(), {"steps": 8}, "the network's T must be the circuit's, 8, not 4"),
         (board_network(), {"p_min": 7}, "the network's p_min must be the circuit's, 7, not 64"),
         (random_network(np.random.default_rng(0), SHAPE, 4), {}, "the network's encoder must be the circuit's, latency, not none"),
-        (board_network(), {"margin_bits": [4, 6]}, "margins of layer 0 must fit into the circuit's 4 bits, but need 5"),
+        (board_network(), {"membrane_bits": [4, 6]}, "margins of layer 0 must fit into the circuit's 4 bits, but need 5"),
         (board_network(), {"version": 0}, "the circuit's packets must be of version 1, not 0: generate it anew"),
         (board_network(), {"folding": {"x": 1}}, "the circuit must say what it is in a way that this host knows, but has "),
     ],

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-import hw.cost
+import hw.cost.cycles
 import sim
 from export import Encoder, Layer, Network, UserError, digest, reference
 from export.scores import score
@@ -69,14 +69,14 @@ def test_json(report):
 @pytest.mark.parametrize("mode", ["full", "early"])
 def test_cycles_are_those_of_the_cost_model(report, mode):
     timing = report[0].timings[mode]
-    predicted = hw.cost.predict(NETWORK, FOLDING, TIMES, GOLDEN, early=mode == "early")
+    predicted = hw.cost.cycles.predict(NETWORK, FOLDING, TIMES, GOLDEN, early=mode == "early")
     assert timing.latency.tolist() == predicted.latencies.tolist()
     assert timing.intervals.tolist() == predicted.intervals.tolist()
 
 
 def test_interval_over_limit(report):
     intervals = report[0].timings["early"].intervals
-    limit = hw.cost.limit(NETWORK, FOLDING, TIMES, GOLDEN)
+    limit = hw.cost.cycles.limit(NETWORK, FOLDING, TIMES, GOLDEN)
     assert report[0].data["cycles"]["interval_over_limit"] == intervals.sum() / limit[1:].sum()
 
 
@@ -96,7 +96,7 @@ def test_frames_in_turn():
     report = sim.cosimulate(NETWORK, TIMES, folding=folding)
     assert report.passed
     for mode, timing in report.timings.items():
-        predicted = hw.cost.predict(NETWORK, folding, TIMES, GOLDEN, early=mode == "early")
+        predicted = hw.cost.cycles.predict(NETWORK, folding, TIMES, GOLDEN, early=mode == "early")
         assert timing.latency.tolist() == predicted.latencies.tolist()
         assert timing.intervals.tolist() == predicted.intervals.tolist()
     assert sim.cosimulate(NETWORK, TIMES[:3], folding=folding).passed

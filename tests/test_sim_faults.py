@@ -99,7 +99,7 @@ def flip(text, layer, weight):
 def shifted(text, layer, neuron, amount):
     """The Verilog with something added to one of the values from which a layer's neurons start."""
     row, lane = divmod(neuron, FOLDING.pe[layer])
-    width = FOLDING.plans(NETWORK)[layer].margin_bits
+    width = FOLDING.plans(NETWORK)[layer].membrane_bits
     return plant(text, layer, "initial", row, lambda value: add(value, lane, width, amount))
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hw.words import WordFormat, bit_columns, pack_bits, unpack_bits
+from hw.core.words import WordFormat, bit_columns, pack_bits, unpack_bits
 from sim import frames
 from sim.ports import Field, Payload
 from tests.networks import random_spike_times

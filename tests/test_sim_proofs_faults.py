@@ -7,17 +7,17 @@ import pytest
 from amaranth.back import rtlil
 from amaranth.hdl import Assume, Signal
 
-import hw.accelerator
-import hw.layer
-import hw.readout
+import hw.core.accelerator
+import hw.core.layer
+import hw.core.readout
 from hw import Folding
-from hw.encoder import LatencyEncoder
-from hw.frame_check import FrameCheck
-from hw.layer import IFLayer
-from hw.neuron import IFNeurons
-from hw.readout import Readout
-from hw.results import ResultQueue
-from hw.words import WordFormat
+from hw.core.frame_check import FrameCheck
+from hw.core.layer import IFLayer
+from hw.core.neuron import IFNeurons
+from hw.core.readout import Readout
+from hw.core.reorder_buffer import ReorderBuffer
+from hw.core.words import WordFormat
+from hw.encoder.latency import LatencyEncoder
 from sim.proofs import catalogue, circuit, encoder, layer, observer
 from sim.proofs.sby import ANY_CONTENT, Proof, prove, run
 
@@ -41,7 +41,7 @@ class AboveThreshold(IFNeurons):
         return m
 
 
-class Hasty(ResultQueue):
+class Hasty(ReorderBuffer):
     """Results that do not wait."""
 
     def elaborate(self, platform):
@@ -56,7 +56,7 @@ class SaysNothing(Readout):
 
     def elaborate(self, platform):
         m = super().elaborate(platform)
-        m.d.sync += self.judged.valid.eq(0)
+        m.d.sync += self.step_done.valid.eq(0)
         m.d.comb += Assume(self.early)
         return m
 
@@ -93,7 +93,7 @@ def small_layer(*, form="delta", holds_rows=False):
 
 @pytest.mark.parametrize("form", ["delta", "xnor"])
 def test_threshold(form, monkeypatch):
-    monkeypatch.setattr(hw.layer, "IFNeurons", AboveThreshold)
+    monkeypatch.setattr(hw.core.layer, "IFNeurons", AboveThreshold)
     assert "row.fire[lane] ==" in fails(small_layer(form=form), 12)
 
 
@@ -103,18 +103,18 @@ def test_rows_without_a_place(monkeypatch):
 
 
 def test_results_that_do_not_wait(monkeypatch):
-    monkeypatch.setattr(hw.readout, "ResultQueue", Hasty)
+    monkeypatch.setattr(hw.core.readout, "ReorderBuffer", Hasty)
     assert "Assert(held)" in fails(circuit.streams(catalogue.SMALL), 18)
 
 
 def test_deadlock(monkeypatch):
-    monkeypatch.setattr(hw.accelerator, "Readout", SaysNothing)
-    monkeypatch.setattr(hw.accelerator, "FrameCheck", EmptyFrame)
+    monkeypatch.setattr(hw.core.accelerator, "Readout", SaysNothing)
+    monkeypatch.setattr(hw.core.accelerator, "FrameCheck", EmptyFrame)
     assert "idle != bound" in fails(circuit.moves(catalogue.SMALL, stalls=1, bound=20), 26)
 
 
 def test_a_circuit_that_takes_one_frame_only(monkeypatch):
-    monkeypatch.setattr(hw.accelerator, "FrameCheck", OneFrame)
+    monkeypatch.setattr(hw.core.accelerator, "FrameCheck", OneFrame)
     assert "idle != bound" in fails(circuit.moves(catalogue.FOLDED, stalls=1, bound=23, covered=22), 42)
 
 

@@ -9,10 +9,10 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import Out
 
 from export import UserError
-from hw.argmax import ArgMax
-from hw.frame_check import FrameCheck
-from hw.neuron import IFNeurons
-from hw.words import WordFormat
+from hw.core.argmax import ArgMax
+from hw.core.frame_check import FrameCheck
+from hw.core.neuron import IFNeurons
+from hw.core.words import WordFormat
 from sim.proofs import __main__ as main
 from sim.proofs import catalogue, parts, record, tools
 from sim.proofs.sby import Proof, prove

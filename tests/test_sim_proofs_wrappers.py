@@ -3,13 +3,13 @@
 import pytest
 from amaranth.hdl import Signal
 
-import hw.axi
-import hw.wishbone
-from hw.axi import AXIAccelerator, AXILiteBridge
-from hw.frame_window import FrameWindow
-from hw.loader import Loader
-from hw.managed import ManagedAccelerator
-from hw.wishbone import WishboneAccelerator
+import hw.buses.axi
+import hw.buses.wishbone
+from hw.buses.axi import AXIAccelerator, AXILiteBridge
+from hw.buses.frame_window import FrameWindow
+from hw.buses.managed import ManagedAccelerator
+from hw.buses.wishbone import WishboneAccelerator
+from hw.loading.loader import Loader
 from sim.proofs import axi, catalogue, loader, wishbone
 from sim.proofs.sby import prove
 from tests.test_sim_proofs_faults import fails
@@ -89,7 +89,7 @@ def test_a_result_that_is_taken_back():
 
 @pytest.mark.parametrize(("fault", "assertion"), [(Hasty, "Assert(inside.valid =="), (Careless, "Assert(came == expected)")])
 def test_loadable(fault, assertion, monkeypatch):
-    monkeypatch.setattr(hw.axi, "ManagedAccelerator", fault)
+    monkeypatch.setattr(hw.buses.axi, "ManagedAccelerator", fault)
     assert assertion in fails(axi.wrapper(catalogue.SMALL, weights="loadable"), 10)
 
 
@@ -112,7 +112,7 @@ class Alarms(WishboneAccelerator):
 
 
 def test_an_ack_too_many(monkeypatch):
-    monkeypatch.setattr(hw.wishbone, "FrameWindow", AcknowledgesTwice)
+    monkeypatch.setattr(hw.buses.wishbone, "FrameWindow", AcknowledgesTwice)
     assert "Assert(bus.ack ==" in fails(wishbone.wrapper(catalogue.SMALL), 6)
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hw.words import WordFormat
+from hw.core.words import WordFormat
 from sim.build import build
 from sim.ports import Ports
 from sim.protocol import player

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from export import reference
-from hw.words import WordFormat
+from hw.core.words import WordFormat
 from sim.proofs import record
 from sim.protocol import command
 from sim.protocol.circuits import CIRCUITS, THREE_LAYERS, TWO_LAYERS, Circuit

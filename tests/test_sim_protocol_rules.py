@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from hw.words import WordFormat
+from hw.core.words import WordFormat
 from sim.protocol.rules import Verdict, Word, judge
 from sim.protocol.sequences import KINDS, good
 from tests.test_hw_frame_check import ALLOWED, BROKEN, FORM, checked

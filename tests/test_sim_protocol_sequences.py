@@ -3,7 +3,7 @@ from collections import Counter
 
 import pytest
 
-from hw.words import WordFormat, bits_for
+from hw.core.words import WordFormat, bits_for
 from sim.protocol.rules import judge
 from sim.protocol.sequences import HABITS, KINDS, good, kinds, random_frame, sequence
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from export import load, reference
-from hw.words import WordFormat
+from hw.core.words import WordFormat
 from sim import frames
 
 FOLDER = Path(os.environ["WRAPPED_FOLDER"])

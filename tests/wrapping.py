@@ -6,9 +6,9 @@ import numpy as np
 
 from export import Encoder, Layer, Network, save
 from hw import Accelerator, Folding
-from hw.loader import load_content
+from hw.buses.wrappers import wrap
+from hw.loading.loader import load_content
 from hw.verilog import write
-from hw.wrappers import wrap
 from sim.build import FLAGS, compile_model
 from sim.simulate import run_module
 from tests.networks import random_network

@@ -7,11 +7,11 @@ from export import digest, load, reference
 from export.cli import Parser
 from hw import Accelerator, inputs
 from hw.arguments import add_folding_arguments, folding_from
+from hw.cost.speed import Speed
 from hw.fpga import flow, report, results
 from hw.fpga.devices import Device, device_named
 from hw.fpga.kept import Kept
 from hw.number import positive
-from hw.speed import Speed
 
 
 def main(arguments: Sequence[str], kept: Kept | None = None) -> int:

@@ -21,14 +21,14 @@ from export import Encoder, Layer, Network
 from export.cli import Parser
 from export.files import atomic_write
 from hw import Accelerator, Folding
-from hw.boards import BOARDS
 from hw.fpga import flow
 from hw.fpga.devices import DEVICES, FAMILIES, Device
 from hw.fpga.forecast import COEFFICIENTS, FORMAT, QUANTITIES, VERSION, of_part
 from hw.fpga.memories import mapped
 from hw.fpga.terms import HOST_KINDS, Part, parts
 from hw.fpga.tools import YOSYS
-from hw.hosted import HostedAccelerator, SerialAccelerator
+from hw.host.boards import BOARDS
+from hw.host.hosted import HostedAccelerator, SerialAccelerator
 from hw.number import dashed, positive
 
 DESIGNS = 72

@@ -9,19 +9,19 @@ from export import Network, UserError, load, reference
 from export.cli import Parser
 from export.files import atomic_write, check_folder
 from hw import Accelerator, inputs
-from hw.accelerator import check_frames_in
 from hw.arguments import add_folding_arguments, folding_from
-from hw.boards import Board
-from hw.folding import Folding
+from hw.core.accelerator import check_frames_in
+from hw.core.folding import Folding
+from hw.cost.speed import Speed
 from hw.fpga import flow, report, results
 from hw.fpga.devices import Device
 from hw.fpga.forecast import coefficients, forecast
 from hw.fpga.kept import Kept
 from hw.fpga.target import add_target_arguments, leave_input_open, target
 from hw.fpga.ways import picked_folding
+from hw.host.boards import Board
 from hw.inputs import add_frame_arguments
 from hw.number import above_zero, positive
-from hw.speed import Speed
 
 REPORT = "report.json"
 HOPELESS = 1.5

@@ -10,19 +10,19 @@ import numpy as np
 from export import Network, UserError, load, reference
 from export.cli import Parser
 from hw import inputs
-from hw.accelerator import check_frames_in
 from hw.arguments import add_folding_arguments, check_pixels, folding_from
-from hw.boards import Board
-from hw.folding import Folding
+from hw.core.accelerator import check_frames_in
+from hw.core.folding import Folding
+from hw.cost.speed import Speed
 from hw.fpga.devices import Device
 from hw.fpga.forecast import Forecast, forecast
 from hw.fpga.search import Found, search, smallest
 from hw.fpga.target import add_target_arguments, leave_input_open, target
 from hw.fpga.ways import picked_folding
-from hw.hosted import check_host_pixels
+from hw.host.boards import Board
+from hw.host.hosted import check_host_pixels
 from hw.inputs import add_frame_arguments
 from hw.number import above_zero, dashed, positive
-from hw.speed import Speed
 
 CHOSEN = ("simd", "pe", "form", "order", "swap", "contexts")
 """Options of a folding that a search chooses."""

@@ -13,13 +13,13 @@ from amaranth.back import verilog as amaranth_verilog
 
 from export import UserError
 from hw import verilog
-from hw.accelerator import Accelerator
-from hw.boards import TOP as TOP_OF_BOARD
-from hw.boards import BoardDesign
+from hw.core.accelerator import Accelerator
 from hw.fpga.devices import Device, Family
 from hw.fpga.harness import TOP, UNUSED, harness
 from hw.fpga.tools import YOSYS, Made, ToolError, make
-from hw.hosted import SerialAccelerator
+from hw.host.boards import TOP as TOP_OF_BOARD
+from hw.host.boards import BoardDesign
+from hw.host.hosted import SerialAccelerator
 
 HOSTED = "circuit"
 NETLIST, CELLS, NAMED, TIMING, PLACED = "netlist.json", "cells.json", "named.json", "timing.json", "placed.txt"

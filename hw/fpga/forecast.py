@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from export import Network, UserError
-from hw.boards import Board
-from hw.folding import Folding, LayerPlan
+from hw.core.folding import Folding, LayerPlan
 from hw.fpga.devices import DEVICES, Device
 from hw.fpga.memories import mapped
 from hw.fpga.terms import Part, layer_part, parts, readout_part
+from hw.host.boards import Board
 
 COEFFICIENTS = Path(__file__).parent / "coefficients.json"
 FORMAT, VERSION = "firstspike-area-coefficients", 1

@@ -7,7 +7,7 @@ memories of logic then take is estimated from what grids of memories came to.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hw.weights import spram_shape
+from hw.core.memories import spram_shape
 
 COST_PER_ROM_BIT = {"ecp5": 1 / 16, "ice40": 1 / 16, "xc7": 1 / 64}  # of plain logic, in `memory_libmap`; of a writable bit it is 1
 COST_OF_CHOICE = 0.5  # of a bit more that a row is chosen from, or of a bank more that can be written

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from export import Network, digest
-from hw.boards import BoardDesign
-from hw.folding import Folding
+from hw.core.folding import Folding
+from hw.cost.speed import Speed
 from hw.fpga.devices import Device
 from hw.fpga.flow import KINDS, Placement, Synthesis
 from hw.fpga.forecast import forecast
 from hw.fpga.tools import YOSYS
+from hw.host.boards import BoardDesign
 from hw.number import dashed
-from hw.speed import Speed
 
 FORMAT, VERSION = "firstspike-fpga", 1
 

@@ -10,11 +10,11 @@ import numpy as np
 from export import Network, reference
 from export.reference import Result
 from hw import cost
-from hw.boards import Board
-from hw.folding import Folding, LayerPlan
+from hw.core.folding import Folding, LayerPlan
+from hw.cost.speed import Speed
 from hw.fpga.devices import Device
 from hw.fpga.forecast import Forecast, forecast, has_sprams, of_layer
-from hw.speed import Speed
+from hw.host.boards import Board
 
 SIMD = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 60, 64, 96, 112, 128)
 GROUPS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128)

@@ -3,9 +3,9 @@
 from argparse import ArgumentParser, Namespace
 
 from export import UserError
-from hw.accelerator import WEIGHTS
-from hw.boards import BOARDS, Board, board_named
+from hw.core.accelerator import WEIGHTS
 from hw.fpga.devices import DEVICES, Device, device_named
+from hw.host.boards import BOARDS, Board, board_named
 
 
 def add_target_arguments(parser: ArgumentParser) -> None:

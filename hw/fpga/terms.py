@@ -8,20 +8,20 @@ from functools import reduce
 from operator import or_
 
 from export import Network
-from hw.accelerator import monitor_formats
-from hw.emitter import lanes_of
-from hw.encoder_plan import EncoderPlan
-from hw.folding import Folding, LayerPlan
+from hw.core.accelerator import monitor_formats
+from hw.core.emitter import lanes_of
+from hw.core.folding import Folding, LayerPlan
+from hw.core.memories import CHUNK, chunks, spram_shape
+from hw.core.neuron import count_width
+from hw.core.readout import result_layout
+from hw.core.sequencers import operation
+from hw.core.streams import input_format
+from hw.core.words import WordFormat, bits_for
+from hw.encoder.plan import EncoderPlan
 from hw.fpga.memories import Shape
-from hw.host_link import info_content
-from hw.hosted import describe
-from hw.issue import operation
-from hw.neuron import count_width
-from hw.readout import result_layout
-from hw.recorder import most_records, record_layout, record_size
-from hw.streams import input_format
-from hw.weights import CHUNK, chunks, spram_shape
-from hw.words import WordFormat, bits_for
+from hw.host.host_link import info_content
+from hw.host.hosted import describe
+from hw.host.recorder import most_records, record_layout, record_size
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def parts(
     """The parts of `hw.Accelerator` for the same arguments.
 
     Parameters:
-        hosted: with those of `hw.hosted.SerialAccelerator` around it.
+        hosted: with those of `hw.host.hosted.SerialAccelerator` around it.
         sprams: large loadable memories are made of single-port RAMs.
 
     Raises:
@@ -82,7 +82,7 @@ def parts(
 
 def layer_part(plan: LayerPlan, name: str, weights: str = "rom", *, sprams: bool = False) -> Part:
     """A layer."""
-    neurons, bits = plan.pe, plan.pe * plan.margin_bits
+    neurons, bits = plan.pe, plan.pe * plan.membrane_bits
     operation_bits = operation(plan).size
     counted = _counted_lanes(plan, weights)
     loads = weights == "loadable"
@@ -101,7 +101,7 @@ def layer_part(plan: LayerPlan, name: str, weights: str = "rom", *, sprams: bool
     }
     memories = [_weight_memory(plan, loads, sprams), _initial_memory(plan, loads)]
     rows = plan.contexts << (plan.groups - 1).bit_length()
-    state = neurons * (1 + plan.margin_bits)
+    state = neurons * (1 + plan.membrane_bits)
     keeping = _keeping(plan)
     if not _sums_in_readout(plan):
         amounts[f"potential bits, {keeping}{'' if plan.following_simd else ', last layer'}"] = bits
@@ -112,8 +112,8 @@ def layer_part(plan: LayerPlan, name: str, weights: str = "rom", *, sprams: bool
         if plan.state_rows > 1:
             memories.append(Shape("free", neurons, rows))
     elif keeping == "swapped":
-        amounts["swapped bits"] = plan.swap * plan.beat_size * (1 + plan.margin_bits)
-        memories.append(Shape("free", plan.beat_size * (1 + plan.margin_bits), rows << bits_for(plan.swap)))
+        amounts["swapped bits"] = plan.swap * plan.beat_size * (1 + plan.membrane_bits)
+        memories.append(Shape("free", plan.beat_size * (1 + plan.membrane_bits), rows << bits_for(plan.swap)))
     elif keeping in ("in memory", "exchanged"):
         memories.append(Shape("free", state, rows))
     if plan.replays:
@@ -243,10 +243,10 @@ def readout_part(plan: LayerPlan) -> Part:
     verdict = bits_for(plan.steps) + bits_for(plan.layer.outputs) + bits_for(plan.frames) + 6
     amounts = {
         "constant": 1,
-        "margin bits": plan.pe * plan.margin_bits,
-        "potential bits": plan.pe * plan.margin_bits if _sums_in_readout(plan) else 0,
-        "compared bits": (plan.pe - 1) * plan.margin_bits,
-        "bits after comparisons": nodes * plan.margin_bits + place_bits,
+        "margin bits": plan.pe * plan.membrane_bits,
+        "potential bits": plan.pe * plan.membrane_bits if _sums_in_readout(plan) else 0,
+        "compared bits": (plan.pe - 1) * plan.membrane_bits,
+        "bits after comparisons": nodes * plan.membrane_bits + place_bits,
         "verdict bits": verdict * (levels + 1),
         "result bits": result,
         "frames": plan.frames,
@@ -296,7 +296,7 @@ def _encoder(plan: EncoderPlan, name: str) -> Part:
 
 
 def _popcount_bits(lanes: float) -> float:
-    """Bits of the sums of all adders of `hw.popcount.popcount`; in between, in proportion."""
+    """Bits of the sums of all adders of `hw.core.popcount.popcount`; in between, in proportion."""
     below = int(lanes)
     return _adder_bits(below) + (lanes - below) * (_adder_bits(below + 1) - _adder_bits(below))
 

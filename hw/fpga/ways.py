@@ -9,12 +9,12 @@ import numpy as np
 
 from export import Network, UserError, reference
 from hw.arguments import folding_from
-from hw.boards import Board
-from hw.folding import Folding
+from hw.core.folding import Folding
+from hw.cost.speed import Speed
 from hw.fpga.devices import Device
 from hw.fpga.forecast import coefficients, forecast
 from hw.fpga.search import FRAMES, ways
-from hw.speed import Speed
+from hw.host.boards import Board
 
 NEARLY = 1.1
 """Times the fewest cycles: of ways within it, the smallest is picked."""

@@ -13,14 +13,14 @@ from amaranth.lib.wiring import In
 
 from export import UserError, digest
 from export.files import atomic_write
-from hw.accelerator import Accelerator
-from hw.loader import load_content
-from hw.registers import register_map
+from hw.buses.registers import register_map
+from hw.buses.wrappers import Wrapper
+from hw.core.accelerator import Accelerator
+from hw.loading.loader import load_content
 from hw.verilog.header import comment, header, module_comments, waivers
 from hw.verilog.names import tidy
 from hw.verilog.rtlil import parse
 from hw.verilog.text import write as write_text
-from hw.wrappers import Wrapper
 
 MODULE = "accelerator"
 
@@ -73,7 +73,7 @@ def port_map(circuit: Accelerator | Wrapper) -> dict[str, Any]:
         "top": top(circuit),
         "network": {"shape": list(network.shape), "steps": network.steps, "sha256": digest(network)},
         "folding": accelerator.folding.as_dict(),
-        "margin_bits": [plan.margin_bits for plan in accelerator.plans],
+        "membrane_bits": [plan.membrane_bits for plan in accelerator.plans],
         "frames_in": accelerator.frames_in,
         "p_min": network.encoder.p_min if accelerator.frames_in == "pixels" else None,
         "weights": accelerator.weights,

@@ -8,7 +8,7 @@ from amaranth.hdl import Fragment
 from amaranth.lib import wiring
 
 from export import digest
-from hw.accelerator import Accelerator
+from hw.core.accelerator import Accelerator
 from hw.number import counted, dashed
 
 VERSION = "0.5"
@@ -42,7 +42,7 @@ def header(accelerator: Accelerator, port_map: dict[str, Any]) -> list[str]:
     for index, plan in enumerate(accelerator.plans):
         inputs = f"{plan.layer.inputs} inputs in {counted(plan.words, 'word')} of SIMD = {plan.simd}"
         neurons = f"{plan.layer.outputs} neurons in {counted(plan.groups, 'group')} of PE = {plan.pe}"
-        lines.append(f"layer {index}    {inputs}, {neurons}, {plan.form} form, potentials of {plan.margin_bits} bits")
+        lines.append(f"layer {index}    {inputs}, {neurons}, {plan.form} form, potentials of {plan.membrane_bits} bits")
     lines += ["", f"{'port':<26}{'direction':<11}{'width':>5}  fields from bit 0"]
     for name, port in port_map["ports"].items():
         fields = ", ".join(f"{field}[{entry['width']}]" for field, entry in port.get("fields", {}).items())

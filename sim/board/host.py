@@ -8,15 +8,15 @@ import numpy as np
 from amaranth.lib import data
 
 from export import Network, UserError, digest, reference
-from hw.accelerator import monitor_formats
-from hw.fit import fit
-from hw.folding import LayerPlan
+from hw.core.accelerator import monitor_formats
+from hw.core.folding import LayerPlan
+from hw.core.readout import result_layout
+from hw.core.words import WordFormat
+from hw.host.packets import Request, packet
+from hw.host.recorder import record_layout, record_size
 from hw.inputs import Inputs
-from hw.loader import load_content
-from hw.packets import Request, packet
-from hw.readout import result_layout
-from hw.recorder import record_layout, record_size
-from hw.words import WordFormat
+from hw.loading.fit import fit
+from hw.loading.loader import load_content
 from sim.board.link import Info, SerialLink
 from sim.compare import RESULT_FIELDS, compare
 from sim.frames import Spikes

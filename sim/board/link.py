@@ -1,4 +1,4 @@
-"""The host's end of the packets of `hw.packets`, over anything that reads and writes bytes."""
+"""The host's end of the packets of `hw.host.packets`, over anything that reads and writes bytes."""
 
 import json
 import time
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from export.errors import UserError
-from hw.fit import Room
-from hw.folding import Folding
-from hw.host_link import DIGEST_SIZE, LENGTH_SIZE
-from hw.packets import CRC_SIZE, VERSION, Error, Frame, Reply, Request, checksum, packet
+from hw.core.folding import Folding
+from hw.host.host_link import DIGEST_SIZE, LENGTH_SIZE
+from hw.host.packets import CRC_SIZE, VERSION, Error, Frame, Reply, Request, checksum, packet
+from hw.loading.fit import Room
 
 ATTEMPTS = 3
 """How often something is asked before the line is given up."""
@@ -79,7 +79,7 @@ class SerialLink:
                 steps=content["steps"],
                 p_min=content["p_min"],
                 folding=Folding.from_dict(content["folding"]),
-                margin_bits=tuple(content["margin_bits"]),
+                membrane_bits=tuple(content["membrane_bits"]),
                 network=content["network"],
                 loaded=bool(kind & Reply.LOADED),
                 digest=body[:DIGEST_SIZE],

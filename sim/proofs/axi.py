@@ -7,7 +7,7 @@ from amaranth.asserts import AnySeq
 from amaranth.hdl import Assert, Cat, ClockSignal, Const, Cover, DomainRenamer, Fragment, Module, Mux, Signal, Value
 
 from hw import Accelerator
-from hw.axi import ANSWER, LANES, AXIAccelerator, AXILiteBridge
+from hw.buses.axi import ANSWER, LANES, AXIAccelerator, AXILiteBridge
 from sim.proofs import symbolic
 from sim.proofs.any_accelerator import AnyAccelerator
 from sim.proofs.circuit import Size

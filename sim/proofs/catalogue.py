@@ -7,7 +7,7 @@ from pathlib import Path
 
 from export.errors import UserError
 from hw import Folding
-from hw.words import WordFormat
+from hw.core.words import WordFormat
 from sim.proofs import axi, circuit, encoder, layer, loader, observer, parts, wishbone
 from sim.proofs.circuit import Size
 from sim.proofs.parts import Harness

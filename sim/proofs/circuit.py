@@ -7,7 +7,7 @@ from amaranth.asserts import AnyConst, AnySeq
 from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Module, Mux, Signal
 
 from hw import Accelerator, Folding
-from hw.words import bits_for
+from hw.core.words import bits_for
 from sim.proofs import symbolic
 from sim.proofs.definition import SymbolicLayer
 from sim.proofs.layer import once
@@ -216,7 +216,7 @@ def streams(size: Size) -> Harness:
         for name, part in parts.items():
             if name.startswith("frame_check"):
                 hold(m, part.o.stream)
-            elif name == "gate" or name.startswith("emitter"):
+            elif name == "scheduler" or name.startswith("emitter"):
                 hold(m, part.o)
         hold(m, bench.dut.o)
 

@@ -3,8 +3,8 @@
 from amaranth.asserts import AnySeq
 from amaranth.hdl import Assert, Cover, Module, Mux, Signal, Value
 
-from hw.encoder import LatencyEncoder
-from hw.words import WordFormat
+from hw.core.words import WordFormat
+from hw.encoder.latency import LatencyEncoder
 from sim.proofs.parts import Harness
 from sim.proofs.streams import Rules, offer
 

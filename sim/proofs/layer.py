@@ -4,9 +4,9 @@ from amaranth.asserts import AnySeq
 from amaranth.hdl import Array, Assert, Assume, Cover, Module, Mux, Signal
 
 from hw import Folding
-from hw.folding import LayerPlan
-from hw.layer import IFLayer
-from hw.words import WordFormat
+from hw.core.folding import LayerPlan
+from hw.core.layer import IFLayer
+from hw.core.words import WordFormat
 from sim.proofs import symbolic
 from sim.proofs.definition import SymbolicLayer
 from sim.proofs.observer import AgreementObserver, Observer
@@ -123,7 +123,7 @@ def rows(sizes: tuple[int, int], steps: int, folding: Folding, *, holds_rows: bo
             for group in range(plan.groups):
                 with m.If(row.group == group):
                     for lane in range(plan.pe):
-                        j, margin = group * plan.pe + lane, row.margin.word_select(lane, plan.margin_bits).as_signed()
+                        j, margin = group * plan.pe + lane, row.margin.word_select(lane, plan.membrane_bits).as_signed()
                         if j >= sizes[1]:
                             m.d.comb += Assert(~row.fire[lane])
                         elif neuron in (None, j):

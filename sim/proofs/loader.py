@@ -7,9 +7,9 @@ from amaranth.asserts import AnyConst, AnySeq
 from amaranth.hdl import Array, Assert, Cover, Module, ResetInserter, Signal
 from amaranth.lib.wiring import connect
 
-from hw.loader import Loader
-from hw.weights import CHUNK, RowMemory, chunks
-from hw.words import bits_for
+from hw.core.memories import CHUNK, RowMemory, chunks
+from hw.core.words import bits_for
+from hw.loading.loader import Loader
 from sim.proofs.parts import Harness
 from sim.proofs.streams import offer
 

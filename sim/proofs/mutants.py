@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from amaranth.back import rtlil
 
-import hw.cost
+import hw.cost.cycles
 from export import Network, UserError, reference
 from hw import Accelerator, Folding
+from hw.core.words import WordFormat
 from hw.verilog import MODULE, port_map
-from hw.words import WordFormat
 from sim import frames
 from sim.build import Build, build
 from sim.compare import compare
@@ -264,7 +264,7 @@ class Cycles(Bench):
             if not comparison.passed:
                 return f"co-simulation: {comparison.first}"
             timing = Timing.of(recording)
-            predicted = hw.cost.predict(network, folding, self.times, self.golden, early=mode == "early")
+            predicted = hw.cost.cycles.predict(network, folding, self.times, self.golden, early=mode == "early")
             if timing.latency.tolist() != predicted.latencies.tolist() or timing.intervals.tolist() != predicted.intervals.tolist():
                 return f"cycles, {mode} mode: not those of the cost model"
         return ""

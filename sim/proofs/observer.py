@@ -5,7 +5,7 @@ from collections.abc import Callable
 from amaranth.asserts import AnySeq
 from amaranth.hdl import Array, Assert, Assume, Cat, Cover, Module, Mux, Signal, Value, signed
 
-from hw.words import WordFormat, bits_for
+from hw.core.words import WordFormat, bits_for
 from sim.proofs.definition import SymbolicLayer, spikes, total
 from sim.proofs.parts import Harness
 from sim.proofs.streams import anything

@@ -7,10 +7,10 @@ from amaranth.hdl import Array, Assert, ClockDomain, ClockSignal, Const, Cover, 
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-from hw.argmax import ArgMax
-from hw.frame_check import FrameCheck
-from hw.neuron import IFNeurons, count_width, delta_counts, xnor_counts
-from hw.words import WordFormat
+from hw.core.argmax import ArgMax
+from hw.core.frame_check import FrameCheck
+from hw.core.neuron import IFNeurons, count_width, delta_counts, xnor_counts
+from hw.core.words import WordFormat
 from sim.proofs.streams import Rules, anything, hold, offer
 
 

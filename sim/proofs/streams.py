@@ -8,7 +8,7 @@ from amaranth.hdl import Assert, Cover, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-from hw.words import WordFormat, bits_for
+from hw.core.words import WordFormat, bits_for
 
 
 def anything(like) -> Value:

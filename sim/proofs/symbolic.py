@@ -11,10 +11,10 @@ from amaranth.hdl import Module as HdlModule
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-import hw.layer
+import hw.core.layer
 from export import Layer, Network
-from hw.folding import LayerPlan
-from hw.words import bits_for
+from hw.core.folding import LayerPlan
+from hw.core.words import bits_for
 from sim.proofs.definition import SymbolicLayer
 
 
@@ -29,7 +29,7 @@ def network(shape: Sequence[int], steps: int) -> Network:
 
 
 class Rows(wiring.Component):
-    """Rows of symbols, with the ports of `hw.weights.RowMemory`; without symbols, anything in each cycle."""
+    """Rows of symbols, with the ports of `hw.core.memories.RowMemory`; without symbols, anything in each cycle."""
 
     def __init__(self, width: int, rows: int, values: Sequence[Value] | None):
         self._values = values
@@ -49,13 +49,13 @@ def elaborated(dut: wiring.Component, layers: Mapping[LayerPlan, SymbolicLayer |
     content: dict[int, list[Value] | None] = {}
     for plan, layer in layers.items():
         content[id(plan.weight_rows)] = None if layer is None else _weight_rows(plan, layer)
-        content[id(plan.initial_rows)] = None if layer is None else _initial_rows(plan, layer)
+        content[id(plan.initial_potentials)] = None if layer is None else _initial_rows(plan, layer)
 
     def make(width: int, rows: Sequence[int], *, writable: bool) -> Rows:
         assert not writable
         return Rows(width, len(rows), content[id(rows)])
 
-    with unittest.mock.patch.object(hw.layer, "RowMemory", make):
+    with unittest.mock.patch.object(hw.core.layer, "RowMemory", make):
         return Fragment.get(dut, None)
 
 
@@ -82,14 +82,14 @@ def _weight_rows(plan: LayerPlan, layer: SymbolicLayer) -> list[Value]:
 def _initial_rows(plan: LayerPlan, layer: SymbolicLayer) -> list[Value]:
     def start(j: int) -> Value:
         if j >= layer.outputs:
-            return Const(0, plan.margin_bits)
+            return Const(0, plan.membrane_bits)
         below = layer.negatives(j) if plan.form == "xnor" else 0
-        wide = Const(0, signed(plan.margin_bits + 1))
-        return (wide - layer.thresholds[j] - below)[: plan.margin_bits]
+        wide = Const(0, signed(plan.membrane_bits + 1))
+        return (wide - layer.thresholds[j] - below)[: plan.membrane_bits]
 
     rows = []
     for group in range(plan.groups):
         neurons = [start(group * plan.pe + p) for p in range(plan.pe)]
-        neurons += [Const(0, plan.margin_bits)] * (plan.swap * plan.beat_size - plan.pe)
+        neurons += [Const(0, plan.membrane_bits)] * (plan.swap * plan.beat_size - plan.pe)
         rows += [Cat(neurons[beat * plan.beat_size : (beat + 1) * plan.beat_size]) for beat in range(plan.swap)]
     return rows

@@ -7,9 +7,9 @@ from unittest.mock import patch
 from amaranth.asserts import AnySeq
 from amaranth.hdl import Assert, Assume, Cat, Cover, Fragment, Module, Mux, Signal, Value
 
-import hw.wishbone
-from hw.frame_window import LANES
-from hw.wishbone import WishboneAccelerator
+import hw.buses.wishbone
+from hw.buses.frame_window import LANES
+from hw.buses.wishbone import WishboneAccelerator
 from sim.proofs import symbolic
 from sim.proofs.any_accelerator import AnyAccelerator
 from sim.proofs.circuit import Size
@@ -59,7 +59,7 @@ def wrapper(size: Size, make: Callable[..., Any] = WishboneAccelerator) -> Harne
 
     def fill(m: Module) -> None:
         inside = AnyAccelerator(symbolic.network(size.shape, size.steps), size.folding)
-        with patch.object(hw.wishbone, "RESULTS", ROOM):
+        with patch.object(hw.buses.wishbone, "RESULTS", ROOM):
             dut = make(inside, room=ROOM)
             fragment = Fragment.get(dut, None)
         m.submodules.dut = fragment

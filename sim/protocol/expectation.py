@@ -7,7 +7,7 @@ import numpy as np
 
 from export import Network, reference
 from export.reference import Result
-from hw.words import WordFormat
+from hw.core.words import WordFormat
 from sim.protocol.player import Recording
 from sim.protocol.rules import Verdict, judge
 from sim.protocol.sequences import Frame, Run

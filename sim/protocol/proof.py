@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from export import Network
-from hw.words import WordFormat
+from hw.core.words import WordFormat
 from sim.build import build
 from sim.ports import Ports
 from sim.protocol import player

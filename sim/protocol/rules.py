@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hw.words import WordFormat
+from hw.core.words import WordFormat
 
 
 @dataclass(frozen=True, slots=True)

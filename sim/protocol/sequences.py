@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from hw.words import WordFormat, bits_for
+from hw.core.words import WordFormat, bits_for
 from sim.protocol.rules import Word
 
 HABITS = ("sends the rest", "goes to the end", "goes to an empty end", "any of these")

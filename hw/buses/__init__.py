@@ -1,0 +1,1 @@
+"""AXI and Wishbone wrappers around the accelerator, and their registers."""

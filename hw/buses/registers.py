@@ -1,0 +1,121 @@
+"""The registers of a wrapped accelerator: one definition, from which circuit, port map and documentation are made."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from amaranth.hdl import Shape, ShapeLike
+from amaranth.lib import data
+from amaranth.lib.wiring import In, Out
+
+from export import digest
+from hw.core.accelerator import Accelerator
+
+ID = int.from_bytes(b"SPK1", "little")
+MAP_VERSION = 1
+ADDRESS_BITS = 12
+"""All registers lie in 4 KiB of byte addresses."""
+LOADED = "; whether weights are, without which frames wait"
+LOAD_ABOUT = "with `write`, the next byte of weights; `first` with the first one"
+SIZES = 0x88
+"""Address of the first layer size."""
+
+
+@dataclass(frozen=True)
+class Register:
+    """A register.
+
+    Attributes:
+        name: also that of its port inside the circuit.
+        address: in bytes, a multiple of 4.
+        access: ``"r"``, ``"rw"``, or ``"w"`` for one whose fields are 1 for one cycle when 1 is written.
+        fields: shape of each, by name, the first at bit 0, without gaps.
+        about: one sentence.
+        value: of an ``"r"`` register that never changes; of an ``"rw"`` register after reset.
+        takes: reading it takes what it shows away, and the next is shown.
+    """
+
+    name: str
+    address: int
+    access: str
+    fields: dict[str, ShapeLike]
+    about: str
+    value: int | None = None
+    takes: bool = False
+
+    @property
+    def layout(self) -> data.StructLayout:
+        return data.StructLayout(self.fields)
+
+    @property
+    def ports(self) -> dict[str, Any]:
+        """Members of a signature: how the circuit has to do with it."""
+        if self.access == "r" and self.value is not None:
+            return {}
+        flow = In if self.access == "r" else Out
+        return {self.name: flow(self.layout), **({f"{self.name}_taken": Out(1)} if self.takes else {})}
+
+
+def common_registers(accelerator: Accelerator) -> tuple[Register, ...]:
+    """The registers that every wrapper has."""
+    network = accelerator.network
+    sha256 = bytes.fromhex(digest(network))
+    version = MAP_VERSION | (accelerator.frames_in == "pixels") << 8
+    status = {"busy": 1} if accelerator.weights == "rom" else {"busy": 1, "loaded": 1}
+    load = {"data": 8, "write": 1, "first": 1}
+    return (
+        Register("id", 0x00, "r", {"id": 32}, 'the bytes "SPK1"', ID),
+        Register("version", 0x04, "r", {"map": 8, "pixels": 1}, "of this map; whether frames are pixels (1) or spike words (0)", version),
+        Register("control", 0x08, "rw", {"early": 1}, "early (1) or full (0) mode; what counts is the value when a decision falls", 1),
+        Register("reset", 0x0C, "w", {"reset": 1}, "1: all frames are dropped, counters are 0"),
+        Register("status", 0x10, "r", status, "whether a frame is in the circuit" + LOADED * (accelerator.weights == "loadable")),
+        *([Register("load", 0x1C, "w", load, LOAD_ABOUT)] if accelerator.weights == "loadable" else []),
+        Register("frames", 0x20, "r", {"frames": 32}, "results given"),
+        Register("errors", 0x24, "r", {"errors": 32}, "results with error"),
+        Register("silent", 0x28, "r", {"silent": 32}, "results with silent, but without error"),
+        Register("cycles", 0x30, "r", {"cycles": 64}, "in which a frame was in the circuit"),
+        Register("last_result", 0x40, "r", dict(result_payload(accelerator).members), "the result given last"),
+        *(
+            Register(f"digest_{k}", 0x60 + 4 * k, "r", {"digest": 32}, f"bytes {4 * k} to {4 * k + 3} of the artifact's SHA-256", value)
+            for k, value in enumerate(int.from_bytes(sha256[at : at + 4], "little") for at in range(0, 32, 4))
+        ),
+        Register("steps", 0x80, "r", {"steps": 32}, "T", network.steps),
+        Register("layers", 0x84, "r", {"layers": 32}, "layers, inputs not counted", len(network.layers)),
+        *(
+            Register(f"size_{k}", SIZES + 4 * k, "r", {"size": 32}, f"outputs of layer {k - 1}" if k else "inputs", size)
+            for k, size in enumerate(network.shape)
+        ),
+    )
+
+
+def result_payload(accelerator: Accelerator) -> data.StructLayout:
+    """The payload of an accelerator's output stream."""
+    return accelerator.signature.members["o"].signature.members["payload"].shape
+
+
+def register_map(registers: tuple[Register, ...]) -> dict[str, Any]:
+    """The registers as JSON can hold them, by name."""
+
+    def entry(register: Register) -> dict[str, Any]:
+        fields = {
+            name: {"offset": field.offset, "width": field.width, "signed": Shape.cast(field.shape).signed}
+            for name, field in register.layout
+        }
+        value = {} if register.value is None else {"value" if register.access == "r" else "reset": register.value}
+        return {"address": register.address, "access": register.access, "fields": fields, **value, "about": register.about}
+
+    return {register.name: entry(register) for register in registers}
+
+
+def table(registers: tuple[Register, ...]) -> str:
+    """The registers as a Markdown table."""
+
+    def bits(field: data.Field) -> str:
+        high = field.offset + field.width - 1
+        return str(high) if field.width == 1 else f"{high}:{field.offset}"
+
+    rows = ["| address | name | access | fields (bits) | |", "|---|---|---|---|---|"]
+    for register in registers:
+        fields = ", ".join(f"`{name}` ({bits(field)})" for name, field in register.layout)
+        reset = f"; {register.value} after reset" if register.access == "rw" else ""
+        rows.append(f"| `0x{register.address:04X}` | `{register.name}` | {register.access} | {fields} | {register.about}{reset} |")
+    return "\n".join(rows) + "\n"

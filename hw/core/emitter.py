@@ -1,0 +1,167 @@
+"""From rows of neurons that fired to the spike words of the next layer."""
+
+from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.lib import stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hw.core.first_set import first_set
+from hw.core.folding import LayerPlan
+from hw.core.streams import rows, step_done
+from hw.core.words import WordFormat, bits_for
+
+ROW_TO_HEAD = 2  # cycles from a row to the one in which its words are being picked
+HEAD_TO_WORD = 1  # cycles from then to a word, if that closes its step or has another behind it
+HEAD_TO_STEP_DONE = 1  # cycles from the last row of a step that sends nothing to the news of that
+
+
+class SpikeEmitter(wiring.Component):
+    """Sends those words that have spikes, one per cycle, in the order of the rows, lowest index first.
+
+    Rows wait in a queue of `LayerPlan.row_slots`. A word leaves when it is known whether it closes its step: with the last group's row, or
+    when another word is there. Where a word's neurons lie in two rows, it is sent twice, each time with its row's spikes.
+
+    Latency: three cycles from a row to its first word. A row without spikes takes a cycle. A step without spikes sends no word, unless it
+    is the first of its frame or ends it, and is done instead.
+
+    Parameters:
+        plan: the layer whose rows come in; its ``following_simd`` says how many neurons there are per word.
+
+    Members:
+        i: rows.
+        o: spike words.
+        step_done: a step that sent nothing.
+    """
+
+    def __init__(self, plan: LayerPlan):
+        assert plan.following_simd is not None  # there is a layer to send to
+        self._plan = plan
+        self._form = WordFormat(plan.layer.outputs, plan.steps, plan.following_simd, plan.frames)
+        super().__init__({"i": In(rows(plan)), "o": Out(stream.Signature(self._form.layout)), "step_done": Out(step_done(plan))})
+
+    def elaborate(self, platform):
+        m = Module()
+        plan, form = self._plan, self._form
+        moves = Signal()
+        pop = Signal()
+        waiting, waits = self._queue(m, moves)
+
+        # The row at the head, and which of its words are still to be sent.
+        lanes = lanes_of(plan, form)
+        spikes, base = self._aligned(m, waiting, lanes)
+        head = Signal(waiting.shape())
+        head_valid = Signal()
+        head_spikes = Signal.like(spikes)
+        head_base = Signal.like(base)
+        unsent = Signal(lanes)
+        found = first_set(m, unsent, name="unsent")
+        lane, some, at_most_one = found.index, found.any, ~found.several
+        m.d.comb += [
+            moves.eq(waits & (~head_valid | pop)),
+            self.i.release.eq(moves),
+        ]
+
+        # The word that is on the output, or waits for what comes behind it.
+        word = Signal(form.layout)
+        full = Signal()
+        taken = Signal()
+        free = Signal()
+        began = Signal()  # a word of this step has been picked
+        picks = Signal()
+        closes = Signal()
+        must_send = Signal()
+        m.d.comb += [
+            self.o.valid.eq(full & (word.last_of_step | (head_valid & some))),
+            self.o.payload.eq(word),
+            taken.eq(self.o.valid & self.o.ready),
+            free.eq(~full | taken),
+            must_send.eq(head.first | head.last_of_frame),
+            picks.eq(head_valid & free & (some | (head.last_of_step & ~began & must_send))),
+            closes.eq(head.last_of_step & at_most_one),
+            pop.eq(Mux(some, picks & at_most_one, head_valid & (~head.last_of_step | began | picks | ~must_send))),
+        ]
+        with m.If(taken):
+            m.d.sync += full.eq(0)
+        with m.If(picks):
+            m.d.sync += [
+                full.eq(1),
+                word.time.eq(head.time),
+                word.index.eq(Mux(some, head_base + lane, 0)),
+                word.bits.eq(head_spikes.word_select(lane, form.simd) if form.simd > 1 else some),
+                word.last_of_step.eq(closes),
+                word.last_of_frame.eq(closes & head.last_of_frame),
+                word.error.eq(head.error),
+                word.first.eq(head.first & ~began),
+                word.frame.eq(head.frame),
+                unsent.bit_select(lane, 1).eq(0),
+                began.eq(1),
+            ]
+        with m.Elif(pop & began):  # the last row has no spikes: the word before was the step's last
+            m.d.sync += [word.last_of_step.eq(head.last_of_step), word.last_of_frame.eq(head.last_of_step & head.last_of_frame)]
+        with m.If(pop):
+            m.d.sync += head_valid.eq(0)
+            with m.If(head.last_of_step):
+                m.d.sync += began.eq(0)
+        with m.If(moves):
+            m.d.sync += [head_valid.eq(1), head.eq(waiting), head_spikes.eq(spikes), head_base.eq(base)]
+            m.d.sync += [unsent[k].eq(spikes.word_select(k, form.simd).any()) for k in range(lanes)]
+        m.d.sync += [
+            self.step_done.valid.eq(pop & head.last_of_step & ~began & ~picks),
+            self.step_done.frame.eq(head.frame),
+        ]
+        return m
+
+    def _queue(self, m: Module, moves):
+        """The first row that waits, and whether there is one: from the cycle after it came, or after the one before has moved on."""
+        plan = self._plan
+        row = self.i.payload
+        kept = Signal(row.shape())
+        m.d.comb += [kept.eq(row), kept.margin.eq(0)]
+        slots = plan.row_slots
+        if slots == 1:
+            waiting = Signal(row.shape())
+            waits = Signal()
+            with m.If(moves):
+                m.d.sync += waits.eq(0)
+            with m.If(self.i.valid):
+                m.d.sync += [waits.eq(1), waiting.eq(kept)]
+            return waiting, waits
+        width = len(kept.as_value()) - len(row.margin)
+        m.submodules.queue = queue = Memory(shape=unsigned(width), depth=slots, init=[])
+        write = queue.write_port()
+        read = queue.read_port(transparent_for=[write])
+        first = Signal(range(slots))
+        following = Signal(range(slots))
+        end = Signal(range(slots))
+        count = Signal(range(slots + 1))
+        waiting = Signal(row.shape())
+        m.d.comb += [
+            following.eq(Mux(moves, Mux(first == slots - 1, 0, first + 1), first)),
+            write.addr.eq(end),
+            write.data.eq(kept),
+            write.en.eq(self.i.valid),
+            read.addr.eq(following),
+            waiting.eq(read.data),
+        ]
+        m.d.sync += [first.eq(following), count.eq(count + self.i.valid - moves)]
+        with m.If(self.i.valid):
+            m.d.sync += end.eq(Mux(end == slots - 1, 0, end + 1))
+        return waiting, count != 0
+
+    def _aligned(self, m: Module, row, lanes: int):
+        """The row's spikes in the places that they have in words, and the index of the first of these words."""
+        plan, simd = self._plan, self._form.simd
+        spikes = Signal(lanes * simd)
+        base = Signal(bits_for(self._form.words))
+        with m.Switch(row.group):
+            for group in range(plan.groups):
+                with m.Case(group):
+                    begin = group * plan.pe
+                    m.d.comb += [base.eq(begin // simd), spikes.eq(row.fire << begin % simd)]
+        return spikes, base
+
+
+def lanes_of(plan: LayerPlan, form: WordFormat) -> int:
+    """Words that a row can lie in."""
+    starts = (group * plan.pe for group in range(plan.groups))
+    return max((begin % form.simd + plan.pe - 1) // form.simd + 1 for begin in starts)

@@ -1,0 +1,60 @@
+"""The interfaces between components: spike words, which can wait, and rows of neurons, which cannot."""
+
+from amaranth.lib import data, stream
+from amaranth.lib.wiring import In, Out, Signature
+
+from hw.core.folding import LayerPlan
+from hw.core.words import WordFormat, bits_for
+
+
+def input_format(plan: LayerPlan) -> WordFormat:
+    """The words that a layer takes."""
+    return WordFormat(plan.layer.inputs, plan.steps, plan.simd, plan.frames)
+
+
+def words(form: WordFormat) -> Signature:
+    """A stream of spike words from outside, which its receiver can cut short.
+
+    While ``cancel`` is high, the receiver takes and drops words up to and including the one with ``last_of_frame``; the sender may
+    send that one next, empty.
+
+    Members:
+        stream: payload, valid, ready.
+        cancel: from the receiver.
+    """
+    return Signature({"stream": Out(stream.Signature(form.layout)), "cancel": In(1)})
+
+
+def rows(plan: LayerPlan) -> Signature:
+    """What a layer's neurons do when a step closes: a row of ``PE`` neurons at a time, groups in order, with no way to stall.
+
+    Members:
+        valid: a row is there in this cycle.
+        payload: its content; ``first``: the step is the first of its frame; ``margin`` holds ``PE`` values of ``V - θ``.
+        release: from a receiver that holds rows, for one cycle: a place has become free. It has `LayerPlan.row_slots` of them.
+    """
+    layout = data.StructLayout(
+        {
+            "time": bits_for(plan.steps),
+            "group": bits_for(plan.groups),
+            "first": 1,
+            "last_of_step": 1,
+            "last_of_frame": 1,
+            "error": 1,
+            "frame": bits_for(plan.frames),
+            "fire": plan.pe,
+            "margin": plan.pe * plan.membrane_bits,
+        }
+    )
+    return Signature({"valid": Out(1), "payload": Out(layout), "release": In(1)})
+
+
+def step_done(plan: LayerPlan) -> Signature:
+    """What became of a step.
+
+    Members:
+        valid: for one cycle: the step of this frame that was closed last has been step_done.
+        frame: the frame's tag.
+        decided: the frame was decided by it, and nothing that comes later in it matters.
+    """
+    return Signature({"valid": Out(1), "frame": Out(bits_for(plan.frames)), "decided": Out(1)})

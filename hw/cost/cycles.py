@@ -1,0 +1,242 @@
+"""How many cycles a frame takes, computed from its spike times alone.
+
+A recurrence over the steps of each frame, with a few cycle numbers per component as its state; nothing of the circuit is replayed. It is
+exact when the senders always have the next word, or beat of pixels, ready and go to a frame's end when it is cancelled, and results are
+taken at once.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from export import Network
+from export.reference import Result
+from hw.core.folding import Folding, LayerPlan
+from hw.core.frame_check import LATENCY as CHECK
+from hw.core.readout import row_to_result
+from hw.core.words import WordFormat
+from hw.cost.pipeline import Pipeline
+from hw.encoder.cost import EncoderCost
+from hw.encoder.plan import EncoderPlan
+
+
+@dataclass(frozen=True, eq=False)
+class Cycles:
+    """Cycle numbers of frames sent back to back, counted from the first cycle in which a word can be taken.
+
+    Attributes:
+        first_word: int64 (frames,), when the frame's first word, or beat of pixels, was taken.
+        result: int64 (frames,), when the frame's result was there.
+    """
+
+    first_word: np.ndarray
+    result: np.ndarray
+
+    @property
+    def intervals(self) -> np.ndarray:
+        """Cycles from one result to the next, int64 (frames - 1,)."""
+        return np.diff(self.result)
+
+    @property
+    def latencies(self) -> np.ndarray:
+        """Cycles from a frame's first word to its result, int64 (frames,)."""
+        return self.result - self.first_word
+
+
+def predict(
+    network: Network, folding: Folding, spike_times: np.ndarray, golden: Result, *, early: bool, frames_in: str = "words"
+) -> Cycles:
+    """The cycles of every frame.
+
+    Parameters:
+        network, folding: what the circuit was made of.
+        spike_times: integers (frames, inputs), 0 … T.
+        golden: what `export.reference.run` gives for them.
+        early: the mode.
+        frames_in: ``"words"`` or ``"pixels"``, as in `hw.Accelerator`.
+    """
+    plans = folding.plans(network)
+    inputs = word_counts(plans, spike_times, golden)[0]
+    rows = [row_word_counts(plan, times) for plan, times in zip(plans, golden.spike_times[:-1], strict=False)]
+    frames = [
+        _Frame(inputs[k], [layer[k] for layer in rows], int(step) if early and not silent else None)
+        for k, (step, silent) in enumerate(zip(golden.decisions.step, golden.decisions.silent, strict=True))
+    ]
+    gate = _Gate(plans, frames, _source(network, folding, spike_times, frames, frames_in), early=early)
+    gate.run()
+    return Cycles(np.array(gate.first_word, np.int64), np.array(gate.result, np.int64))
+
+
+def limit(network: Network, folding: Folding, spike_times: np.ndarray, golden: Result) -> np.ndarray:
+    """The bound that no folding of this kind beats, in cycles, int64 (frames,).
+
+    The largest over all layers of (words with spikes up to the decision) × ⌈M / PE⌉.
+    """
+    plans = folding.plans(network)
+    upto = np.arange(network.steps) <= golden.decisions.step[:, None]
+    work = [(n * upto).sum(axis=1) * plan.groups for n, plan in zip(word_counts(plans, spike_times, golden), plans, strict=True)]
+    return np.max(work, axis=0)
+
+
+def word_counts(plans: tuple[LayerPlan, ...], spike_times: np.ndarray, golden: Result) -> list[np.ndarray]:
+    """Words with spikes on each layer's input: int64 (frames, steps) per layer."""
+    counts = []
+    for plan, times in zip(plans, (spike_times, *golden.spike_times[:-1]), strict=True):
+        frames, inputs = times.shape
+        padded = np.full((frames, plan.words * plan.simd), plan.steps, np.int32)
+        padded[:, :inputs] = times
+        words = padded.reshape(frames, plan.words, plan.simd)
+        counts.append(np.stack([(words == t).any(axis=2).sum(axis=1) for t in range(plan.steps)], axis=1))
+    return counts
+
+
+def row_word_counts(plan: LayerPlan, spike_times: np.ndarray) -> np.ndarray:
+    """Words with spikes that each row of a layer's neurons gives: int64 (frames, steps, groups).
+
+    Parameters:
+        plan: the layer.
+        spike_times: integers (frames, outputs) of its neurons.
+    """
+    simd = plan.following_simd
+    assert simd is not None
+    counts = np.zeros((len(spike_times), plan.steps, plan.groups), np.int64)
+    for group in range(plan.groups):
+        begin, end = group * plan.pe, min((group + 1) * plan.pe, plan.layer.outputs)
+        for word in range(begin // simd, -(-end // simd)):
+            times = spike_times[:, max(begin, word * simd) : min(end, (word + 1) * simd)]
+            for t in range(plan.steps):
+                counts[:, t, group] += (times == t).any(axis=1)
+    return counts
+
+
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    """What a frame makes the circuit do.
+
+    Attributes:
+        inputs: words per step on the first layer's input, int64 (steps,).
+        rows: words per step and row of each layer but the last, int64 (steps, groups).
+        decision: the step at which the rest of the frame is cancelled; None if it runs to its end.
+    """
+
+    inputs: np.ndarray
+    rows: list[np.ndarray]
+    decision: int | None
+
+    def steps(self) -> list[int]:
+        """The steps that are sent: those with words, and step 0."""
+        return [0, *(int(t) for t in np.flatnonzero(self.inputs) if t > 0)]
+
+
+class _WordSource:
+    """Words from outside, one stream per context; has the interface of `hw.encoder.cost.EncoderCost`."""
+
+    def __init__(self, frames: list[_Frame], contexts: int):
+        self._words = [max(1, int(frame.inputs[0])) + int(frame.inputs[1:].sum()) for frame in frames]
+        self._contexts = contexts
+        self._ended: dict[int, int] = {}
+
+    def begins(self, frame: int) -> int:
+        return self.first_word(frame) - CHECK
+
+    def first_word(self, frame: int) -> int:
+        return self._ended.get(frame - self._contexts, CHECK - 1) + 1
+
+    def cancel(self, frame: int, taken: int, cycle: int) -> int:
+        """One more word has been taken from outside, and then comes the end."""
+        return cycle + min(self._words[frame] - taken, 1 + CHECK)
+
+    def end(self, frame: int, cycle: int) -> None:
+        self._ended[frame] = cycle
+
+
+def _source(
+    network: Network, folding: Folding, spike_times: np.ndarray, frames: list[_Frame], frames_in: str
+) -> "_WordSource | EncoderCost":
+    if frames_in == "words":
+        return _WordSource(frames, folding.contexts)
+    form = WordFormat(network.inputs, network.steps, folding.simd[0])
+    assert network.encoder.p_min is not None  # a network resolves its encoder
+    return EncoderCost(EncoderPlan(form, network.encoder.p_min, folding.pixels), spike_times, folding.contexts)
+
+
+class _Context:
+    """A frame that is on its way in.
+
+    Attributes:
+        frame: its number.
+        steps: its steps.
+        at: which of them comes next.
+        taken: its words so far.
+        ready: from here on, the next step may begin.
+    """
+
+    def __init__(self, frame: int):
+        self.frame = frame
+        self.at = self.taken = self.ready = 0
+        self.steps: list[int] = []
+
+
+class _Gate:
+    """Whose turn it is, and when each frame's first word is taken and its result there."""
+
+    def __init__(self, plans: tuple[LayerPlan, ...], frames: list[_Frame], source: "_WordSource | EncoderCost", *, early: bool):
+        self.frames, self.source, self.early, self.tags = frames, source, early, plans[-1].frames
+        self.pipeline = Pipeline(plans)
+        self.row_to_result = row_to_result(plans[-1])
+        self.contexts = [_Context(k) for k in range(plans[0].contexts)]
+        self.first_word, self.complete = ([-1] * len(frames) for _ in range(2))
+        self.result: list[int] = []
+        self.free = 0  # from here on, a step can be chosen
+        self.turn = len(self.contexts) - 1
+
+    def run(self) -> None:
+        while (chosen := self._choose()) is not None:
+            self._let_in(chosen)
+
+    def _choose(self) -> _Context | None:
+        """The context whose step comes next."""
+        candidates = []
+        for context in self.contexts:
+            if context.frame < len(self.frames) and (ready := self._ready(context)) is not None:
+                distance = (context.frame - self.turn - 1) % len(self.contexts)
+                candidates.append((max(self.free, ready), distance, context))
+        if not candidates:
+            return None
+        begin, _, context = min(candidates, key=lambda candidate: candidate[:2])
+        self.free = begin
+        return context
+
+    def _ready(self, context: _Context) -> int | None:
+        """When a context may go on; a new frame needs a place for its result. None: that is not free before other frames went on."""
+        if context.at:
+            return context.ready
+        left = context.frame - self.tags
+        if left >= len(self.result):
+            return None
+        return max(self.source.first_word(context.frame), self.result[left] if left >= 0 else 0)
+
+    def _let_in(self, context: _Context) -> None:
+        number, frame = context.frame, self.frames[context.frame]
+        if context.at == 0:
+            context.steps, context.taken = frame.steps(), 0
+            self.first_word[number] = self.source.begins(number)
+        t = context.steps[context.at]
+        words = max(1, int(frame.inputs[t]))
+        ends = context.at == len(context.steps) - 1
+        last, step_done, row = self.pipeline.step(self.free, words, [rows[t] for rows in frame.rows], number, t, ends=ends)
+        self.free, self.turn = last + 1, number
+        context.taken += words
+        context.at += 1
+        context.ready = step_done if self.early else last + 1
+        if ends or t == frame.decision:
+            assert row is not None
+            self._finish(number, row)
+            self.source.end(number, last if ends else self.source.cancel(number, context.taken + 1, step_done))
+            context.frame, context.at = number + len(self.contexts), 0
+
+    def _finish(self, frame: int, row: int) -> None:
+        """Results leave in the order of the frames, one per cycle."""
+        self.complete[frame] = row + self.row_to_result
+        while (at := len(self.result)) < len(self.frames) and self.complete[at] >= 0:
+            self.result.append(max(self.complete[at], self.result[-1] + 1 if self.result else 0))

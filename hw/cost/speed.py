@@ -1,0 +1,56 @@
+"""How fast a folding is on given frames: the cost model's cycles, in early mode, as means."""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from export import Network, UserError
+from export.reference import Result
+from hw.core.folding import Folding
+from hw.cost import cycles as cost
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Cycles of some frames, sent back to back.
+
+    Attributes:
+        frames: how many.
+        interval: mean cycles from one result to the next.
+        limit: the bound that no such folding beats, mean over the same frames.
+        latency: mean cycles from a frame's first word to its result.
+    """
+
+    frames: int
+    interval: float
+    limit: float
+    latency: float
+
+    @classmethod
+    def of(cls, network: Network, folding: Folding, spike_times: np.ndarray, golden: Result, frames_in: str = "words") -> "Speed":
+        """The speed on some frames.
+
+        Parameters:
+            network, folding, frames_in: what the circuit is made of.
+            spike_times: integers (frames, inputs), 0 … T.
+            golden: what `export.reference.run` gives for them.
+
+        Raises:
+            UserError: there are fewer than two frames, and so no interval.
+        """
+        if len(spike_times) < 2:
+            raise UserError(f"there must be at least two frames to count cycles between results, not {len(spike_times)}")
+        cycles = cost.predict(network, folding, spike_times, golden, early=True, frames_in=frames_in)
+        limit = cost.limit(network, folding, spike_times, golden)
+        return cls(len(spike_times), float(cycles.intervals.mean()), float(limit[1:].mean()), float(cycles.latencies.mean()))
+
+    def images_per_second(self, mhz: float) -> float:
+        """Frames per second at a clock of so many MHz."""
+        return mhz * 1e6 / self.interval
+
+    def latency_us(self, mhz: float) -> float:
+        """Microseconds from a frame's first word to its result."""
+        return self.latency / mhz
+
+    def as_dict(self) -> dict[str, float]:
+        return asdict(self)

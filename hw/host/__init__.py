@@ -1,0 +1,1 @@
+"""The accelerator on a board: serial host link, recorder, clocks and pins."""

@@ -1,0 +1,1 @@
+"""Weights and thresholds that are written at run time."""

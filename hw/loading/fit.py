@@ -1,0 +1,93 @@
+"""A network in a circuit that was generated for a larger one."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from export import Layer, Network, UserError
+from hw.core.folding import Folding, LayerPlan, signed_bits
+from hw.number import dashed
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a circuit whose weights are loaded has room for.
+
+    Attributes:
+        shape: sizes of the network that it was generated for.
+        steps: ``T``.
+        p_min: smallest intensity that spikes; None where it takes spike words, whatever they were made of.
+        folding: as it was generated.
+        membrane_bits: of each layer.
+    """
+
+    shape: tuple[int, ...]
+    steps: int
+    p_min: int | None
+    folding: Folding
+    membrane_bits: tuple[int, ...]
+
+
+def fit(network: Network, room: Room) -> tuple[Network, tuple[LayerPlan, ...]]:
+    """The network with neurons added up to the circuit's sizes, and its plans, as the circuit has them.
+
+    Raises:
+        UserError: the circuit cannot run it; the message says what does not fit.
+    """
+    if network.steps != room.steps:
+        raise UserError(f"the network's T must be the circuit's, {room.steps}, not {network.steps}")
+    if room.p_min is not None:
+        for name, own, others in (("encoder", network.encoder.kind, "latency"), ("p_min", network.encoder.p_min, room.p_min)):
+            if own != others:
+                raise UserError(f"the network's {name} must be the circuit's, {others}, not {own}")
+    larger = fit_into(network, room.shape)
+    for layer, (needed, bits) in enumerate(zip(membrane_bits(network, room.shape), room.membrane_bits, strict=True)):
+        if needed > bits:
+            raise UserError(f"margins of layer {layer} must fit into the circuit's {bits} bits, but need {needed}")
+    return larger, room.folding.plans(larger, membrane_bits=room.membrane_bits)
+
+
+def fit_into(network: Network, shape: Sequence[int]) -> Network:
+    """The same network with neurons added, up to the sizes of ``shape``; every decision, and every spike of its own neurons, stays.
+
+    * Added inputs never spike; that is the sender's part: intensity 0, or time ``T``. Their weights are +1.
+    * Added hidden neurons never fire: ``θ = n + 1`` for ``n`` inputs that are not added ones, and weights +1. Their margins ``V - θ`` lie
+      between ``-(n + 1)`` and -1.
+    * Added outputs are copies of output 0. They fire when it does and have its margin, and of equal margins the lowest index wins [S5]; so
+      ``t*``, class and margin stay. Their margins need no more bits than those of output 0.
+
+    Parameters:
+        network: what is to run.
+        shape: sizes from the inputs to the outputs, as many as the network's, none of them smaller.
+
+    Raises:
+        UserError: it does not fit.
+    """
+    if len(shape) != len(network.shape) or any(own > size for own, size in zip(network.shape, shape, strict=True)):
+        raise UserError(f"a network of {dashed(network.shape)} does not fit into a circuit of {dashed(shape)}: no size may be greater")
+    if shape[0] > network.inputs and network.encoder.p_min == 0:
+        raise UserError(f"a network whose p_min is 0 must have the circuit's {shape[0]} inputs, not {network.inputs}: all of them spike")
+    layers = []
+    for index, (layer, (inputs, outputs)) in enumerate(zip(network.layers, itertools.pairwise(shape), strict=True)):
+        weights = np.ones((outputs, inputs), np.int8)
+        weights[: layer.outputs, : layer.inputs] = layer.weights
+        thresholds = np.full(outputs, layer.inputs + 1)
+        thresholds[: layer.outputs] = layer.thresholds
+        if index == len(network.layers) - 1:
+            weights[layer.outputs :], thresholds[layer.outputs :] = weights[0], thresholds[0]
+        layers.append(Layer(weights, thresholds))
+    names = (*network.class_names, *(f"added {k}" for k in range(network.outputs, shape[-1])))
+    return Network(tuple(layers), network.steps, network.encoder, names, network.provenance)
+
+
+def membrane_bits(network: Network, shape: Sequence[int]) -> tuple[int, ...]:
+    """Bits of a signed ``V - θ`` of each layer of ``fit_into(network, shape)``, whose added inputs never spike."""
+    bits = []
+    for layer, outputs in zip(network.layers, shape[1:], strict=True):
+        least, greatest = layer.margin_range
+        if layer is not network.layers[-1] and outputs > layer.outputs:
+            least, greatest = min(least, -(layer.inputs + 1)), max(greatest, -1)
+        bits.append(signed_bits(least, greatest))
+    return tuple(bits)

@@ -1,0 +1,10 @@
+"""hw.buses.axi: an accelerator with AXI interfaces under Verilator, against cocotbext-axi; see `cocotb_axi`."""
+
+import pytest
+
+from tests.wrapping import run
+
+
+@pytest.mark.parametrize("name", ["words", "pixels"])
+def test_bus_models(tmp_path, name):
+    run(tmp_path, "tests.cocotb_axi", "axi", name)
