@@ -9,9 +9,9 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import Out
 
 from export import UserError
-from hw.core.argmax import ArgMax
 from hw.core.frame_check import FrameCheck
-from hw.core.neuron import IFNeurons
+from hw.core.neurons import IFNeurons
+from hw.core.trees import ArgMax
 from hw.core.words import WordFormat
 from sim.proofs import __main__ as main
 from sim.proofs import catalogue, parts, record, tools
@@ -54,7 +54,7 @@ class FiresAgain(IFNeurons):
         m.submodules.inner = inner = IFNeurons(pe=self._pe, width=self._width, count_width=self._count_width)
         for name in ("potential", "count", "test"):
             m.d.comb += getattr(inner, name).eq(getattr(self, name))
-        for name in ("new_potential", "new_fired", "fire"):
+        for name in ("new_potential", "new_flags", "fire"):
             m.d.comb += getattr(self, name).eq(getattr(inner, name))
         return m
 

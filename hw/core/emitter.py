@@ -5,9 +5,9 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.core.first_set import first_set
-from hw.core.folding import LayerPlan
+from hw.core.plan import LayerPlan
 from hw.core.streams import neuron_vectors, step_done
+from hw.core.trees import first_set
 from hw.core.words import WordFormat, bits_for
 
 VECTOR_TO_HEAD = 2  # cycles from a vector to the one in which its words are being picked
@@ -22,7 +22,7 @@ class SpikeEmitter(wiring.Component):
     vector, or when another word is there. Where a word's neurons lie in two vectors, it is sent twice, each time with its vector's spikes.
 
     Latency: three cycles from a vector to its first word. A vector without spikes takes a cycle. A step without spikes sends no word,
-    unless it is the first of its frame or ends it, and is done instead.
+    unless it is the first of its frame or ends it, and is done instead; where no step may be skipped, it sends an empty one.
 
     Parameters:
         plan: the layer whose vectors come in; its ``following_simd`` says how many neurons there are per word.
@@ -36,7 +36,7 @@ class SpikeEmitter(wiring.Component):
     def __init__(self, plan: LayerPlan):
         assert plan.following_simd is not None  # there is a layer to send to
         self._plan = plan
-        self._form = WordFormat(plan.layer.outputs, plan.steps, plan.following_simd, plan.frames)
+        self._form = WordFormat(plan.layer.outputs, plan.steps, plan.following_simd, plan.frames, plan.following_skips_empty_steps)
         super().__init__({"i": In(neuron_vectors(plan)), "o": Out(stream.Signature(self._form.layout)), "step_done": Out(step_done(plan))})
 
     def elaborate(self, platform):
@@ -75,7 +75,7 @@ class SpikeEmitter(wiring.Component):
             self.o.payload.eq(word),
             taken.eq(self.o.valid & self.o.ready),
             free.eq(~full | taken),
-            must_send.eq(head.first | head.last_of_frame),
+            must_send.eq(head.first | head.last_of_frame if form.skips_empty_steps else 1),
             picks.eq(head_valid & free & (some | (head.last_of_step & ~began & must_send))),
             closes.eq(head.last_of_step & at_most_one),
             pop.eq(Mux(some, picks & at_most_one, head_valid & (~head.last_of_step | began | picks | ~must_send))),
@@ -115,8 +115,6 @@ class SpikeEmitter(wiring.Component):
         """The first vector that waits, and whether there is one: from the cycle after it came, or after the one before has moved on."""
         plan = self._plan
         vector = self.i.payload
-        kept = Signal(vector.shape())
-        m.d.comb += [kept.eq(vector), kept.margin.eq(0)]
         slots = plan.vector_slots
         if slots == 1:
             waiting = Signal(vector.shape())
@@ -124,10 +122,9 @@ class SpikeEmitter(wiring.Component):
             with m.If(moves):
                 m.d.sync += waits.eq(0)
             with m.If(self.i.valid):
-                m.d.sync += [waits.eq(1), waiting.eq(kept)]
+                m.d.sync += [waits.eq(1), waiting.eq(vector)]
             return waiting, waits
-        width = len(kept.as_value()) - len(vector.margin)
-        m.submodules.queue = queue = Memory(shape=unsigned(width), depth=slots, init=[])
+        m.submodules.queue = queue = Memory(shape=unsigned(len(vector.as_value())), depth=slots, init=[])
         write = queue.write_port()
         read = queue.read_port(transparent_for=[write])
         first = Signal(range(slots))
@@ -138,7 +135,7 @@ class SpikeEmitter(wiring.Component):
         m.d.comb += [
             following.eq(Mux(moves, Mux(first == slots - 1, 0, first + 1), first)),
             write.addr.eq(end),
-            write.data.eq(kept),
+            write.data.eq(vector),
             write.en.eq(self.i.valid),
             read.addr.eq(following),
             waiting.eq(read.data),

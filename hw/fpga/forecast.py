@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from export import Network, UserError
-from hw.core.folding import Folding, LayerPlan
+from hw.core.folding import Folding
+from hw.core.plan import LayerPlan
 from hw.fpga.devices import DEVICES, Device
 from hw.fpga.memories import mapped
 from hw.fpga.terms import Part, layer_part, parts, readout_part

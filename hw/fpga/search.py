@@ -9,7 +9,9 @@ import numpy as np
 
 from export import Network, reference
 from export.reference import Result
-from hw.core.folding import Folding, LayerPlan
+from hw.core.dense import DensePlan
+from hw.core.folding import Folding
+from hw.core.plan import LayerPlan
 from hw.cost import cycles as cost
 from hw.cost.speed import Speed
 from hw.fpga.devices import Device
@@ -119,7 +121,7 @@ def _options(network: Network, area_of: AreaOf, times: np.ndarray, golden: Resul
     upto = np.arange(network.steps) <= golden.decisions.step[:, None]
     options: list[list[_Option]] = [[] for _ in network.layers]
     for widest in SIMD:
-        plans = tuple(LayerPlan(layer, network.steps, min(widest, layer.inputs), 1, "delta") for layer in network.layers)
+        plans = tuple(DensePlan(layer, network.steps, min(widest, layer.inputs), 1, "delta") for layer in network.layers)
         for index, (plan, counts) in enumerate(zip(plans, cost.word_counts(plans, times, golden), strict=True)):
             needed = counts * upto
             words, steps = needed.sum(axis=1).mean(), (needed > 0).sum(axis=1).mean()
@@ -143,7 +145,7 @@ def _layer_options(area_of: AreaOf, narrow: LayerPlan, words: float, steps: floa
         exchanges = groups > 1 or contexts > 1
         if (swap > 1 and (not exchanges or swap > pe)) or (order == "step" and form == "delta" and not exchanges):
             continue
-        plan = LayerPlan(layer, narrow.steps, simd, pe, form, order, swap, contexts, following)
+        plan = DensePlan(layer, narrow.steps, simd, pe, form, order, swap, contexts, following)
         cycles = words + steps * groups * plan.synapse_folds if form == "xnor" else groups * (words + steps * (swap if swap > 1 else 0))
         area = area_of(plan)
         found.append(_Option(simd, pe, form, order, swap, cycles, area["luts"], area["block_rams"]))

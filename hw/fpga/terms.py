@@ -9,12 +9,13 @@ from operator import or_
 
 from export import Network
 from hw.core.accelerator import monitor_formats
+from hw.core.counting import count_width
 from hw.core.emitter import lanes_of
-from hw.core.folding import Folding, LayerPlan
+from hw.core.folding import Folding
 from hw.core.memories import CHUNK, chunks, spram_shape
-from hw.core.neuron import count_width
+from hw.core.plan import LayerPlan
 from hw.core.readout import result_layout
-from hw.core.sequencers import operation
+from hw.core.sequencer import operation
 from hw.core.streams import input_format
 from hw.core.words import WordFormat, bits_for
 from hw.encoder.plan import EncoderPlan
@@ -109,7 +110,7 @@ def layer_part(plan: LayerPlan, name: str, weights: str = "rom", *, sprams: bool
         row_bits = plan.synapse_folds * plan.simd
         amounts |= {"gathered bits": plan.contexts * row_bits, "walked bits": row_bits * (plan.synapse_folds > 1)}
         amounts["gathered bits to choose from"] = plan.contexts * row_bits if plan.contexts > 1 else 0
-        if plan.membrane_rows > 1:
+        if plan.state_rows > 1:
             memories.append(Shape("free", neurons, rows))
     elif keeping == "swapped":
         amounts["swapped bits"] = plan.swap * plan.beat_size * (1 + plan.membrane_bits)
@@ -134,7 +135,7 @@ def _keeping(plan: LayerPlan) -> str:
         return "swapped"
     if plan.neuron_folds > 1 and plan.loop_order == "event":
         return "in memory"
-    return "exchanged" if plan.membrane_rows > 1 else "kept"
+    return "exchanged" if plan.state_rows > 1 else "kept"
 
 
 def _sums_in_readout(plan: LayerPlan) -> bool:
@@ -296,7 +297,7 @@ def _encoder(plan: EncoderPlan, name: str) -> Part:
 
 
 def _popcount_bits(lanes: float) -> float:
-    """Bits of the sums of all adders of `hw.core.popcount.popcount`; in between, in proportion."""
+    """Bits of the sums of all adders of `hw.core.trees.popcount`; in between, in proportion."""
     below = int(lanes)
     return _adder_bits(below) + (lanes - below) * (_adder_bits(below + 1) - _adder_bits(below))
 

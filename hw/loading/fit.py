@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from export import Dense, Layer, Network, Single, UserError
-from hw.core.folding import Folding, LayerPlan, signed_bits
+from hw.core.folding import Folding
+from hw.core.plan import LayerPlan, signed_bits
 from hw.number import dashed
 
 

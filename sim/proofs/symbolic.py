@@ -13,7 +13,7 @@ from amaranth.lib.wiring import In, Out
 
 import hw.core.layer
 from export import Dense, Layer, Network, Single
-from hw.core.folding import LayerPlan
+from hw.core.plan import LayerPlan
 from hw.core.words import bits_for
 from sim.proofs.definition import SymbolicLayer
 
