@@ -71,12 +71,12 @@ class VectorSource(Part):
         greatest = (1 << plan.membrane_bits - 1) - 1
         values = [step.margin[j] for j in here] + [greatest] * (plan.pe - len(here))
         content = {name: getattr(step, name) for name in SAME_IN_A_STEP} | {
-            "fold": self._fold,
             "last_of_step": self._fold == plan.neuron_folds - 1,
             "fire": sum(step.fire[j] << k for k, j in enumerate(here)),
         }
         if plan.is_last:
             mask, bits = (1 << plan.membrane_bits) - 1, plan.membrane_bits
+            content["fold"] = self._fold
             content["margin"] = sum((value & mask) << (k * bits) for k, value in enumerate(values))
         return content
 

@@ -1,6 +1,8 @@
 """From vectors of neurons that fired to the spike words of the next layer."""
 
-from amaranth.hdl import Module, Mux, Signal, unsigned
+from math import gcd
+
+from amaranth.hdl import Array, Module, Mux, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -48,11 +50,11 @@ class SpikeEmitter(wiring.Component):
 
         # The vector at the head, and which of its words are still to be sent.
         lanes = lanes_of(plan, form)
-        spikes, base = self._aligned(m, waiting, lanes)
+        spikes, index = self._aligned(m, waiting, lanes, moves)
         head = Signal(waiting.shape())
         head_valid = Signal()
         head_spikes = Signal.like(spikes)
-        head_base = Signal.like(base)
+        head_index = Signal.like(index)
         unsent = Signal(lanes)
         found = first_set(m, unsent, name="unsent")
         lane, some, at_most_one = found.index, found.any, ~found.several
@@ -86,7 +88,7 @@ class SpikeEmitter(wiring.Component):
             m.d.sync += [
                 full.eq(1),
                 word.time.eq(head.time),
-                word.index.eq(Mux(some, head_base + lane, 0)),
+                word.index.eq(Mux(some, head_index + lane, 0)),
                 word.bits.eq(head_spikes.word_select(lane, form.simd) if form.simd > 1 else some),
                 word.last_of_step.eq(closes),
                 word.last_of_frame.eq(closes & head.last_of_frame),
@@ -103,7 +105,7 @@ class SpikeEmitter(wiring.Component):
             with m.If(head.last_of_step):
                 m.d.sync += began.eq(0)
         with m.If(moves):
-            m.d.sync += [head_valid.eq(1), head.eq(waiting), head_spikes.eq(spikes), head_base.eq(base)]
+            m.d.sync += [head_valid.eq(1), head.eq(waiting), head_spikes.eq(spikes), head_index.eq(index)]
             m.d.sync += [unsent[k].eq(spikes.word_select(k, form.simd).any()) for k in range(lanes)]
         m.d.sync += [
             self.step_done.valid.eq(pop & head.last_of_step & ~began & ~picks),
@@ -145,20 +147,34 @@ class SpikeEmitter(wiring.Component):
             m.d.sync += end.eq(Mux(end == slots - 1, 0, end + 1))
         return waiting, count != 0
 
-    def _aligned(self, m: Module, vector, lanes: int):
-        """The vector's spikes in the places that they have in words, and the index of the first of these words."""
+    def _aligned(self, m: Module, vector, lanes: int, moves):
+        """The spikes of the vector that waits in the places that they have in words, and the index of the first of these words.
+
+        The position of its first neuron, word and lane, is counted up from vector to vector.
+        """
         plan, simd = self._plan, self._form.simd
         spikes = Signal(lanes * simd)
-        base = Signal(bits_for(self._form.words))
-        with m.Switch(vector.fold):
-            for fold in range(plan.neuron_folds):
-                with m.Case(fold):
-                    begin = fold * plan.pe
-                    m.d.comb += [base.eq(begin // simd), spikes.eq(vector.fire << begin % simd)]
-        return spikes, base
+        index = Signal(bits_for(self._form.words))
+        if plan.neuron_folds == 1:
+            m.d.comb += spikes.eq(vector.fire)
+            return spikes, index
+        words, lanes_on = divmod(plan.pe, simd)
+        unit = gcd(lanes_on, simd)  # the lane is a multiple of it
+        units, units_on = simd // unit, lanes_on // unit
+        wraps = Signal()
+        with m.If(moves):
+            m.d.sync += index.eq(Mux(vector.last_of_step, 0, index + words + wraps))
+        if units == 1:
+            m.d.comb += spikes.eq(vector.fire)
+            return spikes, index
+        lane = Signal(range(units))
+        with m.If(moves):
+            m.d.sync += lane.eq(Mux(vector.last_of_step, 0, lane + units_on - Mux(wraps, units, 0)))
+        m.d.comb += [wraps.eq(lane >= units - units_on), spikes.eq(Array(vector.fire << k * unit for k in range(units))[lane])]
+        return spikes, index
 
 
 def lanes_of(plan: LayerPlan, form: WordFormat) -> int:
     """Words that a vector can lie in."""
-    starts = (fold * plan.pe for fold in range(plan.neuron_folds))
-    return max((begin % form.simd + plan.pe - 1) // form.simd + 1 for begin in starts)
+    starts = {begin % form.simd for begin in range(0, plan.neuron_folds * plan.pe, plan.pe)}
+    return (max(starts) + plan.pe - 1) // form.simd + 1

@@ -83,7 +83,7 @@ class Folding:
             of_layer = f" of layer {index}"
             _check_range("simd" + of_layer, simd, layer.inputs, f"its {layer.inputs} inputs")
             _check_range("pe" + of_layer, pe, layer.outputs, f"its {layer.outputs} outputs")
-            _check_choice("form" + of_layer, form, FORMS)
+            _check_choice("form" + of_layer, form, tuple(FORMS))
             _check_choice("loop_order" + of_layer, loop_order, LOOP_ORDERS)
             _check_range("swap" + of_layer, swap, pe, f"its PE, {pe}")
             cumulative, kinds = FORMS[form].cumulative, FORMS[form].neurons

@@ -115,8 +115,8 @@ class IFLayer(wiring.Component):
             vector.fire.eq(neurons.fire & exists),
         ]
         if plan.is_last:
-            m.d.comb += vector.margin.eq(neurons.new_potential)
-        m.d.comb += [vector[name].eq(integrating[name]) for name in ("time", "fold", "first", "last_of_frame", "error", "frame")]
+            m.d.comb += [vector.fold.eq(integrating.fold), vector.margin.eq(neurons.new_potential)]
+        m.d.comb += [vector[name].eq(integrating[name]) for name in ("time", "first", "last_of_frame", "error", "frame")]
         return m
 
     def _place_for_vector(self, m: Module, sequencer: Sequencer):

@@ -30,13 +30,12 @@ def neuron_vectors(plan: LayerPlan) -> Signature:
 
     Members:
         valid: a vector is there in this cycle.
-        payload: its content; ``first``: the step is the first of its frame; ``margin``, in the last layer only, holds ``PE`` values of
-            ``V - θ``.
+        payload: its content; ``first``: the step is the first of its frame; in the last layer only, ``fold`` says
+            which vector it is, and ``margin`` holds ``PE`` values of ``V - θ``.
         release: from a receiver that holds vectors, for one cycle: a place has become free. It has `LayerPlan.vector_slots` of them.
     """
     fields = {
         "time": bits_for(plan.steps),
-        "fold": bits_for(plan.neuron_folds),
         "first": 1,
         "last_of_step": 1,
         "last_of_frame": 1,
@@ -45,7 +44,7 @@ def neuron_vectors(plan: LayerPlan) -> Signature:
         "fire": plan.pe,
     }
     if plan.is_last:
-        fields["margin"] = plan.pe * plan.membrane_bits
+        fields |= {"fold": bits_for(plan.neuron_folds), "margin": plan.pe * plan.membrane_bits}
     return Signature({"valid": Out(1), "payload": Out(data.StructLayout(fields)), "release": In(1)})
 
 

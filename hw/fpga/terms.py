@@ -217,7 +217,7 @@ def _emitter(plan: LayerPlan, name: str) -> Part:
     lanes = lanes_of(plan, form)
     shifts = {group * plan.pe % simd for group in range(plan.neuron_folds)}
     sources = sum(0 <= place - shift < plan.pe for place in range(lanes * simd) for shift in shifts)
-    row = plan.pe + bits_for(plan.steps) + bits_for(plan.neuron_folds) + bits_for(plan.frames) + 4
+    row = plan.pe + bits_for(plan.steps) + bits_for(plan.frames) + 4
     amounts = {
         "constant": 1,
         "words of a row": lanes,
