@@ -9,9 +9,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before PyTorch loads: threads t
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory):
-    """Keep simulator builds away from the user's own, unless a folder for them is named."""
+    """One cache of simulator builds and syntheses for all test processes, away from the user's own, unless a folder for it is named."""
     if "FIRSTSPIKE_CACHE" not in os.environ:
-        os.environ["FIRSTSPIKE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+        base = tmp_path_factory.getbasetemp()
+        folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+        os.environ["FIRSTSPIKE_CACHE"] = str(folder)
         yield
         del os.environ["FIRSTSPIKE_CACHE"]
     else:
