@@ -12,6 +12,7 @@ import pytest
 from export import UserError, reference
 from hw import Folding
 from sim import toolchain
+from sim.build import object_cache
 from sim.vectors import write
 from tests.networks import random_network, random_spike_times
 
@@ -44,7 +45,7 @@ def run(request, folder, tmp_path_factory):
     work = tmp_path_factory.mktemp(request.param)
     (line,) = re.findall(rf"^ +({request.param} .*)$", (folder / "README.txt").read_text(), re.MULTILINE)
     build, full, early = line.split(" && ")
-    environment = os.environ | toolchain.find().variables
+    environment = os.environ | toolchain.find().variables | object_cache()
 
     def shell(command):
         done = subprocess.run(command, shell=True, cwd=work, env=environment, capture_output=True, text=True)
