@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sim.protocol.player import MODES
 
 from export import reference
 from hw.core.words import WordFormat
@@ -16,7 +15,7 @@ from sim.proofs import record
 from sim.protocol import command
 from sim.protocol.circuits import CIRCUITS, THREE_LAYERS, TWO_LAYERS, Circuit
 from sim.protocol.command import table
-from sim.protocol.proof import prove
+from sim.protocol.proof import MODES, prove
 from sim.protocol.rules import judge
 from sim.protocol.sequences import sequence
 
