@@ -65,18 +65,18 @@ class Bench:
         return "\n".join(lines)
 
 
-def measure(network: Network, spike_times: np.ndarray, folding: Folding) -> Bench:
-    """Run the same frames through both, turn about, and take the fastest run of each.
+def measure(network: Network, spike_times: np.ndarray, folding: Folding, images: np.ndarray | None = None) -> Bench:
+    """Run the same frames, as spike words or as the pixels of images, through both, turn about, and take the fastest run of each.
 
     Raises:
         UserError: there is no frame, or the tool chain is missing.
     """
     if len(spike_times) == 0:
         raise UserError("there must be at least one frame, not 0")
-    accelerator = Accelerator(network, folding)
+    accelerator = Accelerator(network, folding, frames_in="words" if images is None else "pixels")
     ports = Ports.from_map(hw.verilog.port_map(accelerator))
     built = build(design(hw.verilog.generate(accelerator), ports, network.shape))
-    words = frames.pack(spike_times, accelerator.input_format)
+    words = frames.pack(spike_times, accelerator.input_format) if images is None else frames.pack_pixels(images, folding.pixels)
     with tempfile.TemporaryDirectory(prefix="firstspike.") as name:
         folder = Path(name)
         stimuli.write(folder, [(words, Pace())], ports)
