@@ -50,6 +50,28 @@ def run(main: Callable[[], int], *, quiet: bool = False) -> NoReturn:
     sys.exit(status)
 
 
+def positive(text: str) -> int:
+    """An argument that must be an integer of at least 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be an integer of at least 1, not {text!r}")
+    return value
+
+
+def above_zero(text: str) -> float:
+    """An argument that must be a finite number above 0."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise ValueError
+    return value
+
+
+above_zero.__name__ = "number above 0"  # argparse names it in its message
+
+
 def one_line(error: Exception) -> str:
     """What a user needs to know of an error."""
     named = isinstance(error, OSError) and error.filename and f"{error.filename}: {error.strerror}"
