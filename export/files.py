@@ -55,7 +55,7 @@ def remove_unfinished(path: str | Path) -> None:
         leftover.unlink()
 
 
-def cache_folder(kind: str) -> Path:
+def cache_folder(kind: str = "") -> Path:
     """Where results of one kind are kept: in ``FIRSTSPIKE_CACHE``, or the user's cache folder. It can be deleted at any time."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "firstspike"
     return Path(os.environ.get("FIRSTSPIKE_CACHE") or base).absolute() / kind

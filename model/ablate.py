@@ -8,7 +8,7 @@ from typing import Any
 
 from export import UserError
 from model import metrics, recipe_file
-from model.datasets import Dataset
+from model.data.dataset import Dataset
 from model.machine import commit, machine, now
 from model.processes import Processes
 from model.recipe_file import RecipeFile

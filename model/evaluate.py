@@ -14,7 +14,7 @@ from export.artifact import read_class_names, read_tensors
 from export.check import CHECKPOINT_FORMAT
 from export.files import atomic_write
 from model import checkpoint, evaluation
-from model.datasets import Dataset
+from model.data.dataset import Dataset
 from model.encoding import as_spike_times
 from model.evaluation import ShiftPoint
 from model.layers import SingleSpikeNetwork

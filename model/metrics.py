@@ -9,7 +9,7 @@ from export import Network, UserError, digest
 from export.artifact import check_format, get
 from export.files import atomic_write, remove_unfinished
 from export.scores import Scores
-from model.datasets import Dataset
+from model.data.dataset import Dataset
 from model.machine import commit, machine, now
 from model.recipe_file import RecipeFile
 from model.recipes import Recipe

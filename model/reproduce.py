@@ -11,7 +11,7 @@ from export import UserError, save
 from export.check import network_from_checkpoint
 from export.scores import Scores
 from model import metrics, plots, training
-from model.datasets import Dataset
+from model.data.dataset import Dataset
 from model.processes import Processes
 from model.recipe_file import RecipeFile
 

@@ -18,7 +18,7 @@ from export.files import remove_unfinished
 from model import advice, checkpoint, evaluation
 from model.augmentation import DropSpikes, RandomAffine
 from model.bstdg import margin_loss, timing_loss
-from model.datasets import Dataset, split_stratified
+from model.data.dataset import Dataset, split_stratified
 from model.encoding import LatencyEncoder, as_spike_times
 from model.layers import Decisions, SingleSpikeNetwork
 from model.processes import Processes

@@ -10,7 +10,7 @@ from export import UserError, reference, scores
 from export.artifact import read_tensors
 from export.check import network_from_checkpoint
 from model import checkpoint, evaluation, training
-from model.datasets import Dataset
+from model.data.dataset import Dataset
 from model.encoding import as_spike_times
 from model.recipes import Recipe
 from tests.small_data import stripes

@@ -17,7 +17,7 @@ from model.comparison.bs4nn_training import Bs4nnRecipe, Trained
 from model.comparison.evaluators import TimedNetwork, dense, evaluate
 from model.comparison.event_driven import event_driven
 from model.comparison.timing import alternate, clock
-from model.datasets import Dataset
+from model.data.dataset import Dataset
 from model.encoding import as_spike_times
 from model.training import spike_times
 

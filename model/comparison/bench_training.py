@@ -17,7 +17,7 @@ from model.bstdg import margin_loss
 from model.comparison.bptt import UnrolledNetwork
 from model.comparison.memory import peak_bytes
 from model.comparison.timing import alternate, clock
-from model.datasets import Dataset
+from model.data.dataset import Dataset
 from model.encoding import LatencyEncoder
 from model.layers import SingleSpikeNetwork
 from model.recipes import Recipe

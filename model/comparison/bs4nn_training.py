@@ -16,7 +16,7 @@ from export.files import atomic_write
 from model.comparison import bs4nn
 from model.comparison.evaluators import evaluate
 from model.comparison.event_driven import event_driven
-from model.datasets import Dataset, split_stratified
+from model.data.dataset import Dataset, split_stratified
 
 METADATA_KEY = "bs4nn"
 LEAST_SCALE = 0.1  # keeps θ / α a number; no network that learns comes near it

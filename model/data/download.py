@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export import UserError
-from export.files import atomic_write
+from export.files import atomic_write, cache_folder
 
 DATA_DIRECTORY = "FIRSTSPIKE_DATA"
-CACHE = "FIRSTSPIKE_CACHE"
 TIMEOUT_S = 30
 
 
@@ -113,13 +112,6 @@ SOURCES = {
 }
 
 
-def cache_folder() -> Path:
-    """Where downloads and computed frames are kept: ``FIRSTSPIKE_CACHE``, or the user's cache folder. It can be deleted at any time."""
-    import pooch
-
-    return Path(os.environ.get(CACHE) or pooch.os_cache("firstspike"))
-
-
 def directory(name: str, data_dir: str | Path | None = None) -> Path:
     """The directory with the files of a data set.
 
@@ -157,7 +149,7 @@ def fetch(name: str, cache: str | Path | None = None) -> Path:
 
     Parameters:
         name: one of ``SOURCES``.
-        cache: where to keep them; by default `cache_folder`.
+        cache: where to keep them; by default `export.files.cache_folder`.
 
     Raises:
         UserError: a file could not be had from any mirror.

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from export import UserError
-from model import heidelberg
+from model.data import heidelberg
+from model.data.heidelberg import CODE
 from model.datasets import load
-from model.heidelberg import CODE
 
 COUNTS = {"shd_train.h5": 40, "shd_test.h5": 20}
 

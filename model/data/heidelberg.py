@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from export import UserError
-from model import cache, download, events
-from model.datasets import Dataset
+from model.data import download, events
+from model.data.dataset import Dataset, cached_frames
 
 NAME = "shd"
 RECORDINGS = {"shd_train.h5": 8156, "shd_test.h5": 2264}
@@ -68,7 +68,7 @@ def _part(path: Path, count: int, digest: str) -> tuple[np.ndarray, np.ndarray]:
             if found.dtype.kind not in "iu" or sorted(set(found.tolist())) != list(range(len(CLASSES))):
                 raise UserError(f"labels must be 0 to {len(CLASSES) - 1}, each at least once, not {np.unique(found).tolist()}")
             code = (events, sys.modules[__name__])
-            frames = cache.frames(f"{NAME}-{path.stem}", digest, code, lambda: _frames(times, units))
+            frames = cached_frames(f"{NAME}-{path.stem}", digest, code, lambda: _frames(times, units))
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     except OSError as error:
