@@ -130,7 +130,7 @@ def _weight_gradient(times: Tensor, best_step: Tensor, delta: Tensor) -> Tensor:
 def margin_loss(margins: Tensor, labels: Tensor, scale: float) -> Tensor:
     """Cross-entropy over the classes, with the scaled margins at the decision as logits.
 
-    It is blind to a shift that all margins share: what keeps outputs from falling silent is homeostasis, in `model.training`.
+    It is blind to a shift that all margins share: what keeps outputs from falling silent is homeostasis, in `model.trainer`.
 
     Parameters:
         margins: float (frames, classes), ``V_k(t*) - θ_k``.

@@ -18,7 +18,7 @@ from model.data.dataset import Dataset
 from model.encoding import as_spike_times
 from model.evaluation import ShiftPoint
 from model.layers import SingleSpikeNetwork
-from model.training import spike_times
+from model.trainer import spike_times
 
 
 @dataclass(frozen=True, eq=False)

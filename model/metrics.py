@@ -15,7 +15,7 @@ from model.recipe_file import RecipeFile
 from model.recipes import Recipe
 
 if TYPE_CHECKING:
-    from model.training import Epoch, Trainer
+    from model.trainer import Epoch, Trainer
 
 FILE = "metrics.json"
 FORMAT, VERSION = "firstspike-metrics", 1

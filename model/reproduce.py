@@ -33,7 +33,7 @@ def run(
     """Train once, into ``out``: the checkpoint, its metrics, which are returned, and the pictures of `model.plots`.
 
     Parameters:
-        processes: as in `model.training.Trainer`.
+        processes: as in `model.trainer.Trainer`.
 
     Raises:
         UserError, OSError, KeyboardInterrupt: as `model.training.train`.

@@ -11,6 +11,7 @@ from export.scores import Scores
 from model import metrics, reproduce, training
 from model.recipe_file import RecipeFile
 from model.recipes import Recipe
+from model.trainer import Trainer
 from tests.small_data import stripes
 
 RECIPE = Recipe(hidden=(16,), epochs=3, batch_size=16, learning_rate=0.01, validation=0.25, max_silent=20.0)
@@ -66,7 +67,7 @@ def test_finished_seeds_are_skipped(copy, monkeypatch):
 
 @pytest.mark.parametrize("epochs", [0, 2])
 def test_interrupted_seed_is_resumed(done, tmp_path, monkeypatch, epochs):
-    run_epoch = training.Trainer.run_epoch
+    run_epoch = Trainer.run_epoch
 
     def run(self, bar):
         if (self.recipe.seed, self.epoch) == (1, epochs):
@@ -74,7 +75,7 @@ def test_interrupted_seed_is_resumed(done, tmp_path, monkeypatch, epochs):
         return run_epoch(self, bar)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.Trainer, "run_epoch", run)
+        patch.setattr(Trainer, "run_epoch", run)
         with pytest.raises(KeyboardInterrupt):
             go(tmp_path)
     runs, lines = go(tmp_path)

@@ -19,7 +19,7 @@ from model.comparison.event_driven import event_driven
 from model.comparison.timing import alternate, clock
 from model.data.dataset import Dataset
 from model.encoding import as_spike_times
-from model.training import spike_times
+from model.trainer import spike_times
 
 ROUNDS = 3
 ALL_STEPS_FRAMES = 1000  # that take all steps: enough to time them
