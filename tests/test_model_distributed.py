@@ -174,7 +174,7 @@ def test_what_the_first_cannot_write_ends_all(tmp_path):
     (tmp_path / "0").write_text("a file")
     first, second = connected(train, tmp_path)
     assert isinstance(first, FileExistsError)
-    assert str(second) == f"{tmp_path}/0: File exists"
+    assert str(second) == f"process 0: {tmp_path}/0: File exists"
     assert [path.name for path in tmp_path.iterdir()] == ["0"]
 
 
