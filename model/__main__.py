@@ -14,7 +14,7 @@ from export.cli import Parser, run
 from export.scores import Scores
 from model import datasets, recipe_file
 from model.comparison import cli as comparison
-from model.machine import command, launched, speaks
+from model.machine import command, is_first_process, launched
 
 if TYPE_CHECKING:
     from model.processes import Processes
@@ -107,12 +107,13 @@ def results(arguments: argparse.Namespace) -> int:
 def evaluate(arguments: argparse.Namespace) -> int:
     dataset = datasets.load(arguments.dataset)
     from model import evaluate as evaluation
+    from model import metrics
     from model.processes import find_device
 
     subject, score, report = evaluation.evaluate(arguments.network, dataset, arguments.split, find_device(arguments.device))
     print(table({f"{subject.by}, {arguments.split}": score}))
     out = arguments.out or arguments.network.with_name(f"{arguments.network.stem}_scores.json")
-    evaluation.write_json(out, report)
+    metrics.write_json(out, report)
     print(out)
     if arguments.shift_curve:
         curve = subject.shift_curve(*subject.frames(dataset, arguments.split))
@@ -134,7 +135,7 @@ def table(rows: dict[str, Scores]) -> str:
 
 
 def say(line: str) -> None:
-    if speaks():
+    if is_first_process():
         print(line, flush=True)
 
 
@@ -249,4 +250,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    run(main, quiet=not speaks())
+    run(main, quiet=not is_first_process())

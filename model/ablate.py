@@ -12,7 +12,7 @@ from model.data.dataset import Dataset
 from model.machine import commit, machine, now
 from model.processes import Processes
 from model.recipe_file import RecipeFile
-from model.reproduce import run_or_go_on
+from model.reproduce import run_or_resume
 
 FORMAT, VERSION = "firstspike-ablation", 1
 UNCHANGED = "as it is"  # the name of the first variant
@@ -111,7 +111,7 @@ def ablate(
             folder = out / folder_name(name) / f"seed-{seed}"
             say(f"{name}, seed {seed}: {folder}")
             file = ablation.file.changed(**changes, seed=seed)
-            content = run_or_go_on(file, dataset, folder, command, pictures=False, say=say, processes=processes)
+            content = run_or_resume(file, dataset, folder, command, pictures=False, say=say, processes=processes)
             runs.append({"seed": seed, "scores": content["scores"], "seconds_per_epoch": content["seconds_per_epoch"]})
         rows.append({"name": name, "changes": changes, "runs": runs})
     path = out / f"ablation-{ablation.name}.json"

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model.spikes import ROWS, Spikes, Train
+from model.spikes import ROWS, Spikes, SpikeTrain
 
 
 def binarize(latent: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ def _weight_gradient(times: Tensor, best_step: Tensor, delta: Tensor) -> Tensor:
     last, order = best_step.amax(1).to(torch.int64).sort(descending=True)  # by frame: the last τ
     times, best_step, delta = times[order], best_step[order], delta[order]
     end = int(last[0]) + 1
-    train = Train.of(torch.where(times <= last[:, None], times, end).T, end)  # rows: inputs; neurons: frames
+    train = SpikeTrain.of(torch.where(times <= last[:, None], times, end).T, end)  # rows: inputs; neurons: frames
     left = torch.bincount(last, minlength=end).flip(0).cumsum(0).flip(0).tolist()  # by step: frames whose last τ is not before it
     step = 0
     while step < end:

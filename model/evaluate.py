@@ -1,7 +1,6 @@
 """Scores of a stored network on a data set: a checkpoint in PyTorch, an exported network in the golden model."""
 
 import csv
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,13 @@ from export.files import atomic_write
 from model import checkpoint, evaluation
 from model.data.dataset import Dataset
 from model.encoding import as_spike_times
-from model.evaluation import ShiftPoint
+from model.evaluation import OperatingPoint
 from model.layers import SingleSpikeNetwork
 from model.trainer import spike_times
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class StoredNetwork:
     """A stored network.
 
     Attributes:
@@ -36,7 +35,7 @@ class Subject:
     class_names: tuple[str, ...]
 
     @classmethod
-    def read(cls, path: str | Path, device: torch.device | None = None) -> "Subject":
+    def read(cls, path: str | Path, device: torch.device | None = None) -> "StoredNetwork":
         """Read a checkpoint or an artifact; the header tells which. A checkpoint computes on ``device``.
 
         Raises:
@@ -80,7 +79,7 @@ class Subject:
             return reference.run(self.network, times)
         return evaluation.run(self.network, as_spike_times(times, self.network.steps))[0]
 
-    def shift_curve(self, times: np.ndarray, labels: np.ndarray) -> list[ShiftPoint]:
+    def shift_curve(self, times: np.ndarray, labels: np.ndarray) -> list[OperatingPoint]:
         """What a shift of all output thresholds would do to these frames; in PyTorch, whatever the file is."""
         network = self.network if isinstance(self.network, SingleSpikeNetwork) else checkpoint.to_torch(self.network)
         last = network.layers[-1]
@@ -88,14 +87,16 @@ class Subject:
         return evaluation.shift_curve(result, margins, last.integer_thresholds().cpu().numpy(), last.inputs, labels)
 
 
-def evaluate(path: Path, dataset: Dataset, part: str, device: torch.device | None = None) -> tuple[Subject, scores.Scores, dict[str, Any]]:
+def evaluate(
+    path: Path, dataset: Dataset, part: str, device: torch.device | None = None
+) -> tuple[StoredNetwork, scores.Scores, dict[str, Any]]:
     """The stored network, its scores, and the same as a JSON object with what they were measured on.
 
     Raises:
         UserError: the file is damaged, or data set and network do not fit.
         OSError: the file cannot be read.
     """
-    subject = Subject.read(path, device)
+    subject = StoredNetwork.read(path, device)
     times, labels = subject.frames(dataset, part)
     score = scores.score(subject.run(times), labels)
     about = {
@@ -109,13 +110,7 @@ def evaluate(path: Path, dataset: Dataset, part: str, device: torch.device | Non
     return subject, score, about | score.as_dict()
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write an object as JSON, whole or not at all."""
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
-
-
-def write_curve(curve: list[ShiftPoint], path: Path) -> Path:
+def write_curve(curve: list[OperatingPoint], path: Path) -> Path:
     """Write the curve as CSV to ``path`` and as a plot beside it; the plot's path."""
     from model import drawing, plots  # drawing takes a second to load
 
@@ -124,4 +119,4 @@ def write_curve(curve: list[ShiftPoint], path: Path) -> Path:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-    return drawing.save(lambda: plots.knob(rows, 0), path.with_suffix(".svg"))
+    return drawing.save(lambda: plots.operating_points(rows, 0), path.with_suffix(".svg"))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from export import UserError
 from model.bstdg import Margins, SpikeTimes, binarize, round_thresholds
 from model.encoding import check_steps
-from model.spikes import FEW, ROWS, Spikes, Train, drive_of, time_dtype
+from model.spikes import FEW, ROWS, Spikes, SpikeTrain, drive_of, time_dtype
 
 LATENT_RANGE = 0.1  # latent weights start uniformly within ± this: a tenth of the way to where their gradient stops
 GRADIENT_AT = ("peak", "spike", "end")
@@ -144,7 +144,7 @@ class SingleSpikeLayer(nn.Module):
         """The state after the whole of the frames (frames, inputs), and ``V - θ`` of every step, float (T, frames, outputs)."""
         check_inputs(times, self.inputs)
         with torch.no_grad():
-            train, synapses, state = Train.of(times, self.steps), self.synapses(), self.begin(len(times))
+            train, synapses, state = SpikeTrain.of(times, self.steps), self.synapses(), self.begin(len(times))
             margins = state.margin.new_empty(self.steps, *state.margin.shape)
             for step in range(self.steps):
                 drive = train.between(step, step + 1).spikes.sum(synapses, len(times))[None]
@@ -247,7 +247,7 @@ class SingleSpikeNetwork(nn.Module):
         return fired_at, margins
 
     @torch.no_grad()
-    def settle_thresholds(self, times: Tensor, firing: float, firing_outputs: float) -> None:
+    def initialize_thresholds(self, times: Tensor, firing: float, firing_outputs: float) -> None:
         """Set the thresholds so that given shares of each neuron's frames make it fire: a start that depends on the data."""
         for index, layer in enumerate(self.layers):
             if index:
@@ -264,7 +264,7 @@ class SingleSpikeNetwork(nn.Module):
         together. The fewer are left, the more steps are taken at once.
         """
         check_inputs(times, self.layers[0].inputs)
-        train, synapses = Train.of(times, self.steps), [layer.synapses() for layer in self.layers]
+        train, synapses = SpikeTrain.of(times, self.steps), [layer.synapses() for layer in self.layers]
         final = running = [layer.begin(len(times)) for layer in self.layers]
         decided_at = torch.full((len(times),), self.steps - 1, device=times.device)
         silent = torch.ones_like(decided_at, dtype=torch.bool)
@@ -299,7 +299,7 @@ class SingleSpikeNetwork(nn.Module):
         return final, decided_at, silent
 
 
-def _rows_at(train: Train, row_of: Tensor, first: int, rows: int, count: int) -> Spikes:
+def _rows_at(train: SpikeTrain, row_of: Tensor, first: int, rows: int, count: int) -> Spikes:
     """The spikes of ``count`` steps from ``first`` on with a row for each step and place ``row_of[frame] ≥ 0``, in that order."""
     places = row_of[train.spikes.rows]
     there = (places >= 0).nonzero()[:, 0]

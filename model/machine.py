@@ -50,7 +50,7 @@ def launched() -> bool:
     return os.environ.get("WORLD_SIZE", "1") != "1"
 
 
-def speaks() -> bool:
+def is_first_process() -> bool:
     """Whether this process speaks for all that ``torchrun`` started."""
     return not launched() or os.environ.get("RANK") == "0"
 

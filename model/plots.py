@@ -51,7 +51,7 @@ def write(folder: Path, frame: int = 0, *, network: Network | None = None) -> li
             "raster": lambda: raster(times, decisions, frame, network, content.get("image_shape")),
             "steps": lambda: steps(decisions, network.steps),
             "thresholds": lambda: thresholds(network),
-            "knob": lambda: knob(content["shift_curve"], content["shift"]),
+            "operating-points": lambda: operating_points(content["shift_curve"], content["shift"]),
         }
     return [drawing.save(draw, folder / f"{name}.svg") for name, draw in figures.items()]
 
@@ -180,11 +180,11 @@ def thresholds(network: Network) -> Figure:
     return figure
 
 
-def knob(points: Sequence[dict[str, float]], chosen: int) -> Figure:
+def operating_points(points: Sequence[dict[str, float]], chosen: int) -> Figure:
     """What a shift of all output thresholds trades: accuracy, silent frames, steps and hidden spikes.
 
     Parameters:
-        points: of the curve, as `model.evaluation.ShiftPoint.as_dict` gives them.
+        points: of the curve, as `model.evaluation.OperatingPoint.as_dict` gives them.
         chosen: the shift to mark.
     """
     figure = Figure(figsize=(9, 5), layout="constrained")

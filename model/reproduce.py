@@ -79,7 +79,7 @@ def reproduce(
     for seed in seeds:
         folder = out / f"seed-{seed}"
         say(f"seed {seed}: {folder}")
-        runs.append(run_or_go_on(file.changed(seed=seed), dataset, folder, command, pictures=pictures, say=say, processes=processes))
+        runs.append(run_or_resume(file.changed(seed=seed), dataset, folder, command, pictures=pictures, say=say, processes=processes))
     chosen = best(runs)
     checkpoint = out / f"seed-{chosen['seed']}" / training.CHECKPOINT
 
@@ -119,11 +119,11 @@ def reproduce_folds(
         folder = out / f"fold-{Path(name).stem}"
         say(f"{name}: {folder}")
         dataset = processes.together(partial(load, name))
-        runs.append(run_or_go_on(replace(file, dataset=name), dataset, folder, command, pictures=pictures, say=say, processes=processes))
+        runs.append(run_or_resume(replace(file, dataset=name), dataset, folder, command, pictures=pictures, say=say, processes=processes))
     return runs
 
 
-def run_or_go_on(
+def run_or_resume(
     file: RecipeFile, dataset: Dataset, folder: Path, command: str, *, pictures: bool, say: Say, processes: Processes | None = None
 ) -> dict[str, Any]:
     """The metrics of the run in a folder: as found if it is finished, else after it was started or resumed.

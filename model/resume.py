@@ -87,7 +87,7 @@ def _restore(tensors: dict[str, Any], header: dict[str, Any], trainer: Trainer) 
     groups = trainer.optimizer.state_dict()["param_groups"]
     trainer.optimizer.load_state_dict({"state": moments, "param_groups": groups})
     trainer.generator.set_state(torch.from_numpy(tensors["generator"]))
-    curve = [evaluation.ShiftPoint(**point) for point in get(header, "curve", list)]
-    point = evaluation.ShiftPoint(**get(header, "point", dict))
+    curve = [evaluation.OperatingPoint(**point) for point in get(header, "curve", list)]
+    point = evaluation.OperatingPoint(**get(header, "point", dict))
     trainer.best = Best(get(header, "best_epoch", int), point, curve, parts["best"])
     trainer.epoch = get(header, "epoch", int)

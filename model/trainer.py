@@ -23,7 +23,7 @@ from model.processes import Processes
 from model.recipes import Recipe
 
 FIRING, FIRING_OUTPUTS = 0.25, 0.03  # share of frames in which a neuron fires before training: hidden, output
-SETTLING_FRAMES = 1000
+INITIAL_FRAMES = 1000
 HOMEOSTASIS = 1.0  # units of potential per update, times the deviation of the silent share
 HOMEOSTASIS_FLOOR = 0.1  # of the schedule's factor: the thresholds follow to the end
 
@@ -48,7 +48,7 @@ class Epoch(NamedTuple):
     accuracy: float
     silent: float
     steps: float
-    validation: evaluation.ShiftPoint
+    validation: evaluation.OperatingPoint
 
 
 @dataclass
@@ -56,8 +56,8 @@ class Best:
     """The epoch to keep, its unshifted parameters, and the curve of operating points on the validation frames with the chosen one."""
 
     epoch: int
-    point: evaluation.ShiftPoint
-    curve: list[evaluation.ShiftPoint]
+    point: evaluation.OperatingPoint
+    curve: list[evaluation.OperatingPoint]
     parameters: dict[str, torch.Tensor]
 
 
@@ -90,8 +90,8 @@ class Trainer:
         self.network = SingleSpikeNetwork(
             sizes, recipe.steps, window=recipe.window, gradient_at=recipe.gradient_at, generator=self.generator
         ).to(self.processes.device)
-        first = torch.randperm(len(self.train.labels), generator=self.generator)[:SETTLING_FRAMES]
-        self.network.settle_thresholds(self.train.times[first], FIRING, FIRING_OUTPUTS)
+        first = torch.randperm(len(self.train.labels), generator=self.generator)[:INITIAL_FRAMES]
+        self.network.initialize_thresholds(self.train.times[first], FIRING, FIRING_OUTPUTS)
         self.loss_scale = recipe.loss_scale / math.sqrt(sizes[-2])
         self.weights = [layer.weights for layer in self.network.layers]
         self.thresholds = [layer.thresholds for layer in self.network.layers]
@@ -120,7 +120,7 @@ class Trainer:
                 f"loss {loss:.3f}, {100 * accuracy:.1f} % right, {100 * silent:.1f} % silent, {steps:.2f} steps", refresh=False
             )
             bar.update(len(batch))
-        point = self._judge(self.epoch + 1)
+        point = self._validate(self.epoch + 1)
         if self.processes.count > 1:
             self.processes.check_same("the SHA-256 of all parameters", self._fingerprint())
         self.epoch += 1
@@ -182,7 +182,7 @@ class Trainer:
             loss += timing_loss(decisions.margins, labels, decisions.silent, self.loss_scale, self.recipe.fire, self.recipe.wait)
         return loss
 
-    def _judge(self, epoch: int) -> evaluation.ShiftPoint:
+    def _validate(self, epoch: int) -> evaluation.OperatingPoint:
         """Choose the shift on the validation frames; keep the epoch if none before did better (of equals, the latest)."""
         result, margins = evaluation.run(self.network, self.validation.times)
         last = self.network.layers[-1]
@@ -198,7 +198,7 @@ class Trainer:
         parameters = (tensor.cpu().numpy().tobytes() for tensor in self.network.state_dict().values())
         return hashlib.sha256(b"".join(parameters)).hexdigest()
 
-    def _rank(self, point: evaluation.ShiftPoint) -> tuple[bool, float]:
+    def _rank(self, point: evaluation.OperatingPoint) -> tuple[bool, float]:
         return point.silent_share <= self.recipe.max_silent, point.strict
 
     def finish(self, path: str | Path) -> dict[str, scores.Scores]:

@@ -5,8 +5,7 @@ import time
 import pytest
 import torch
 
-from model.comparison.memory import peak_bytes
-from model.comparison.timing import alternate, clock
+from model.comparison.measuring import clock, interleave, peak_bytes
 
 MEGA = 250_000  # float32 numbers of a million bytes
 
@@ -77,7 +76,7 @@ def test_alternate(monkeypatch, threads, name):
         at[0] += next(durations)
 
     monkeypatch.setattr(time, name, lambda: at[0])
-    seconds = alternate({"a": lambda: function("a"), "b": lambda: function("b")}, 3)
+    seconds = interleave({"a": lambda: function("a"), "b": lambda: function("b")}, 3)
     assert calls == ["a", "b"] * 3
     assert seconds == {"a": 2, "b": 20}
     assert next(durations, None) is None

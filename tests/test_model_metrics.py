@@ -5,7 +5,7 @@ import pytest
 
 from export import UserError
 from model import metrics
-from model.evaluation import ShiftPoint
+from model.evaluation import OperatingPoint
 from model.recipe_file import RecipeFile
 from model.recipes import Recipe
 from model.reproduce import run
@@ -43,7 +43,7 @@ def test_epochs(trained):
         assert set(record) == {"epoch", "seconds", "loss", "strict", "silent_share", "steps_mean", "validation"}
         assert 0 <= record["strict"] <= 100
         assert record["strict"] * 75 / 100 == pytest.approx(round(record["strict"] * 75 / 100))  # of 75 training frames
-        ShiftPoint(**record["validation"])
+        OperatingPoint(**record["validation"])
     seconds = sum(record["seconds"] for record in records)
     assert content["seconds_per_epoch"] == seconds / 2
     assert content["frames_per_second"] == 75 / (seconds / 2)

@@ -84,7 +84,7 @@ def test_checkpoint_is_what_export_takes(tmp_path):
 def test_shift_is_chosen_on_validation_frames(tmp_path):
     result, _ = train(tmp_path)
     provenance = read_tensors(tmp_path / "checkpoint.safetensors")[1]["provenance"]
-    curve = [evaluation.ShiftPoint(**point) for point in provenance["shift_curve"]]
+    curve = [evaluation.OperatingPoint(**point) for point in provenance["shift_curve"]]
     chosen = evaluation.choose_shift(curve, RECIPE.max_silent)
     assert provenance["shift"] == chosen.shift
     assert result["validation"].strict == chosen.strict

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,11 +12,12 @@ from torch import Tensor
 
 from export import Network, UserError, reference, scores
 from export.scores import Scores
+from export.text import dashed
 from model.comparison import bs4nn
 from model.comparison.bs4nn_training import Bs4nnRecipe, Trained
 from model.comparison.evaluators import TimedNetwork, dense, evaluate
 from model.comparison.event_driven import event_driven
-from model.comparison.timing import alternate, clock
+from model.comparison.measuring import clock, interleave
 from model.data.dataset import Dataset
 from model.encoding import as_spike_times
 from model.trainer import spike_times
@@ -45,15 +46,14 @@ class Side:
     event_driven_seconds: float
 
 
-@dataclass(frozen=True)
-class Row:
-    """A line of the table: name, unit, decimals, its value on either side, and which ratio stands beside it."""
+class Row(NamedTuple):
+    """A line of the table: name, unit, decimals, its value on either side, and whether their ratio is shown."""
 
     name: str
     unit: str
     decimals: int
     value: Callable[[Side], float]
-    ratio: str = ""
+    ratio: bool = False
 
 
 ROWS = (
@@ -62,88 +62,61 @@ ROWS = (
     Row("lenient accuracy (ties are right)", "%", 2, lambda side: side.scores.lenient),
     Row("fired accuracy (silence is wrong)", "%", 2, lambda side: side.scores.fired),
     Row("silent frames", "%", 2, lambda side: side.scores.silent_share),
-    Row("steps taken, mean", "", 2, lambda side: side.scores.steps_mean, "steps"),
-    Row("hidden spikes by the decision, mean", "", 1, lambda side: side.scores.hidden_spikes_by_decision_mean, "hidden_spikes"),
-    Row("input spikes by the decision, mean", "", 1, lambda side: side.input_spikes_by_decision_mean, "input_spikes"),
-    Row("dense to the decision, a frame", "µs", 1, lambda side: 1e6 * side.dense_seconds, "dense"),
-    Row("dense through all steps, a frame", "µs", 1, lambda side: 1e6 * side.dense_all_steps_seconds, "dense_all_steps"),
-    Row("event-driven to the decision, a frame", "µs", 1, lambda side: 1e6 * side.event_driven_seconds, "event_driven"),
+    Row("steps taken, mean", "", 2, lambda side: side.scores.steps_mean, True),
+    Row("hidden spikes by the decision, mean", "", 1, lambda side: side.scores.hidden_spikes_by_decision_mean, True),
+    Row("input spikes by the decision, mean", "", 1, lambda side: side.input_spikes_by_decision_mean, True),
+    Row("dense to the decision, a frame", "µs", 1, lambda side: 1e6 * side.dense_seconds, True),
+    Row("dense through all steps, a frame", "µs", 1, lambda side: 1e6 * side.dense_all_steps_seconds, True),
+    Row("event-driven to the decision, a frame", "µs", 1, lambda side: 1e6 * side.event_driven_seconds, True),
 )
 
 
 @dataclass(frozen=True)
 class InferenceBench:
-    """Both sides, and what was run."""
+    """Both sides.
 
-    dataset: str
-    sizes: tuple[int, ...]
-    steps: int
-    frames: int
-    rounds: int
+    Attributes:
+        title: the network and the data set.
+        about: how it was measured, in words.
+        of_authors: the figures of BS4NN's authors are for this network and data set.
+    """
+
+    title: str
+    about: str
     bs4nn: Side
     ours: Side
-    bs4nn_recipe: Bs4nnRecipe
-    bs4nn_epoch: int
-    bs4nn_validation: Scores
+    of_authors: bool
 
-    @property
-    def ratios(self) -> dict[str, float]:
-        """BS4NN over this project."""
-        theirs, ours = self.bs4nn, self.ours
-        return {
-            "steps": theirs.scores.steps_mean / ours.scores.steps_mean,
-            "steps_of_authors_network": AUTHORS_STEPS / ours.scores.steps_mean,
-            "hidden_spikes": theirs.scores.hidden_spikes_by_decision_mean / ours.scores.hidden_spikes_by_decision_mean,
-            "hidden_spikes_of_authors_network": AUTHORS_HIDDEN_SPIKES / ours.scores.hidden_spikes_by_decision_mean,
-            "input_spikes": theirs.input_spikes_by_decision_mean / ours.input_spikes_by_decision_mean,
-            "dense": theirs.dense_seconds / ours.dense_seconds,
-            "dense_all_steps": theirs.dense_all_steps_seconds / ours.dense_all_steps_seconds,
-            "event_driven": theirs.event_driven_seconds / ours.event_driven_seconds,
-        }
+    def authors_ratios(self) -> tuple[float, float]:
+        """Steps and hidden spikes of the authors' own network over this project's."""
+        ours = self.ours.scores
+        return AUTHORS_STEPS / ours.steps_mean, AUTHORS_HIDDEN_SPIKES / ours.hidden_spikes_by_decision_mean
 
-    @property
-    def title(self) -> str:
-        return f"Inference beside BS4NN, {'-'.join(map(str, self.sizes))} on {self.dataset}"
-
-    @property
-    def about(self) -> str:
-        """How it was measured, in words."""
-        return (
-            f"{self.frames:,} test frames; {clock()}, median of {self.rounds} rounds. BS4NN: {bs4nn.STEPS} steps, trained here for "
-            f"{self.bs4nn_recipe.epochs} epochs, of which {self.bs4nn_epoch} was best on validation frames. "
-            f"This project: {self.steps} steps."
-        )
-
-    @property
-    def of_authors(self) -> bool:
-        """Whether the figures of BS4NN's authors are for this network and data set."""
-        return (self.dataset, self.sizes) == ("mnist", (784, 600, 10))
-
-    def figures(self) -> list[dict[str, Any]]:
-        """All figures, each with name, value and unit."""
-        found, ratios = [], self.ratios
+    def figures(self) -> list[tuple[str, float, str]]:
+        """All figures: name, value, unit."""
+        found = []
         for row in ROWS:
-            for name, side in (("BS4NN", self.bs4nn), ("this project", self.ours)):
-                found.append({"name": f"{row.name}, {name}", "value": row.value(side), "unit": row.unit})
+            theirs, ours = row.value(self.bs4nn), row.value(self.ours)
+            found += [(f"{row.name}, BS4NN", theirs, row.unit), (f"{row.name}, this project", ours, row.unit)]
             if row.ratio:
-                found.append({"name": f"{row.name}, BS4NN / this project", "value": ratios[row.ratio], "unit": "×"})
+                found.append((f"{row.name}, BS4NN / this project", theirs / ours, "×"))
         if self.of_authors:
-            for name, theirs, ratio in (("steps taken", AUTHORS_STEPS, "steps"), ("hidden spikes", AUTHORS_HIDDEN_SPIKES, "hidden_spikes")):
-                value = ratios[f"{ratio}_of_authors_network"]
-                found.append({"name": f"{name}, {theirs} of BS4NN's authors' network / this project", "value": value, "unit": "×"})
+            names = f"steps taken, {AUTHORS_STEPS}", f"hidden spikes, {AUTHORS_HIDDEN_SPIKES}"
+            for name, ratio in zip(names, self.authors_ratios(), strict=True):
+                found.append((f"{name} of BS4NN's authors' network / this project", ratio, "×"))
         return found
 
     def __str__(self) -> str:
-        ratios = self.ratios
         lines = [self.title, self.about, f"{'':42}{'BS4NN':>14}{'this project':>14}{'ratio':>10}"]
         for row in ROWS:
-            cells = "".join(f"{row.value(side):14,.{row.decimals}f}" for side in (self.bs4nn, self.ours))
-            ratio = f"{ratios[row.ratio]:9.1f}×" if row.ratio else ""
-            lines.append(f"{row.name + (row.unit and ', ' + row.unit):42}{cells}{ratio}")
+            theirs, ours = row.value(self.bs4nn), row.value(self.ours)
+            ratio = f"{theirs / ours:9.1f}×" if row.ratio else ""
+            lines.append(f"{row.name + (row.unit and ', ' + row.unit):42}{theirs:14,.{row.decimals}f}{ours:14,.{row.decimals}f}{ratio}")
         if self.of_authors:
+            steps, spikes = self.authors_ratios()
             lines.append(
                 f"BS4NN's authors' own network takes {AUTHORS_STEPS} steps and {AUTHORS_HIDDEN_SPIKES} hidden spikes: "
-                f"{ratios['steps_of_authors_network']:.1f}× and {ratios['hidden_spikes_of_authors_network']:.1f}×"
+                f"{steps:.1f}× and {spikes:.1f}×"
             )
         return "\n".join(lines)
 
@@ -171,9 +144,9 @@ def check(network: Network, dataset: Dataset, frames: int | None, rounds: int) -
 def measure(
     network: Network, trained: Trained, recipe: Bs4nnRecipe, dataset: Dataset, *, frames: int | None = None, rounds: int = ROUNDS
 ) -> InferenceBench:
-    """Run both on the same test frames: each by both evaluators, turn about, after their results were found to be equal.
+    """Run both on the same test frames by both evaluators, in turns, after their results were found to be equal.
 
-    Timed is the way from spike times to decisions, on chunks of frames; encoding, a look-up in a table on both sides, is not.
+    Timed is the way from spike times to decisions; encoding, a look-up in a table on both sides, is not.
 
     Parameters:
         network: this project's.
@@ -202,7 +175,7 @@ def measure(
         functions[name, "dense"] = partial(evaluate, dense, timed, inputs)
         functions[name, "event_driven"] = partial(evaluate, event_driven, timed, inputs)
         functions[name, "all"] = partial(evaluate, partial(dense, to_the_end=True), timed, inputs[:ALL_STEPS_FRAMES])
-    seconds = alternate(dict(sorted(functions.items(), key=lambda item: item[0][1])), rounds)
+    seconds = interleave(dict(sorted(functions.items(), key=lambda item: item[0][1])), rounds)
     measured = {
         name: Side(
             scores=scores.score(results[name], labels),
@@ -213,8 +186,13 @@ def measure(
         )
         for name, side in sides.items()
     }
-    about = (Path(dataset.name).name, network.shape, network.steps, len(labels), rounds)
-    return InferenceBench(*about, measured["bs4nn"], measured["ours"], recipe, trained.epoch, trained.validation)
+    name = Path(dataset.name).name
+    about = (
+        f"{len(labels):,} test frames; {clock()}, median of {rounds} rounds. BS4NN: {bs4nn.STEPS} steps, trained here for {recipe.epochs} "
+        f"epochs, of which {trained.epoch} was best on validation frames. This project: {network.steps} steps."
+    )
+    of_authors = (name, network.shape) == ("mnist", (784, 600, 10))
+    return InferenceBench(f"Inference beside BS4NN, {dashed(network.shape)} on {name}", about, **measured, of_authors=of_authors)
 
 
 def _agreed(network: TimedNetwork, times: Tensor) -> reference.Result:

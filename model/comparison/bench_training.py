@@ -6,17 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from export import UserError
+from export.text import dashed
 from model.augmentation import RandomAffine
 from model.bstdg import margin_loss
 from model.comparison.bptt import UnrolledNetwork
-from model.comparison.memory import peak_bytes
-from model.comparison.timing import alternate, clock
+from model.comparison.measuring import clock, interleave, peak_bytes
 from model.data.dataset import Dataset
 from model.encoding import LatencyEncoder
 from model.layers import SingleSpikeNetwork
@@ -28,7 +27,7 @@ BATCH = 256
 ROUNDS = 5
 WARM_UP = 3  # updates of each before anything is measured
 BATCHES = 4  # different ones, used in turn
-SETTLING_FRAMES = 1000
+INITIAL_FRAMES = 1000
 FIRING = 0.25  # share of frames in which a neuron fires at the start
 SILENT = 0.15  # share of silent frames at the start, about the mean of what recipes hold them at from the first update to the last
 AUGMENT = 1.0  # reach in pixels
@@ -41,7 +40,7 @@ class Point:
     Attributes:
         steps: ``T``.
         seconds, bptt_seconds: median.
-        peak_bytes, bptt_peak_bytes: of tensors above the resting state (`model.comparison.memory.peak_bytes`).
+        peak_bytes, bptt_peak_bytes: of tensors above the resting state (`model.comparison.measuring.peak_bytes`).
         augmentation_seconds: to distort the images of a batch and encode them, median; None where the inputs are no images.
     """
 
@@ -52,13 +51,12 @@ class Point:
     bptt_peak_bytes: int
     augmentation_seconds: float | None
 
-    @property
-    def faster(self) -> float:
-        return self.bptt_seconds / self.seconds
-
-    @property
-    def less_memory(self) -> float:
-        return self.bptt_peak_bytes / self.peak_bytes
+    def pairs(self) -> list[tuple[str, float, float, str]]:
+        """Name, this project's value, BPTT's, and the unit."""
+        return [
+            ("time", 1e3 * self.seconds, 1e3 * self.bptt_seconds, "ms"),
+            ("peak memory", self.peak_bytes / 1e6, self.bptt_peak_bytes / 1e6, "MB"),
+        ]
 
 
 @dataclass(frozen=True)
@@ -79,57 +77,50 @@ class TrainingBench:
 
     @property
     def title(self) -> str:
-        return f"Training beside backpropagation through time, {'-'.join(map(str, self.sizes))} on {self.dataset}"
+        return f"Training beside backpropagation through time, {dashed(self.sizes)} on {self.dataset}"
 
     @property
     def about(self) -> str:
         """How it was measured, in words."""
         return f"Batch {self.batch}; an update, {clock()}, median of {self.rounds} rounds. BPTT is that of snntorch {version('snntorch')}."
 
-    def figures(self) -> list[dict[str, Any]]:
-        """All figures, each with name, value and unit."""
+    def growth(self) -> tuple[str, float, float] | None:
+        """The time at the last number of steps over that at the first, on both sides; None if there is only one."""
+        first, last = self.points[0], self.points[-1]
+        if last is first:
+            return None
+        return f"T = {last.steps} / T = {first.steps}", last.seconds / first.seconds, last.bptt_seconds / first.bptt_seconds
+
+    def figures(self) -> list[tuple[str, float, str]]:
+        """All figures: name, value, unit."""
         found: list[tuple[str, float, str]] = []
         for point in self.points:
             at = f"T = {point.steps}"
-            found += [
-                (f"{at}: update, this project", 1e3 * point.seconds, "ms"),
-                (f"{at}: update, BPTT", 1e3 * point.bptt_seconds, "ms"),
-                (f"{at}: update, BPTT / this project", point.faster, "×"),
-                (f"{at}: peak memory, this project", point.peak_bytes / 1e6, "MB"),
-                (f"{at}: peak memory, BPTT", point.bptt_peak_bytes / 1e6, "MB"),
-                (f"{at}: peak memory, BPTT / this project", point.less_memory, "×"),
-                (f"{at}: {self.epoch_frames:,} frames, this project", self.epoch_seconds(point, augmented=False), "s"),
-            ]
+            for name, ours, bptt, unit in point.pairs():
+                what = f"{at}: {'update' if name == 'time' else name}"
+                found += [(f"{what}, this project", ours, unit), (f"{what}, BPTT", bptt, unit)]
+                found.append((f"{what}, BPTT / this project", bptt / ours, "×"))
+            found.append((f"{at}: {self.epoch_frames:,} frames, this project", self.epoch_seconds(point, augmented=False), "s"))
             if point.augmentation_seconds is not None:
                 found.append((f"{at}: the same with augmentation", self.epoch_seconds(point, augmented=True), "s"))
-        first, last = self.points[0], self.points[-1]
-        if last is not first:
-            over = f"update, T = {last.steps} / T = {first.steps}"
-            found.append((f"{over}, this project", last.seconds / first.seconds, "×"))
-            found.append((f"{over}, BPTT", last.bptt_seconds / first.bptt_seconds, "×"))
-        return [{"name": name, "value": value, "unit": unit} for name, value, unit in found]
+        if growth := self.growth():
+            over, ours, bptt = growth
+            found += [(f"update, {over}, this project", ours, "×"), (f"update, {over}, BPTT", bptt, "×")]
+        return found
 
     def __str__(self) -> str:
         lines = [self.title, self.about, f"{'':24}{'this project':>14}{'snntorch BPTT':>15}{'ratio':>9}"]
         for point in self.points:
-            name = f"T = {point.steps}"
-            lines += [
-                _row(f"{name}, time", 1e3 * point.seconds, 1e3 * point.bptt_seconds, "ms", point.faster),
-                _row(f"{name}, peak memory", point.peak_bytes / 1e6, point.bptt_peak_bytes / 1e6, "MB", point.less_memory),
-            ]
-        first, last = self.points[0], self.points[-1]
-        if last is not first:
-            name = f"time, T = {last.steps} / T = {first.steps}"
-            lines.append(f"{name:24}{last.seconds / first.seconds:13.2f}×{last.bptt_seconds / first.bptt_seconds:14.2f}×")
+            for name, ours, bptt, unit in point.pairs():
+                lines.append(f"{f'T = {point.steps}, {name}':24}{ours:11.1f} {unit}{bptt:12.1f} {unit}{bptt / ours:8.1f}×")
+        if growth := self.growth():
+            over, ours, bptt = growth
+            lines.append(f"{f'time, {over}':24}{ours:13.2f}×{bptt:14.2f}×")
         for point in self.points:
             plain, augmented = (self.epoch_seconds(point, augmented=augmented) for augmented in (False, True))
             with_it = "" if point.augmentation_seconds is None else f", {augmented:.1f} s with augmentation"
             lines.append(f"epoch of {self.epoch_frames:,} frames at T = {point.steps}, from these updates: {plain:.1f} s{with_it}")
         return "\n".join(lines)
-
-
-def _row(name: str, ours: float, bptt: float, unit: str, ratio: float) -> str:
-    return f"{name:24}{ours:11.1f} {unit}{bptt:12.1f} {unit}{ratio:8.1f}×"
 
 
 def measure(
@@ -141,7 +132,7 @@ def measure(
     rounds: int = ROUNDS,
     seed: int = 0,
 ) -> TrainingBench:
-    """Measure updates of both, turn about, at every number of steps, in one run.
+    """Measure updates of both, in turns, at every number of steps, in one run.
 
     Both start from the same weights and thresholds, see the same batches and have the same loss and optimizer; each then follows its own
     gradient. An update is: forward, loss, backward, optimizer.
@@ -171,7 +162,7 @@ def measure(
     for function in functions.values():
         for _ in range(WARM_UP):
             function()
-    seconds = alternate(functions, rounds)
+    seconds = interleave(functions, rounds)
     peaks = {key: peak_bytes(function) for key, function in functions.items() if key[1] != "augmentation"}
     points = [
         Point(
@@ -193,11 +184,11 @@ def _at(steps: int, dataset: Dataset, sizes: tuple[int, ...], batch: int, seed: 
     assert dataset.train_labels is not None
     generator, encode = torch.Generator().manual_seed(seed), LatencyEncoder(steps)
     order = torch.randperm(len(dataset.train_images), generator=generator)
-    first = order[: max(SETTLING_FRAMES, BATCHES * batch)].numpy()
+    first = order[: max(INITIAL_FRAMES, BATCHES * batch)].numpy()
     images, labels = torch.from_numpy(dataset.train_images[first]), torch.from_numpy(dataset.train_labels[first])
     batches = list(zip(encode(images).split(batch)[:BATCHES], labels.split(batch), strict=False))
     ours = SingleSpikeNetwork(sizes, steps, generator=generator)
-    settle(ours, encode(images[:SETTLING_FRAMES]))
+    initialize(ours, encode(images[:INITIAL_FRAMES]))
     scale = Recipe().loss_scale / math.sqrt(sizes[-2])
     functions: dict[str, Callable[[], object]] = {
         "bptt": Update(UnrolledNetwork(ours), batches, scale),  # first, while `ours` is untrained: it copies
@@ -210,9 +201,9 @@ def _at(steps: int, dataset: Dataset, sizes: tuple[int, ...], batch: int, seed: 
 
 
 @torch.no_grad()
-def settle(network: SingleSpikeNetwork, times: Tensor) -> None:
+def initialize(network: SingleSpikeNetwork, times: Tensor) -> None:
     """Set the thresholds so that neurons fire in `FIRING` of these frames, and outputs leave `SILENT` of them silent."""
-    network.settle_thresholds(times, FIRING, FIRING)
+    network.initialize_thresholds(times, FIRING, FIRING)
     last = network.layers[-1]
     last.thresholds.copy_(last.integer_thresholds())
     highest = network.run(times)[1].amax((0, 2))  # of all outputs and steps: below 0 in silent frames

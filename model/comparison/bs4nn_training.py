@@ -141,7 +141,7 @@ def update(layers: list[bs4nn.Layer], times: torch.Tensor, labels: torch.Tensor,
     ]
 
 
-def kept(path: Path, dataset: Dataset, recipe: Bs4nnRecipe, say: Callable[[str], None]) -> Trained:
+def load_or_train(path: Path, dataset: Dataset, recipe: Bs4nnRecipe, say: Callable[[str], None]) -> Trained:
     """The network in ``path`` if it was trained on this data set by this recipe; else it is trained, and written there.
 
     Raises:

@@ -9,6 +9,7 @@ from typing import Any
 import export
 from export import UserError
 from export.cli import Parser
+from export.text import dashed
 from model import datasets
 from model.machine import command, commit, machine, now
 
@@ -57,8 +58,8 @@ def inference(arguments: argparse.Namespace) -> int:
     bench_inference.check(network, dataset, arguments.frames, arguments.rounds)
     held_out = min(bs4nn_training.Bs4nnRecipe.validation, bs4nn_training.training_frames(dataset) // 12)
     recipe = bs4nn_training.Bs4nnRecipe(network.shape, epochs=arguments.epochs, validation=held_out, seed=arguments.seed)
-    kept = arguments.keep / f"bs4nn-{Path(name).stem}-{'-'.join(map(str, network.shape))}.safetensors"
-    trained = bs4nn_training.kept(kept, dataset, recipe, _say)
+    kept = arguments.keep / f"bs4nn-{Path(name).stem}-{dashed(network.shape)}.safetensors"
+    trained = bs4nn_training.load_or_train(kept, dataset, recipe, _say)
     result = bench_inference.measure(network, trained, recipe, dataset, frames=arguments.frames, rounds=arguments.rounds)
     return _report(result, arguments, {"network": arguments.network.name, "network_digest": export.digest(network)})
 
@@ -77,7 +78,7 @@ def training(arguments: argparse.Namespace) -> int:
 
 def _report(result: Any, arguments: argparse.Namespace, about: dict[str, Any]) -> int:
     """Print a result and, with ``--out``, write it as JSON with all that it was made by."""
-    from model.evaluate import write_json
+    from model.metrics import write_json
 
     made_by = machine()
     print(result)
@@ -94,7 +95,8 @@ def _report(result: Any, arguments: argparse.Namespace, about: dict[str, Any]) -
             "machine": made_by,
             "seed": arguments.seed,
         }
-        write_json(arguments.out, content | about | {"figures": result.figures()})
+        figures = [dict(zip(("name", "value", "unit"), figure, strict=True)) for figure in result.figures()]
+        write_json(arguments.out, content | about | {"figures": figures})
         print(arguments.out)
     return 0
 
