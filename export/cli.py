@@ -72,6 +72,14 @@ def above_zero(text: str) -> float:
 above_zero.__name__ = "number above 0"  # argparse names it in its message
 
 
+def integers(text: str) -> tuple[int, ...]:
+    """An argument of comma-separated integers: ``600,128`` as (600, 128)."""
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be integers such as 8 or 8,128, not {text!r}") from None
+
+
 def one_line(error: Exception) -> str:
     """What a user needs to know of an error."""
     named = isinstance(error, OSError) and error.filename and f"{error.filename}: {error.strerror}"

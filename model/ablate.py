@@ -1,7 +1,6 @@
-"""What each part of a recipe buys: the same recipe with one thing changed at a time, step_done on validation frames only."""
+"""What each part of a recipe buys: the same recipe with one thing changed at a time, scored on validation frames only."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,8 @@ from export import UserError
 from model import metrics, recipe_file
 from model.data.dataset import Dataset
 from model.machine import commit, machine, now
-from model.processes import Processes
 from model.recipe_file import RecipeFile
-from model.reproduce import run_or_resume
+from model.reproduce import Runner
 
 FORMAT, VERSION = "firstspike-ablation", 1
 UNCHANGED = "as it is"  # the name of the first variant
@@ -83,15 +81,7 @@ def folder_name(variant: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", variant.lower()).strip("-")
 
 
-def ablate(
-    ablation: Ablation,
-    dataset: Dataset,
-    out: Path,
-    command: str,
-    *,
-    say: Callable[[str], None] = print,
-    processes: Processes | None = None,
-) -> Path:
+def ablate(ablation: Ablation, dataset: Dataset, out: Path, runner: Runner) -> Path:
     """Train every variant with every seed into ``out/VARIANT/seed-S``, and write their scores on validation frames as one table.
 
     The test frames are put aside first: no run sees them. A run that is finished is skipped, one that was interrupted is resumed.
@@ -100,23 +90,21 @@ def ablate(
         The table, ``out/ablation-NAME.json``.
 
     Raises:
-        UserError, OSError, KeyboardInterrupt: as `model.training.train`; or a folder holds a run of something else.
+        UserError, OSError, KeyboardInterrupt: as `Runner.run_or_resume`.
     """
-    processes = processes or Processes()
     dataset = replace(dataset, test_images=None, test_labels=None, test_spike_times=None)
     rows = []
     for name, changes in ablation.variants.items():
         runs = []
         for seed in ablation.seeds:
             folder = out / folder_name(name) / f"seed-{seed}"
-            say(f"{name}, seed {seed}: {folder}")
-            file = ablation.file.changed(**changes, seed=seed)
-            content = run_or_resume(file, dataset, folder, command, pictures=False, say=say, processes=processes)
+            runner.say(f"{name}, seed {seed}: {folder}")
+            content = runner.run_or_resume(ablation.file.changed(**changes, seed=seed), dataset, folder)
             runs.append({"seed": seed, "scores": content["scores"], "seconds_per_epoch": content["seconds_per_epoch"]})
         rows.append({"name": name, "changes": changes, "runs": runs})
     path = out / f"ablation-{ablation.name}.json"
-    made = {"command": command, "date": now(), "commit": commit(), "machine": machine(str(processes.device))}
+    made = {"command": runner.command, "date": now(), "commit": commit(), "machine": machine(str(runner.processes.device))}
     what = {"title": ablation.title, "about": ablation.about, "recipe": ablation.file.name, "changes": ablation.changes}
     content = {"format": FORMAT, "version": VERSION, **what, **made, "seeds": list(ablation.seeds), "variants": rows}
-    processes.from_first(lambda: metrics.write_json(path, content))
+    runner.processes.from_first(lambda: metrics.write_json(path, content))
     return path

@@ -161,7 +161,7 @@ def test_scores_are_written_beside_the_network(model, trained, npz):
         (["train", "--dataset", "digits", "--out", "x", "--epochs", "0"], "epochs must be an integer, at least 1, not 0"),
         (
             ["train", "--dataset", "digits", "--out", "x", "--hidden", "6oo"],
-            "argument --hidden: must be sizes such as 600 or 600,128, not '6oo' (see python -m model train --help)",
+            "argument --hidden: must be integers such as 8 or 8,128, not '6oo' (see python -m model train --help)",
         ),
         (["train", "--out", "x"], "one of the arguments RECIPE.toml --dataset is required (see python -m model train --help)"),
         (

@@ -15,10 +15,11 @@ import torch
 
 from export import UserError
 from export.artifact import read_tensors
-from model import __main__, metrics, reproduce, training
+from model import __main__, metrics, training
 from model.processes import Processes, connect
 from model.recipe_file import RecipeFile
 from model.recipes import Recipe
+from model.reproduce import Runner
 from model.trainer import Trainer
 from tests.several import connected, outcome, start_connected
 from tests.small_data import save_npz, stripes
@@ -212,9 +213,8 @@ def test_processes_that_differ(tmp_path):
 def reproduced(processes, out):
     lines = []
     file = RecipeFile("stripes", "stripes", (0,), dataclasses.replace(RECIPE, epochs=1))
-    runs = [
-        reproduce.reproduce(file, DATA, (0,), out / str(processes.rank), "command", say=lines.append, processes=processes) for _ in range(2)
-    ]
+    runner = Runner("command", say=lines.append, processes=processes)
+    runs = [runner.reproduce(file, DATA, (0,), out / str(processes.rank)) for _ in range(2)]
     return runs, lines
 
 

@@ -11,6 +11,7 @@ from export.scores import Scores
 from model import metrics, reproduce, training
 from model.recipe_file import RecipeFile
 from model.recipes import Recipe
+from model.reproduce import Runner
 from model.trainer import Trainer
 from tests.small_data import stripes
 
@@ -20,7 +21,7 @@ FILE = RecipeFile("own", "stripes", (0, 1), RECIPE)
 
 def go(out, file=FILE, seeds=(0, 1), dataset=None):
     lines = []
-    runs = reproduce.reproduce(file, dataset or stripes(), seeds, out, "the command", pictures=False, say=lines.append)
+    runs = Runner("the command", pictures=False, say=lines.append).reproduce(file, dataset or stripes(), seeds, out)
     return runs, lines
 
 
@@ -164,7 +165,7 @@ def test_folds(tmp_path):
         return dataclasses.replace(stripes(), name=name, digest=str(len(asked)) * 64)
 
     def go_on(file):
-        return reproduce.reproduce_folds(file, load, tmp_path, "the command", pictures=False, say=lines.append)
+        return Runner("the command", pictures=False, say=lines.append).reproduce_folds(file, load, tmp_path)
 
     runs = go_on(dataclasses.replace(FILE.changed(epochs=1), folds=("a", "some/b.npz")))
     assert asked == ["a", "some/b.npz"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import export
 from export import UserError
-from export.cli import Parser
+from export.cli import Parser, integers
 from export.text import dashed
 from model import datasets
 from model.machine import command, commit, machine, now
@@ -38,8 +38,8 @@ def add(commands: Any) -> None:
 
     part = subjects.add_parser("training", help="an update of the rule beside backpropagation through time in snntorch")
     part.add_argument("--dataset", default="mnist", help=f"{datasets.CHOICES}; it must have images (default: mnist)")
-    part.add_argument("--hidden", type=_numbers, default=(600,), metavar="600[,128…]", help="sizes of the hidden layers (default: 600)")
-    part.add_argument("--steps", type=_numbers, default=(8, 128), metavar="T[,T…]", help="numbers of time steps (default: 8,128)")
+    part.add_argument("--hidden", type=integers, default=(600,), metavar="600[,128…]", help="sizes of the hidden layers (default: 600)")
+    part.add_argument("--steps", type=integers, default=(8, 128), metavar="T[,T…]", help="numbers of time steps (default: 8,128)")
     part.add_argument("--batch", type=int, default=256, metavar="B", help="frames per update (default: 256)")
     part.add_argument("--rounds", type=int, default=5, metavar="R", help="rounds, of which the median counts (default: 5)")
     part.add_argument("--seed", type=int, default=0, metavar="S", help="of weights, batches and augmentation (default: 0)")
@@ -107,11 +107,3 @@ def _add_out(part: argparse.ArgumentParser) -> None:
 
 def _say(line: str) -> None:
     print(line, flush=True)
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    """``8,128`` as (8, 128)."""
-    try:
-        return tuple(int(number) for number in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be integers such as 8 or 8,128, not {text!r}") from None
