@@ -1,4 +1,4 @@
-"""What each part of a recipe buys: the same recipe with one thing changed at a time, scored on validation frames only."""
+"""Ablation: variants of a recipe, each with one change, scored on validation frames only."""
 
 import re
 from dataclasses import dataclass, replace
@@ -46,7 +46,7 @@ def read(path: Path, file: RecipeFile) -> Ablation:
     """Read a file of variants of a recipe: ``title``, ``about``, ``seeds``, a table ``all``, and a table ``variants.NAME`` for each.
 
     Raises:
-        UserError: it is something else, or a value is out of range.
+        UserError: a field is unknown or of another type, or a value is out of range.
         OSError: it cannot be read.
     """
     content = recipe_file.read_toml(path)

@@ -1,4 +1,4 @@
-"""What looks wrong with a training run: a line each, with advice."""
+"""Warnings about a training run, a line each, with advice."""
 
 import numpy as np
 

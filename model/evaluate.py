@@ -99,15 +99,8 @@ def evaluate(
     subject = StoredNetwork.read(path, device)
     times, labels = subject.frames(dataset, part)
     score = scores.score(subject.run(times), labels)
-    about = {
-        "network": path.name,
-        "by": subject.by,
-        "dataset": Path(dataset.name).name,
-        "dataset_digest": dataset.digest,
-        "part": part,
-        "frames": len(labels),
-    }
-    return subject, score, about | score.as_dict()
+    data = {"dataset": Path(dataset.name).name, "dataset_digest": dataset.digest, "part": part, "frames": len(labels)}
+    return subject, score, {"network": path.name, "by": subject.by} | data | score.as_dict()
 
 
 def write_curve(curve: list[OperatingPoint], path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""What a PyTorch network does on whole data sets, as the arrays that the golden model has too; and the knob on its output thresholds."""
+"""Whole data sets through a PyTorch network, as arrays like the golden model's; and the choice of an operating point."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -59,7 +59,7 @@ class OperatingPoint:
 def shift_curve(
     result: reference.Result, margins: np.ndarray, thresholds: np.ndarray, fan_in: int, labels: np.ndarray
 ) -> list[OperatingPoint]:
-    """The knob between speed, silence and accuracy: one point for each shift of all output thresholds, up to ±2·√fan-in.
+    """Operating points between speed, silence and accuracy: one for each shift of all output thresholds, up to ±2·√fan-in.
 
     Hidden layers do not see the output thresholds, so one run of the network serves all points.
 

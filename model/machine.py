@@ -1,4 +1,4 @@
-"""Where and by what a figure was made."""
+"""Provenance of a figure: machine, commit, date, command; and this process's place under ``torchrun``."""
 
 import os
 import platform
@@ -51,7 +51,7 @@ def launched() -> bool:
 
 
 def is_first_process() -> bool:
-    """Whether this process speaks for all that ``torchrun`` started."""
+    """Whether this is process 0 of those that ``torchrun`` started, or the only one."""
     return not launched() or os.environ.get("RANK") == "0"
 
 

@@ -1,4 +1,4 @@
-"""A training run's own account of itself: ``metrics.json`` beside its checkpoint, written after every epoch and at the end."""
+"""``metrics.json``, a run's log beside its checkpoint, written after every epoch and at the end."""
 
 import json
 import time
@@ -25,13 +25,8 @@ FIELDS: dict[str, type] = {
     "wall_seconds": float, "epochs": list,
 }  # fmt: skip
 FIELDS_FINISHED: dict[str, type] = {
-    "dataset_digest": str,
-    "best_epoch": int,
-    "shift": int,
-    "shift_curve": list,
-    "scores": dict,
-    "digest": str,
-}
+    "dataset_digest": str, "best_epoch": int, "shift": int, "shift_curve": list, "scores": dict, "digest": str,
+}  # fmt: skip
 
 
 class Log:
@@ -47,7 +42,7 @@ class Log:
         resume: go on with the epochs that the file has.
 
     Raises:
-        UserError: to resume, there is a file, but with something else in it.
+        UserError: to resume, there is a file, but it is no log of a run.
     """
 
     def __init__(self, path: Path, file: RecipeFile, command: str, *, resume: bool) -> None:
@@ -75,7 +70,7 @@ class Log:
         }
 
     def epoch(self, trainer: "Trainer", epoch: "Epoch", seconds: float) -> None:
-        """Take down an epoch that has just ended, and took so many seconds with its validation."""
+        """Log an epoch; ``seconds`` include its validation."""
         self.content["machine"] = machine(str(trainer.processes.device)) | {"processes": trainer.processes.count}
         records = [record for record in self.content["epochs"] if record["epoch"] < trainer.epoch]
         records.append(
@@ -90,15 +85,11 @@ class Log:
             }
         )
         mean = sum(record["seconds"] for record in records) / len(records)
-        self.content |= {
-            "epochs": records,
-            "seconds_per_epoch": mean,
-            "frames_per_second": len(trainer.train.labels) / mean,
-        }
+        self.content |= {"epochs": records, "seconds_per_epoch": mean, "frames_per_second": len(trainer.train.labels) / mean}
         self._write()
 
     def finish(self, network: Network, dataset: Dataset) -> None:
-        """Take down what came of it; ``network`` as exported from the checkpoint."""
+        """Log the result; ``network`` as exported from the checkpoint."""
         provenance = network.provenance
         self.content |= {"finished": True, "dataset_digest": dataset.digest, "network": "-".join(map(str, network.shape))}
         self.content["image_shape"] = None if dataset.image_shape is None else list(dataset.image_shape)
@@ -135,7 +126,7 @@ def read(path: Path) -> dict[str, Any]:
     """Metrics out of a file.
 
     Raises:
-        UserError: it holds something else.
+        UserError: its content is not valid.
         OSError: it cannot be read.
     """
     content = read_json(path)
@@ -157,7 +148,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file.
 
     Raises:
-        UserError: it holds something else.
+        UserError: its content is not valid.
         OSError: it cannot be read.
     """
     try:

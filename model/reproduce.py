@@ -1,4 +1,4 @@
-"""Runs of a recipe: one with its metrics, or one per seed and the best of them exported."""
+"""Runs of a recipe: one, or one per seed and the best of them exported."""
 
 import statistics
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""The state of a training run between two epochs, in one file: with it, a resumed run equals one that was never interrupted."""
+"""The state of a training run between two epochs, in one file; a resumed run equals an uninterrupted one bit for bit."""
 
 from pathlib import Path
 from typing import Any

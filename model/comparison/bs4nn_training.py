@@ -1,8 +1,7 @@
-"""Training a BS4NN network, and keeping it for the next comparison."""
+"""Training of BS4NN networks, which are stored for the next comparison."""
 
 import itertools
 import json
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -73,7 +72,6 @@ class Trained:
     layers: list[bs4nn.Layer]
     epoch: int
     validation: scores.Scores
-    seconds: float
 
 
 def training_frames(dataset: Dataset) -> int:
@@ -103,7 +101,7 @@ def train(dataset: Dataset, recipe: Bs4nnRecipe, say: Callable[[str], None]) -> 
     times, labels = bs4nn.encode(dataset.train_images), torch.from_numpy(dataset.train_labels)
     layers = recipe.initial(generator)
     best: Trained | None = None
-    begin, seen = time.perf_counter(), 0
+    seen = 0
     for epoch in range(1, recipe.epochs + 1):
         order = torch.from_numpy(trained_on)[torch.randperm(len(trained_on), generator=generator)]
         for part in order.split(recipe.batch):
@@ -118,7 +116,7 @@ def train(dataset: Dataset, recipe: Bs4nnRecipe, say: Callable[[str], None]) -> 
         )
         if best is None or score.strict >= best.validation.strict:
             copies = [bs4nn.Layer(layer.latent.clone(), layer.scale) for layer in layers]
-            best = Trained(copies, epoch, score, time.perf_counter() - begin)
+            best = Trained(copies, epoch, score)
     assert best is not None
     return best
 
@@ -142,7 +140,7 @@ def update(layers: list[bs4nn.Layer], times: torch.Tensor, labels: torch.Tensor,
 
 
 def load_or_train(path: Path, dataset: Dataset, recipe: Bs4nnRecipe, say: Callable[[str], None]) -> Trained:
-    """The network in ``path`` if it was trained on this data set by this recipe; else it is trained, and written there.
+    """The network in ``path`` if it was trained on this data set by this recipe; else train it, and write it there.
 
     Raises:
         UserError: the file is there but is damaged, or training is not possible.
@@ -156,7 +154,7 @@ def load_or_train(path: Path, dataset: Dataset, recipe: Bs4nnRecipe, say: Callab
             return trained
         say(f"BS4NN network: {path} is of another recipe or data set, and is replaced")
     trained = train(dataset, recipe, say)
-    header = {"origin": origin, "epoch": trained.epoch, "validation": trained.validation.as_dict(), "seconds": trained.seconds}
+    header = {"origin": origin, "epoch": trained.epoch, "validation": trained.validation.as_dict()}
     tensors = {f"layers.{index}.latent": layer.latent for index, layer in enumerate(trained.layers)}
     header["scales"] = [layer.scale for layer in trained.layers]
     with atomic_write(path) as temporary:
@@ -177,6 +175,6 @@ def read(path: Path) -> tuple[dict, Trained]:
         with safetensors.safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})[METADATA_KEY])
             layers = [bs4nn.Layer(file.get_tensor(f"layers.{index}.latent"), scale) for index, scale in enumerate(header["scales"])]
-        return header["origin"], Trained(layers, header["epoch"], scores.Scores(**header["validation"]), header["seconds"])
+        return header["origin"], Trained(layers, header["epoch"], scores.Scores(**header["validation"]))
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError):
         raise UserError(f"{path} must be a BS4NN network that this command kept, but is not one: delete it") from None
