@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from export import Layer, Network, UserError
+from export import Dense, Layer, Network, Single, UserError
 from export.text import dashed
 from hw.core.folding import Folding, LayerPlan, signed_bits
 
@@ -72,12 +72,12 @@ def fit_into(network: Network, shape: Sequence[int]) -> Network:
     layers = []
     for index, (layer, (inputs, outputs)) in enumerate(zip(network.layers, itertools.pairwise(shape), strict=True)):
         weights = np.ones((outputs, inputs), np.int8)
-        weights[: layer.outputs, : layer.inputs] = layer.weights
+        weights[: layer.outputs, : layer.inputs] = layer.connection.weights
         thresholds = np.full(outputs, layer.inputs + 1)
-        thresholds[: layer.outputs] = layer.thresholds
+        thresholds[: layer.outputs] = layer.neuron.thresholds
         if index == len(network.layers) - 1:
             weights[layer.outputs :], thresholds[layer.outputs :] = weights[0], thresholds[0]
-        layers.append(Layer(weights, thresholds))
+        layers.append(Layer(Dense(weights), Single(thresholds)))
     names = (*network.class_names, *(f"added {k}" for k in range(network.outputs, shape[-1])))
     return Network(tuple(layers), network.steps, network.encoder, names, network.provenance)
 

@@ -12,7 +12,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 import hw.core.layer
-from export import Layer, Network
+from export import Dense, Layer, Network, Single
 from hw.core.folding import LayerPlan
 from hw.core.words import bits_for
 from sim.proofs.definition import SymbolicLayer
@@ -24,7 +24,7 @@ def network(shape: Sequence[int], steps: int) -> Network:
     for inputs, outputs in itertools.pairwise(shape):
         weights = np.where(np.arange(outputs)[:, None] % 2, -1, 1) * np.ones((outputs, inputs), int)
         thresholds = np.where(np.arange(outputs) % 2, inputs + 1, -inputs)
-        layers.append(Layer(weights, thresholds))
+        layers.append(Layer(Dense(weights), Single(thresholds)))
     return Network(tuple(layers), steps)
 
 
