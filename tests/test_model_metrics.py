@@ -8,7 +8,7 @@ from model import metrics
 from model.evaluation import OperatingPoint
 from model.recipe_file import RecipeFile
 from model.recipes import Recipe
-from model.reproduce import run
+from model.reproduce import Runner
 from tests.small_data import stripes
 
 FILE = RecipeFile("own", "some/where/stripes.npz", (2,), Recipe(hidden=(12,), epochs=2, batch_size=16, validation=0.25, seed=2))
@@ -18,7 +18,7 @@ FILE = RecipeFile("own", "some/where/stripes.npz", (2,), Recipe(hidden=(12,), ep
 def trained(tmp_path_factory):
     """A folder with a finished run."""
     folder = tmp_path_factory.mktemp("run")
-    run(FILE, stripes(), folder, "python -m model train own.toml", pictures=False, say=lambda line: None)
+    Runner("python -m model train own.toml", pictures=False, say=lambda line: None).run(FILE, stripes(), folder)
     return folder
 
 

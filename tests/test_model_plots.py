@@ -9,7 +9,7 @@ from export import Dense, Encoder, Layer, Network, Single, UserError, reference
 from model import plots
 from model.recipe_file import RecipeFile
 from model.recipes import Recipe
-from model.reproduce import run
+from model.reproduce import Runner
 from tests.networks import random_network, random_spike_times
 from tests.small_data import stripes
 
@@ -21,7 +21,7 @@ def trained(tmp_path_factory):
     """A run's folder, as the run left it."""
     folder = tmp_path_factory.mktemp("run")
     recipe = Recipe(hidden=(12,), epochs=3, batch_size=16, learning_rate=0.01, validation=0.25)
-    run(RecipeFile("own", "stripes", (0,), recipe), stripes(), folder, "the command", say=lambda line: None)
+    Runner("the command", say=lambda line: None).run(RecipeFile("own", "stripes", (0,), recipe), stripes(), folder)
     return folder
 
 
