@@ -142,7 +142,7 @@ def say(line: str) -> None:
 
 @contextmanager
 def ready(prepare: Callable[[], Prepared], device: str) -> Iterator[tuple[Prepared, "Processes"]]:
-    """What is needed to train, and the processes that do, connected until the block ends."""
+    """What ``prepare`` returns, and the processes that train, connected until the block ends."""
     prepared = None if launched() else prepare()
     from model.processes import connect  # PyTorch takes seconds to load: after all that can be refused without it
 

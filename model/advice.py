@@ -38,7 +38,7 @@ def on_epoch(trainer: Trainer, epoch: Epoch) -> list[str]:
 
 
 def on_result(trainer: Trainer) -> list[str]:
-    """At the end, on the validation frames: decisions that all come at once, outputs that never fire, hidden neurons that carry nothing."""
+    """At the end, on the validation frames: decisions all at step 0, outputs that never fire, hidden neurons that are constant."""
     result, _ = evaluation.run(trainer.network, trainer.validation.times)
     *hidden, outputs = result.spike_times
     steps = trainer.recipe.steps

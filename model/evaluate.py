@@ -50,7 +50,7 @@ class StoredNetwork:
 
     @property
     def by(self) -> str:
-        """What computes it."""
+        """``golden model`` or ``PyTorch``."""
         return "golden model" if isinstance(self.network, Network) else "PyTorch"
 
     @property
@@ -80,7 +80,7 @@ class StoredNetwork:
         return evaluation.run(self.network, as_spike_times(times, self.network.steps))[0]
 
     def shift_curve(self, times: np.ndarray, labels: np.ndarray) -> list[OperatingPoint]:
-        """What a shift of all output thresholds would do to these frames; in PyTorch, whatever the file is."""
+        """The operating points on these frames; computed in PyTorch, also for an artifact."""
         network = self.network if isinstance(self.network, SingleSpikeNetwork) else checkpoint.to_torch(self.network)
         last = network.layers[-1]
         result, margins = evaluation.run(network, as_spike_times(times, network.steps))

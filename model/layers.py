@@ -79,7 +79,7 @@ class SingleSpikeLayer(nn.Module):
         return binarize(self.weights.detach())
 
     def synapses(self) -> Tensor:
-        """`binary_weights` by input, float (inputs, outputs), in the order of memory that `model.spikes` works with fastest.
+        """`binary_weights` by input, float (inputs, outputs), in the memory layout that is fastest in `model.spikes`.
 
         Raises:
             UserError: the weights have a type in which potentials are not exact.
@@ -132,7 +132,7 @@ class SingleSpikeLayer(nn.Module):
         state.fired_at.sub_(earlier.amax(0) if len(fires) > 1 else earlier[0])
 
     def _take_best(self, state: State, margins: Tensor, fires: Tensor, first: int) -> None:
-        """Move ``τ`` and the margin there, given the steps from ``first`` on; a margin of -inf is after the frame's last one."""
+        """Update ``τ`` and its margin by the steps from ``first`` on; a margin of -inf is after the frame's last step."""
         if self.gradient_at == "spike":
             fired_before = (fires.cumsum(0, dtype=torch.int32) > fires) | state.fired
             margins = margins.masked_fill(fired_before, -math.inf)
@@ -142,7 +142,7 @@ class SingleSpikeLayer(nn.Module):
         torch.maximum(state.best_margin, peak, out=state.best_margin)
 
     def run(self, times: Tensor) -> tuple[State, Tensor]:
-        """The state after the whole of the frames (frames, inputs), and ``V - θ`` of every step, float (T, frames, outputs)."""
+        """The state after all steps of the frames (frames, inputs), and ``V - θ`` of every step, float (T, frames, outputs)."""
         check_inputs(times, self.inputs)
         with torch.no_grad():
             train, synapses, state = SpikeTrain.of(times, self.steps), self.synapses(), self.begin(len(times))
@@ -189,7 +189,7 @@ class Decisions(NamedTuple):
 
 
 class SingleSpikeNetwork(nn.Module):
-    """Layers in a row, run together step by step, and the readout.
+    """A sequence of layers, run together step by step, and the readout.
 
     Attributes:
         layers: the layers (a ``ModuleList``).

@@ -161,7 +161,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def choices_of(content: dict[str, Any]) -> dict[str, Any]:
-    """A run's choices; one that recipes have had only since then is at its default, which stands for what was done before."""
+    """A run's options; those that are newer than the file are at their defaults."""
     return Recipe().as_dict() | content["choices"]
 
 

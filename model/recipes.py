@@ -1,4 +1,4 @@
-"""How a network is trained: every choice in one place."""
+"""All options of a training run."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -13,7 +13,7 @@ def _is_integer(value: object) -> bool:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All choices of a training run.
+    """The hyperparameters of a training run.
 
     Attributes:
         hidden: sizes of the hidden layers; none is allowed.

@@ -1,4 +1,4 @@
-"""Spikes as events, so that synaptic work follows the spikes and not the number of steps."""
+"""Sparse sums over spikes: the cost follows the number of spikes, not the number of steps."""
 
 from typing import NamedTuple
 
@@ -49,7 +49,7 @@ def time_dtype(steps: int) -> torch.dtype:
 
 
 def drive_of(fires: Tensor, synapses: Tensor) -> Tensor:
-    """What firing neurons add to potentials, float (…, outputs), of bool (…, neurons) and weights by input, float (neurons, outputs)."""
+    """Synaptic sums, float (…, outputs), of spikes bool (…, neurons) and weights by input, float (neurons, outputs)."""
     flat = fires.flatten(0, -2)
     if synapses.shape[1] <= FEW:
         ones = flat.view(torch.uint8).to(synapses.dtype)  # by way of uint8, since bool converts slowly

@@ -36,7 +36,7 @@ def write(path, content):
 def data_dir(tmp_path, monkeypatch):
     """A data directory with the two files, of fewer recordings, and an empty cache."""
     monkeypatch.setenv("FIRSTSPIKE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(heidelberg, "RECORDINGS", COUNTS)
+    monkeypatch.setattr(heidelberg, "RECORDINGS", tuple(COUNTS.values()))
     for name, count in COUNTS.items():
         write(tmp_path / "shd" / name, recordings(count))
     return tmp_path

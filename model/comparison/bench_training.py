@@ -35,7 +35,7 @@ AUGMENT = 1.0  # reach in pixels
 
 @dataclass(frozen=True)
 class Point:
-    """Both sides at one number of steps: what an update takes.
+    """An update of both sides at one number of steps.
 
     Attributes:
         steps: ``T``.
@@ -179,7 +179,7 @@ def measure(
 
 
 def _at(steps: int, dataset: Dataset, sizes: tuple[int, ...], batch: int, seed: int) -> dict[str, Callable[[], object]]:
-    """What is measured at one number of steps, by name: an update of ``ours`` and of ``bptt``, and ``augmentation`` of images."""
+    """The functions to measure at one number of steps: an update of ``ours`` and of ``bptt``, ``augmentation`` of images."""
     assert dataset.train_images is not None
     assert dataset.train_labels is not None
     generator, encode = torch.Generator().manual_seed(seed), LatencyEncoder(steps)

@@ -23,7 +23,7 @@ LEAST_SCALE = 0.1  # keeps θ / α a number; no network that learns comes near i
 
 @dataclass(frozen=True)
 class Bs4nnRecipe:
-    """How a BS4NN network is trained: rates and initial weights as published where the docstring says so.
+    """The hyperparameters of BS4NN's training.
 
     Attributes:
         sizes: from the inputs to the outputs.
@@ -61,7 +61,7 @@ class Bs4nnRecipe:
         return [bs4nn.Layer(torch.rand(pair, generator=generator) * span, bs4nn.SCALE) for pair, span in zip(pairs, spans, strict=True)]
 
     def factor(self, seen: int, total: int) -> float:
-        """What both rates are multiplied by after ``seen`` of all the ``total`` frames to come."""
+        """The schedule of both rates: warm-up, then linear decay."""
         return min(1.0, (seen + self.batch) / self.rise) * (1 - seen / total)
 
 

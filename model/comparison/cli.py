@@ -77,7 +77,7 @@ def training(arguments: argparse.Namespace) -> int:
 
 
 def _report(result: Any, arguments: argparse.Namespace, about: dict[str, Any]) -> int:
-    """Print a result and, with ``--out``, write it as JSON with all that it was made by."""
+    """Print a result and, with ``--out``, write it as JSON with its provenance."""
     from model.metrics import write_json
 
     made_by = machine()

@@ -16,7 +16,7 @@ from model.data import download, events
 from model.data.dataset import Dataset, cached_frames
 
 NAME = "shd"
-RECORDINGS = {"shd_train.h5": 8156, "shd_test.h5": 2264}
+RECORDINGS = 8156, 2264  # of shd_train.h5, shd_test.h5
 CLASSES = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
     "null", "eins", "zwei", "drei", "vier", "fuenf", "sechs", "sieben", "acht", "neun",
@@ -32,11 +32,9 @@ def load(data_dir: str | Path | None = None) -> Dataset:
         UserError: a file is missing or damaged, or its content is not as it should be.
         OSError: it cannot be read.
     """
-    folder = download.directory(NAME, data_dir)
     parts, digests = [], []
-    for name, count in RECORDINGS.items():
-        if not (path := folder / name).is_file():
-            raise UserError(f"data directory {folder} must have {name}, but it is missing")
+    for index, count in enumerate(RECORDINGS):
+        path = download.file(NAME, data_dir, index)
         with path.open("rb") as file:
             digests.append(hashlib.file_digest(file, "sha256").hexdigest())
         parts.append(_part(path, count, digests[-1]))
