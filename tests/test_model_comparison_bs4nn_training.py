@@ -86,8 +86,3 @@ def test_damaged(tmp_path):
 def test_refused(data, changes, message):
     with pytest.raises(UserError, match=f"^{message}$"):
         train(data, dataclasses.replace(QUICK, **changes), print)
-
-
-def test_epochs():
-    with pytest.raises(UserError, match=r"^epochs must be a positive integer, not 0$"):
-        Bs4nnRecipe((2, 2), epochs=0)

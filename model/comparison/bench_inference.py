@@ -121,12 +121,11 @@ class InferenceBench:
         return "\n".join(lines)
 
 
-def check(network: Network, dataset: Dataset, frames: int | None, rounds: int) -> None:
+def check(network: Network, dataset: Dataset) -> None:
     """Refuse what `measure` cannot compare, before anything is trained.
 
     Raises:
-        UserError: the data set has no labelled test images, or another number of inputs or classes than the network; or a number is not
-            positive.
+        UserError: the data set has no labelled test images, or another number of inputs or classes than the network.
     """
     if dataset.test_images is None or dataset.test_labels is None:
         raise UserError(f"{dataset.name} must have test images with labels to be compared on, but has none")
@@ -136,9 +135,6 @@ def check(network: Network, dataset: Dataset, frames: int | None, rounds: int) -
             f"the network has {network.inputs} inputs and {network.outputs} outputs, but {dataset.name} has {dataset.inputs} inputs "
             f"and {classes} classes"
         )
-    for name, value in (("frames", frames), ("rounds", rounds)):
-        if value is not None and value < 1:
-            raise UserError(f"{name} must be a positive integer, not {value}")
 
 
 def measure(
@@ -158,7 +154,7 @@ def measure(
     Raises:
         UserError: what `check` refuses.
     """
-    check(network, dataset, frames, rounds)
+    check(network, dataset)
     assert dataset.test_images is not None
     assert dataset.test_labels is not None
     labels = dataset.test_labels[:frames]

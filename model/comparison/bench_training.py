@@ -146,11 +146,8 @@ def measure(
         seed: of the weights, the batches and the augmentation.
 
     Raises:
-        UserError: the data set has no labelled training images, fewer than ``batch`` of them, or a number is not positive.
+        UserError: the data set has no labelled training images, or fewer than ``batch`` of them.
     """
-    for name, value in (("batch", batch), ("rounds", rounds)):
-        if value < 1:
-            raise UserError(f"{name} must be a positive integer, not {value}")
     if dataset.train_images is None or dataset.train_labels is None:
         raise UserError(f"{dataset.name} must have training images with labels to be trained on, but has none")
     if batch > len(dataset.train_images):

@@ -1,23 +1,21 @@
 """Training of BS4NN networks, which are stored for the next comparison."""
 
 import itertools
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 
 from export import UserError, scores
-from export.files import atomic_write
+from export.artifact import read_tensors
+from model import checkpoint
 from model.comparison import bs4nn
 from model.comparison.evaluators import evaluate
 from model.comparison.event_driven import event_driven
 from model.data.dataset import Dataset, split_stratified
 
-METADATA_KEY = "bs4nn"
 LEAST_SCALE = 0.1  # keeps θ / α a number; no network that learns comes near it
 
 
@@ -35,9 +33,6 @@ class Bs4nnRecipe:
         spans: the initial latent weights of a layer are uniform from 0 to this: first layers, output layer (published: 5 and 48).
         validation: training frames held out, to choose the epoch.
         seed: of the split, the initial weights and the order of frames.
-
-    Raises:
-        UserError: a number is not positive.
     """
 
     sizes: tuple[int, ...]
@@ -49,10 +44,6 @@ class Bs4nnRecipe:
     spans: tuple[float, float] = (5.0, 48.0)
     validation: int = 5000
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise UserError(f"epochs must be a positive integer, not {self.epochs}")
 
     def initial(self, generator: torch.Generator) -> list[bs4nn.Layer]:
         """Layers before training."""
@@ -155,26 +146,22 @@ def load_or_train(path: Path, dataset: Dataset, recipe: Bs4nnRecipe, say: Callab
         say(f"BS4NN network: {path} is of another recipe or data set, and is replaced")
     trained = train(dataset, recipe, say)
     header = {"origin": origin, "epoch": trained.epoch, "validation": trained.validation.as_dict()}
-    tensors = {f"layers.{index}.latent": layer.latent for index, layer in enumerate(trained.layers)}
     header["scales"] = [layer.scale for layer in trained.layers]
-    with atomic_write(path) as temporary:
-        safetensors.torch.save_file(tensors, temporary, metadata={METADATA_KEY: json.dumps(header)})
+    checkpoint.save(path, {f"layers.{index}.latent": layer.latent.numpy() for index, layer in enumerate(trained.layers)}, header)
     return trained
 
 
-def read(path: Path) -> tuple[dict, Trained]:
-    """A kept network, and what it was trained on and how.
+def read(path: Path) -> tuple[dict[str, Any], Trained]:
+    """A stored network, and what it was trained on and how.
 
     Raises:
         UserError: the file is damaged.
         OSError: the file cannot be read.
     """
-    with path.open("rb"):
-        pass  # a missing file is an OSError with its name, whatever the library makes of it
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})[METADATA_KEY])
-            layers = [bs4nn.Layer(file.get_tensor(f"layers.{index}.latent"), scale) for index, scale in enumerate(header["scales"])]
+        tensors, header = read_tensors(path)
+        latent = [torch.from_numpy(tensors[f"layers.{index}.latent"]) for index in range(len(header["scales"]))]
+        layers = list(map(bs4nn.Layer, latent, header["scales"]))
         return header["origin"], Trained(layers, header["epoch"], scores.Scores(**header["validation"]))
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, UserError):
         raise UserError(f"{path} must be a BS4NN network that this command kept, but is not one: delete it") from None
