@@ -22,21 +22,23 @@ from model.trainer import spike_times
 
 @dataclass(frozen=True, eq=False)
 class StoredNetwork:
-    """A stored network.
+    """A checkpoint or an artifact.
 
     Attributes:
-        network: in PyTorch, if the file is a checkpoint, or for the golden model, if it is an artifact.
+        trained: in PyTorch.
+        golden: for the golden model, if the file is an artifact.
         encoder: how it takes images.
         class_names: one per output.
     """
 
-    network: SingleSpikeNetwork | Network
+    trained: SingleSpikeNetwork
+    golden: Network | None
     encoder: Encoder
     class_names: tuple[str, ...]
 
     @classmethod
     def read(cls, path: str | Path, device: torch.device | None = None) -> "StoredNetwork":
-        """Read a checkpoint or an artifact; the header tells which. A checkpoint computes on ``device``.
+        """Read a file; its header tells which it is. A checkpoint computes on ``device``.
 
         Raises:
             UserError: it is neither, or damaged.
@@ -44,18 +46,14 @@ class StoredNetwork:
         """
         if read_tensors(path)[1].get("format") == CHECKPOINT_FORMAT:
             trained, encoder, header = checkpoint.read(path)
-            return cls(trained.to(device or "cpu"), encoder, read_class_names(header))
+            return cls(trained.to(device or "cpu"), None, encoder, read_class_names(header))
         network = load(path)
-        return cls(network, network.encoder, network.class_names)
+        return cls(checkpoint.to_torch(network), network, network.encoder, network.class_names)
 
     @property
     def by(self) -> str:
         """``golden model`` or ``PyTorch``."""
-        return "golden model" if isinstance(self.network, Network) else "PyTorch"
-
-    @property
-    def inputs(self) -> int:
-        return self.network.inputs if isinstance(self.network, Network) else self.network.layers[0].inputs
+        return "golden model" if self.golden else "PyTorch"
 
     def frames(self, dataset: Dataset, part: str) -> tuple[np.ndarray, np.ndarray]:
         """Spike times int32 (frames, inputs) and labels of the ``train`` or ``test`` part.
@@ -64,9 +62,9 @@ class StoredNetwork:
             UserError: there is no such part, it has no labels, or it does not fit the network.
         """
         labels = getattr(dataset, f"{part}_labels")
-        times = spike_times(dataset, part, self.encoder, self.network.steps)
-        if times.shape[1] != self.inputs:
-            raise UserError(f"the network takes {self.inputs} inputs, but {dataset.name} has {times.shape[1]}")
+        times = spike_times(dataset, part, self.encoder, self.trained.steps)
+        if times.shape[1] != (inputs := self.trained.layers[0].inputs):
+            raise UserError(f"the network takes {inputs} inputs, but {dataset.name} has {times.shape[1]}")
         if labels is None:
             raise UserError(f"{dataset.name} must have labels for its {part} part, y_{part}, to be scored, but has none")
         if len(dataset.class_names) > len(self.class_names):
@@ -75,15 +73,14 @@ class StoredNetwork:
 
     def run(self, times: np.ndarray) -> reference.Result:
         """Spike times of every layer and the decisions."""
-        if isinstance(self.network, Network):
-            return reference.run(self.network, times)
-        return evaluation.run(self.network, as_spike_times(times, self.network.steps))[0]
+        if self.golden:
+            return reference.run(self.golden, times)
+        return evaluation.run(self.trained, as_spike_times(times, self.trained.steps))[0]
 
     def shift_curve(self, times: np.ndarray, labels: np.ndarray) -> list[OperatingPoint]:
-        """The operating points on these frames; computed in PyTorch, also for an artifact."""
-        network = self.network if isinstance(self.network, SingleSpikeNetwork) else checkpoint.to_torch(self.network)
-        last = network.layers[-1]
-        result, margins = evaluation.run(network, as_spike_times(times, network.steps))
+        """The operating points on these frames, by PyTorch."""
+        last = self.trained.layers[-1]
+        result, margins = evaluation.run(self.trained, as_spike_times(times, self.trained.steps))
         return evaluation.shift_curve(result, margins, last.integer_thresholds().cpu().numpy(), last.inputs, labels)
 
 
