@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from model.comparison import bs4nn
 from model.comparison.bs4nn_training import Bs4nnRecipe, Trained
 from model.comparison.evaluators import TimedNetwork, dense, evaluate
 from model.comparison.event_driven import event_driven
-from model.comparison.measuring import clock, interleave
+from model.comparison.measuring import Comparison, Row, clock, interleave
 from model.data.dataset import Dataset
 from model.encoding import as_spike_times
 from model.trainer import spike_times
@@ -46,79 +45,33 @@ class Side:
     event_driven_seconds: float
 
 
-class Row(NamedTuple):
-    """A line of the table: name, unit, decimals, its value on either side, and whether their ratio is shown."""
-
-    name: str
-    unit: str
-    decimals: int
-    value: Callable[[Side], float]
-    ratio: bool = False
-
-
-ROWS = (
-    Row("strict accuracy", "%", 2, lambda side: side.scores.strict),
-    Row("first_index accuracy", "%", 2, lambda side: side.scores.first_index),
-    Row("lenient accuracy (ties are right)", "%", 2, lambda side: side.scores.lenient),
-    Row("fired accuracy (silence is wrong)", "%", 2, lambda side: side.scores.fired),
-    Row("silent frames", "%", 2, lambda side: side.scores.silent_share),
-    Row("steps taken, mean", "", 2, lambda side: side.scores.steps_mean, True),
-    Row("hidden spikes by the decision, mean", "", 1, lambda side: side.scores.hidden_spikes_by_decision_mean, True),
-    Row("input spikes by the decision, mean", "", 1, lambda side: side.input_spikes_by_decision_mean, True),
-    Row("dense to the decision, a frame", "µs", 1, lambda side: 1e6 * side.dense_seconds, True),
-    Row("dense through all steps, a frame", "µs", 1, lambda side: 1e6 * side.dense_all_steps_seconds, True),
-    Row("event-driven to the decision, a frame", "µs", 1, lambda side: 1e6 * side.event_driven_seconds, True),
-)
+def rows(theirs: Side, ours: Side) -> list[Row]:
+    """The table's rows."""
+    quantities: list[tuple[str, str, int, Callable[[Side], float], bool]] = [
+        ("strict accuracy", "%", 2, lambda side: side.scores.strict, False),
+        ("first_index accuracy", "%", 2, lambda side: side.scores.first_index, False),
+        ("lenient accuracy (ties are right)", "%", 2, lambda side: side.scores.lenient, False),
+        ("fired accuracy (silence is wrong)", "%", 2, lambda side: side.scores.fired, False),
+        ("silent frames", "%", 2, lambda side: side.scores.silent_share, False),
+        ("steps taken, mean", "", 2, lambda side: side.scores.steps_mean, True),
+        ("hidden spikes by the decision, mean", "", 1, lambda side: side.scores.hidden_spikes_by_decision_mean, True),
+        ("input spikes by the decision, mean", "", 1, lambda side: side.input_spikes_by_decision_mean, True),
+        ("dense to the decision, a frame", "µs", 1, lambda side: 1e6 * side.dense_seconds, True),
+        ("dense through all steps, a frame", "µs", 1, lambda side: 1e6 * side.dense_all_steps_seconds, True),
+        ("event-driven to the decision, a frame", "µs", 1, lambda side: 1e6 * side.event_driven_seconds, True),
+    ]
+    return [Row(name, unit, decimals, value(theirs), value(ours), ratio) for name, unit, decimals, value, ratio in quantities]
 
 
-@dataclass(frozen=True)
-class InferenceBench:
-    """Both sides.
-
-    Attributes:
-        title: the network and the data set.
-        about: how it was measured, in words.
-        of_authors: the figures of BS4NN's authors are for this network and data set.
-    """
-
-    title: str
-    about: str
-    bs4nn: Side
-    ours: Side
-    of_authors: bool
-
-    def authors_ratios(self) -> tuple[float, float]:
-        """Steps and hidden spikes of the authors' own network over this project's."""
-        ours = self.ours.scores
-        return AUTHORS_STEPS / ours.steps_mean, AUTHORS_HIDDEN_SPIKES / ours.hidden_spikes_by_decision_mean
-
-    def figures(self) -> list[tuple[str, float, str]]:
-        """All figures: name, value, unit."""
-        found = []
-        for row in ROWS:
-            theirs, ours = row.value(self.bs4nn), row.value(self.ours)
-            found += [(f"{row.name}, BS4NN", theirs, row.unit), (f"{row.name}, this project", ours, row.unit)]
-            if row.ratio:
-                found.append((f"{row.name}, BS4NN / this project", theirs / ours, "×"))
-        if self.of_authors:
-            names = f"steps taken, {AUTHORS_STEPS}", f"hidden spikes, {AUTHORS_HIDDEN_SPIKES}"
-            for name, ratio in zip(names, self.authors_ratios(), strict=True):
-                found.append((f"{name} of BS4NN's authors' network / this project", ratio, "×"))
-        return found
-
-    def __str__(self) -> str:
-        lines = [self.title, self.about, f"{'':42}{'BS4NN':>14}{'this project':>14}{'ratio':>10}"]
-        for row in ROWS:
-            theirs, ours = row.value(self.bs4nn), row.value(self.ours)
-            ratio = f"{theirs / ours:9.1f}×" if row.ratio else ""
-            lines.append(f"{row.name + (row.unit and ', ' + row.unit):42}{theirs:14,.{row.decimals}f}{ours:14,.{row.decimals}f}{ratio}")
-        if self.of_authors:
-            steps, spikes = self.authors_ratios()
-            lines.append(
-                f"BS4NN's authors' own network takes {AUTHORS_STEPS} steps and {AUTHORS_HIDDEN_SPIKES} hidden spikes: "
-                f"{steps:.1f}× and {spikes:.1f}×"
-            )
-        return "\n".join(lines)
+def of_authors(dataset: str, shape: tuple[int, ...], ours: Scores) -> list[tuple[str, float, str]]:
+    """The authors' own network over this project's, if their figures are for this network and data set."""
+    if (dataset, shape) != ("mnist", (784, 600, 10)):
+        return []
+    whose = "of BS4NN's authors' network / this project"
+    return [
+        (f"steps taken, {AUTHORS_STEPS} {whose}", AUTHORS_STEPS / ours.steps_mean, "×"),
+        (f"hidden spikes, {AUTHORS_HIDDEN_SPIKES} {whose}", AUTHORS_HIDDEN_SPIKES / ours.hidden_spikes_by_decision_mean, "×"),
+    ]
 
 
 def check(network: Network, dataset: Dataset) -> None:
@@ -139,7 +92,7 @@ def check(network: Network, dataset: Dataset) -> None:
 
 def measure(
     network: Network, trained: Trained, recipe: Bs4nnRecipe, dataset: Dataset, *, frames: int | None = None, rounds: int = ROUNDS
-) -> InferenceBench:
+) -> Comparison:
     """Run both on the same test frames by both evaluators, in turns, after their results were found to be equal.
 
     Timed is the way from spike times to decisions; encoding, a look-up in a table on both sides, is not.
@@ -187,8 +140,9 @@ def measure(
         f"{len(labels):,} test frames; {clock()}, median of {rounds} rounds. BS4NN: {bs4nn.STEPS} steps, trained here for {recipe.epochs} "
         f"epochs, of which {trained.epoch} was best on validation frames. This project: {network.steps} steps."
     )
-    of_authors = (name, network.shape) == ("mnist", (784, 600, 10))
-    return InferenceBench(f"Inference beside BS4NN, {dashed(network.shape)} on {name}", about, **measured, of_authors=of_authors)
+    title = f"Inference beside BS4NN, {dashed(network.shape)} on {name}"
+    theirs, ours = measured["bs4nn"], measured["ours"]
+    return Comparison(title, about, "BS4NN", rows(theirs, ours), of_authors(name, network.shape, ours.scores))
 
 
 def _agreed(network: TimedNetwork, times: Tensor) -> reference.Result:

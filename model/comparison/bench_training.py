@@ -15,7 +15,7 @@ from export.text import dashed
 from model.augmentation import RandomAffine
 from model.bstdg import margin_loss
 from model.comparison.bptt import UnrolledNetwork
-from model.comparison.measuring import clock, interleave, peak_bytes
+from model.comparison.measuring import Comparison, Row, clock, interleave, peak_bytes
 from model.data.dataset import Dataset
 from model.encoding import LatencyEncoder
 from model.layers import SingleSpikeNetwork
@@ -51,76 +51,30 @@ class Point:
     bptt_peak_bytes: int
     augmentation_seconds: float | None
 
-    def pairs(self) -> list[tuple[str, float, float, str]]:
-        """Name, this project's value, BPTT's, and the unit."""
-        return [
-            ("time", 1e3 * self.seconds, 1e3 * self.bptt_seconds, "ms"),
-            ("peak memory", self.peak_bytes / 1e6, self.bptt_peak_bytes / 1e6, "MB"),
-        ]
+
+def rows(points: Sequence[Point]) -> list[Row]:
+    """The table's rows."""
+    found = []
+    for point in points:
+        at = f"T = {point.steps}"
+        found.append(Row(f"{at}: update", "ms", 1, 1e3 * point.bptt_seconds, 1e3 * point.seconds))
+        found.append(Row(f"{at}: peak memory", "MB", 1, point.bptt_peak_bytes / 1e6, point.peak_bytes / 1e6))
+    first, last = points[0], points[-1]
+    if last is not first:
+        growth = last.bptt_seconds / first.bptt_seconds, last.seconds / first.seconds
+        found.append(Row(f"update, T = {last.steps} / T = {first.steps}", "×", 2, *growth, ratio=False))
+    return found
 
 
-@dataclass(frozen=True)
-class TrainingBench:
-    """What was measured, and on what."""
-
-    dataset: str
-    sizes: tuple[int, ...]
-    batch: int
-    rounds: int
-    epoch_frames: int
-    points: tuple[Point, ...]
-
-    def epoch_seconds(self, point: Point, *, augmented: bool) -> float:
-        """An epoch's updates, extrapolated from one."""
-        each = point.seconds + ((point.augmentation_seconds or 0) if augmented else 0)
-        return each * math.ceil(self.epoch_frames / self.batch)
-
-    @property
-    def title(self) -> str:
-        return f"Training beside backpropagation through time, {dashed(self.sizes)} on {self.dataset}"
-
-    @property
-    def about(self) -> str:
-        """How it was measured, in words."""
-        return f"Batch {self.batch}; an update, {clock()}, median of {self.rounds} rounds. BPTT is that of snntorch {version('snntorch')}."
-
-    def growth(self) -> tuple[str, float, float] | None:
-        """The time at the last number of steps over that at the first, on both sides; None if there is only one."""
-        first, last = self.points[0], self.points[-1]
-        if last is first:
-            return None
-        return f"T = {last.steps} / T = {first.steps}", last.seconds / first.seconds, last.bptt_seconds / first.bptt_seconds
-
-    def figures(self) -> list[tuple[str, float, str]]:
-        """All figures: name, value, unit."""
-        found: list[tuple[str, float, str]] = []
-        for point in self.points:
-            at = f"T = {point.steps}"
-            for name, ours, bptt, unit in point.pairs():
-                what = f"{at}: {'update' if name == 'time' else name}"
-                found += [(f"{what}, this project", ours, unit), (f"{what}, BPTT", bptt, unit)]
-                found.append((f"{what}, BPTT / this project", bptt / ours, "×"))
-            found.append((f"{at}: {self.epoch_frames:,} frames, this project", self.epoch_seconds(point, augmented=False), "s"))
-            if point.augmentation_seconds is not None:
-                found.append((f"{at}: the same with augmentation", self.epoch_seconds(point, augmented=True), "s"))
-        if growth := self.growth():
-            over, ours, bptt = growth
-            found += [(f"update, {over}, this project", ours, "×"), (f"update, {over}, BPTT", bptt, "×")]
-        return found
-
-    def __str__(self) -> str:
-        lines = [self.title, self.about, f"{'':24}{'this project':>14}{'snntorch BPTT':>15}{'ratio':>9}"]
-        for point in self.points:
-            for name, ours, bptt, unit in point.pairs():
-                lines.append(f"{f'T = {point.steps}, {name}':24}{ours:11.1f} {unit}{bptt:12.1f} {unit}{bptt / ours:8.1f}×")
-        if growth := self.growth():
-            over, ours, bptt = growth
-            lines.append(f"{f'time, {over}':24}{ours:13.2f}×{bptt:14.2f}×")
-        for point in self.points:
-            plain, augmented = (self.epoch_seconds(point, augmented=augmented) for augmented in (False, True))
-            with_it = "" if point.augmentation_seconds is None else f", {augmented:.1f} s with augmentation"
-            lines.append(f"epoch of {self.epoch_frames:,} frames at T = {point.steps}, from these updates: {plain:.1f} s{with_it}")
-        return "\n".join(lines)
+def epochs(points: Sequence[Point], frames: int, batch: int) -> list[tuple[str, float, str]]:
+    """Seconds per epoch of this project, extrapolated from an update."""
+    found, updates = [], math.ceil(frames / batch)
+    for point in points:
+        found.append((f"T = {point.steps}: {frames:,} frames, this project", updates * point.seconds, "s"))
+        if point.augmentation_seconds is not None:
+            seconds = updates * (point.seconds + point.augmentation_seconds)
+            found.append((f"T = {point.steps}: the same with augmentation", seconds, "s"))
+    return found
 
 
 def measure(
@@ -131,7 +85,7 @@ def measure(
     batch: int = BATCH,
     rounds: int = ROUNDS,
     seed: int = 0,
-) -> TrainingBench:
+) -> Comparison:
     """Measure updates of both, in turns, at every number of steps, in one run.
 
     Both start from the same weights and thresholds, see the same batches and have the same loss and optimizer; each then follows its own
@@ -172,7 +126,9 @@ def measure(
         )
         for t in steps
     ]
-    return TrainingBench(Path(dataset.name).name, sizes, batch, rounds, len(dataset.train_images), tuple(points))
+    title = f"Training beside backpropagation through time, {dashed(sizes)} on {Path(dataset.name).name}"
+    about = f"Batch {batch}; an update, {clock()}, median of {rounds} rounds. BPTT is that of snntorch {version('snntorch')}."
+    return Comparison(title, about, "BPTT", rows(points), epochs(points, len(dataset.train_images), batch))
 
 
 def _at(steps: int, dataset: Dataset, sizes: tuple[int, ...], batch: int, seed: int) -> dict[str, Callable[[], object]]:

@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import export
 from export import UserError
@@ -12,6 +12,9 @@ from export.cli import Parser, integers, positive
 from export.text import dashed
 from model import datasets
 from model.machine import command, commit, machine, now
+
+if TYPE_CHECKING:
+    from model.comparison.measuring import Comparison
 
 ARTIFACT = Path("artifacts/mnist-600.safetensors")
 KEPT = Path("build/comparison")
@@ -76,7 +79,7 @@ def training(arguments: argparse.Namespace) -> int:
     return _report(result, arguments, {})
 
 
-def _report(result: Any, arguments: argparse.Namespace, about: dict[str, Any]) -> int:
+def _report(result: "Comparison", arguments: argparse.Namespace, about: dict[str, Any]) -> int:
     """Print a result and, with ``--out``, write it as JSON with its provenance."""
     from model.metrics import write_json
 

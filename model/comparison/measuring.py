@@ -1,9 +1,10 @@
-"""Time and peak memory of functions that are compared."""
+"""Time and peak memory of functions that are compared, and the table of a comparison."""
 
 import statistics
 import time
 from collections.abc import Callable, Hashable, Mapping
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch.autograd.profiler import profile
@@ -56,3 +57,50 @@ def peak_bytes(function: Callable[[], object]) -> int:
         now += change
         most = max(most, now)
     return most
+
+
+class Row(NamedTuple):
+    """A quantity of both sides; ``ratio``: whether the baseline's over this project's is shown, too."""
+
+    name: str
+    unit: str
+    decimals: int
+    baseline: float
+    ours: float
+    ratio: bool = True
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The figures of a benchmark.
+
+    Attributes:
+        title: what was compared.
+        about: how it was measured.
+        baseline: the name of the other side.
+        rows: quantities of both sides.
+        others: further figures: name, value, unit.
+    """
+
+    title: str
+    about: str
+    baseline: str
+    rows: list[Row]
+    others: list[tuple[str, float, str]]
+
+    def figures(self) -> list[tuple[str, float, str]]:
+        """All figures: name, value, unit."""
+        found = []
+        for name, unit, _, baseline, ours, ratio in self.rows:
+            found += [(f"{name}, {self.baseline}", baseline, unit), (f"{name}, this project", ours, unit)]
+            if ratio:
+                found.append((f"{name}, {self.baseline} / this project", baseline / ours, "×"))
+        return [*found, *self.others]
+
+    def __str__(self) -> str:
+        lines = [self.title, self.about, f"{'':42}{self.baseline:>14}{'this project':>14}{'ratio':>10}"]
+        for name, unit, decimals, baseline, ours, ratio in self.rows:
+            cells = f"{baseline:14,.{decimals}f}{ours:14,.{decimals}f}" + (f"{baseline / ours:9.1f}×" if ratio else "")
+            lines.append(f"{f'{name}, {unit}' if unit else name:42}{cells}")
+        lines += [f"{name}: {value:.1f} {unit}" for name, value, unit in self.others]
+        return "\n".join(lines)
