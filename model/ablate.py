@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from export import UserError
+from export.errors import prefixed
 from model import metrics, recipe_file
 from model.data.dataset import Dataset
 from model.machine import commit, machine, now
@@ -50,7 +51,7 @@ def read(path: Path, file: RecipeFile) -> Ablation:
         OSError: it cannot be read.
     """
     content = recipe_file.read_toml(path)
-    try:
+    with prefixed(path):
         if unknown := sorted(set(content) - set(FIELDS)):
             raise UserError(f"field must be one of {', '.join(FIELDS)}, not {unknown[0]!r:.60}")
         content = {name: content.get(name, default) for name, (_, default) in FIELDS.items()}
@@ -62,17 +63,13 @@ def read(path: Path, file: RecipeFile) -> Ablation:
         variants |= {name: _changes(f"variants.{name}", table, file) for name, table in tables.items()}
         if len({folder_name(name) for name in variants} - {""}) < len(tables) + 1:
             raise UserError(f"variants must have different names, letters and digits alone, and not {UNCHANGED!r}: {list(tables)}")
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
     return Ablation(path.stem, title, about, file, changes, seeds, variants)
 
 
 def _changes(name: str, table: Any, file: RecipeFile) -> dict[str, Any]:
-    try:
+    with prefixed(name):
         changes = recipe_file.choices(recipe_file.typed("it", table, dict))
         file.changed(**changes)  # in range
-    except UserError as error:
-        raise UserError(f"{name}: {error}") from None
     return changes
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from export import Network, UserError, digest
 from export.artifact import check_format, get
+from export.errors import prefixed
 from export.files import atomic_write, remove_unfinished
 from export.scores import Scores
 from model.data.dataset import Dataset
@@ -130,7 +131,7 @@ def read(path: Path) -> dict[str, Any]:
         OSError: it cannot be read.
     """
     content = read_json(path)
-    try:
+    with prefixed(path):
         check_format(content, FORMAT, VERSION)
         for name, kind in FIELDS.items():
             get(content, name, kind)
@@ -139,8 +140,6 @@ def read(path: Path) -> dict[str, Any]:
                 get(content, name, kind)
             for part in content["scores"]:
                 scores_of(content, part)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
     return content
 
 

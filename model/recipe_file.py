@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from export import UserError
+from export.errors import prefixed
 from model.recipes import Recipe
 
 DIRECTORY = Path(__file__).parent.parent / "recipes"
@@ -50,7 +51,7 @@ def read(path: str | Path) -> RecipeFile:
     """
     path = Path(path)
     fields = read_toml(path)
-    try:
+    with prefixed(path):
         dataset = typed("dataset", fields.pop("dataset", None), str)
         seeds = seeds_of(fields.pop("seeds", [0]))
         folds = typed("folds", fields.pop("folds", []), tuple[str, ...])
@@ -59,8 +60,6 @@ def read(path: str | Path) -> RecipeFile:
         recipe = Recipe(**choices(fields), seed=seeds[0])
         for seed in seeds:
             replace(recipe, seed=seed)  # in range
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
     return RecipeFile(path.stem, dataset, seeds, recipe, folds)
 
 

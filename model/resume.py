@@ -7,6 +7,7 @@ import torch
 
 from export import UserError
 from export.artifact import check_format, get, read_tensors
+from export.errors import prefixed
 from model import checkpoint, evaluation
 from model.trainer import Best, Trainer
 
@@ -55,11 +56,9 @@ def _read(path: str | Path, trainer: Trainer) -> tuple[dict[str, Any], dict[str,
     if not Path(path).is_file():
         raise UserError(f"{path}: must be there to resume from, but is missing: train without --resume first")
     tensors, header = read_tensors(path)
-    try:
+    with prefixed(path):
         check_format(header, FORMAT, VERSION)
         _check_same(header, trainer)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
     return tensors, header
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from export import UserError
+from export.errors import prefixed
 from model.data import download, events
 from model.data.dataset import Dataset, cached_frames
 
@@ -57,7 +58,7 @@ def _part(path: Path, count: int, digest: str) -> tuple[np.ndarray, np.ndarray]:
     import h5py
 
     try:
-        with h5py.File(path) as file:
+        with prefixed(path), h5py.File(path) as file:
             times, units, labels = (_dataset(file, key) for key in KEYS)
             for key, content in zip(KEYS, (times, units, labels), strict=True):
                 if content.shape != (count,):
@@ -67,8 +68,6 @@ def _part(path: Path, count: int, digest: str) -> tuple[np.ndarray, np.ndarray]:
                 raise UserError(f"labels must be 0 to {len(CLASSES) - 1}, each at least once, not {np.unique(found).tolist()}")
             code = (events, sys.modules[__name__])
             frames = cached_frames(f"{NAME}-{path.stem}", digest, code, lambda: _frames(times, units))
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
     except OSError as error:
         raise UserError(f"{path}: must be a whole HDF5 file: {error}") from None
     return frames, found.astype(np.int64)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from export import UserError
+from export.errors import prefixed
 from model.data.dataset import Dataset, digest_of
 
 KEYS = ("x_train", "y_train", "x_test", "y_test", "t_train", "t_test", "class_names")
@@ -18,10 +19,8 @@ def load(path: Path) -> Dataset:
         OSError: the file cannot be read.
     """
     arrays = _read_npz(path)
-    try:
+    with prefixed(path):
         return _from_arrays(str(path), arrays)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
