@@ -16,8 +16,7 @@ from sim.proofs import record
 from sim.protocol import command
 from sim.protocol.circuits import CIRCUITS, THREE_LAYERS, TWO_LAYERS, Circuit
 from sim.protocol.command import table
-from sim.protocol.player import MODES
-from sim.protocol.proof import prove
+from sim.protocol.proof import MODES, prove
 from sim.protocol.rules import judge
 from sim.protocol.sequences import sequence
 
@@ -29,7 +28,7 @@ SHARE = 200
 def test_circuits_differ_in_all_that_a_folding_has():
     foldings = [circuit.folding for circuit in CIRCUITS]
     assert {folding.contexts for folding in foldings} == {1, 2, 4}
-    for name in ("form", "order", "swap"):
+    for name in ("form", "loop_order", "swap"):
         assert len({value for folding in foldings for value in getattr(folding, name)}) == 2
     for circuit in CIRCUITS:
         sizes = zip(circuit.network.shape, circuit.folding.simd, strict=False)
@@ -128,9 +127,9 @@ def test_planted_fault(module):
         outcome = prove(network, verilog, range(60), seed=0, modes=MODES[:2], plusargs=[f"+fault={number}"])
         assert outcome.found, name
         first = outcome.found[0]
-        assert re.match(
-            rf"{first.mode} mode, sequence {first.sequence}, after reset \d, frame \d \([a-z0 ]+\), (o|i|layer \d): ", first.text
-        )
+        place = r"(readout|input|layer \d(, neuron \d+)?)"
+        named = rf"{first.mode} mode, sequence {first.sequence}, after reset \d, frame \d \([a-z0 ]+\), {place}: "
+        assert re.match(named, first.text)
         seen.add(first.text)
     assert len(seen) == len(numbered[module])
 
