@@ -30,15 +30,10 @@ class Events:
     def sort(
         cls, shape: tuple[int, int, int], frame: np.ndarray, step: np.ndarray, neuron: np.ndarray, coefficient: np.ndarray | int = 1
     ) -> "Events":
-        """Events in any order; those of the same place stay in theirs."""
-        order = np.lexsort((neuron, step, frame))
-        return cls(
-            shape,
-            np.asarray(frame, np.int64)[order],
-            np.asarray(step, np.int32)[order],
-            np.asarray(neuron, np.int32)[order],
-            np.broadcast_to(np.asarray(coefficient, np.int8), len(order))[order],
-        )
+        """Events in any order, inside the array; those of the same place stay in theirs."""
+        frame, coefficient = np.asarray(frame, np.int64), np.broadcast_to(np.asarray(coefficient, np.int8), len(frame))
+        events = cls(shape, frame, np.asarray(step, np.int32), np.asarray(neuron, np.int32), coefficient)
+        return events.select(np.argsort(events.place, kind="stable"))
 
     @classmethod
     def from_spike_times(cls, spike_times: np.ndarray, steps: int) -> "Events":
@@ -84,7 +79,7 @@ class Events:
         """Some of the events.
 
         Parameters:
-            which: bool (events,), or indices in ascending order.
+            which: bool (events,), or indices in an order in which the events are sorted.
         """
         return Events(self.shape, self.frame[which], self.step[which], self.neuron[which], self.coefficient[which])
 

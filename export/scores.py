@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from export.errors import UserError
-from export.reference import Result
+from export.reference import Result, Summary
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,14 @@ class Scores:
         return asdict(self)
 
 
-def score(result: Result, labels: np.ndarray) -> Scores:
+def score(result: Result | Summary, labels: np.ndarray) -> Scores:
     """Score the decisions against integer labels (frames,).
 
     Raises:
         UserError: there are no frames, or not one label per frame.
     """
-    decisions, output_times = result.decisions, result.spike_times[-1]
+    summary = result.summary if isinstance(result, Result) else result
+    decisions, output_times = summary.decisions, summary.output_times
     labels = np.asarray(labels)
     frames = len(output_times)
     if frames == 0 or labels.shape != (frames,):
@@ -51,7 +52,6 @@ def score(result: Result, labels: np.ndarray) -> Scores:
     earliest = output_times == output_times.min(axis=1, keepdims=True)
     first_index = np.where(decisions.silent, strict, earliest.argmax(axis=1) == labels)
     lenient = np.where(decisions.silent, strict, earliest[np.arange(frames), labels])
-    hidden = sum((times <= decisions.step[:, None]).sum() for times in result.spike_times[:-1])
     return Scores(
         strict=_percent(strict),
         first_index=_percent(first_index),
@@ -59,7 +59,7 @@ def score(result: Result, labels: np.ndarray) -> Scores:
         fired=_percent(strict & ~decisions.silent),
         silent_share=_percent(decisions.silent),
         steps_mean=float((decisions.step + 1).mean()),
-        hidden_spikes_by_decision_mean=float(hidden / frames),
+        hidden_spikes_by_decision_mean=float(summary.hidden_spikes.mean()),
     )
 
 
