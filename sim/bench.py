@@ -11,10 +11,11 @@ import numpy as np
 import hw.verilog
 from export import Network, UserError
 from hw import Accelerator, Folding
-from sim import frames, toolchain
+from sim import frames, stimuli, toolchain
 from sim.build import Build, build
 from sim.ports import Ports
-from sim.simulate import MODES, simulate, write_frames
+from sim.simulate import MODES, simulate
+from sim.stimuli import Pace
 from sim.wrapper import design
 
 GOAL = 0.7
@@ -78,7 +79,7 @@ def measure(network: Network, spike_times: np.ndarray, folding: Folding) -> Benc
     words = frames.pack(spike_times, accelerator.input_format)
     with tempfile.TemporaryDirectory(prefix="firstspike.") as name:
         folder = Path(name)
-        write_frames(folder, words, ports)
+        stimuli.write(folder, [(words, Pace())], ports)
         program = _link(built, folder)
         cosimulated: dict[str, list[float]] = {mode: [] for mode in MODES}
         bare: dict[str, list[float]] = {mode: [] for mode in MODES}
@@ -86,7 +87,7 @@ def measure(network: Network, spike_times: np.ndarray, folding: Folding) -> Benc
         for _ in range(REPEATS):
             for mode, recording in simulate(built, ports, words).items():
                 cosimulated[mode].append(recording.seconds)
-            command = [str(program), f"+frames={folder}", f"+out={folder}"]
+            command = [str(program), f"+in={folder}", f"+out={folder}"]
             for line in subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines():
                 mode, count, seconds, received, stuck = line.split()
                 if (int(received), int(stuck)) != (len(spike_times), 0):
