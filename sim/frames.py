@@ -14,7 +14,7 @@ from hw.encoder.latency import pixel_layout
 from sim.ports import Payload
 
 # What is worked on at a time bounds the memory.
-PACKED = 1 << 19  # spike times
+PACKED = 1 << 19  # spike times, or pixels
 CHUNK = 1 << 16  # words
 
 
@@ -75,9 +75,7 @@ def pack(spike_times: np.ndarray, word: WordFormat) -> Words:
         word: the input's format.
     """
     records, counts = [], []
-    frames = max(1, PACKED // word.inputs)
-    for at in range(0, max(1, len(spike_times)), frames):
-        chunk = spike_times[at : at + frames]
+    for chunk in _chunks(spike_times):
         words = word.from_spike_times(chunk)
         records.append(word.pack(words))
         counts.append(np.bincount(words.frame, minlength=len(chunk)))
@@ -93,14 +91,25 @@ def pack_pixels(images: np.ndarray, pixels: int = 1) -> Words:
     """
     frames, inputs = images.shape
     beats = -(-inputs // pixels)
-    padded = np.zeros((frames, beats * pixels), np.uint8)
-    padded[:, :inputs] = images
+    return Words(np.concatenate([_beats(chunk, beats, pixels) for chunk in _chunks(images)]), np.full(frames, beats))
+
+
+def _beats(images: np.ndarray, beats: int, pixels: int) -> np.ndarray:
+    padded = np.zeros((len(images), beats * pixels), np.uint8)
+    padded[:, : images.shape[1]] = images
     fields = {
         "intensity": np.unpackbits(padded.reshape(-1, pixels), axis=1, bitorder="little"),
-        "last_of_frame": np.tile(np.arange(beats) == beats - 1, frames)[:, None],
+        "last_of_frame": np.tile(np.arange(beats) == beats - 1, len(images))[:, None],
     }
     bits = [fields[name].astype(bool) for name, _ in pixel_layout(pixels)]
-    return Words(pack_bits(np.concatenate(bits, axis=1)), np.full(frames, beats))
+    return pack_bits(np.concatenate(bits, axis=1))
+
+
+def _chunks(frames: np.ndarray) -> Iterator[np.ndarray]:
+    """Frames (frames, inputs), some at a time, at least once."""
+    count = max(1, PACKED // frames.shape[1])
+    for at in range(0, max(1, len(frames)), count):
+        yield frames[at : at + count]
 
 
 def spikes(records: np.ndarray, payload: Payload, frame: np.ndarray) -> Spikes:

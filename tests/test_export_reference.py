@@ -235,7 +235,7 @@ def test_oracle_by_hand():
 
 
 class Rate(Single):
-    """A neuron kind as there may be others: it spikes in every step in which its potential reaches the threshold, which is then subtracted."""
+    """Another neuron kind: it spikes in each step in which its potential reaches the threshold, which is then subtracted."""
 
     spikes_once = False
     skips_empty_steps = False
