@@ -242,7 +242,7 @@ class Cycles(Bench):
 
     def look(self, mode: str, transcript: Transcript) -> str:
         network, folding = self.mutated.network, self.mutated.folding
-        comparison = compare(mode, transcript.recording, self.golden, network.steps)
+        comparison = compare(mode, transcript.recording, self.golden, network)
         if not comparison.passed:
             return f"co-simulation: {comparison.first}"
         timing = Timing.of(transcript.recording)
