@@ -16,7 +16,7 @@ from export import UserError, load
 from export.cli import EXIT_BROKEN, Parser, run
 from export.files import refuse_overwriting
 from hw.arguments import add_folding_arguments, folding_from
-from hw.buses.wrappers import WRAPPERS, wrap
+from hw.buses import WRAPPERS, wrap
 from hw.core.accelerator import WEIGHTS, Accelerator
 from hw.number import counted
 from hw.verilog import outputs, write

@@ -7,14 +7,10 @@ from amaranth.lib import data, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out, connect
 
-from hw.buses.managed import ManagedAccelerator, assemble, outside_layout
-from hw.buses.register_bank import BUS_BITS
-from hw.buses.registers import ADDRESS_BITS, Register
-from hw.buses.soc import csr
-from hw.buses.wrappers import Wrapper
+from hw.buses.managed import ManagedAccelerator, Wrapper, assemble, outside_layout
+from hw.buses.registers import ADDRESS_BITS, BUS, Register
 from hw.core.accelerator import Accelerator
 
-PACKET = Register("packet", 0x14, "rw", {"results": 16}, "results in a packet on m_axis, the last of which has tlast; 0: none has", 1)
 LANES = 4
 """Bytes of a register word."""
 ANSWER = LANES + 2
@@ -51,7 +47,9 @@ class AXIAccelerator(Wrapper):
 
     def __init__(self, accelerator: Accelerator):
         self.accelerator = accelerator
-        self._managed = ManagedAccelerator(accelerator, (PACKET,))
+        about = "results in a packet on m_axis, the last of which has tlast; 0: none has"
+        packet = Register("packet", 0x14, "rw", {"results": 16}, about, 1)
+        self._managed = ManagedAccelerator(accelerator, (packet,))
         self._bridge = AXILiteBridge()
         self.registers = self._managed.registers
         frame, result = (outside_layout(self._managed.i.payload.shape()), self._managed.o.payload.shape())
@@ -117,7 +115,7 @@ class AXIAccelerator(Wrapper):
         ends = Signal()
         m.d.comb += [
             managed.o.ready.eq(~self.m_axis_tvalid | self.m_axis_tready),
-            ends.eq(place + 1 == managed.packet.results),
+            ends.eq(place + 1 == managed.values["packet"].results),
         ]
         with m.If(self.m_axis_tready):
             m.d.sync += self.m_axis_tvalid.eq(0)
@@ -152,7 +150,7 @@ class AXILiteBridge(wiring.Component):
                 **_channel("s_axi_b", Out, {"resp": 2}),
                 **_channel("s_axi_ar", In, address),
                 **_channel("s_axi_r", Out, {"data": 8 * LANES, "resp": 2}),
-                "bus": Out(csr.Signature(addr_width=ADDRESS_BITS, data_width=BUS_BITS)),
+                "bus": Out(BUS),
             }
         )
 

@@ -138,7 +138,7 @@ def wrapper(size: Size, *, weights: str = "rom", make: Callable[[Accelerator], A
             may_begin = inside.loaded
             _bytes(m, dut, lite, inside.load)
         _words(m, dut, frames, inside.i, may_begin, managed.reset)
-        _results(m, dut, results, inside.o, managed.reset, managed.packet.results)
+        _results(m, dut, results, inside.o, managed.reset, managed.values["packet"].results)
 
     return Harness(fill)
 

@@ -67,7 +67,7 @@ def wrapper(size: Size, make: Callable[..., Any] = WishboneAccelerator) -> Harne
         managed, window = parts["managed"], parts["window"]
         bus, access = dut.bus, Bus(m, dut.bus)
         stays = Signal()  # what is written waits for room
-        m.d.sync += stays.eq(bus.we & bus.sel.any() & managed.waiting.wait & (window.room == 0))
+        m.d.sync += stays.eq(bus.we & bus.sel.any() & managed.values["waiting"].wait & (window.room == 0))
         expected = Mux(access.frames, (access.age >= FRAME_CYCLES - 1) & ~stays, access.age == REGISTER_CYCLES - 1)
         m.d.comb += [
             Assert(bus.ack == (access.asks & expected)),
@@ -98,7 +98,7 @@ def _words(m: Module, bus: Any, access: Bus, inside: Any, managed: Any) -> None:
     m.d.sync += level.eq(level + enters - leaves)
     with m.If(enters):
         m.d.sync += missing.eq(0)
-    with m.Elif(writes & ~managed.waiting.wait):
+    with m.Elif(writes & ~managed.values["waiting"].wait):
         m.d.sync += [missing.eq(1), lost.eq(1)]
     with m.If(enters & AnySeq(1) & ~there):
         m.d.sync += [there.eq(1), chosen.eq(word), ahead.eq(level - leaves)]
@@ -114,8 +114,8 @@ def _words(m: Module, bus: Any, access: Bus, inside: Any, managed: Any) -> None:
     waits = Signal(2)
     m.d.sync += waits.eq(Mux((level == 0) | inside.valid, 0, waits + 1))
     m.d.comb += [
-        Assert(managed.queues.lost == lost),
-        Assert(managed.queues.room == ROOM - level),
+        Assert(managed.values["queues"].lost == lost),
+        Assert(managed.values["queues"].room == ROOM - level),
         Assert(~inside.valid | (level != 0)),
         Assert(waits != 2),
     ]
