@@ -34,10 +34,11 @@ def describe(network: Network) -> str:
         f"sha256      {digest(network)}",
     ]
     for index, layer in enumerate(network.layers):
-        theta = layer.thresholds
-        dead = int((theta > layer.inputs - layer.negatives).sum())
+        connection, theta = layer.connection, layer.neuron.thresholds
+        dead = int((theta > connection.sum_range[1]).sum())
         lines.append(
-            f"layer {index}     {layer.inputs} → {layer.outputs}, {layer.kind}, weights +1: {np.mean(layer.weights > 0):.1%}, "
+            f"layer {index}     {layer.inputs} → {layer.outputs}, {connection.kind}, {layer.neuron.kind}, "
+            f"weights +1: {np.mean(connection.weights > 0):.1%}, "
             f"thresholds {theta.min()} … {theta.max()} (median {np.median(theta):g}), never fires: {dead}"
         )
     lines.append("provenance  " + layout(network.provenance, 12))

@@ -74,18 +74,18 @@ def _run_chunk(network: Network, times: np.ndarray) -> Result:
 def _run_layer(layer: Layer, times: np.ndarray, steps: int) -> tuple[np.ndarray, Decisions]:
     """Spike times (frames, outputs) of one layer, and what it would decide if it were the last."""
     frames = len(times)
-    weights = layer.weights.T.astype(np.float32)
-    margin = np.tile(-layer.thresholds.astype(np.float32), (frames, 1))  # V - θ at the close of the step
+    state = layer.neuron.start(frames)
     fired_at = np.full((frames, layer.outputs), steps, np.int32)
-    decided_margin = np.empty_like(margin)
+    decided_margin = np.empty_like(state.margin)
     undecided = np.ones(frames, bool)
     for t in range(steps):
         spikes = times == t
         active = spikes.any(axis=1)
-        margin[active] += spikes[active].astype(np.float32) @ weights
-        fired_at[(margin >= 0) & (fired_at == steps)] = t
-        deciding = undecided & ((fired_at == t).any(axis=1) | (t == steps - 1))
-        decided_margin[deciding] = margin[deciding]
+        state.margin[active] += layer.connection.sums(spikes[active])
+        fires = layer.neuron.step(state) != 0
+        fired_at[fires] = t
+        deciding = undecided & (fires.any(axis=1) | (t == steps - 1))
+        decided_margin[deciding] = state.margin[deciding]
         undecided &= ~deciding
     first = fired_at.min(axis=1)
     class_index = decided_margin.argmax(axis=1)  # the lowest index on a tie

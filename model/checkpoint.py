@@ -99,7 +99,10 @@ def _network(tensors: dict[str, np.ndarray], steps: int) -> SingleSpikeNetwork:
 
 def to_torch(network: Network) -> SingleSpikeNetwork:
     """An exported network in PyTorch: its ±1 weights as latent ones."""
-    return _build([(layer.weights.astype(np.float32), layer.thresholds.astype(np.float32)) for layer in network.layers], network.steps)
+    return _build(
+        [(layer.connection.weights.astype(np.float32), layer.neuron.thresholds.astype(np.float32)) for layer in network.layers],
+        network.steps,
+    )
 
 
 def _build(layers: list[tuple[np.ndarray, np.ndarray]], steps: int) -> SingleSpikeNetwork:

@@ -159,7 +159,7 @@ def thresholds(network: Network) -> Figure:
     """The thresholds of each layer: a histogram, or a bar for each of a few outputs."""
     figure = Figure(figsize=(4.2 * len(network.layers), 3.4), layout="constrained")
     for index, (panel, layer) in enumerate(zip(figure.subplots(1, len(network.layers), squeeze=False)[0], network.layers, strict=True)):
-        theta = layer.thresholds
+        theta = layer.neuron.thresholds
         title = f"layer {index}: {layer.inputs} → {layer.outputs}"
         if index == len(network.layers) - 1 and len(theta) <= FEW:
             panel.bar(network.class_names, theta, color=MODEL)
@@ -168,7 +168,7 @@ def thresholds(network: Network) -> Figure:
             if max(map(len, network.class_names)) > 3:
                 panel.tick_params("x", rotation=60)
         else:
-            dead = int((theta > layer.inputs - layer.negatives).sum())
+            dead = int((theta > layer.connection.sum_range[1]).sum())
             width = math.ceil((theta.max() - theta.min() + 1) / BINS)
             bins = np.arange(theta.min(), theta.max() + width + 1, width) - 0.5
             panel.hist(theta, bins=bins, color=MODEL)

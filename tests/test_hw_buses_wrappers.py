@@ -87,7 +87,7 @@ def test_without_amaranth_soc():
     program = "import importlib.util as u; u.find_spec = lambda name: None\nimport hw.buses"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.stderr.splitlines()[-1] == (
-        "export.errors.UserError: wrappers need amaranth-soc, but neither it nor luna-soc, which carries it, is installed "
+        "export.errors.UserError: hw needs amaranth-soc, but neither it nor luna-soc, which carries it, is installed "
         "('pip install luna-soc')"
     )
 

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from export import Encoder, Layer, Network, UserError
+from export import Dense, Encoder, Layer, Network, Single, UserError
 from export.reference import run as golden_run
 from hw import Accelerator, Folding, default_folding
 from hw.loading.loader import load_content
@@ -148,7 +148,13 @@ def test_corner_frames(folding, way, early):
 
 def constant_network(thresholds, steps=3):
     """Two layers of +1 weights; the second layer's thresholds are ``thresholds``."""
-    return Network((Layer(np.ones((4, 5)), np.array([1, 2, 5, 6])), Layer(np.ones((len(thresholds), 4)), np.array(thresholds))), steps)
+    return Network(
+        (
+            Layer(Dense(np.ones((4, 5))), Single(np.array([1, 2, 5, 6]))),
+            Layer(Dense(np.ones((len(thresholds), 4))), Single(np.array(thresholds))),
+        ),
+        steps,
+    )
 
 
 @pytest.mark.parametrize(
@@ -172,7 +178,7 @@ def test_thresholds(thresholds, name, way):
 
 def test_excitation_and_inhibition_in_one_step_and_many_words_fire_nothing():
     """[S4]: the potential passes the threshold between the words of a step, and is below it again when the step closes."""
-    network = Network((Layer(np.array([[1, 1, 1, -1, -1, -1]]), np.array([1])),), 2)
+    network = Network((Layer(Dense(np.array([[1, 1, 1, -1, -1, -1]])), Single(np.array([1]))),), 2)
     times = np.array([[0, 0, 0, 0, 0, 0], [1, 1, 0, 0, 1, 1], [0, 0, 1, 1, 1, 0]])
     assert golden_run(network, times).spike_times[0].ravel().tolist() == [2, 2, 0]
     for form in ("delta", "xnor"):

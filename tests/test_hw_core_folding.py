@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from export import Layer, Network, UserError
+from export import Dense, Layer, Network, Single, UserError
 from hw import Folding, default_folding
 from hw.core.folding import LayerPlan, words_split
 from tests.networks import random_layer, random_network
@@ -196,7 +196,7 @@ def test_split_words_are_those_of_the_layer_before():
     ],
 )
 def test_margin_bits_hold_every_margin_and_no_more(weights, threshold, bits):
-    plan = LayerPlan(Layer(np.array([weights]), np.array([threshold])), 1, 1, 1, "delta")
+    plan = LayerPlan(Layer(Dense(np.array([weights])), Single(np.array([threshold]))), 1, 1, 1, "delta")
     assert plan.membrane_bits == bits
 
 
@@ -219,7 +219,7 @@ def test_memories_against_plain_loops(inputs, outputs, simd, pe, form, order, sw
                 for s in range(simd):
                     neuron, number = group * pe + p, word * simd + s
                     padding = neuron >= outputs or number >= inputs
-                    expected = form == "xnor" if padding else layer.weights[neuron, number] > 0
+                    expected = form == "xnor" if padding else layer.connection.weights[neuron, number] > 0
                     assert row >> (p * simd + s) & 1 == expected
     assert len(plan.initial_potentials) == plan.groups * swap
     assert plan.beat_size == -(-pe // swap)
@@ -234,8 +234,8 @@ def test_memories_against_plain_loops(inputs, outputs, simd, pe, form, order, sw
             if p >= pe or group * pe + p >= outputs:
                 assert value == 0
             else:
-                negatives = sum(w < 0 for w in layer.weights[group * pe + p].tolist())
-                assert value == -int(layer.thresholds[group * pe + p]) - (negatives if form == "xnor" else 0)
+                negatives = sum(w < 0 for w in layer.connection.weights[group * pe + p].tolist())
+                assert value == -int(layer.neuron.thresholds[group * pe + p]) - (negatives if form == "xnor" else 0)
 
 
 def test_folding_is_checked_against_its_own_network():

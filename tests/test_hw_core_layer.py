@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from export import Layer
+from export import Dense, Layer, Single
 from hw.core.folding import LayerPlan
 from hw.core.layer import ISSUE_TO_ROW, IFLayer, word_to_row
 from hw.core.sequencers import FETCH_TO_ISSUE
@@ -37,7 +37,8 @@ def golden_steps(layer, times, steps, tag):
     closed = []
     for t in sorted({0, *(time for time in times if time < steps)}):
         margin = [
-            potential(row, times, t) - threshold for row, threshold in zip(layer.weights.tolist(), layer.thresholds.tolist(), strict=True)
+            potential(row, times, t) - threshold
+            for row, threshold in zip(layer.connection.weights.tolist(), layer.neuron.thresholds.tolist(), strict=True)
         ]
         fire = [int(m >= 0 and not f) for m, f in zip(margin, fired, strict=True)]
         fired = [f or s for f, s in zip(fired, fire, strict=True)]
@@ -114,7 +115,7 @@ def test_thresholds_from_end_to_end(form, order, pe, sign):
     """All weights alike; every threshold from -N to N + 1: equality fires, one more does not, N + 1 is dead."""
     inputs = 4
     thresholds = np.arange(-inputs, inputs + 2)
-    plan = LayerPlan(Layer(np.full((len(thresholds), inputs), sign), thresholds), 4, 3, pe, form, order)
+    plan = LayerPlan(Layer(Dense(np.full((len(thresholds), inputs), sign)), Single(thresholds)), 4, 3, pe, form, order)
     times = np.array([[0, 1, 2, 3], [3, 3, 3, 3], [0, 0, 0, 0], [4, 4, 4, 4], [1, 1, 4, 2]])
     words = words_of(plan, times)
     sink = run_layer(plan, words)

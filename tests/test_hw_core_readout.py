@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from export import Layer
+from export import Dense, Layer, Single
 from hw.core.folding import LayerPlan
 from hw.core.readout import ROW_TO_STEP_DONE, Readout, row_to_result
 from tests.circuit import Part, Sink, run
@@ -18,7 +18,7 @@ STEPS = 6
 
 def plan_of(outputs, pe, *, steps=STEPS, contexts=1):
     """Margins from -7 to 8."""
-    layer = Layer(np.ones((outputs, 7), int), np.array([7, -1] * outputs)[:outputs])
+    layer = Layer(Dense(np.ones((outputs, 7), int)), Single(np.array([7, -1] * outputs)[:outputs]))
     return LayerPlan(layer, steps, 1, pe, "delta", contexts=contexts)
 
 

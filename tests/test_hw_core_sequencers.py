@@ -1,4 +1,4 @@
-"""hw.core.sequencers: what is done in which cycle, against plain loops: all forms and orders, frames in turn, gaps, rows without a place, resets."""
+"""hw.core.sequencers: operations and their cycles against plain loops: forms, loop orders, contexts, gaps, stalls, resets."""
 
 import random
 

@@ -5,7 +5,7 @@ import xml.etree.ElementTree
 import numpy as np
 import pytest
 
-from export import Encoder, Layer, Network, UserError, reference
+from export import Dense, Encoder, Layer, Network, Single, UserError, reference
 from model import plots
 from model.recipe_file import RecipeFile
 from model.recipes import Recipe
@@ -125,8 +125,8 @@ def test_raster_has_every_spike(shape, steps, image_shape):
 
 
 def test_thresholds():
-    hidden = Layer(np.ones((60, 9), np.int8), np.array([10] * 3 + [-9] + [2] * 56, np.int32))
-    last = Layer(np.ones((3, 60), np.int8), np.array([5, -2, 0], np.int32))
+    hidden = Layer(Dense(np.ones((60, 9), np.int8)), Single(np.array([10] * 3 + [-9] + [2] * 56, np.int32)))
+    last = Layer(Dense(np.ones((3, 60), np.int8)), Single(np.array([5, -2, 0], np.int32)))
     figure = plots.thresholds(Network((hidden, last), 8, Encoder("latency"), ("a", "b", "long name")))
     left, right = figure.axes
     heights = {round(bar.get_center()[0]): bar.get_height() for bar in left.patches if bar.get_height()}
@@ -138,7 +138,7 @@ def test_thresholds():
 @pytest.mark.parametrize(("low", "high"), [(0, 0), (-3, 36), (-3, 37), (0, 1000)])
 def test_histogram_counts_every_neuron(low, high):
     theta = np.linspace(low, high, 41).astype(np.int32)
-    network = Network((Layer(np.ones((41, 1000), np.int8), theta),), 8)
+    network = Network((Layer(Dense(np.ones((41, 1000), np.int8)), Single(theta)),), 8)
     panel = plots.thresholds(network).axes[0]
     assert sum(bar.get_height() for bar in panel.patches) == 41
     assert len(panel.patches) <= plots.BINS

@@ -5,7 +5,7 @@ import pytest
 
 import hw.cost.cycles
 import sim
-from export import Encoder, Layer, Network, UserError, digest, reference
+from export import Dense, Encoder, Layer, Network, Single, UserError, digest, reference
 from export.scores import score
 from hw import Accelerator, Folding
 from hw.verilog import generate, port_map
@@ -105,7 +105,7 @@ def test_frames_in_turn():
 
 def test_pixels():
     rng = np.random.default_rng(12)
-    layer = Layer(rng.choice([-1, 1], (5, 12)), rng.integers(0, 4, 5))
+    layer = Layer(Dense(rng.choice([-1, 1], (5, 12))), Single(rng.integers(0, 4, 5)))
     network = Network((layer,), 4, Encoder("latency"))
     images = rng.integers(0, 256, (40, 12)).astype(np.uint8)
     folding = Folding((2,), (5,), ("delta",), contexts=2, pixels=5)
@@ -181,6 +181,6 @@ def test_out_cannot_be_written(out, monkeypatch):
 
 
 def test_a_network_that_never_spikes_proves_nothing():
-    dead = Network((Layer(np.ones((2, 3)), np.array([4, 4])),), 2)
+    dead = Network((Layer(Dense(np.ones((2, 3))), Single(np.array([4, 4]))),), 2)
     with pytest.raises(UserError, match="some neuron must spike in some frame, but none does"):
         sim.cosimulate(dead, np.zeros((5, 3), int))

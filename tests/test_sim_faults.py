@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import sim
-from export import Layer, Network, reference
+from export import Dense, Layer, Network, Single, reference
 from hw import Accelerator, Folding
 from hw.verilog import generate, port_map
 from sim.compare import Difference
@@ -32,12 +32,12 @@ def verilog():
 def changed(layer, *, weight=None, threshold=None, shift=1):
     """The network with one weight of a layer flipped, or one threshold shifted, or both."""
     layers = list(NETWORK.layers)
-    weights, thresholds = layers[layer].weights.copy(), layers[layer].thresholds.copy()
+    weights, thresholds = layers[layer].connection.weights.copy(), layers[layer].neuron.thresholds.copy()
     if weight is not None:
         weights[weight] *= -1
     if threshold is not None:
         thresholds[threshold] += shift
-    layers[layer] = Layer(weights, thresholds)
+    layers[layer] = Layer(Dense(weights), Single(thresholds))
     return Network(tuple(layers), STEPS)
 
 
@@ -123,7 +123,7 @@ def assert_seen(report, first, out=None):
 
 @pytest.mark.parametrize("layer", [0, 1])
 def test_one_weight(verilog, layer):
-    weights = NETWORK.layers[layer].weights
+    weights = NETWORK.layers[layer].connection.weights
     fault, first = visible({"layer": layer, "weight": (int(j), int(i))} for j, i in np.ndindex(weights.shape))
     faulty = flip(verilog[0], layer, fault["weight"])
     if FOLDING.form[layer] == "xnor":
@@ -135,7 +135,7 @@ def test_one_weight(verilog, layer):
 def test_one_weight_bit_in_the_xnor_form(verilog, weight):
     """The threshold memory holds θ + K, which counts the weight too: the bit alone also shifts the sum by one for good."""
     layer = FOLDING.form.index("xnor")
-    found = np.argwhere(NETWORK.layers[layer].weights == weight).tolist()
+    found = np.argwhere(NETWORK.layers[layer].connection.weights == weight).tolist()
     fault, first = visible({"layer": layer, "weight": (j, i), "threshold": j, "shift": -weight} for j, i in found)
     faulty = flip(verilog[0], layer, fault["weight"])
     assert_seen(sim.cosimulate(NETWORK, TIMES, verilog=(faulty, verilog[1])), first)
@@ -220,7 +220,7 @@ def test_a_circuit_that_gives_too_much(verilog):
 def test_a_tie_broken_the_other_way():
     """Two outputs alike: the lower index wins every tie between them, until the comparison in the readout lets equals through."""
     rng = np.random.default_rng(23)
-    layer = Layer(np.repeat(rng.choice([-1, 1], (1, 9)), 2, axis=0), np.array([1, 1]))
+    layer = Layer(Dense(np.repeat(rng.choice([-1, 1], (1, 9)), 2, axis=0)), Single(np.array([1, 1])))
     network = Network((layer,), STEPS)
     times = random_spike_times(rng, 20, 9, STEPS)
     accelerator = Accelerator(network, Folding((3,), (2,), ("delta",)))

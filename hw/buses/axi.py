@@ -157,48 +157,30 @@ class AXILiteBridge(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         lane = Signal(range(LANES))
-        wrote = Signal()  # the access before
-        write_waits = Signal()
+        writing = Signal()  # this access, or the one before
         m.d.comb += [
-            write_waits.eq(self.s_axi_awvalid & self.s_axi_wvalid),
-            self.s_axi_wready.eq(self.s_axi_awready),
+            self.bus.addr.eq(Cat(lane, Mux(writing, self.s_axi_awaddr[2:], self.s_axi_araddr[2:]))),
             self.bus.w_data.eq(self.s_axi_wdata.word_select(lane, 8)),
+            self.s_axi_wready.eq(self.s_axi_awready),
         ]
         # What is offered holds until it is taken, so it is worked on first, and taken then.
         with m.FSM():
             with m.State("idle"):
-                with m.If(write_waits & ~(wrote & self.s_axi_arvalid)):
-                    m.next = "write"
-                with m.Elif(self.s_axi_arvalid):
-                    m.next = "read"
-            with m.State("write"):
-                m.d.comb += [
-                    self.bus.addr.eq(Cat(lane, self.s_axi_awaddr[2:])),
-                    self.bus.w_stb.eq(self.s_axi_wstrb.bit_select(lane, 1)),
-                ]
+                write_waits = self.s_axi_awvalid & self.s_axi_wvalid
+                with m.If(write_waits | self.s_axi_arvalid):
+                    m.d.sync += writing.eq(write_waits & ~(writing & self.s_axi_arvalid))
+                    m.next = "access"
+            with m.State("access"):
+                m.d.comb += [self.bus.w_stb.eq(writing & self.s_axi_wstrb.bit_select(lane, 1)), self.bus.r_stb.eq(~writing)]
                 m.d.sync += lane.eq(lane + 1)
                 with m.If(lane == LANES - 1):
-                    m.next = "take write"
-            with m.State("take write"):
-                m.d.comb += self.s_axi_awready.eq(1)
-                m.d.sync += wrote.eq(1)
+                    m.next = "take"
+            with m.State("take"):
+                m.d.comb += [self.s_axi_awready.eq(writing), self.s_axi_arready.eq(~writing)]
                 m.next = "respond"
             with m.State("respond"):
-                m.d.comb += self.s_axi_bvalid.eq(1)
-                with m.If(self.s_axi_bready):
-                    m.next = "idle"
-            with m.State("read"):
-                m.d.comb += [self.bus.addr.eq(Cat(lane, self.s_axi_araddr[2:])), self.bus.r_stb.eq(1)]
-                m.d.sync += lane.eq(lane + 1)
-                with m.If(lane == LANES - 1):
-                    m.next = "take read"
-            with m.State("take read"):
-                m.d.comb += self.s_axi_arready.eq(1)
-                m.d.sync += wrote.eq(0)
-                m.next = "give"
-            with m.State("give"):
-                m.d.comb += self.s_axi_rvalid.eq(1)
-                with m.If(self.s_axi_rready):
+                m.d.comb += [self.s_axi_bvalid.eq(writing), self.s_axi_rvalid.eq(~writing)]
+                with m.If(Mux(writing, self.s_axi_bready, self.s_axi_rready)):
                     m.next = "idle"
         read_lane = Signal.like(lane)  # a byte comes one cycle after it was asked for
         reading = Signal()

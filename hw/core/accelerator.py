@@ -39,7 +39,7 @@ class Accelerator(wiring.Component):
     Parameters:
         network: weights and thresholds, kept in memories.
         folding: inputs and neurons per cycle, form and order of each layer, and how many frames are worked on in turn.
-        weights: ``"rom"`` (in the bitstream) or ``"loadable"`` (see `hw.loading.loader`; the network then only says how large others may be).
+        weights: ``"rom"`` (in the bitstream) or ``"loadable"`` (see `hw.loading.loader`; the network then says how large others may be).
         frames_in: ``"words"`` (spike words in time order) or ``"pixels"`` (raster order, through a `LatencyEncoder` per context).
 
     Members:

@@ -220,7 +220,7 @@ class LayerPlan:
         """
         padding_bit = self.form == "xnor"
         bits = np.full((self.groups * self.pe, self.words * self.simd), padding_bit)
-        bits[: self.layer.outputs, : self.layer.inputs] = self.layer.weights > 0
+        bits[: self.layer.outputs, : self.layer.inputs] = self.layer.connection.weights > 0
         tiles = bits.reshape(self.groups, self.pe, self.words, self.simd).transpose(0, 2, 1, 3)
         return _integers(tiles.reshape(self.groups * self.words, -1))
 
@@ -231,9 +231,9 @@ class LayerPlan:
 
         They are ``-θ`` in the ``delta`` form and ``-θ' = -(θ + K)`` in the ``xnor`` form [S7], so that the test for a spike is a sign.
         """
-        start = -self.layer.thresholds.astype(np.int64)
+        start = -self.layer.neuron.thresholds.astype(np.int64)
         if self.form == "xnor":
-            start = start - self.layer.negatives
+            start = start - self.layer.connection.negatives
         neurons = np.zeros(self.groups * self.pe, np.int64)
         neurons[: len(start)] = start
         padded = np.zeros((self.groups, self.swap * self.beat_size), np.int64)

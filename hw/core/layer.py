@@ -23,9 +23,9 @@ def word_to_row(plan: LayerPlan) -> int:
 class IFLayer(wiring.Component):
     """One layer: spike words in, rows of neurons out where a step closes.
 
-    Pipeline, the same for all forms and orders: *issue* (`hw.core.sequencers`) addresses the weights, *count* turns weights and spikes into numbers,
-    *integrate* adds them to the potentials and tests these where a step closes. Latency: a row comes two cycles after the issue of its last
-    operation. Nothing stalls behind the sequencer, which waits until there is a place for the row.
+    Pipeline, the same for all forms and orders: *issue* (`hw.core.sequencers`) addresses the weights, *count* turns weights and spikes into
+    numbers, *integrate* adds them to the potentials and tests these where a step closes. Latency: a row comes two cycles after the issue of
+    its last operation. Nothing stalls behind the sequencer, which waits until there is a place for the row.
 
     Membranes: with one group and one context, registers. In the order ``event``, a memory with a row per group and context that is read and
     written in each cycle. In the order ``step``, registers for the group that is worked on, exchanged with such a memory where the group

@@ -1,6 +1,6 @@
 """What a layer does in a cycle, decided ahead of its pipeline: which weights, which neurons, for which step.
 
-Three ways to go about it, each a component that takes spike words and issues operations: `EventSequencer`, `StepSequencer`, `XnorSequencer`.
+Three sequencers, each a component that takes spike words and issues operations: `EventSequencer`, `StepSequencer`, `XnorSequencer`.
 """
 
 from amaranth.hdl import Const, Module, Mux, Signal

@@ -9,8 +9,8 @@ import numpy as np
 
 from export import Network, reference
 from export.reference import Result
-from hw import cost
 from hw.core.folding import Folding, LayerPlan
+from hw.cost import cycles as cost
 from hw.cost.speed import Speed
 from hw.fpga.devices import Device
 from hw.fpga.forecast import Forecast, forecast, has_sprams, of_layer

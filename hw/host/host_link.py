@@ -86,7 +86,7 @@ class HostLink(wiring.Component):
         with m.Elif(counts):
             m.d.sync += at.eq(at + 1)
 
-        passing = _Passing()
+        passing = _BitSerial()
         passing.add_to(m, self.i, self.o)
         begins, came, goes, bit, beside = passing.begins, passing.came, passing.goes, passing.bit, passing.beside
 
@@ -234,8 +234,8 @@ class HostLink(wiring.Component):
         return m
 
 
-class _Passing:
-    """A byte passes in eight cycles or more, a bit at a time: into the checksum, or, where it is part of one itself, beside it.
+class _BitSerial:
+    """Shifts a byte through the CRC, or, where it is part of a checksum, past it: one bit per cycle, eight cycles or more.
 
     Attributes:
         receives: a byte is taken from the host; ``ready``: whoever gets it can take it.

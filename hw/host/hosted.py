@@ -1,4 +1,4 @@
-"""An accelerator that speaks with a host."""
+"""An accelerator behind a host link, and one on a serial line."""
 
 import json
 

@@ -38,8 +38,8 @@ class TimedNetwork:
     @classmethod
     def of(cls, network: Network) -> "TimedNetwork":
         """This project's networks: without delay."""
-        weights = tuple(torch.from_numpy(layer.weights.T.astype(np.float32)).contiguous() for layer in network.layers)
-        thresholds = tuple(torch.from_numpy(layer.thresholds.astype(np.float32)) for layer in network.layers)
+        weights = tuple(torch.from_numpy(layer.connection.weights.T.astype(np.float32)).contiguous() for layer in network.layers)
+        thresholds = tuple(torch.from_numpy(layer.neuron.thresholds.astype(np.float32)) for layer in network.layers)
         return cls(weights, thresholds, network.steps, 0)
 
 

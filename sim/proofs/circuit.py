@@ -1,4 +1,4 @@
-"""Harnesses of whole circuits: what comes out equals the definition, whatever comes in, and something always moves."""
+"""Harnesses of whole circuits: correctness against the definition, streams that hold, and progress, for arbitrary inputs."""
 
 import itertools
 from dataclasses import dataclass
@@ -35,10 +35,10 @@ class Size:
 
 
 class Bench:
-    """A circuit with anything on its inputs and on ``ready`` of its output.
+    """A circuit with arbitrary inputs, and an arbitrary ``ready`` of its output.
 
-    One layer at most has weights and thresholds, which are symbols; what the memories of the others deliver may be anything, another in
-    each cycle. That includes every network, and so what holds here holds for all.
+    One layer at most has weights and thresholds, which are symbols; the memories of the others deliver arbitrary rows in each
+    cycle. That includes every network, and so what holds here holds for all.
 
     Attributes:
         dut: the circuit.
@@ -199,7 +199,7 @@ def equals_definition(size: Size, focus: int) -> Harness:
 
 
 def result_stream(size: Size) -> Harness:
-    """Results are held, whatever comes in."""
+    """Results are held, for arbitrary inputs."""
 
     def fill(m: Module) -> None:
         hold(m, Bench(m, size, None).dut.o)
@@ -208,7 +208,7 @@ def result_stream(size: Size) -> Harness:
 
 
 def streams(size: Size) -> Harness:
-    """Every stream holds what it offers until it is taken, inside and outside, whatever comes in."""
+    """Every stream holds what it offers until it is taken, inside and outside, for arbitrary inputs."""
 
     def fill(m: Module) -> None:
         bench = Bench(m, size, None)

@@ -29,8 +29,8 @@ NAMED_BY = {"reduced": "unreduced", "unreduced": "bmc", "pdr": "bmc"}
 """What finds a failure's name again: a circuit that was reduced has no names, and with memories sby does not read the traces of ABC."""
 
 ANY_CONTENT = "delete */t:$meminit_v2"
-"""A pass of Yosys: memories begin with anything. A reset gives every register of ours its first value and leaves memories as they are, so
-what holds from such a beginning holds after a reset in any cycle."""
+"""A pass of Yosys: memories begin with arbitrary contents. A reset gives every register of ours its first value and leaves memories as they
+are, so what holds from such a beginning holds after a reset in any cycle."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Proof:
         name: of it.
         what: a sentence.
         harness: makes a component without ports that holds the circuit, assumptions about its surroundings, assertions and covers.
-        method: one of `METHODS`; "bmc" and "reduced" hold for all runs of ``depth`` cycles, the others for ever.
+        method: one of `METHODS`; those in `BOUNDED` are bounded model checking, the others unbounded.
         depth: cycles looked at; of an induction, its length (a "pdr" has none).
         reach: cycles in which a run can reach every ``Cover`` of the harness, without which nothing much was proved; not more than the
             ``depth`` of a bounded proof.

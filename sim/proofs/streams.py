@@ -1,24 +1,14 @@
-"""Streams in harnesses: surroundings that may do anything that the rules allow, and the rules themselves as assertions.
+"""Streams in harnesses: an unconstrained environment within the rules, and the rules themselves as assertions.
 
 Assertions and assumptions are about settled signals of a cycle.
 """
 
-from amaranth.asserts import AnyConst, AnySeq
+from amaranth.asserts import AnySeq
 from amaranth.hdl import Assert, Cover, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from hw.core.words import WordFormat, bits_for
-
-
-def anything(like) -> Value:
-    """Any value as wide as a signal, another one in every cycle."""
-    return AnySeq(len(Value.cast(like)))
-
-
-def something(like) -> Value:
-    """Any value as wide as a signal, always the same one."""
-    return AnyConst(len(Value.cast(like)))
 
 
 def _waiting(m: Module, port) -> tuple[Signal, Signal]:
@@ -30,10 +20,10 @@ def _waiting(m: Module, port) -> tuple[Signal, Signal]:
 
 
 def offer(m: Module, port) -> None:
-    """Send anything at any time over a stream that a circuit takes; what is offered holds until it is taken."""
+    """Drive a circuit's input stream with arbitrary payloads at arbitrary times; what is offered holds until it is taken."""
     waiting, before = _waiting(m, port)
     payload = Value.cast(port.payload)
-    m.d.comb += [port.valid.eq(waiting | AnySeq(1)), payload.eq(Mux(waiting, before, anything(payload)))]
+    m.d.comb += [port.valid.eq(waiting | AnySeq(1)), payload.eq(Mux(waiting, before, AnySeq(len(payload))))]
 
 
 def hold(m: Module, port) -> None:

@@ -1,17 +1,19 @@
-"""Circuits with symbolic weights and thresholds in their memories."""
+"""Circuits for proofs: symbolic weights and thresholds in their memories, or an accelerator that is arbitrary altogether."""
 
 import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from amaranth.asserts import AnySeq
-from amaranth.hdl import Array, Cat, Const, Fragment, Module, Value, signed
+from amaranth.hdl import Array, Cat, Const, Fragment, Module, Signal, Value, signed
 from amaranth.lib import wiring
 
-from export import Layer, Network
+from export import Dense, Layer, Network, Single
+from hw import Accelerator
 from hw.core.folding import LayerPlan
 from hw.core.memories import RowMemory
 from sim.proofs.definition import SymbolicLayer
+from sim.proofs.streams import offer
 
 
 def network(shape: Sequence[int], steps: int) -> Network:
@@ -20,7 +22,7 @@ def network(shape: Sequence[int], steps: int) -> Network:
     for inputs, outputs in itertools.pairwise(shape):
         weights = np.where(np.arange(outputs)[:, None] % 2, -1, 1) * np.ones((outputs, inputs), int)
         thresholds = np.where(np.arange(outputs) % 2, inputs + 1, -inputs)
-        layers.append(Layer(weights, thresholds))
+        layers.append(Layer(Dense(weights), Single(thresholds)))
     return Network(tuple(layers), steps)
 
 
@@ -51,6 +53,24 @@ class SymbolicMemories:
 def elaborated(dut: wiring.Component, layers: Mapping[LayerPlan, SymbolicLayer | None]) -> Fragment:
     """A circuit of layers of these plans with `SymbolicMemories`."""
     return Fragment.get(dut, SymbolicMemories(layers))
+
+
+class ArbitraryAccelerator(Accelerator):
+    """The environment of a wrapper: an accelerator that takes words and gives arbitrary results at arbitrary times.
+
+    Results hold until they are taken; bytes for the loader wait for a cycle at most.
+    """
+
+    def elaborate(self, platform):
+        m = Module()
+        for name in self.input_names:
+            m.d.comb += [getattr(self, name).ready.eq(AnySeq(1)), getattr(self, f"{name}_cancel").eq(AnySeq(1))]
+        offer(m, self.o)
+        if self.weights == "loadable":
+            refused = Signal()
+            m.d.sync += refused.eq(self.load.valid & ~self.load.ready)
+            m.d.comb += [self.load.ready.eq(AnySeq(1) | refused), self.load_ends.eq(AnySeq(1)), self.loaded.eq(AnySeq(1))]
+        return m
 
 
 def component(fragment: Fragment) -> wiring.Component:

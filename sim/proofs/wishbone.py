@@ -11,7 +11,6 @@ import hw.buses.wishbone
 from hw.buses.frame_window import LANES
 from hw.buses.wishbone import WishboneAccelerator
 from sim.proofs import symbolic
-from sim.proofs.any_accelerator import AnyAccelerator
 from sim.proofs.circuit import Size
 from sim.proofs.parts import Harness
 
@@ -22,7 +21,7 @@ ROOM = 2
 
 
 class Bus:
-    """Anything on the bus that the protocol of classic cycles allows: what is asked for stays until it is acknowledged.
+    """An unconstrained Wishbone master within the protocol of classic cycles: an access stays until it is acknowledged.
 
     Attributes:
         asks: an access is under way.
@@ -50,7 +49,7 @@ class Bus:
 
 
 def wrapper(size: Size, make: Callable[..., Any] = WishboneAccelerator) -> Harness:
-    """Anything on the bus, resets by software included, around an accelerator that takes spike words and does anything.
+    """Arbitrary accesses, resets by software included, around an arbitrary accelerator for spike words.
 
     There is an ack for each access and no other, after six cycles among the registers, and after two in frames, if it has not to wait for
     room. Of any one word that is written and finds room: it reaches the accelerator, behind those before it, and tells if words were lost.
@@ -58,7 +57,7 @@ def wrapper(size: Size, make: Callable[..., Any] = WishboneAccelerator) -> Harne
     """
 
     def fill(m: Module) -> None:
-        inside = AnyAccelerator(symbolic.network(size.shape, size.steps), size.folding)
+        inside = symbolic.ArbitraryAccelerator(symbolic.network(size.shape, size.steps), size.folding)
         with patch.object(hw.buses.wishbone, "RESULTS", ROOM):
             dut = make(inside, room=ROOM)
             fragment = Fragment.get(dut, None)
