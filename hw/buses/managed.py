@@ -69,7 +69,6 @@ class ManagedAccelerator(wiring.Component):
         accelerator, values = self.accelerator, self.values
         m.submodules.registers = bank = csr.Bridge(self.bus.memory_map)
         m.submodules.accelerator = ResetInserter(self.reset)(accelerator)
-        m.submodules.counters = counters = ResetInserter(self.reset)(Counters(accelerator))
         connect(m, flipped(self.bus), bank.bus)
         for register in self.registers:
             for name, field in self.fields[register.name].items():
@@ -91,18 +90,30 @@ class ManagedAccelerator(wiring.Component):
             self.i.ready.eq(accelerator.i.ready & may_begin),
         ]
         connect(m, accelerator.o, flipped(self.o))
-        m.d.comb += [
-            accelerator.early.eq(values["control"].early),
-            self.reset.eq(values["reset"].reset),
-            counters.taken.eq(self.i.valid & self.i.ready),
-            counters.last.eq(self.i.payload.last_of_frame),
-            counters.given.eq(self.o.valid & self.o.ready),
-            counters.result.eq(self.o.payload),
-            values["status"].busy.eq(counters.busy),
-            *(values[name][name].eq(getattr(counters, name)) for name in ("frames", "errors", "silent", "cycles")),
-            values["last_result"].eq(counters.last_result),
-        ]
+        m.d.comb += [accelerator.early.eq(values["control"].early), self.reset.eq(values["reset"].reset)]
+        self._count(m)
         return m
+
+    def _count(self, m: Module) -> None:
+        """Count results, and the cycles in which a frame was in the circuit: from its first transfer until its result is given."""
+        m.submodules.counters = ResetInserter(self.reset)(counters := Module())
+        frames, errors, silent, cycles = (self.values[name][name] for name in ("frames", "errors", "silent", "cycles"))
+        result, busy = self.o.payload, self.values["status"].busy
+        taken, given = self.i.valid & self.i.ready, self.o.valid & self.o.ready
+        inside = Signal()  # of a frame that is coming in
+        begun = Signal(8)  # frames in the circuit; fewer than 256: up to 32 have tags, up to 16 contexts have two each on their way in
+        begins = Signal()
+        m.d.comb += [begins.eq(taken & ~inside), busy.eq((begun != 0) | begins)]
+        counters.d.sync += [begun.eq(begun + begins - given), cycles.eq(cycles + busy)]
+        with counters.If(taken):
+            counters.d.sync += inside.eq(~self.i.payload.last_of_frame)
+        with counters.If(given):
+            counters.d.sync += [
+                frames.eq(frames + 1),
+                errors.eq(errors + result.error),
+                silent.eq(silent + (result.silent & ~result.error)),
+                self.values["last_result"].eq(result),
+            ]
 
     def _load(self, m: Module) -> None:
         """A byte that was written to the register ``load`` stays until it is taken, a cycle or two later."""
@@ -111,57 +122,6 @@ class ManagedAccelerator(wiring.Component):
             m.d.sync += load.valid.eq(0)
         with m.If(written.write):
             m.d.sync += [load.valid.eq(1), load.payload.data.eq(written.data), load.payload.first.eq(written.first)]
-
-
-class Counters(wiring.Component):
-    """Counts results, and the cycles in which a frame was in the circuit: from its first transfer until its result is given.
-
-    Parameters:
-        accelerator: whose they are.
-
-    Members:
-        taken: something passes on the input; ``last`` tells whether it is a frame's last.
-        given: a ``result`` passes on the output.
-        busy: a frame is in the circuit.
-        the others are registers' contents.
-    """
-
-    def __init__(self, accelerator: Accelerator):
-        result = result_payload(accelerator)
-        super().__init__(
-            {
-                "taken": In(1),
-                "last": In(1),
-                "given": In(1),
-                "result": In(result),
-                "busy": Out(1),
-                "frames": Out(32),
-                "errors": Out(32),
-                "silent": Out(32),
-                "cycles": Out(64),
-                "last_result": Out(result),
-            }
-        )
-
-    def elaborate(self, platform):
-        m = Module()
-        inside = Signal()  # of a frame that is coming in
-        begun = Signal(8)  # frames in the circuit; fewer than 256: up to 32 have tags, up to 16 contexts have two each on their way in
-        begins = Signal()
-        m.d.comb += [begins.eq(self.taken & ~inside), self.busy.eq((begun != 0) | begins)]
-        with m.If(self.taken):
-            m.d.sync += inside.eq(~self.last)
-        m.d.sync += begun.eq(begun + begins - self.given)
-        with m.If(self.busy):
-            m.d.sync += self.cycles.eq(self.cycles + 1)
-        with m.If(self.given):
-            m.d.sync += [
-                self.frames.eq(self.frames + 1),
-                self.errors.eq(self.errors + self.result.error),
-                self.silent.eq(self.silent + (self.result.silent & ~self.result.error)),
-                self.last_result.eq(self.result),
-            ]
-        return m
 
 
 def input_payload(accelerator: Accelerator) -> data.StructLayout:
