@@ -14,8 +14,6 @@ from hw.core.accelerator import Accelerator
 
 DATA, LAST = 1 << ADDRESS_BITS, 3 << ADDRESS_BITS - 1
 """Where frames are written: all but the last word, and the last."""
-RESULTS = 16
-"""Results that wait to be read."""
 BUS = wishbone.Signature(addr_width=ADDRESS_BITS + 1 - 2, data_width=UNIT, granularity=8)
 PORTS = {
     "wb_adr_i": "adr",
@@ -41,6 +39,7 @@ class WishboneAccelerator(wiring.Component):
     Parameters:
         accelerator: with one input stream.
         room: words that wait to be taken.
+        results: that wait to be read, at most 255.
 
     Members:
         bus: Wishbone, see `amaranth_soc.wishbone`.
@@ -51,10 +50,10 @@ class WishboneAccelerator(wiring.Component):
             ``room`` is less than 2 or above 32767.
     """
 
-    def __init__(self, accelerator: Accelerator, *, room: int = 256):
+    def __init__(self, accelerator: Accelerator, *, room: int = 256, results: int = 16):
         if not 2 <= room < 1 << 15:
             raise UserError(f"room must be from 2 to {(1 << 15) - 1} words, not {room}")
-        self.accelerator = accelerator
+        self.accelerator, self._results = accelerator, results
         frame = input_payload(accelerator)
         Unpack = Split if splits(frame) else Gather
         queues = {"room": 16, "results": 8, "lost": 1}
@@ -87,7 +86,7 @@ class WishboneAccelerator(wiring.Component):
         m.submodules.bridge = self._bridge
         m.submodules.window = ResetInserter(managed.reset)(self._window)
         m.submodules.unpack = ResetInserter(managed.reset)(self._unpack)
-        results = SyncFIFOBuffered(width=managed.o.payload.shape().size, depth=RESULTS)
+        results = SyncFIFOBuffered(width=managed.o.payload.shape().size, depth=self._results)
         m.submodules.results = ResetInserter(managed.reset)(results)
         connect(m, flipped(self.bus), self._decoder.bus)
         connect(m, self._window.o, self._unpack.i)

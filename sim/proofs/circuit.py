@@ -4,7 +4,7 @@ import itertools
 from dataclasses import dataclass
 
 from amaranth.asserts import AnyConst, AnySeq
-from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Module, Mux, Signal
+from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Fragment, Module, Mux, Signal
 
 from hw import Accelerator, Folding
 from hw.core.words import bits_for
@@ -56,7 +56,7 @@ class Bench:
         sizes = list(itertools.pairwise(size.shape))
         self.layer = None if focus is None else SymbolicLayer(m, *sizes[focus], focus)
         layers = {plan: self.layer if index == focus else None for index, plan in enumerate(self.dut.plans)}
-        m.submodules.dut = self.fragment = symbolic.elaborated(self.dut, layers)
+        m.submodules.dut = self.fragment = Fragment.get(self.dut, symbolic.SymbolicMemories(layers))
         self.early = Signal(name="early_mode")
         m.d.comb += [self.early.eq(AnyConst(1)), self.dut.early.eq(self.early), self.dut.o.ready.eq(AnySeq(1))]
         self.inputs = []

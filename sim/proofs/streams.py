@@ -4,18 +4,18 @@ Assertions and assumptions are about settled signals of a cycle.
 """
 
 from amaranth.asserts import AnySeq
-from amaranth.hdl import Assert, Cover, Module, Mux, Signal, Value
+from amaranth.hdl import Assert, Cover, Module, Mux, Signal, Value, ValueLike
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from hw.core.words import WordFormat, bits_for
 
 
-def _waiting(m: Module, port) -> tuple[Signal, Signal]:
-    """That a payload was offered and not taken in the cycle before; and that payload."""
+def _waiting(m: Module, port, unless: ValueLike = 0) -> tuple[Signal, Signal]:
+    """That a payload was offered and not taken, nor ``unless``, in the cycle before; and that payload."""
     payload = Value.cast(port.payload)
     waiting, before = Signal(), Signal(len(payload))
-    m.d.sync += [waiting.eq(port.valid & ~port.ready), before.eq(payload)]
+    m.d.sync += [waiting.eq(port.valid & ~port.ready & ~Value.cast(unless)[0]), before.eq(payload)]
     return waiting, before
 
 
@@ -26,9 +26,9 @@ def offer(m: Module, port) -> None:
     m.d.comb += [port.valid.eq(waiting | AnySeq(1)), payload.eq(Mux(waiting, before, AnySeq(len(payload))))]
 
 
-def hold(m: Module, port) -> None:
-    """Assert that a circuit holds what it offers until it is taken, and see that it can come to that."""
-    waiting, before = _waiting(m, port)
+def hold(m: Module, port, unless: ValueLike = 0) -> None:
+    """Assert that a circuit holds what it offers until it is taken, or ``unless`` is high, and see that it can come to that."""
+    waiting, before = _waiting(m, port, unless)
     held = port.valid & (Value.cast(port.payload) == before)
     with m.If(waiting):
         m.d.comb += Assert(held)

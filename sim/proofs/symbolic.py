@@ -37,7 +37,7 @@ class SymbolicMemories:
         self._rows: dict[int, list[Value] | None] = {}
         for plan, layer in layers.items():
             self._rows[id(plan.weight_rows)] = None if layer is None else _weight_rows(plan, layer)
-            self._rows[id(plan.initial_potentials)] = None if layer is None else _initial_rows(plan, layer)
+            self._rows[id(plan.initial_potentials)] = None if layer is None else _initial_potentials(plan, layer)
 
     def get_row_memory(self, memory: RowMemory) -> Module:
         """What `RowMemory` elaborates to."""
@@ -48,11 +48,6 @@ class SymbolicMemories:
         else:
             m.d.sync += memory.data.eq(Array(rows)[memory.address])
         return m
-
-
-def elaborated(dut: wiring.Component, layers: Mapping[LayerPlan, SymbolicLayer | None]) -> Fragment:
-    """A circuit of layers of these plans with `SymbolicMemories`."""
-    return Fragment.get(dut, SymbolicMemories(layers))
 
 
 class ArbitraryAccelerator(Accelerator):
@@ -93,7 +88,7 @@ def _weight_rows(plan: LayerPlan, layer: SymbolicLayer) -> list[Value]:
     ]
 
 
-def _initial_rows(plan: LayerPlan, layer: SymbolicLayer) -> list[Value]:
+def _initial_potentials(plan: LayerPlan, layer: SymbolicLayer) -> list[Value]:
     def start(j: int) -> Value:
         if j >= layer.outputs:
             return Const(0, plan.membrane_bits)

@@ -2,12 +2,10 @@
 
 from collections.abc import Callable
 from typing import Any
-from unittest.mock import patch
 
 from amaranth.asserts import AnySeq
 from amaranth.hdl import Assert, Assume, Cat, Cover, Fragment, Module, Mux, Signal, Value
 
-import hw.buses.wishbone
 from hw.buses.frame_window import LANES
 from hw.buses.wishbone import WishboneAccelerator
 from sim.proofs import symbolic
@@ -58,9 +56,8 @@ def wrapper(size: Size, make: Callable[..., Any] = WishboneAccelerator) -> Harne
 
     def fill(m: Module) -> None:
         inside = symbolic.ArbitraryAccelerator(symbolic.network(size.shape, size.steps), size.folding)
-        with patch.object(hw.buses.wishbone, "RESULTS", ROOM):
-            dut = make(inside, room=ROOM)
-            fragment = Fragment.get(dut, None)
+        dut = make(inside, room=ROOM, results=ROOM)
+        fragment = Fragment.get(dut, None)
         m.submodules.dut = fragment
         parts = {name: symbolic.component(part) for part, name, _ in fragment.subfragments if name in ("managed", "window")}
         managed, window = parts["managed"], parts["window"]
