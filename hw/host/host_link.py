@@ -1,4 +1,4 @@
-"""The circuit's end of the packets of `hw.host.packets`."""
+"""The packet protocol of `hw.host.packets`, on the circuit's side."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
@@ -27,7 +27,7 @@ def info_content(info: bytes) -> bytes:
 
 
 class HostLink(wiring.Component):
-    """Takes requests, answers them: one at a time, and what comes meanwhile is dropped.
+    """Serves one request at a time; what comes meanwhile is dropped.
 
     A byte must be offered for eight cycles, in which its bits pass through the checksum; ten cycles suffice for the next. Anything but a
     packet is skipped, up to the next `MAGIC`. Where a packet is given up, is wrong, or gets no result, ``reset`` is high for a cycle, and
@@ -36,8 +36,8 @@ class HostLink(wiring.Component):
     Parameters:
         pixels: per frame.
         result: layout of a result.
-        info: what the circuit says of itself.
-        loadable: weights come from the host.
+        info: the circuit's description (`hw.host.hosted.describe`).
+        loadable: the host loads the weights.
         timeout_bits: see `TIMEOUT_BITS`.
 
     Members:

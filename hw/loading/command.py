@@ -1,4 +1,4 @@
-"""``python -m hw weights NETWORK --circuit VERILOG.json --out FILE``: what to load into a circuit that was made for another network."""
+"""``python -m hw weights NETWORK --circuit VERILOG.json --out FILE``: the load of a circuit that was made for another network."""
 
 import json
 from argparse import Namespace
