@@ -1,6 +1,5 @@
 """The whole circuit."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from amaranth.hdl import Module
@@ -45,7 +44,6 @@ class Accelerator(wiring.Component):
         folding: inputs and neurons per cycle, form and order of each layer, and how many frames are worked on in turn.
         weights: ``"rom"`` (in the bitstream) or ``"loadable"`` (see `hw.loading.loader`; the network then says how large others may be).
         frames_in: ``"words"`` (spike words in time order) or ``"pixels"`` (raster order, through a `LatencyEncoder` per context).
-        memories: makes the layers' memories of weights and potentials (see `hw.core.layer.IFLayer`).
 
     Members:
         early: 1: the result leaves at the decision and the rest of its frame is dropped; 0: every spike of the frame is computed.
@@ -60,19 +58,11 @@ class Accelerator(wiring.Component):
         UserError: the folding or ``frames_in`` does not fit the network, or ``frames_in`` or ``weights`` is something else.
     """
 
-    def __init__(
-        self,
-        network: Network,
-        folding: Folding,
-        *,
-        frames_in: str = "words",
-        weights: str = "rom",
-        memories: Callable[..., wiring.Component] | None = None,
-    ):
+    def __init__(self, network: Network, folding: Folding, *, frames_in: str = "words", weights: str = "rom"):
         if weights not in WEIGHTS:
             raise UserError(f"weights must be one of {', '.join(WEIGHTS)}, not {weights!r}")
         check_frames_in(network, frames_in)
-        self.network, self.folding, self.frames_in, self.weights, self._memories = network, folding, frames_in, weights, memories
+        self.network, self.folding, self.frames_in, self.weights = network, folding, frames_in, weights
         self.plans = plans = folding.plans(network)
         self.input_format = replace(input_format(plans[0]), frames=0)
         last = plans[-1]
@@ -105,7 +95,7 @@ class Accelerator(wiring.Component):
             parts |= {f"frame_check_{context}": FrameCheck(self.input_format) for context in range(self.folding.contexts)}
         parts["readout"] = Readout(plans[-1])
         for index, plan in enumerate(plans):
-            parts[f"layer_{index}"] = IFLayer(plan, holds_vectors=not plan.is_last, loadable=loads, memories=self._memories)
+            parts[f"layer_{index}"] = IFLayer(plan, holds_vectors=not plan.is_last, loadable=loads)
             if not plan.is_last:
                 parts[f"emitter_{index}"] = SpikeEmitter(plan)
         if loads:

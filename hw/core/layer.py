@@ -1,7 +1,5 @@
 """A layer, folded: ``SIMD`` inputs and ``PE`` neurons per cycle."""
 
-from collections.abc import Callable
-
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -47,7 +45,6 @@ class IFLayer(wiring.Component):
         holds_vectors: the receiver has `LayerPlan.vector_slots` places for vectors, and says when one becomes free; else it takes them as
             they come.
         loadable: weights and potentials to start from are written at run time.
-        memories: makes the memories of weights and of potentials to start from; by default `hw.core.memories.RowMemory`.
 
     Members:
         i: spike words, ``SIMD`` wide.
@@ -55,10 +52,8 @@ class IFLayer(wiring.Component):
         write_weights, write_initial: (loadable only) see `hw.core.memories.row_write`.
     """
 
-    def __init__(
-        self, plan: LayerPlan, *, holds_vectors: bool, loadable: bool = False, memories: Callable[..., wiring.Component] | None = None
-    ):
-        self._plan, self._holds_vectors, self._loadable, self._memories = plan, holds_vectors, loadable, memories
+    def __init__(self, plan: LayerPlan, *, holds_vectors: bool, loadable: bool = False):
+        self._plan, self._holds_vectors, self._loadable = plan, holds_vectors, loadable
         members = {"i": In(stream.Signature(input_format(plan).layout)), "o": Out(neuron_vectors(plan))}
         if loadable:
             members["write_weights"] = In(row_write(plan.weight_width, plan.weight_depth))
@@ -67,7 +62,7 @@ class IFLayer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        plan, memory = self._plan, self._memories or RowMemory
+        plan = self._plan
 
         # Issue.
         m.submodules.sequencer = sequencer = sequencer_of(plan)(plan)
@@ -75,7 +70,7 @@ class IFLayer(wiring.Component):
         m.d.comb += sequencer.may_test.eq(self._place_for_vector(m, sequencer))
 
         # Count.
-        m.submodules.weights = weights = memory(plan.weight_width, plan.weight_rows, writable=self._loadable)
+        m.submodules.weights = weights = RowMemory(plan.weight_width, plan.weight_rows, writable=self._loadable)
         counting, counting_valid = _registered(m, plan, "counting", sequencer.operation, sequencer.valid)
         m.d.comb += weights.address.eq(sequencer.operation.weight_row)
         count = Signal(plan.pe * count_width(plan.simd))
@@ -83,7 +78,7 @@ class IFLayer(wiring.Component):
 
         # Integrate.
         integrating, integrating_valid = _registered(m, plan, "integrating", counting, counting_valid)
-        m.submodules.initial = initial = memory(plan.initial_width, plan.initial_potentials, writable=self._loadable)
+        m.submodules.initial = initial = RowMemory(plan.initial_width, plan.initial_potentials, writable=self._loadable)
         m.submodules.neurons = neurons = plan.neurons(pe=plan.pe, width=plan.membrane_bits, count_width=count_width(plan.simd))
         m.submodules.membranes = state = membranes(plan)
         for port, stage, valid in ((state.ahead, counting, counting_valid), (state.now, integrating, integrating_valid)):

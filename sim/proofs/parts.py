@@ -12,7 +12,7 @@ from hw.core.frame_check import FrameCheck
 from hw.core.neurons import IFNeurons
 from hw.core.trees import ArgMax
 from hw.core.words import WordFormat
-from sim.proofs.streams import Rules, anything, hold, offer
+from sim.proofs.streams import Rules, hold, offer
 
 
 class Harness(wiring.Component):
@@ -77,7 +77,7 @@ def argmax(count: int, width: int, always: int, make: Callable[..., wiring.Compo
 
     def fill(m: Module) -> None:
         m.submodules.dut = dut = make(count=count, width=width, always=always)
-        m.d.comb += [dut.values.eq(anything(dut.values)), dut.all_present.eq(AnySeq(1))]
+        m.d.comb += [dut.values.eq(AnySeq(len(dut.values))), dut.all_present.eq(AnySeq(1))]
         values, present, filled = dut.values, dut.all_present, 1
         for _ in range(dut.latency):  # the row that the output belongs to
             later, later_present, later_filled = Signal(count * width), Signal(), Signal()
@@ -102,7 +102,7 @@ def counts(simd: int, neurons: Callable[..., wiring.Component] = IFNeurons) -> H
     def fill(m: Module) -> None:
         weights, spikes = Signal(simd), Signal(simd)
         width = count_width(simd)
-        m.d.comb += [weights.eq(anything(weights)), spikes.eq(anything(spikes))]
+        m.d.comb += [weights.eq(AnySeq(simd)), spikes.eq(AnySeq(simd))]
         total: Value = Const(0)
         negatives: Value = Const(0)
         for weight, spike in zip(weights, spikes, strict=True):
@@ -115,7 +115,7 @@ def counts(simd: int, neurons: Callable[..., wiring.Component] = IFNeurons) -> H
         m.submodules.dut = dut = neurons(pe=1, width=width + 1, count_width=width)
         before = Signal(signed(width + 1))
         m.d.comb += [
-            before.eq(anything(before)),
+            before.eq(AnySeq(width + 1)),
             dut.potential.eq(before),
             dut.count.eq(delta),
             dut.flags.eq(AnySeq(1)),
