@@ -181,7 +181,7 @@ def top_changed(verilog, pattern, replacement):
 
 def test_a_circuit_that_takes_nothing(verilog):
     """Inside, the first word is taken again and again; outside it never is. The run is given up, though words keep coming out."""
-    report = sim.cosimulate(NETWORK, TIMES, verilog=top_changed(verilog, r"\(i_[01]__ready\)", "()"))
+    report = sim.cosimulate(NETWORK, TIMES, verilog=top_changed(verilog, r"\(i_[01]_ready\)", "()"))
     assert not report.passed
     assert report.first_difference.frame == 0
     assert report.data["frames_equal"] == report.data["early"]["frames_equal"] == 0
@@ -190,7 +190,7 @@ def test_a_circuit_that_takes_nothing(verilog):
 
 def test_a_circuit_that_takes_every_other_frame(verilog):
     """One of its streams never is ready; inside, the first word on it, which is a frame, is taken again and again."""
-    report = sim.cosimulate(NETWORK, TIMES, verilog=top_changed(verilog, r"\(i_1__ready\)", "()"))
+    report = sim.cosimulate(NETWORK, TIMES, verilog=top_changed(verilog, r"\(i_1_ready\)", "()"))
     assert not report.passed
     for mode, comparison in report.comparisons.items():
         assert comparison.first == Difference(mode, 1, "readout", None, "number of frames taken", 60, 30)
@@ -199,9 +199,9 @@ def test_a_circuit_that_takes_every_other_frame(verilog):
 
 def test_tags_that_are_wrong(verilog):
     """The lowest bit of the tags on a monitor is stuck at 0: spikes of odd frames seem to be those of even ones."""
-    tag = verilog[1]["ports"]["monitor_1__payload"]["fields"]["frame"]
-    assert tag["offset"] + tag["width"] == verilog[1]["ports"]["monitor_1__payload"]["width"]
-    faulty = top_changed(verilog, r"(assign monitor_1__payload = \{\s+)", r"\g<1>2'h2 & ")
+    tag = verilog[1]["ports"]["monitor_1_payload"]["fields"]["frame"]
+    assert tag["offset"] + tag["width"] == verilog[1]["ports"]["monitor_1_payload"]["width"]
+    faulty = top_changed(verilog, r"(assign monitor_1_payload = \{\s+)", r"\g<1>2'h2 & ")
     report = sim.cosimulate(NETWORK, TIMES, verilog=faulty)
     for mode, comparison in report.comparisons.items():
         assert (comparison.first.mode, comparison.first.frame, comparison.first.layer) == (mode, 0, 1)
@@ -210,8 +210,8 @@ def test_tags_that_are_wrong(verilog):
 
 def test_a_circuit_that_gives_too_much(verilog):
     """A result in every cycle: the run ends soon after there are as many as frames."""
-    flood = top_changed(verilog, r"\.o__valid\(o__valid\)", ".o__valid()")
-    report = sim.cosimulate(NETWORK, TIMES, verilog=top_changed(flood, r"\Z", "  assign o__valid = 1'b1;\n"))
+    flood = top_changed(verilog, r"\.o__valid\(o_valid\)", ".o__valid()")
+    report = sim.cosimulate(NETWORK, TIMES, verilog=top_changed(flood, r"\Z", "  assign o_valid = 1'b1;\n"))
     assert not report.passed
     assert report.first_difference.frame == 0
     assert report.comparisons["full"].differences > len(TIMES)

@@ -67,7 +67,7 @@ def port_map(circuit: Accelerator | Wrapper) -> dict[str, Any]:
                 name: {"offset": field.offset, "width": field.width, "signed": bool(getattr(field.shape, "signed", False))}
                 for name, field in shape
             }
-        ports["__".join(map(str, path))] = entry
+        ports["_".join(map(str, path))] = entry
     network = accelerator.network
     return {
         "top": top(circuit),

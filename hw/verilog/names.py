@@ -5,6 +5,8 @@ Amaranth keeps the names of signals, but numbers what meets in one scope (``o__v
 the port that was meant, or named after what they are connected to. Two wires with the same content are made one.
 """
 
+import re
+
 from hw.verilog.design import Design, base_name, identifier, in_words, rename, rename_port, substitute, unnamed
 from hw.verilog.ports import drop_unused_inputs, drop_unused_outputs, merge_ports, name_partial_outputs
 from hw.verilog.reserved import RESERVED
@@ -46,8 +48,9 @@ def tidy(modules: dict[str, Module]) -> Design:
 
 def _name_wires(design: Design, module: Module) -> dict[str, str]:
     """Names inside a module, and of parts of values at the ports of what is in it; the new names by the old ones."""
-    taken = {wire.name for wire in module.ports() if module is design.top or not (set("$.") & set(wire.name) or wire.name in RESERVED)}
-    names = {name: name for name in taken}
+    ports = [wire.name for wire in module.ports() if module is design.top or not (set("$.") & set(wire.name) or wire.name in RESERVED)]
+    names = {name: re.sub("__+", "_", name) if module is design.top else name for name in ports}  # as VHDL takes it, too
+    taken = set(names.values())
     _own_outputs(design, module)
 
     def choose(wire: str, name: str) -> None:

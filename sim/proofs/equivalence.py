@@ -100,13 +100,13 @@ def _both(port_map: Mapping[str, Any], number: int, state: Mapping[str, int] | N
         lines.append(f"  {instance} {instance}_circuit({', '.join(connections)});")
     same = [f"sound_{place} == mutant_{place}" for place in range(len(state))]
     for name in outputs:
-        if name.endswith("__valid"):
-            same += _same_stream(name.removesuffix("__valid"), ports)
-        elif name.endswith("__ready"):
-            same.append(f"!{name.removesuffix('__ready')}__valid || sound_{name} == mutant_{name}")
+        if name.endswith("_valid"):
+            same += _same_stream(name.removesuffix("_valid"), ports)
+        elif name.endswith("_ready"):
+            same.append(f"!{name.removesuffix('_ready')}_valid || sound_{name} == mutant_{name}")
         elif name.endswith("_cancel"):
             stream = name.removesuffix("_cancel")
-            same.append(f"!({stream}__valid && sound_{stream}__ready) || sound_{name} == mutant_{name}")
+            same.append(f"!({stream}_valid && sound_{stream}_ready) || sound_{name} == mutant_{name}")
     return _top(inputs, lines, same)
 
 
@@ -123,11 +123,11 @@ def _top(inputs: Mapping[str, int], body: Sequence[str], conditions: Sequence[st
 
 def _same_stream(name: str, ports: Mapping[str, Any]) -> list[str]:
     """A payload counts where it is valid, and of one that is flagged only that it is, and its frame."""
-    sound, mutant = f"sound_{name}__payload", f"mutant_{name}__payload"
-    fields = ports[f"{name}__payload"]["fields"]
+    sound, mutant = f"sound_{name}_payload", f"mutant_{name}_payload"
+    fields = ports[f"{name}_payload"]["fields"]
     error = fields["error"]["offset"]
-    conditions = [f"sound_{name}__valid == mutant_{name}__valid", f"!sound_{name}__valid || {sound}[{error}] == {mutant}[{error}]"]
+    conditions = [f"sound_{name}_valid == mutant_{name}_valid", f"!sound_{name}_valid || {sound}[{error}] == {mutant}[{error}]"]
     if "frame" in fields:
         bits = f"[{fields['frame']['offset']} +: {fields['frame']['width']}]"
-        conditions.append(f"!sound_{name}__valid || {sound}{bits} == {mutant}{bits}")
-    return [*conditions, f"!sound_{name}__valid || {sound}[{error}] || {sound} == {mutant}"]
+        conditions.append(f"!sound_{name}_valid || {sound}{bits} == {mutant}{bits}")
+    return [*conditions, f"!sound_{name}_valid || {sound}[{error}] || {sound} == {mutant}"]
