@@ -72,15 +72,17 @@ def generate() -> int:
         default="rom",
         help="in the bitstream, or loadable: the network's then lie beside the Verilog, with .weights (default: rom)",
     )
+    parser.add_argument("--name", help="of the top module, with which the names of all modules begin (default: accelerator, accelerator_…)")
+    parser.add_argument("--vhdl", action="store_true", help="also a VHDL package with the component's declaration, with .vhd")
     add_folding_arguments(parser)
     arguments = parser.parse_args()
     if arguments.wrapper != "none" and arguments.input == "words":
         arguments.contexts = arguments.contexts or 1  # wrappers have one stream
     network = load(arguments.network)
-    for path in outputs(arguments.out, arguments.weights):
+    for path in outputs(arguments.out, arguments.weights, vhdl=arguments.vhdl):
         refuse_overwriting(arguments.network, path)
     accelerator = Accelerator(network, folding_from(arguments, network), frames_in=arguments.input, weights=arguments.weights)
-    for path in write(wrap(accelerator, arguments.wrapper), arguments.out):
+    for path in write(wrap(accelerator, arguments.wrapper), arguments.out, name=arguments.name, vhdl=arguments.vhdl):
         print(f"{path}: {path.stat().st_size} bytes")
     for index, plan in enumerate(accelerator.plans):
         print(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from hw.verilog.reserved import RESERVED
 from hw.verilog.rtlil import Assign, Bit, Cell, Module, Switch, Value
 
-OUTPUTS = {"$memrd_v2": ("DATA",), "$dff": ("Q",), "$meminit_v2": (), "$memwr_v2": ()}
+OUTPUTS = {"$memrd_v2": ("DATA",), "$dff": ("Q",), "$adff": ("Q",), "$meminit_v2": (), "$memwr_v2": ()}
 
 
 def unnamed(wire: str) -> bool:
@@ -50,7 +50,7 @@ class Design:
             for name in self.outputs(module, other)
             for bit in other.connections[name]
         }
-        driven |= {bit for wire in module.wires.values() if wire.port == "input" for bit in wire.value}
+        driven |= {bit for wire in module.wires.values() if wire.port in ("input", "inout") for bit in wire.value}
         return tuple(name for name, value in cell.connections.items() if value and isinstance(value[0], tuple) and value[0] not in driven)
 
     def reads(self, module: Module) -> Iterator[Value]:

@@ -15,7 +15,7 @@ TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s]+')
 
 @dataclass
 class Wire:
-    """A wire; ``port`` is ``"input"``, ``"output"`` or empty."""
+    """A wire; ``port`` is ``"input"``, ``"output"``, ``"inout"`` or empty."""
 
     name: str
     width: int
@@ -112,7 +112,7 @@ def _module(name: str, lines: Iterator[list[str]]) -> Module:
                 attributes[_name(key)] = value
                 continue
             case ["wire", "width", width, *kind, wire]:
-                port = kind[0] if kind and kind[0] in ("input", "output") else ""
+                port = kind[0] if kind and kind[0] in ("input", "output", "inout") else ""
                 module.wires[_name(wire)] = Wire(_name(wire), int(width), port, attributes)
             case ["memory", "width", width, "size", depth, memory]:
                 module.memories[_name(memory)] = Memory(_name(memory), int(width), int(depth), attributes)
@@ -181,6 +181,8 @@ def _assign(tokens: list[str], module: Module) -> Assign:
 def _value(tokens: list[str], module: Module) -> tuple[Value, list[str]]:
     """The value that tokens begin with, and the tokens after it."""
     head, rest = tokens[0], tokens[1:]
+    if head == "{}":
+        return (), rest
     if head == "{":
         parts: list[Value] = []
         while rest[0] != "}":

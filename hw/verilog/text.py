@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from hw.verilog.choices import Tree, choice, width_of
 from hw.verilog.design import Design, unnamed
 from hw.verilog.operators import LONG, Expression, constant
-from hw.verilog.rtlil import Assign, Cell, Memory, Module, Switch, Wire
+from hw.verilog.rtlil import Assign, Cell, Memory, Module, Switch, Value, Wire
 from hw.verilog.values import Values, in_braces, place_of, range_of, without_hold
 
 
@@ -80,8 +80,14 @@ class _Writer(Values):
 
     def _write_register(self, name: str, cell: Cell, statements: list[Assign | Switch]) -> None:
         statements = _reset_first(without_hold(statements, cell), len(cell.connections["Q"]))
+        edges = f"{_edge(cell)} {self._write(cell.connections['CLK']).text}"
+        if cell.type == "$adff":
+            reset, on = cell.connections["ARST"], str(cell.number("ARST_POLARITY"))
+            edges += f" or {_edge(cell, 'ARST')} {self._name(self.module.wires[reset[0][0]])}"
+            content: Value = tuple(reversed(cell.parameters["ARST_VALUE"].partition("'")[2]))
+            statements = [Switch(reset, [([on], [Assign(cell.connections["Q"], content)]), ([], statements)])]
         lines = list(self._statements(statements, name, len(cell.connections["Q"]), "    "))
-        head = f"  always @({_edge(cell)} {self._write(cell.connections['CLK']).text})"
+        head = f"  always @({edges})"
         init = self.module.wires[name].attributes.get("init")
         self.body += ["", *([f"  initial {name} = {_value(init)};"] if init else [])]
         self.body += [f"{head} begin", *lines, "  end"] if len(statements) > 1 else [head, *lines]
@@ -201,7 +207,8 @@ class _Writer(Values):
             ports.append(f"    .{port}({'' if unused else self._write(value).text})")
         parameters = ",\n".join(f"    .{name}({_value(text)})" for name, text in cell.parameters.items())
         head = f"  {cell.type} " + (f"#(\n{parameters}\n  ) " if parameters else "") + f"{cell.name} ("
-        self.body += ["", head, ",\n".join(ports), "  );"]
+        attributes = "" if cell.type in self.design.modules else _attributes(cell, True)
+        self.body += ["", attributes + head, ",\n".join(ports), "  );"]
 
 
 def _in_order(module: Module) -> list[Wire]:
@@ -224,8 +231,8 @@ def _reset_first(statements: list[Assign | Switch], width: int) -> list[Assign |
     return statements
 
 
-def _edge(cell: Cell) -> str:
-    return "posedge" if cell.number("CLK_POLARITY") else "negedge"
+def _edge(cell: Cell, of: str = "CLK") -> str:
+    return "posedge" if cell.number(f"{of}_POLARITY") else "negedge"
 
 
 def _value(text: str) -> str:
@@ -235,7 +242,7 @@ def _value(text: str) -> str:
     return constant(tuple(reversed(text.partition("'")[2])))
 
 
-def _attributes(item: Wire | Memory, kept: bool) -> str:
+def _attributes(item: Wire | Memory | Cell, kept: bool) -> str:
     """Attributes that the source gave it."""
     lines = [f"  (* {name} = {_value(text)} *)\n" for name, text in item.attributes.items() if name != "init"]
     return "".join(lines) if kept else ""

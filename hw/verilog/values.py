@@ -82,7 +82,7 @@ class Values:
 
     def _sort_cells(self) -> None:
         for cell in self.module.cells:
-            if cell.type == "$dff":
+            if cell.type in ("$dff", "$adff"):
                 register = cell.connections["Q"][0][0]
                 assert self.module.wires[register].value == cell.connections["Q"], register
                 self.registers[register] = cell, self._own_process(cell)
@@ -139,7 +139,7 @@ class Values:
         for cell in self.drivers.values():
             yield from operands(cell).values()
         for cell, statements in self.registers.values():
-            yield cell.connections["CLK"]
+            yield from (cell.connections[name] for name in ("CLK", "ARST") if name in cell.connections)
             yield from reads_of(without_hold(statements, cell))
         for parts in self.choices.values():
             yield from (value for part in parts for value in values_of(part))
