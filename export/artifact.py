@@ -12,14 +12,17 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from export.connections import Dense
 from export.errors import UserError
 from export.files import atomic_write
 from export.network import Encoder, Layer, Network
+from export.neurons import Single
 from export.packing import pack_weights, unpack_weights
 
 METADATA_KEY = "firstspike"
 FORMAT = "firstspike-network"
 VERSION = 1
+KIND = "if"  # of a layer in version 1: `Dense`, and `Single`
 MAX_DEPTH = 64  # of the header's JSON, so that nothing that walks it comes to the interpreter's limit
 
 
@@ -140,14 +143,14 @@ def read_class_names(header: dict[str, Any]) -> tuple[str, ...]:
 def _contents(network: Network) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     tensors = {}
     for index, layer in enumerate(network.layers):
-        tensors[f"layers.{index}.weights"] = pack_weights(layer.weights)
-        tensors[f"layers.{index}.thresholds"] = layer.thresholds
+        tensors[f"layers.{index}.weights"] = pack_weights(layer.connection.weights)
+        tensors[f"layers.{index}.thresholds"] = layer.neuron.thresholds
     header = {
         "format": FORMAT,
         "version": VERSION,
         "steps": network.steps,
         "encoder": encoder_header(network.encoder),
-        "layers": [{"inputs": la.inputs, "outputs": la.outputs, "kind": la.kind} for la in network.layers],
+        "layers": [{"inputs": la.inputs, "outputs": la.outputs, "kind": KIND} for la in network.layers],
         "class_names": list(network.class_names),
         "provenance": network.provenance,
     }
@@ -214,4 +217,6 @@ def _layer(tensors: dict[str, np.ndarray], index: int, description: object) -> L
     weights = unpack_weights(tensors[f"layers.{index}.weights"], inputs)
     if len(weights) != outputs:
         raise UserError(f"weights must have {outputs} rows, one per output, not {len(weights)}")
-    return Layer(weights, thresholds, get(description, "kind", str))
+    if (kind := get(description, "kind", str)) != KIND:
+        raise UserError(f"neuron kind must be '{KIND}', not {kind!r:.60}")
+    return Layer(Dense(weights), Single(thresholds))

@@ -7,8 +7,10 @@ import numpy as np
 
 from export import reference
 from export.artifact import check_format, get, read_class_names, read_encoder, read_tensors
+from export.connections import Dense
 from export.errors import UserError
 from export.network import Layer, Network
+from export.neurons import Single
 
 CHECKPOINT_FORMAT = "firstspike-checkpoint"
 CHECKPOINT_VERSION = 1
@@ -48,7 +50,7 @@ def _network(tensors: dict[str, np.ndarray], header: dict[str, Any]) -> Network:
         thresholds = _tensor(tensors, f"layers.{index}.thresholds")
         if latent.ndim != 2 or thresholds.ndim != 1 or not (np.isfinite(latent).all() and np.isfinite(thresholds).all()):
             raise UserError(f"layers.{index}: weights must be a finite matrix and thresholds a finite vector")
-        layers.append(Layer(binarize(latent), round_thresholds(thresholds, latent.shape[1])))
+        layers.append(Layer(Dense(binarize(latent)), Single(round_thresholds(thresholds, latent.shape[1]))))
     names = read_class_names(header)
     return Network(tuple(layers), get(header, "steps", int), read_encoder(header), names, get(header, "provenance", dict))
 

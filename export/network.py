@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from export.arrays import is_integer
+from export.connections import CONNECTIONS, Connection
 from export.errors import UserError
+from export.neurons import NEURONS, Neuron
 
 MAX_STEPS = 1 << 15
-MAX_FAN_IN = 1 << 20  # far below 2**24, up to which float32 counts exactly (the golden model multiplies in float32)
 
 
 def default_p_min(steps: int) -> int:
@@ -38,7 +40,7 @@ class Encoder:
             raise UserError(f"encoder kind must be 'latency' or 'none', not {self.kind!r}")
         if self.kind == "none" and self.p_min is not None:
             raise UserError(f"encoder 'none' takes no p_min, not {self.p_min!r}")
-        if self.p_min is not None and not (_is_integer(self.p_min) and 0 <= self.p_min <= 256):
+        if self.p_min is not None and not (is_integer(self.p_min) and 0 <= self.p_min <= 256):
             raise UserError(f"encoder p_min must be an integer from 0 to 256, not {self.p_min!r}")
 
     def resolved(self, steps: int) -> "Encoder":
@@ -66,67 +68,38 @@ class Encoder:
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A fully connected layer of integrate-and-fire neurons without leak [S3].
+    """A layer: a connection and the neurons that it ends at.
 
     Parameters:
-        weights: -1 or +1, shape (outputs, inputs), any integer or float dtype; kept as int8.
-        thresholds: integers, shape (outputs,), each from ``-inputs`` to ``inputs + 1``; kept as int32.
-        kind: neuron kind; ``"if"`` is the only one so far.
+        connection: the synapses, such as `export.Dense`.
+        neuron: the neurons, one per output of the connection, such as `export.Single`.
 
     Raises:
-        UserError: a shape, a dtype or a value is not as said.
+        UserError: they do not go together.
     """
 
-    weights: np.ndarray
-    thresholds: np.ndarray
-    kind: str = "if"
+    connection: Connection
+    neuron: Neuron
 
     def __post_init__(self) -> None:
-        weights, thresholds = _array("weights", self.weights), _array("thresholds", self.thresholds)
-        if weights.ndim != 2 or 0 in weights.shape:
-            raise UserError(f"weights must have shape (outputs, inputs), both at least 1, not {weights.shape}")
-        if weights.shape[1] > MAX_FAN_IN:
-            raise UserError(f"a layer must have at most {MAX_FAN_IN} inputs, not {weights.shape[1]}")
-        if weights.dtype.kind not in "iuf":
-            raise UserError(f"weights must be numbers, not {weights.dtype}")
-        wrong = (weights != 1) & (weights != -1)
-        if wrong.any():
-            j, i = np.argwhere(wrong)[0]
-            raise UserError(f"weights must be -1 or +1, but weights[{j}, {i}] is {weights[j, i]}")
-        fan_in = weights.shape[1]
-        if thresholds.shape != weights.shape[:1]:
-            raise UserError(f"thresholds must have shape ({len(weights)},), one per output, not {thresholds.shape}")
-        if thresholds.dtype.kind not in "iu":
-            raise UserError(f"thresholds must be integers, not {thresholds.dtype}")
-        wrong = (thresholds < -fan_in) | (thresholds > fan_in + 1)
-        if wrong.any():
-            j = np.argmax(wrong)
-            raise UserError(
-                f"thresholds must be from {-fan_in} to {fan_in + 1} for {fan_in} inputs, but thresholds[{j}] is {thresholds[j]}"
-            )
-        if self.kind != "if":
-            raise UserError(f"neuron kind must be 'if', not {self.kind!r}")
-        object.__setattr__(self, "weights", _frozen(weights, np.int8))
-        object.__setattr__(self, "thresholds", _frozen(thresholds, np.int32))
+        if not isinstance(self.connection, Connection):
+            raise UserError(f"connection must be one of {', '.join(CONNECTIONS)}, not {type(self.connection).__name__}")
+        if not isinstance(self.neuron, Neuron):
+            raise UserError(f"neuron must be one of {', '.join(NEURONS)}, not {type(self.neuron).__name__}")
+        self.neuron.check(self.connection)
 
     @property
     def outputs(self) -> int:
-        return self.weights.shape[0]
+        return self.connection.outputs
 
     @property
     def inputs(self) -> int:
-        return self.weights.shape[1]
-
-    @cached_property
-    def negatives(self) -> np.ndarray:
-        """``K_j``: the number of -1 weights of each neuron, int32 (outputs,) [S7]."""
-        return _frozen((self.weights < 0).sum(axis=1), np.int32)
+        return self.connection.inputs
 
     @cached_property
     def margin_range(self) -> tuple[int, int]:
-        """Least and greatest value that ``V_j(t) - θ_j`` can take in any neuron, over all subsets of the inputs."""
-        least = -self.negatives - self.thresholds
-        return int(least.min()), int((least + self.inputs).max())
+        """Least and greatest value that ``V_j(t) - θ_j`` can take in any neuron, over all spikes that can come in."""
+        return self.neuron.margin_range(*self.connection.sum_range)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +136,7 @@ class Network:
                 raise UserError(
                     f"layer {index + 1} must take the {layer.outputs} outputs of layer {index}, but has {following.inputs} inputs"
                 )
-        if not _is_integer(self.steps) or not 1 <= self.steps <= MAX_STEPS:
+        if not is_integer(self.steps) or not 1 <= self.steps <= MAX_STEPS:
             raise UserError(f"steps (T) must be an integer from 1 to {MAX_STEPS}, not {self.steps!r}")
         names = tuple(map(str, self.class_names or range(layers[-1].outputs)))
         if len(names) != layers[-1].outputs:
@@ -218,20 +191,3 @@ class Network:
         if times.shape[1] != self.inputs:
             raise UserError(f"the network takes {self.inputs} inputs, but the images have {times.shape[1]} pixels")
         return times
-
-
-def _array(name: str, value: Any) -> np.ndarray:
-    try:
-        return np.asarray(value)
-    except ValueError:
-        raise UserError(f"{name} must be an array, all rows of one length") from None
-
-
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
-def _frozen(array: np.ndarray, dtype: type) -> np.ndarray:
-    array = np.array(array, dtype=dtype, order="C")
-    array.flags.writeable = False
-    return array

@@ -12,7 +12,7 @@ import tty
 import numpy as np
 from amaranth.sim import Simulator
 
-from export import Encoder, Layer, Network
+from export import Dense, Encoder, Layer, Network, Single
 from hw import Folding
 from hw.host.hosted import HostedAccelerator, SerialAccelerator
 from tests.networks import random_network
@@ -31,7 +31,7 @@ FOLDINGS = {
 def board_network(seed: int = 7, shape: tuple[int, ...] = SHAPE, **encoder) -> Network:
     """A small network that takes pixels; no neuron fires without input, so that decisions come at all steps."""
     network = random_network(np.random.default_rng(seed), shape, 4, spread=0.7)
-    layers = [Layer(layer.weights, np.maximum(layer.thresholds, 1)) for layer in network.layers]
+    layers = [Layer(Dense(layer.connection.weights), Single(np.maximum(layer.neuron.thresholds, 1))) for layer in network.layers]
     return Network(tuple(layers), 4, Encoder("latency", **encoder))
 
 
@@ -62,9 +62,9 @@ class SimulatedBoard:
         self._to_send += data
         return len(data)
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int, patience: int = PATIENCE) -> bytes:
         silent = 0
-        while len(self._received) < size and silent < PATIENCE:
+        while len(self._received) < size and silent < patience:
             before = len(self._received), len(self._to_send)
             self._now += self._turn
             self._simulator.run_until(self._now * 1e-6)
@@ -163,5 +163,5 @@ class Terminal:
         while not self._ends.is_set():
             with contextlib.suppress(BlockingIOError):
                 self._board.write(os.read(self._ours, 4096))
-            if data := self._board.read(1):
+            if data := self._board.read(1, patience=100):
                 os.write(self._ours, data)

@@ -46,7 +46,9 @@ def play(folder: Path, verilog: str, port_map: dict[str, Any], rows: Sequence[tu
     for name in expected:
         valid = re.sub("_payload$", "_valid", name)
         condition = f"cycle >= 0 && {valid if valid in outputs else 1}"
-        checks.append(f'if ({condition} && {name} !== golden_{name}) $display("cycle %0d: {name} is %h, not %h", cycle, {name}, golden_{name});')
+        checks.append(
+            f'if ({condition} && {name} !== golden_{name}) $display("cycle %0d: {name} is %h, not %h", cycle, {name}, golden_{name});'
+        )
     bench = f"""
 module bench;
   reg {clock} = 0, {reset} = {RESETS[reset]};
@@ -72,7 +74,10 @@ module bench;
   end
 endmodule
 """
-    texts = {"given.txt": "\n".join(packed(row, inputs) for row, _ in rows), "golden.txt": "\n".join(packed(row, expected) for _, row in rows)}
+    texts = {
+        "given.txt": "\n".join(packed(row, inputs) for row, _ in rows),
+        "golden.txt": "\n".join(packed(row, expected) for _, row in rows),
+    }
     *said, end = compile_and_run(folder, {"circuit.v": verilog, "bench.v": bench, **texts}, "bench").splitlines()
     assert end == "end"
     return said

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 
-from export import Encoder, Layer, Network
+from export import Dense, Encoder, Layer, Network, Single
 from export.reference import Result, run
 from tests import oracle
 
@@ -16,7 +16,7 @@ def random_layer(rng: np.random.Generator, inputs: int, outputs: int, *, spread:
     """Random weights, and thresholds around ``±spread·√fan-in``: some never fire, some fire at once, most in between."""
     weights = rng.choice(np.array([-1, 1], np.int8), (outputs, inputs))
     thresholds = np.rint(rng.normal(0.5, spread, outputs) * np.sqrt(inputs)).astype(int)
-    return Layer(weights, np.clip(thresholds, -inputs, inputs + 1))
+    return Layer(Dense(weights), Single(np.clip(thresholds, -inputs, inputs + 1)))
 
 
 def random_network(rng: np.random.Generator, shape: tuple[int, ...], steps: int, *, spread: float = 1.0) -> Network:
@@ -34,7 +34,7 @@ def random_spike_times(rng: np.random.Generator, frames: int, inputs: int, steps
 
 def plain_layers(network: Network) -> list[tuple[list[list[int]], list[int]]]:
     """The layers as the oracle takes them."""
-    return [(layer.weights.tolist(), layer.thresholds.tolist()) for layer in network.layers]
+    return [(layer.connection.weights.tolist(), layer.neuron.thresholds.tolist()) for layer in network.layers]
 
 
 def run_oracle(network: Network, spike_times: np.ndarray) -> list[oracle.Frame]:
@@ -65,9 +65,9 @@ def write_checkpoint(
     golden = run(network, spike_times)
     contents: dict[str, np.ndarray | None] = {"check.inputs": spike_times}
     for index, layer in enumerate(network.layers):
-        size = rng.random(layer.weights.shape, np.float32)
-        contents[f"layers.{index}.weights"] = np.where(layer.weights > 0, size, -size - np.float32(0.01)).astype(np.float32)
-        contents[f"layers.{index}.thresholds"] = (layer.thresholds - rng.random(layer.outputs) * 0.9).astype(np.float32)
+        size = rng.random(layer.connection.weights.shape, np.float32)
+        contents[f"layers.{index}.weights"] = np.where(layer.connection.weights > 0, size, -size - np.float32(0.01)).astype(np.float32)
+        contents[f"layers.{index}.thresholds"] = (layer.neuron.thresholds - rng.random(layer.outputs) * 0.9).astype(np.float32)
         contents[f"check.spike_times.{index}"] = golden.spike_times[index]
     for name in ("class_index", "step", "margin"):
         contents[f"check.{name}"] = getattr(golden.decisions, name)
@@ -90,4 +90,4 @@ def write_checkpoint(
 
 def worked_example() -> Network:
     """Three inputs, two outputs, small enough to follow by hand; ``docs/artifact.md`` shows its file."""
-    return Network((Layer(np.array([[1, -1, 1], [-1, 1, 1]]), np.array([1, 2])),), 4, Encoder("latency"), ("left", "right"))
+    return Network((Layer(Dense(np.array([[1, -1, 1], [-1, 1, 1]])), Single(np.array([1, 2]))),), 4, Encoder("latency"), ("left", "right"))

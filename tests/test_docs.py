@@ -92,7 +92,7 @@ def test_unpack_in_c(unpack, tmp_path, shape):
         arguments = [unpack, tmp_path / "network.safetensors", str(index), str(layer.inputs)]
         done = subprocess.run(arguments, capture_output=True, text=True, check=True)
         seen = [[1 if sign == "+" else -1 for sign in line] for line in done.stdout.splitlines()]
-        assert seen == layer.weights.tolist()
+        assert seen == layer.connection.weights.tolist()
 
 
 @pytest.mark.parametrize("arguments", [[], ["missing", "0", "3"], ["network", "1", "3"], ["network", "0", "9"], ["short", "0", "3"]])

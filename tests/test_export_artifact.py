@@ -7,7 +7,7 @@ import pytest
 import safetensors.numpy
 
 import export
-from export import Encoder, Layer, Network, UserError
+from export import Dense, Encoder, Layer, Network, Single, UserError
 from tests.networks import random_network, worked_example
 
 
@@ -41,9 +41,9 @@ def refusal(path):
 def assert_same(a, b):
     assert (a.steps, a.encoder, a.class_names, a.provenance) == (b.steps, b.encoder, b.class_names, b.provenance)
     for one, other in zip(a.layers, b.layers, strict=True):
-        assert np.array_equal(one.weights, other.weights)
-        assert np.array_equal(one.thresholds, other.thresholds)
-        assert one.kind == other.kind
+        assert np.array_equal(one.connection.weights, other.connection.weights)
+        assert np.array_equal(one.neuron.thresholds, other.neuron.thresholds)
+        assert one.neuron.kind == other.neuron.kind
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 8, 9), (8, 7), (9, 1, 2), (17, 16, 15, 3), (784, 60, 10)])
@@ -287,7 +287,7 @@ def test_wrong_header_is_refused(tmp_path, change, message):
         (
             "layers.0.thresholds",
             np.array([[1, 2]], np.int32),
-            "layers.0: thresholds must have shape (2,), one per output, not (1, 2)",
+            "layers.0: thresholds must have shape (outputs,), one per output, not (1, 2)",
         ),
         (
             "layers.0.weights",
@@ -321,7 +321,7 @@ def test_wrong_tensors_are_refused(tmp_path, name, array, message):
 
 def test_weights_other_than_one_cannot_be_packed():
     with pytest.raises(UserError, match="weights must be -1 or \\+1"):
-        Layer(np.array([[1, 0]]), np.array([1]))
+        Layer(Dense(np.array([[1, 0]])), Single(np.array([1])))
 
 
 def test_layers_that_do_not_join_are_refused(tmp_path):
@@ -331,7 +331,7 @@ def test_layers_that_do_not_join_are_refused(tmp_path):
     def change_tensors(tensors):
         from export.packing import pack_weights
 
-        tensors["layers.1.weights"] = pack_weights(other.layers[0].weights)
+        tensors["layers.1.weights"] = pack_weights(other.layers[0].connection.weights)
 
     def change_header(header):
         header["layers"][1]["inputs"] = 5

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from export import Encoder, Layer, Network, UserError
+from export import Dense, Encoder, Layer, Network, Single, UserError
 from export.check import binarize, network_from_checkpoint, round_thresholds
 from tests.networks import random_network, random_spike_times, write_checkpoint
 
@@ -54,8 +54,8 @@ def test_network_comes_back(checkpoint, network):
     found, frames = network_from_checkpoint(checkpoint)
     assert frames == 9
     for made, original in zip(found.layers, network.layers, strict=True):
-        assert np.array_equal(made.weights, original.weights)
-        assert np.array_equal(made.thresholds, original.thresholds)
+        assert np.array_equal(made.connection.weights, original.connection.weights)
+        assert np.array_equal(made.neuron.thresholds, original.neuron.thresholds)
     assert found.provenance["scores"]["test"]["strict"] == 50.0
 
 
@@ -95,7 +95,7 @@ def test_altered_decision_is_named(checkpoint, name):
 
 def test_altered_weight_is_named(tmp_path):
     """One visible weight: the neuron that it belongs to is the first that differs."""
-    network = Network((Layer(np.ones((3, 4)), np.array([1, 2, 3])),), 4)
+    network = Network((Layer(Dense(np.ones((3, 4))), Single(np.array([1, 2, 3]))),), 4)
     checkpoint = write_checkpoint(tmp_path / "checkpoint.safetensors", network, np.array([[0, 1, 2, 3]], np.int32))
 
     def change(tensors):
@@ -110,7 +110,7 @@ def test_altered_weight_is_named(tmp_path):
 
 @pytest.mark.parametrize("shift", [1, -1])
 def test_altered_threshold_is_named(tmp_path, shift):
-    network = Network((Layer(np.ones((3, 4)), np.array([1, 2, 3])),), 4)
+    network = Network((Layer(Dense(np.ones((3, 4))), Single(np.array([1, 2, 3]))),), 4)
     checkpoint = write_checkpoint(tmp_path / "checkpoint.safetensors", network, np.array([[0, 1, 2, 3]], np.int32))
 
     def change(tensors):
@@ -131,11 +131,11 @@ def test_every_visible_weight_of_a_network_is_found(checkpoint, network, times):
     original = checkpoint.read_bytes()
     seen = 0
     for index, layer in enumerate(network.layers):
-        for j, i in np.ndindex(layer.weights.shape):
-            weights = layer.weights.copy()
+        for j, i in np.ndindex(layer.connection.weights.shape):
+            weights = layer.connection.weights.copy()
             weights[j, i] *= -1
             layers = list(network.layers)
-            layers[index] = Layer(weights, layer.thresholds)
+            layers[index] = Layer(Dense(weights), Single(layer.neuron.thresholds))
             flipped = reference.run(Network(tuple(layers), network.steps), times)
             visible = any((a != b).any() for a, b in zip(golden.spike_times, flipped.spike_times, strict=True)) or (
                 (golden.decisions.margin != flipped.decisions.margin).any()

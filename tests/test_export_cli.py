@@ -47,13 +47,13 @@ def test_export_and_inspect(tmp_path, checkpoint, network):
         f"{out}: 6-5-3, T = 4, {out.stat().st_size} bytes, sha256 {export.digest(found)}",
     ]
     for made, original in zip(found.layers, network.layers, strict=True):
-        assert np.array_equal(made.weights, original.weights)
-        assert np.array_equal(made.thresholds, original.thresholds)
+        assert np.array_equal(made.connection.weights, original.connection.weights)
+        assert np.array_equal(made.neuron.thresholds, original.neuron.thresholds)
     done = command("inspect", out)
     assert (done.returncode, done.stderr) == (0, "")
     assert "network     6-5-3\nsteps       4\nencoder     none\nclasses     0, 1, 2\n" in done.stdout
     assert f"sha256      {export.digest(found)}\n" in done.stdout
-    assert "layer 1     5 → 3, if, weights +1: " in done.stdout
+    assert "layer 1     5 → 3, dense, single, weights +1: " in done.stdout
     assert '"strict": 50.0' in done.stdout
 
 
@@ -64,11 +64,11 @@ def test_export_twice_gives_the_same_bytes(tmp_path, checkpoint):
 
 
 def test_inspect_counts_neurons_that_never_fire(tmp_path):
-    layer = export.Layer(np.array([[1, 1, -1], [1, 1, 1], [-1, -1, -1]]), np.array([3, 3, 1]))
+    layer = export.Layer(export.Dense(np.array([[1, 1, -1], [1, 1, 1], [-1, -1, -1]])), export.Single(np.array([3, 3, 1])))
     export.save(export.Network((layer,), 4, export.Encoder("latency", 9)), tmp_path / "n")
     done = command("inspect", tmp_path / "n")
     assert "encoder     latency (p_min 9)" in done.stdout
-    assert "layer 0     3 → 3, if, weights +1: 55.6%, thresholds 1 … 3 (median 3), never fires: 2" in done.stdout
+    assert "layer 0     3 → 3, dense, single, weights +1: 55.6%, thresholds 1 … 3 (median 3), never fires: 2" in done.stdout
 
 
 def test_inspect_without_unicode(tmp_path):

@@ -3,13 +3,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from export import Encoder, Layer, Network, UserError
-from export.network import MAX_FAN_IN, MAX_STEPS
+from export import Dense, Encoder, Layer, Network, Single, UserError
+from export.connections import MAX_FAN_IN
+from export.network import MAX_STEPS
 from tests import oracle
 
 
 def layer(outputs=2, inputs=3, threshold=1):
-    return Layer(np.ones((outputs, inputs)), np.full(outputs, threshold))
+    return Layer(Dense(np.ones((outputs, inputs))), Single(np.full(outputs, threshold)))
 
 
 class TestEncoder:
@@ -86,48 +87,48 @@ class TestEncoder:
 class TestLayer:
     @pytest.mark.parametrize("dtype", [np.int8, np.int64, np.float32, np.float64])
     def test_any_number_dtype(self, dtype):
-        made = Layer(np.array([[1, -1]], dtype), np.array([1], np.int64))
-        assert made.weights.tolist() == [[1, -1]]
-        assert (made.weights.dtype, made.thresholds.dtype) == (np.int8, np.int32)
+        made = Layer(Dense(np.array([[1, -1]], dtype)), Single(np.array([1], np.int64)))
+        assert made.connection.weights.tolist() == [[1, -1]]
+        assert (made.connection.weights.dtype, made.neuron.thresholds.dtype) == (np.int8, np.int32)
 
     def test_plain_lists(self):
-        made = Layer([[1, -1, 1], [-1, -1, -1]], [0, 4])
+        made = Layer(Dense([[1, -1, 1], [-1, -1, -1]]), Single([0, 4]))
         assert (made.outputs, made.inputs) == (2, 3)
-        assert made.negatives.tolist() == [1, 3]
+        assert made.connection.negatives.tolist() == [1, 3]
 
     def test_arrays_are_copied_and_frozen(self):
         weights, thresholds = np.ones((1, 2), np.int8), np.ones(1, np.int32)
-        made = Layer(weights, thresholds)
+        made = Layer(Dense(weights), Single(thresholds))
         weights[:], thresholds[:] = -1, 2
-        assert made.weights.tolist() == [[1, 1]]
-        assert made.thresholds.tolist() == [1]
+        assert made.connection.weights.tolist() == [[1, 1]]
+        assert made.neuron.thresholds.tolist() == [1]
         with pytest.raises(ValueError, match="read-only"):
-            made.weights[0, 0] = -1
+            made.connection.weights[0, 0] = -1
         with pytest.raises(dataclasses.FrozenInstanceError):
-            made.kind = "lif"
+            made.neuron = made.neuron
 
     @pytest.mark.parametrize("inputs", [1, 2, 7, 8, 9])
     def test_every_threshold_in_range(self, inputs):
         thresholds = np.arange(-inputs, inputs + 2)
-        made = Layer(np.ones((len(thresholds), inputs)), thresholds)
-        assert made.thresholds.tolist() == thresholds.tolist()
+        made = Layer(Dense(np.ones((len(thresholds), inputs))), Single(thresholds))
+        assert made.neuron.thresholds.tolist() == thresholds.tolist()
         for wrong in (-inputs - 1, inputs + 2):
             with pytest.raises(UserError) as caught:
-                Layer(np.ones((2, inputs)), np.array([0, wrong]))
+                Layer(Dense(np.ones((2, inputs))), Single(np.array([0, wrong])))
             assert str(caught.value) == (
                 f"thresholds must be from {-inputs} to {inputs + 1} for {inputs} inputs, but thresholds[1] is {wrong}"
             )
 
     def test_threshold_range_whatever_the_dtype(self):
         for dtype in (np.int8, np.uint8, np.uint64, np.int64):
-            assert Layer(np.ones((1, 300)), np.array([100], dtype)).thresholds.tolist() == [100]
+            assert Layer(Dense(np.ones((1, 300))), Single(np.array([100], dtype))).neuron.thresholds.tolist() == [100]
         with pytest.raises(UserError, match="thresholds"):
-            Layer(np.ones((1, 3)), np.array([2**64 - 1], np.uint64))
+            Layer(Dense(np.ones((1, 3))), Single(np.array([2**64 - 1], np.uint64)))
 
     def test_margin_range_holds_every_margin(self):
-        made = Layer(np.array([[1, 1, -1], [-1, -1, -1]]), np.array([2, -1]))
+        made = Layer(Dense(np.array([[1, 1, -1], [-1, -1, -1]])), Single(np.array([2, -1])))
         subsets = np.array(np.meshgrid([0, 1], [0, 1], [0, 1])).reshape(3, -1)
-        margins = made.weights @ subsets - made.thresholds[:, None]
+        margins = made.connection.weights @ subsets - made.neuron.thresholds[:, None]
         assert made.margin_range == (margins.min(), margins.max())
 
     @pytest.mark.parametrize(
@@ -144,25 +145,28 @@ class TestLayer:
             ([[1, np.nan]], [1], "weights must be -1 or +1, but weights[0, 1] is nan"),
             (np.array([[255, 1]], np.uint8), [1], "weights must be -1 or +1, but weights[0, 0] is 255"),
             (np.ones((2, 3)), [1], "thresholds must have shape (2,), one per output, not (1,)"),
-            (np.ones((2, 3)), [[1], [1]], "thresholds must have shape (2,), one per output, not (2, 1)"),
+            (np.ones((2, 3)), [[1], [1]], "thresholds must have shape (outputs,), one per output, not (2, 1)"),
             (np.ones((2, 3)), [1.0, 2.0], "thresholds must be integers, not float64"),
             (np.ones((1, 3)), [5], "thresholds must be from -3 to 4 for 3 inputs, but thresholds[0] is 5"),
         ],
     )
     def test_wrong_arrays_are_refused(self, weights, thresholds, message):
         with pytest.raises(UserError) as caught:
-            Layer(weights, thresholds)
+            Layer(Dense(weights), Single(thresholds))
         assert str(caught.value) == message
 
     def test_too_many_inputs_are_refused(self):
         with pytest.raises(UserError) as caught:
-            Layer(np.ones((1, MAX_FAN_IN + 1), np.int8), [1])
+            Layer(Dense(np.ones((1, MAX_FAN_IN + 1), np.int8)), Single([1]))
         assert str(caught.value) == f"a layer must have at most {MAX_FAN_IN} inputs, not {MAX_FAN_IN + 1}"
 
     def test_unknown_kind_is_refused(self):
         with pytest.raises(UserError) as caught:
-            Layer([[1]], [1], "lif")
-        assert str(caught.value) == "neuron kind must be 'if', not 'lif'"
+            Layer(Dense([[1]]), np.array([1]))
+        assert str(caught.value) == "neuron must be one of single, not ndarray"
+        with pytest.raises(UserError) as caught:
+            Layer(np.array([[1]]), Single([1]))
+        assert str(caught.value) == "connection must be one of dense, not ndarray"
 
 
 class TestNetwork:

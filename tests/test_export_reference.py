@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export import Layer, Network, UserError, reference
+from export import Dense, Layer, Network, Single, UserError, reference
 from tests import oracle
 from tests.networks import assert_equal_to_oracle, random_network, random_spike_times, run_oracle
 
@@ -44,7 +44,7 @@ def networks_and_frames(draw):
         row = st.lists(st.sampled_from([-1, 1]), min_size=inputs, max_size=inputs)
         weights = draw(st.lists(row, min_size=outputs, max_size=outputs))
         thresholds = draw(st.lists(st.integers(-inputs, inputs + 1), min_size=outputs, max_size=outputs))
-        layers.append(Layer(np.array(weights), np.array(thresholds)))
+        layers.append(Layer(Dense(np.array(weights)), Single(np.array(thresholds))))
     frame = st.lists(st.integers(0, steps), min_size=shape[0], max_size=shape[0])
     frames = draw(st.lists(frame, min_size=1, max_size=3))
     return Network(tuple(layers), steps), np.array(frames)
@@ -70,7 +70,7 @@ def test_every_frame_of_a_small_network():
 def test_equality_at_the_threshold(inputs, weight):
     """[S3] Every threshold of a neuron whose weights are all one or all minus one; fires exactly where V reaches it."""
     thresholds = np.arange(-inputs, inputs + 2)
-    layer = Layer(np.full((len(thresholds), inputs), weight), thresholds)
+    layer = Layer(Dense(np.full((len(thresholds), inputs), weight)), Single(thresholds))
     network = Network((layer,), inputs)
     golden = assert_equal_to_oracle(network, np.arange(inputs)[None])  # one input a step: V goes weight, 2·weight, …
     for threshold, time in zip(thresholds, golden.spike_times[0][0], strict=True):
@@ -82,21 +82,21 @@ def test_equality_at_the_threshold(inputs, weight):
 
 def test_dead_neuron_never_fires():
     """[S3] A threshold of fan-in + 1 is out of reach, one of fan-in is not, one of -fan-in always is reached at step 0."""
-    layer = Layer(np.ones((3, 5)), np.array([6, 5, -5]))
+    layer = Layer(Dense(np.ones((3, 5))), Single(np.array([6, 5, -5])))
     golden = assert_equal_to_oracle(Network((layer,), 4), np.zeros((1, 5), int))
     assert golden.spike_times[0].tolist() == [[4, 0, 0]]
 
 
 def test_layers_have_no_delay():
     """[S3] A spike at step 2 goes through three layers within step 2."""
-    layer = Layer(np.array([[1]]), np.array([1]))
+    layer = Layer(Dense(np.array([[1]])), Single(np.array([1])))
     golden = assert_equal_to_oracle(Network((layer, layer, layer), 4), np.array([[2]]))
     assert [times.item() for times in golden.spike_times] == [2, 2, 2]
 
 
 def test_potential_is_tested_when_the_step_closes():
     """[S4] Input 0 alone would fire the neuron; input 1 spikes in the same step and takes it back."""
-    layer = Layer(np.array([[1, -1]]), np.array([1]))
+    layer = Layer(Dense(np.array([[1, -1]])), Single(np.array([1])))
     golden = assert_equal_to_oracle(Network((layer,), 3), np.array([[1, 1], [1, 2]]))
     assert golden.spike_times[0].ravel().tolist() == [3, 1]
 
@@ -112,12 +112,12 @@ def test_lemma_no_spike_without_input_spikes_but_at_step_0(seed):
     for before, times in itertools.pairwise((inputs, *golden.spike_times)):
         for frame, neuron in np.argwhere((times > 0) & (times < 8)):
             assert times[frame, neuron] in before[frame]
-    assert ((golden.spike_times[0] == 0) == (network.layers[0].thresholds <= 0)).all()
+    assert ((golden.spike_times[0] == 0) == (network.layers[0].neuron.thresholds <= 0)).all()
 
 
 def test_silent_frame_decides_by_margin_at_the_last_step():
     """[S5] Nothing fires: t* = T - 1, and the largest negative margin wins."""
-    layer = Layer(np.array([[1, 1], [1, 1], [1, -1]]), np.array([3, 3, 2]))
+    layer = Layer(Dense(np.array([[1, 1], [1, 1], [1, -1]])), Single(np.array([3, 3, 2])))
     decisions = assert_equal_to_oracle(Network((layer,), 4), np.array([[0, 4], [4, 4], [1, 3]])).decisions
     assert decisions.silent.all()
     assert decisions.step.tolist() == [3, 3, 3]
@@ -127,7 +127,7 @@ def test_silent_frame_decides_by_margin_at_the_last_step():
 
 def test_tie_goes_to_the_lowest_index():
     """[S5] Equal margins, fired or silent."""
-    layer = Layer(np.array([[-1, 1], [1, 1], [1, 1]]), np.array([2, 1, 1]))
+    layer = Layer(Dense(np.array([[-1, 1], [1, 1], [1, 1]])), Single(np.array([2, 1, 1])))
     decisions = assert_equal_to_oracle(Network((layer,), 2), np.array([[0, 2], [2, 2]])).decisions
     assert decisions.class_index.tolist() == [1, 1]
     assert decisions.margin.tolist() == [0, -1]
@@ -136,7 +136,7 @@ def test_tie_goes_to_the_lowest_index():
 
 def test_margin_beats_index_among_the_earliest():
     """[S5] Both outputs fire at step 1; the later index has the larger margin there."""
-    layer = Layer(np.array([[1, 1, 1], [1, 1, 1]]), np.array([2, 1]))
+    layer = Layer(Dense(np.array([[1, 1, 1], [1, 1, 1]])), Single(np.array([2, 1])))
     decisions = assert_equal_to_oracle(Network((layer,), 3), np.array([[1, 1, 2]])).decisions
     assert (decisions.class_index.item(), decisions.step.item(), decisions.margin.item()) == (1, 1, 1)
 
@@ -193,7 +193,7 @@ def test_large_fan_in_is_exact():
     rng = np.random.default_rng(19)
     weights = rng.choice([-1, 1], (2, 5001))
     weights[0] = 1
-    network = Network((Layer(weights, np.array([5001, 40])),), 2)
+    network = Network((Layer(Dense(weights), Single(np.array([5001, 40]))),), 2)
     golden = assert_equal_to_oracle(network, np.array([[0] * 5000 + [1], [0] * 5000 + [2]]))
     assert golden.spike_times[0][:, 0].tolist() == [1, 2]
 
@@ -219,7 +219,7 @@ def test_inputs_are_left_alone_and_results_are_repeatable():
     ],
 )
 def test_wrong_spike_times_are_refused(times, message):
-    network = Network((Layer(np.ones((1, 3)), np.array([1])),), 4)
+    network = Network((Layer(Dense(np.ones((1, 3))), Single(np.array([1]))),), 4)
     with pytest.raises(UserError) as caught:
         reference.run(network, times)
     assert str(caught.value) == message
@@ -230,5 +230,56 @@ def test_oracle_by_hand():
 
     Step 0: input 0 spikes; V = (1, -1). Step 2: inputs 1 and 2 spike; V = (1, 1). Thresholds 2 and 1: output 1 fires then.
     """
-    network = Network((Layer(np.array([[1, -1, 1], [-1, 1, 1]]), np.array([2, 1])),), 4)
+    network = Network((Layer(Dense(np.array([[1, -1, 1], [-1, 1, 1]])), Single(np.array([2, 1]))),), 4)
     assert run_oracle(network, np.array([[0, 2, 2]])) == [oracle.Frame([[4, 2]], oracle.Decision(1, 2, 0, False))]
+
+
+class Rate(Single):
+    """Another neuron kind: it spikes in each step in which its potential reaches the threshold, which is then subtracted."""
+
+    spikes_once = False
+    skips_empty_steps = False
+
+    def step(self, state):
+        spikes = state.margin >= 0
+        state.margin -= np.where(spikes, self.thresholds, 0)
+        state.emitted += spikes
+        return spikes.astype(np.int8) * (2 if self.thresholds[0] > 2 else 1)
+
+
+def test_any_neuron_kind():
+    """Coefficients are multiplied, and steps without spikes are closed where neurons can act in them."""
+    first = Layer(Dense(np.array([[1, 1, 1], [1, 1, -1]])), Rate(np.array([3, 1])))  # spikes of 2
+    second = Layer(Dense(np.array([[1, -1]])), Rate(np.array([1])))
+    result = reference.run(Network((first, second), 5), np.array([[0, 0, 0], [5, 5, 5], [0, 0, 5]]))
+    events = [list(zip(e.frame.tolist(), e.step.tolist(), e.neuron.tolist(), e.coefficient.tolist(), strict=True)) for e in result.events]
+    assert events[0] == [(0, 0, 0, 2), (0, 0, 1, 2), (2, 0, 1, 2), (2, 1, 1, 2)]
+    assert events[1] == []
+    inputs = Network((Layer(Dense(np.array([[1, 1]])), Rate(np.array([1]))),), 4)
+    spikes = reference.run(inputs, np.array([[0, 0], [1, 4]])).events[0]
+    assert (spikes.frame.tolist(), spikes.step.tolist()) == ([0, 0, 1], [0, 1, 1])
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 50])
+def test_chunks(chunk, monkeypatch):
+    rng = np.random.default_rng(8)
+    network = random_network(rng, (9, 8, 3), 4)
+    times = random_spike_times(rng, 50, 9, 4)
+    whole = reference.run(network, times)
+    monkeypatch.setattr(reference, "STATES", 9 * chunk)
+    assert reference.chunk_of(network) == chunk
+    parts = reference.run(network, times)
+    assert all(a.equals(b) for a, b in zip(parts.events, whole.events, strict=True))
+    assert all(np.array_equal(getattr(parts.decisions, n), getattr(whole.decisions, n)) for n in reference.DECISION_FIELDS)
+
+
+def test_slices_and_spike_times():
+    rng = np.random.default_rng(9)
+    network = random_network(rng, (9, 8, 3), 4)
+    times = random_spike_times(rng, 20, 9, 4)
+    whole, part = reference.run(network, times), reference.run(network, times[5:9])
+    assert len(whole[5:9]) == 4
+    assert all(a.equals(b) for a, b in zip(whole[5:9].events, part.events, strict=True))
+    again = reference.Result.from_spike_times(whole.spike_times, whole.decisions, 4)
+    assert all(a.equals(b) for a, b in zip(again.events, whole.events, strict=True))
+    assert np.array_equal(whole[5:9].summary.hidden_spikes, part.summary.hidden_spikes)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from export import Layer, Network, UserError, reference
+from export import Dense, Layer, Network, Single, UserError, reference
 from export.scores import Scores, score
 from tests import oracle
 from tests.networks import random_network, random_spike_times, run_oracle
@@ -19,7 +19,7 @@ def test_equals_oracle(seed):
 
 def test_tie_rules_differ_where_they_should():
     """[S6] Outputs 0 and 2 fire together at step 1, output 2 with the larger margin; output 1 never fires."""
-    layer = Layer(np.array([[1, 1], [-1, -1], [1, 1]]), np.array([2, 1, 1]))
+    layer = Layer(Dense(np.array([[1, 1], [-1, -1], [1, 1]])), Single(np.array([2, 1, 1])))
     result = reference.run(Network((layer,), 3), np.array([[1, 1]]))
     assert result.spike_times[0].tolist() == [[1, 3, 1]]
     by_label = [score(result, np.array([label])) for label in range(3)]
@@ -33,7 +33,7 @@ def test_tie_rules_differ_where_they_should():
 
 def test_silent_frames_use_the_margin_and_never_count_as_fired():
     """[S6] No output fires; output 1 is closest to its threshold."""
-    layer = Layer(np.array([[1, 1], [1, 1], [1, 1]]), np.array([3, 2, 3]))
+    layer = Layer(Dense(np.array([[1, 1], [1, 1], [1, 1]])), Single(np.array([3, 2, 3])))
     result = reference.run(Network((layer,), 3), np.array([[0, 3]]))
     assert score(result, np.array([1])) == Scores(100, 100, 100, 0, 100, 3, 0)
     assert score(result, np.array([0])) == Scores(0, 0, 0, 0, 100, 3, 0)
@@ -41,8 +41,8 @@ def test_silent_frames_use_the_margin_and_never_count_as_fired():
 
 def test_hidden_spikes_are_counted_up_to_the_decision():
     """Hidden neurons fire at steps 0, 1 and 2; the output fires at step 1."""
-    hidden = Layer(np.array([[1, -1, -1], [1, 1, -1], [1, 1, 1]]), np.array([1, 2, 3]))
-    output = Layer(np.array([[1, 1, 1]]), np.array([2]))
+    hidden = Layer(Dense(np.array([[1, -1, -1], [1, 1, -1], [1, 1, 1]])), Single(np.array([1, 2, 3])))
+    output = Layer(Dense(np.array([[1, 1, 1]])), Single(np.array([2])))
     result = reference.run(Network((hidden, output), 4), np.array([[0, 1, 2]]))
     assert result.spike_times[0].tolist() == [[0, 1, 2]]
     assert score(result, np.array([0])).hidden_spikes_by_decision_mean == 2

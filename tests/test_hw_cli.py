@@ -11,7 +11,7 @@ import pytest
 
 import export
 from hw import Accelerator, Folding, default_folding, verilog
-from hw.loading.command import read_room
+from hw.loading.command import read_capacity
 from hw.loading.fit import fit_into
 from hw.loading.loader import load_content
 from hw.verilog.reserved import RESERVED_IN_VHDL
@@ -57,7 +57,9 @@ def test_name_and_declaration(tmp_path, artifact):
     assert all(name.startswith("mynet") for name in re.findall(r"^module (\w+)", out.read_text(), re.MULTILINE))
     ports = json.loads(out.with_suffix(".json").read_text())
     assert ports["top"] == "mynet"
-    declared = re.findall(r"^      (\w+) : (in|out) std_logic(?:_vector\((\d+) downto 0\))?;?$", out.with_suffix(".vhd").read_text(), re.MULTILINE)
+    declared = re.findall(
+        r"^      (\w+) : (in|out) std_logic(?:_vector\((\d+) downto 0\))?;?$", out.with_suffix(".vhd").read_text(), re.MULTILINE
+    )
     assert {name: (f"{way}put", int(high or 0) + 1) for name, way, high in declared} == {
         name: (port["direction"], port["width"]) for name, port in ports["ports"].items()
     }
@@ -131,7 +133,7 @@ def test_weights_that_do_not_fit(tmp_path, artifact, loadable):
         wrong = tmp_path / "wrong.json"
         wrong.write_text(json.dumps(json.loads(loadable.read_text()) | {name: value}))
         with pytest.raises(export.UserError) as caught:
-            read_room(wrong)
+            read_capacity(wrong)
         message = f"{wrong} must be a port map, as python -m hw writes it beside the Verilog, but is not: {kind}('{said}')"
         assert str(caught.value) == message
     rom = tmp_path / "rom.json"
@@ -159,8 +161,11 @@ def test_folding_that_is_asked_for(tmp_path, artifact):
         (["--pe", "5,4"], "pe of layer 1 must be an integer from 1 to its 3 outputs, not 4"),
         (["--pe", "5"], "pe must have 2 entries, one per layer, not 1"),
         (["--form", "delta,membrane"], "form of layer 1 must be one of delta, xnor, not 'membrane'"),
-        (["--order", "event,word"], "order of layer 1 must be one of event, step, not 'word'"),
-        (["--order", "event,event", "--swap", "2,1"], "swap of layer 0 must be 1, because its form and order are delta and event, not 2"),
+        (["--loop-order", "event,word"], "loop_order of layer 1 must be one of event, step, not 'word'"),
+        (
+            ["--order", "event,event", "--swap", "2,1"],
+            "swap of layer 0 must be 1, because its form and loop order are delta and event, not 2",
+        ),
         (["--input", "pixels"], "frames_in 'pixels' needs a network with encoder 'latency', not 'none'"),
         (["--pixels", "4"], "--pixels must be left out, or given with --input pixels"),
         (["--simd", "1,x"], "argument --simd: invalid list of int value: '1,x' (see python -m hw --help)"),

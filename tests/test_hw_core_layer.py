@@ -5,16 +5,17 @@ import random
 import numpy as np
 import pytest
 
-from export import Layer
+from export import Dense, Layer, Single
 from hw.core.folding import LayerPlan
-from hw.core.layer import ISSUE_TO_ROW, IFLayer, word_to_row
+from hw.core.layer import ISSUE_TO_VECTOR, IFLayer, word_to_vector
 from hw.core.sequencers import FETCH_TO_ISSUE
 from hw.core.streams import input_format
 from tests.circuit import Source, run
 from tests.networks import random_layer, random_spike_times
+from tests.neuron_vectors import Step, VectorSink
 from tests.oracle import potential
+from tests.pairwise import pairwise
 from tests.payloads import in_turn, word_payloads
-from tests.rows import RowSink, Step
 
 WAYS = [("delta", "event"), ("delta", "step"), ("xnor", "step")]
 SIZES = [
@@ -37,7 +38,8 @@ def golden_steps(layer, times, steps, tag):
     closed = []
     for t in sorted({0, *(time for time in times if time < steps)}):
         margin = [
-            potential(row, times, t) - threshold for row, threshold in zip(layer.weights.tolist(), layer.thresholds.tolist(), strict=True)
+            potential(row, times, t) - threshold
+            for row, threshold in zip(layer.connection.weights.tolist(), layer.neuron.thresholds.tolist(), strict=True)
         ]
         fire = [int(m >= 0 and not f) for m, f in zip(margin, fired, strict=True)]
         fired = [f or s for f, s in zip(fired, fire, strict=True)]
@@ -46,13 +48,13 @@ def golden_steps(layer, times, steps, tag):
     return closed
 
 
-def run_layer(plan, steps, *, holds_rows=True, gaps=0.0, stalls=0.0, seed=0, reset_at=None):
+def run_layer(plan, steps, *, holds_vectors=True, gaps=0.0, stalls=0.0, seed=0, reset_at=None):
     """``steps``: of `in_turn`."""
-    dut = IFLayer(plan, holds_rows=holds_rows)
-    slots = plan.row_slots if holds_rows else None
+    dut = IFLayer(plan, holds_vectors=holds_vectors)
+    slots = plan.vector_slots if holds_vectors else None
 
     def start():
-        sink = RowSink(dut.o, plan, len(steps), slots=slots, stalls=stalls, seed=seed)
+        sink = VectorSink(dut.o, plan, len(steps), slots=slots, stalls=stalls, seed=seed)
         return sink, Source(dut.i, [words for _, words in steps], gaps=gaps, seed=seed)
 
     return run(dut, start, watch=lambda: [dut.i], reset_at=reset_at)[0]
@@ -83,17 +85,16 @@ def assert_golden(plan, times, steps, sink):
         assert step == next(golden[frame]), f"frame {frame}, place {place}"
 
 
-@pytest.mark.parametrize(("form", "order"), WAYS)
-@pytest.mark.parametrize(("inputs", "outputs", "simd", "pe", "steps"), SIZES)
-@pytest.mark.parametrize(("contexts", "gaps", "stalls"), [(1, 0, 0), (1, 0.4, 0.7), (2, 0, 0.5), (4, 0.5, 0)])
-def test_random_layers(inputs, outputs, simd, pe, steps, form, order, contexts, gaps, stalls):
+@pytest.mark.parametrize(("size", "way", "stress"), pairwise(SIZES, WAYS, [(1, 0, 0), (1, 0.4, 0.7), (2, 0, 0.5), (4, 0.5, 0)]))
+def test_random_layers(size, way, stress):
+    (inputs, outputs, simd, pe, steps), (form, order), (contexts, gaps, stalls) = size, way, stress
     rng = np.random.default_rng(inputs * outputs + steps)
     split_words = 2 if gaps else 0
     plan = LayerPlan(random_layer(rng, inputs, outputs), steps, simd, pe, form, order, 1, contexts, None, split_words)
     times = random_spike_times(rng, 10, inputs, steps)
     times[3], times[4], times[5] = steps, 0, times[6]  # no spike; all at once; twice the same
     words = words_of(plan, times, seed=outputs)
-    assert_golden(plan, times, words, run_layer(plan, words, holds_rows=bool(stalls), gaps=gaps, stalls=stalls, seed=outputs))
+    assert_golden(plan, times, words, run_layer(plan, words, holds_vectors=bool(stalls), gaps=gaps, stalls=stalls, seed=outputs))
 
 
 @pytest.mark.parametrize(("outputs", "pe", "swap", "contexts"), [(9, 4, 2, 1), (9, 4, 3, 2), (7, 7, 7, 2), (8, 8, 4, 4), (5, 1, 1, 2)])
@@ -107,14 +108,12 @@ def test_swaps_that_take_several_cycles(outputs, pe, swap, contexts, gaps, stall
     assert_golden(plan, times, words, run_layer(plan, words, gaps=gaps, stalls=stalls, seed=pe))
 
 
-@pytest.mark.parametrize(("form", "order"), WAYS)
-@pytest.mark.parametrize("pe", [1, 2, 5])
-@pytest.mark.parametrize("sign", [-1, 1])
-def test_thresholds_from_end_to_end(form, order, pe, sign):
+@pytest.mark.parametrize(("way", "pe", "sign"), pairwise(WAYS, [1, 2, 5], [-1, 1]))
+def test_thresholds_from_end_to_end(way, pe, sign):
     """All weights alike; every threshold from -N to N + 1: equality fires, one more does not, N + 1 is dead."""
     inputs = 4
     thresholds = np.arange(-inputs, inputs + 2)
-    plan = LayerPlan(Layer(np.full((len(thresholds), inputs), sign), thresholds), 4, 3, pe, form, order)
+    plan = LayerPlan(Layer(Dense(np.full((len(thresholds), inputs), sign)), Single(thresholds)), 4, 3, pe, *way)
     times = np.array([[0, 1, 2, 3], [3, 3, 3, 3], [0, 0, 0, 0], [4, 4, 4, 4], [1, 1, 4, 2]])
     words = words_of(plan, times)
     sink = run_layer(plan, words)
@@ -133,12 +132,12 @@ def test_error_in_a_step_s_last_word_flags_its_rows_and_no_others(form, order, c
     assert [step.error for step in sink.steps] == [int(place % 3 == 1) for place in range(len(steps))]
 
 
-@pytest.mark.parametrize(("form", "order", "swap"), [(*way, 1) for way in WAYS] + [("delta", "step", 2)])
-@pytest.mark.parametrize("contexts", [1, 2])
-@pytest.mark.parametrize("reset_at", [0, 1, 2, 5, 11, 23])
-def test_reset_in_the_middle(form, order, swap, contexts, reset_at):
+@pytest.mark.parametrize(
+    ("reset_at", "schedule", "contexts"), pairwise([0, 1, 2, 5, 11, 23], [*((*way, 1) for way in WAYS), ("delta", "step", 2)], [1, 2])
+)
+def test_reset_in_the_middle(reset_at, schedule, contexts):
     rng = np.random.default_rng(3)
-    plan = LayerPlan(random_layer(rng, 7, 5), 4, 2, 2, form, order, swap, contexts)
+    plan = LayerPlan(random_layer(rng, 7, 5), 4, 2, 2, *schedule, contexts)
     times = random_spike_times(rng, 4, 7, 4)
     words = words_of(plan, times)
     assert_golden(plan, times, words, run_layer(plan, words, reset_at=reset_at, stalls=0.3))
@@ -152,18 +151,18 @@ def test_cycles(form, order, simd, pe, swap):
         swap = 1
     swap = min(swap, pe)
     plan = LayerPlan(random_layer(np.random.default_rng(0), 6, 6), 2, simd, pe, form, order, swap)
-    sink = run_layer(plan, in_turn(word_payloads(input_format(plan).from_spike_times(np.zeros((2, 6), int))), plan), holds_rows=False)
-    groups, words = plan.groups, plan.words
+    sink = run_layer(plan, in_turn(word_payloads(input_format(plan).from_spike_times(np.zeros((2, 6), int))), plan), holds_vectors=False)
+    folds, words = plan.neuron_folds, plan.synapse_folds
     if form == "xnor":
-        per_frame = words + groups * words  # gather, then walk
-        closes = [words - 1 + (group + 1) * words for group in range(groups)]
+        per_frame = words + folds * words  # gather, then walk
+        closes = [words - 1 + (fold + 1) * words for fold in range(folds)]
     elif order == "event":
-        per_frame = words * groups
-        closes = [(words - 1) * groups + group for group in range(groups)]
+        per_frame = words * folds
+        closes = [(words - 1) * folds + fold for fold in range(folds)]
     else:
         swaps = swap if swap > 1 else 0
-        per_frame = groups * (swaps + words)
-        closes = [(group + 1) * (swaps + words) - 1 for group in range(groups)]
-    assert word_to_row(plan) == ISSUE_TO_ROW + (FETCH_TO_ISSUE if order == "step" and form == "delta" and groups > 1 else 0)
-    rows = [cycle + word_to_row(plan) for cycle in closes]
-    assert sink.row_cycles == rows + [cycle + per_frame for cycle in rows]
+        per_frame = folds * (swaps + words)
+        closes = [(fold + 1) * (swaps + words) - 1 for fold in range(folds)]
+    assert word_to_vector(plan) == ISSUE_TO_VECTOR + (FETCH_TO_ISSUE if order == "step" and form == "delta" and folds > 1 else 0)
+    rows = [cycle + word_to_vector(plan) for cycle in closes]
+    assert sink.vector_cycles == rows + [cycle + per_frame for cycle in rows]

@@ -7,18 +7,19 @@ import random
 import numpy as np
 import pytest
 
-from export import Layer
+from export import Dense, Layer, Single
 from hw.core.folding import LayerPlan
-from hw.core.readout import ROW_TO_STEP_DONE, Readout, row_to_result
+from hw.core.readout import VECTOR_TO_STEP_DONE, Readout, vector_to_result
 from tests.circuit import Part, Sink, run
-from tests.rows import RowSource, Step
+from tests.neuron_vectors import Step, VectorSource
+from tests.pairwise import pairwise
 
 STEPS = 6
 
 
 def plan_of(outputs, pe, *, steps=STEPS, contexts=1):
     """Margins from -7 to 8."""
-    layer = Layer(np.ones((outputs, 7), int), np.array([7, -1] * outputs)[:outputs])
+    layer = Layer(Dense(np.ones((outputs, 7), int)), Single(np.array([7, -1] * outputs)[:outputs]))
     return LayerPlan(layer, steps, 1, pe, "delta", contexts=contexts)
 
 
@@ -44,7 +45,7 @@ def decision(frame, steps=STEPS):
     return {"class_index": step.margin.index(best), "step": time, "margin": best, "silent": int(silent)}
 
 
-class FrameSource(RowSource):
+class FrameSource(VectorSource):
     """Lets the steps of frames in as the circuit does: of several contexts in turn, drawn; a new frame when its result has a place.
 
     In early mode, no step before the frame's last one has been done, and none after the decision. Sets the mode, each cycle anew.
@@ -122,10 +123,13 @@ def run_readout(plan, frames, *, early, gaps=0.0, stalls=0.0, reset_at=None, see
     return run(dut, start, watch=lambda: [dut.o], reset_at=reset_at)
 
 
-@pytest.mark.parametrize(("outputs", "pe"), [(1, 1), (2, 1), (8, 8), (7, 4), (9, 4), (10, 3), (5, 5)])
-@pytest.mark.parametrize("early", [0, 1])
-@pytest.mark.parametrize(("contexts", "gaps", "stalls"), [(1, 0, 0), (1, 0.5, 0.6), (2, 0, 0), (2, 0.4, 0.9), (4, 0, 0.5)])
-def test_decisions(outputs, pe, early, contexts, gaps, stalls):
+SIZES = [(1, 1), (2, 1), (8, 8), (7, 4), (9, 4), (10, 3), (5, 5)]
+STRESS = [(1, 0, 0), (1, 0.5, 0.6), (2, 0, 0), (2, 0.4, 0.9), (4, 0, 0.5)]
+
+
+@pytest.mark.parametrize(("size", "stress", "early"), pairwise(SIZES, STRESS, [0, 1]))
+def test_decisions(size, stress, early):
+    (outputs, pe), (contexts, gaps, stalls) = size, stress
     frames = random_frames(outputs, 24, seed=outputs)
     sink, source = run_readout(plan_of(outputs, pe, contexts=contexts), frames, early=early, gaps=gaps, stalls=stalls, seed=pe)
     assert sink.received == [decision(frame) | {"error": 0} for frame in frames]
@@ -178,9 +182,7 @@ def test_error_at_the_frame_s_end_in_full_mode_and_at_the_decision_in_early_mode
         assert [result["error"] for result in sink.received] == errors
 
 
-@pytest.mark.parametrize("early", [0, 1])
-@pytest.mark.parametrize("contexts", [1, 2])
-@pytest.mark.parametrize("reset_at", [0, 1, 3, 6, 10])
+@pytest.mark.parametrize(("reset_at", "early", "contexts"), pairwise([0, 1, 3, 6, 10], [0, 1], [1, 2]))
 def test_reset_in_the_middle(reset_at, early, contexts):
     frames = random_frames(5, 5, seed=4)
     sink, _ = run_readout(plan_of(5, 2, contexts=contexts), frames, early=early, reset_at=reset_at, stalls=0.5)
@@ -200,19 +202,19 @@ class JudgedCycles(Part):
 @pytest.mark.parametrize(("outputs", "pe"), [(3, 2), (1, 1), (5, 5), (9, 9), (4, 1)])
 @pytest.mark.parametrize("early", [0, 1])
 def test_cycles(outputs, pe, early):
-    """Steps are done, and results come, a number of cycles after a row; in full mode, rows come without a gap."""
+    """Steps are done, and results come, a number of cycles after a vector; in full mode, vectors come without a gap."""
     plan = plan_of(outputs, pe)
     nothing, fires = [0] * outputs, [0] * (outputs - 1) + [1]
     frames = [[Step(0, nothing, nothing), Step(1, fires, nothing), Step(3, nothing, nothing), Step(5, nothing, nothing)]] * 2
     dut = Readout(plan)
     sink, source, step_done = run(dut, lambda: (Sink(dut.o, 2), FrameSource(dut, plan, frames, itertools.repeat(early)), JudgedCycles(dut)))
-    rows = source.last_row_cycles
-    assert step_done.cycles == [cycle + ROW_TO_STEP_DONE for cycle in rows]
+    vectors = source.last_vector_cycles
+    assert step_done.cycles == [cycle + VECTOR_TO_STEP_DONE for cycle in vectors]
     if early:
         assert [place for _, place in source.sent] == [0, 1, 0, 1]
         assert list(source.decided_cycles.values()) == [step_done.cycles[1], step_done.cycles[3]]
-        finishes = [rows[1], rows[3]]
+        finishes = [vectors[1], vectors[3]]
     else:
-        assert rows == [(k + 1) * plan.groups - 1 for k in range(8)]
-        finishes = [rows[3], rows[7]]
-    assert sink.cycles == [cycle + row_to_result(plan) for cycle in finishes]
+        assert vectors == [(k + 1) * plan.neuron_folds - 1 for k in range(8)]
+        finishes = [vectors[3], vectors[7]]
+    assert sink.cycles == [cycle + vector_to_result(plan) for cycle in finishes]

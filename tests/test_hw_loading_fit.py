@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from export import Encoder, Layer, Network, UserError, reference
+from export import Dense, Encoder, Layer, Network, Single, UserError, reference
 from hw import Folding
 from hw.loading.fit import fit_into, membrane_bits
 from tests.networks import random_network, random_spike_times
@@ -38,10 +38,10 @@ def test_decides_and_spikes_as_before(own, shape, seed):
 
 def test_ties_among_all_outputs():
     """All outputs alike, silent or not: index 0 wins over its copies."""
-    layer = Layer(np.ones((3, 4)), np.full(3, 2))
+    layer = Layer(Dense(np.ones((3, 4))), Single(np.full(3, 2)))
     times = np.array([[0, 0, 0, 0], [1, 1, 3, 3], [3, 4, 4, 4], [4, 4, 4, 4]])
     for thresholds in (2, 5):
-        layer = Layer(np.ones((3, 4)), np.full(3, thresholds))
+        layer = Layer(Dense(np.ones((3, 4))), Single(np.full(3, thresholds)))
         decisions = reference.run(fit_into(Network((layer,), 4), (4, 8)), times).decisions
         assert decisions.class_index.tolist() == [0, 0, 0, 0]
 
@@ -53,7 +53,7 @@ def test_margins_need_no_more_bits_than_said(own, shape):
     bits = membrane_bits(network, shape)
     for layer, width, inputs in zip(fit_into(network, shape).layers, bits, own, strict=False):
         subsets = np.array(list(itertools.product([0, 1], repeat=inputs)))
-        margins = subsets @ layer.weights[:, :inputs].T.astype(int) - layer.thresholds
+        margins = subsets @ layer.connection.weights[:, :inputs].T.astype(int) - layer.neuron.thresholds
         assert -(1 << width - 1) <= margins.min()
         assert margins.max() < 1 << width - 1
     if own == shape:

@@ -11,7 +11,7 @@ from amaranth.hdl import Value
 from export import Encoder, Network
 from export.reference import run as golden_run
 from hw import Accelerator, Folding
-from hw.buses.wrappers import wrap
+from hw.buses import wrap
 from hw.loading.loader import load_content
 from hw.verilog import generate, port_map
 from tests import icarus

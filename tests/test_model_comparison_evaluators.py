@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from export import Layer, Network, reference, scores
+from export import Dense, Layer, Network, Single, reference, scores
 from model.comparison import evaluators
 from model.comparison.evaluators import TimedNetwork, dense, evaluate
 from model.comparison.event_driven import Events, event_driven
@@ -54,7 +54,7 @@ def test_to_the_end(evaluator, shape, steps):
 def delayed_case(shape, steps, frames=60):
     """A network with thresholds of 1 and more, the same for the evaluators with a step of delay, and frames."""
     network, times = case(shape, steps, frames)
-    layers = tuple(Layer(layer.weights, np.maximum(layer.thresholds, 1)) for layer in network.layers)
+    layers = tuple(Layer(Dense(layer.connection.weights), Single(np.maximum(layer.neuron.thresholds, 1))) for layer in network.layers)
     network = Network(layers, steps)
     timed = TimedNetwork.of(network)
     return network, TimedNetwork(timed.weights, timed.thresholds, steps, 1), times
@@ -66,13 +66,17 @@ def run_delayed(network, times):
     for layer in network.layers:
         inputs = times
         crossings = [
-            spike_time(row, theta, inputs, steps) for row, theta in zip(layer.weights.tolist(), layer.thresholds.tolist(), strict=True)
+            spike_time(row, theta, inputs, steps)
+            for row, theta in zip(layer.connection.weights.tolist(), layer.neuron.thresholds.tolist(), strict=True)
         ]
         times = [min(crossing + 1, steps) for crossing in crossings]
         spike_times.append(times)
     first = min(times)
     step = first - 1
-    margins = [potential(row, inputs, step) - theta for row, theta in zip(layer.weights.tolist(), layer.thresholds.tolist(), strict=True)]
+    margins = [
+        potential(row, inputs, step) - theta
+        for row, theta in zip(layer.connection.weights.tolist(), layer.neuron.thresholds.tolist(), strict=True)
+    ]
     return spike_times, (margins.index(max(margins)), step, max(margins), first == steps)
 
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from export import Layer, Network, reference, scores
+from export import Dense, Layer, Network, Single, reference, scores
 from model import evaluation
-from model.evaluation import ShiftPoint
+from model.evaluation import OperatingPoint
 from tests.networks import random_network, random_spike_times
 from tests.small_data import twin
 
@@ -28,13 +28,13 @@ def test_curve_equals_networks_with_shifted_thresholds(threshold):
     rng = np.random.default_rng(1)
     network, times = random_network(rng, (12, 9, 3), 6), random_spike_times(rng, 60, 12, 6)
     hidden, last = network.layers
-    last = Layer(last.weights, np.clip(last.thresholds + threshold, -9, 10))
+    last = Layer(Dense(last.connection.weights), Single(np.clip(last.neuron.thresholds + threshold, -9, 10)))
     labels = rng.integers(0, 3, 60)
     result, margins = evaluation.run(twin(Network((hidden, last), 6)), torch.from_numpy(times))
-    curve = evaluation.shift_curve(result, margins, last.thresholds, 9, labels)
+    curve = evaluation.shift_curve(result, margins, last.neuron.thresholds, 9, labels)
     assert [point.shift for point in curve] == list(range(-6, 7))
     for point in curve:
-        shifted = Layer(last.weights, np.clip(last.thresholds + point.shift, -9, 10))
+        shifted = Layer(Dense(last.connection.weights), Single(np.clip(last.neuron.thresholds + point.shift, -9, 10)))
         golden = reference.run(Network((hidden, shifted), 6), times)
         decisions = golden.decisions
         assert point.hidden_spikes_by_decision_mean == scores.score(golden, labels).hidden_spikes_by_decision_mean
@@ -43,7 +43,12 @@ def test_curve_equals_networks_with_shifted_thresholds(threshold):
         assert point.steps_mean == (decisions.step + 1).mean()
 
 
-CURVE = [ShiftPoint(-2, 90, 0, 1.0, 7), ShiftPoint(-1, 95, 2, 1.5, 8), ShiftPoint(0, 95, 5, 2.0, 9), ShiftPoint(1, 97, 5.1, 3.0, 10)]
+CURVE = [
+    OperatingPoint(-2, 90, 0, 1.0, 7),
+    OperatingPoint(-1, 95, 2, 1.5, 8),
+    OperatingPoint(0, 95, 5, 2.0, 9),
+    OperatingPoint(1, 97, 5.1, 3.0, 10),
+]
 
 
 @pytest.mark.parametrize(("max_silent", "shift"), [(5, -1), (5.1, 1), (1, -2), (100, 1)])

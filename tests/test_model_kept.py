@@ -23,7 +23,7 @@ def trained(tmp_path_factory):
     project.recipe("own").parent.mkdir(parents=True)
     project.recipe("own").write_text(RECIPE)
     file, options = recipe_file.read(project.recipe("own")), {"pictures": False, "say": lambda line: None}
-    reproduce.reproduce(file, stripes(), (0, 1), root / "runs", "the command", **options)
+    reproduce.Runner("the command", **options).reproduce(file, stripes(), (0, 1), root / "runs")
     return root
 
 
@@ -123,9 +123,9 @@ def test_network_is_not_the_best(project, runs):
 def test_problems(project, runs):
     kept.keep(runs, project)
     chosen = load(project.artifact("own"))
-    thresholds = chosen.layers[0].thresholds.copy()
+    thresholds = chosen.layers[0].neuron.thresholds.copy()
     thresholds[0] -= 1
-    layers = (export.Layer(chosen.layers[0].weights, thresholds), chosen.layers[1])
+    layers = (export.Layer(export.Dense(chosen.layers[0].connection.weights), export.Single(thresholds)), chosen.layers[1])
     export.save(export.Network(layers, 8, chosen.encoder, chosen.class_names, chosen.provenance), project.artifact("own"))
     seed, digest = chosen.provenance["seed"], export.digest(chosen)
     assert kept.problems(project) == [f"{project.artifact('own')}: must be the network of seed {seed}, {digest}, with its scores"]

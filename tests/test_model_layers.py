@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from export import Layer, Network, UserError, reference
+from export import Dense, Layer, Network, Single, UserError, reference
 from model import evaluation
 from model.layers import SingleSpikeLayer, SingleSpikeNetwork
 from tests.networks import assert_equal_to_oracle, random_network, random_spike_times
@@ -120,14 +120,14 @@ def test_settling_makes_at_least_the_share_fire():  # more where many frames tie
     rng = np.random.default_rng(4)
     network = SingleSpikeNetwork((30, 20, 4), 8, generator=torch.Generator().manual_seed(0))
     times = torch.from_numpy(random_spike_times(rng, 400, 30, 8))
-    network.settle_thresholds(times, 0.25, 0.1)
+    network.initialize_thresholds(times, 0.25, 0.1)
     hidden, outputs = (((fired < 8).float().mean().item()) for fired in network.run(times)[0])
     assert 0.2 < hidden < 0.4
     assert 0.05 < outputs < 0.25
 
 
 def test_ties_go_to_the_lowest_index():
-    network = Network((Layer(np.ones((3, 2)), np.array([1, 0, 0])),), 2)
+    network = Network((Layer(Dense(np.ones((3, 2))), Single(np.array([1, 0, 0]))),), 2)
     decisions = twin(network)(tensor([[0, 0], [2, 2]]))
     assert decisions.class_index.tolist() == [1, 1]
     assert reference.run(network, np.array([[0, 0], [2, 2]])).decisions.class_index.tolist() == [1, 1]

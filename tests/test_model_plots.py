@@ -5,15 +5,15 @@ import xml.etree.ElementTree
 import numpy as np
 import pytest
 
-from export import Encoder, Layer, Network, UserError, reference
+from export import Dense, Encoder, Layer, Network, Single, UserError, reference
 from model import plots
 from model.recipe_file import RecipeFile
 from model.recipes import Recipe
-from model.reproduce import run
+from model.reproduce import Runner
 from tests.networks import random_network, random_spike_times
 from tests.small_data import stripes
 
-NAMES = ["learning", "raster", "steps", "thresholds", "knob"]
+NAMES = ["learning", "raster", "steps", "thresholds", "operating-points"]
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def trained(tmp_path_factory):
     """A run's folder, as the run left it."""
     folder = tmp_path_factory.mktemp("run")
     recipe = Recipe(hidden=(12,), epochs=3, batch_size=16, learning_rate=0.01, validation=0.25)
-    run(RecipeFile("own", "stripes", (0,), recipe), stripes(), folder, "the command", say=lambda line: None)
+    Runner("the command", say=lambda line: None).run(RecipeFile("own", "stripes", (0,), recipe), stripes(), folder)
     return folder
 
 
@@ -91,12 +91,12 @@ def test_learning_curves(trained):
         assert panel.lines[-1].get_xdata()[0] == content["best_epoch"]
 
 
-def test_knob():
+def test_operating_points():
     points = [
         {"shift": shift, "strict": 90.0 + shift, "silent_share": 3.0, "steps_mean": 2.5, "hidden_spikes_by_decision_mean": 41.0}
         for shift in (-1, 0, 1)
     ]
-    panels = plots.knob(points, 1).axes
+    panels = plots.operating_points(points, 1).axes
     assert [panel.get_title() for panel in panels] == [
         "strict accuracy, %: 91.00 at 1",
         "silent frames, %: 3.00 at 1",
@@ -125,8 +125,8 @@ def test_raster_has_every_spike(shape, steps, image_shape):
 
 
 def test_thresholds():
-    hidden = Layer(np.ones((60, 9), np.int8), np.array([10] * 3 + [-9] + [2] * 56, np.int32))
-    last = Layer(np.ones((3, 60), np.int8), np.array([5, -2, 0], np.int32))
+    hidden = Layer(Dense(np.ones((60, 9), np.int8)), Single(np.array([10] * 3 + [-9] + [2] * 56, np.int32)))
+    last = Layer(Dense(np.ones((3, 60), np.int8)), Single(np.array([5, -2, 0], np.int32)))
     figure = plots.thresholds(Network((hidden, last), 8, Encoder("latency"), ("a", "b", "long name")))
     left, right = figure.axes
     heights = {round(bar.get_center()[0]): bar.get_height() for bar in left.patches if bar.get_height()}
@@ -138,7 +138,7 @@ def test_thresholds():
 @pytest.mark.parametrize(("low", "high"), [(0, 0), (-3, 36), (-3, 37), (0, 1000)])
 def test_histogram_counts_every_neuron(low, high):
     theta = np.linspace(low, high, 41).astype(np.int32)
-    network = Network((Layer(np.ones((41, 1000), np.int8), theta),), 8)
+    network = Network((Layer(Dense(np.ones((41, 1000), np.int8)), Single(theta)),), 8)
     panel = plots.thresholds(network).axes[0]
     assert sum(bar.get_height() for bar in panel.patches) == 41
     assert len(panel.patches) <= plots.BINS

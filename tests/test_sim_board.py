@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export import Layer, Network, UserError, digest, reference, save
+from export import Dense, Layer, Network, Single, UserError, digest, reference, save
 from hw.host.hosted import describe
 from hw.host.packets import Error, Reply, Request, checksum
 from hw.inputs import Inputs
@@ -43,10 +43,10 @@ def frames(network, count, seed=0):
 )
 def test_equal_to_the_golden_model(folding, weights, pins):
     network = board_network()
-    report = host.check(SerialLink(simulated(network, folding, weights=weights, pins=pins)), network, frames(network, 3 if pins else 6))
+    report = host.check(SerialLink(simulated(network, folding, weights=weights, pins=pins)), network, frames(network, 2 if pins else 6))
     assert report.passed
     full, early = report.comparisons["full"], report.comparisons["early"]
-    assert full.frames == early.frames == (3 if pins else 6)
+    assert full.frames == early.frames == (2 if pins else 6)
     assert full.spikes_received == full.spikes_compared > early.spikes_compared > 3
     assert report.table().splitlines()[1].startswith("circuit               ")
     assert f"equal to the golden model: {full.frames} frames, {full.frames * 10} spike times" in report.table()
@@ -91,9 +91,9 @@ def _visible_faults(network, times, golden):
     first, last = network.layers
     for neuron in range(first.outputs):
         for at in range(first.inputs):
-            weights = first.weights.copy()
+            weights = first.connection.weights.copy()
             weights[neuron, at] *= -1
-            layer = Layer(weights, first.thresholds)
+            layer = Layer(Dense(weights), Single(first.neuron.thresholds))
             if layer.margin_range != first.margin_range:
                 continue
             wrong = Network((layer, last), network.steps, network.encoder)
@@ -188,7 +188,7 @@ def test_wrong_network_in_a_rom():
 
 
 def small_range(network):
-    return Network((Layer(np.ones((6, 16)), np.full(6, 8)), *network.layers[1:]), 4, network.encoder)
+    return Network((Layer(Dense(np.ones((6, 16))), Single(np.full(6, 8))), *network.layers[1:]), 4, network.encoder)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export import Encoder, Layer, Network, reference, save
+from export import Dense, Encoder, Layer, Network, Single, reference, save
 from export.scores import score
 from hw import inputs
 from model.datasets import CHOICES
@@ -34,7 +34,7 @@ def images(tmp_path_factory):
     """A network that takes images, and a data set for it."""
     folder = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(42)
-    layer = Layer(rng.choice([-1, 1], (3, 9)), rng.integers(-1, 4, 3))
+    layer = Layer(Dense(rng.choice([-1, 1], (3, 9))), Single(rng.integers(-1, 4, 3)))
     network = Network((layer,), 4, Encoder("latency"))
     x, y = rng.integers(0, 256, (30, 9)).astype(np.uint8), rng.integers(0, 3, 30)
     np.savez(folder / "set.npz", x_test=x, y_test=y)
@@ -67,7 +67,7 @@ def test_file(images, tmp_path, source):
     assert done.returncode == 0, done.stderr
     data = json.loads((tmp_path / "report.json").read_text())
     assert data["frames"] == 30
-    order = {"order": ["step"], "swap": [1], "contexts": contexts, "pixels": 1}
+    order = {"loop_order": ["step"], "swap": [1], "contexts": contexts, "pixels": 1}
     assert data["folding"] == {"simd": [3], "pe": [2], "form": ["xnor"], **order}
     strict = data["accuracy"]["golden"]["strict"]
     assert data["accuracy"]["golden"] == data["accuracy"]["rtl"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import sim
-from export import Layer, Network, reference
+from export import Dense, Layer, Network, Single, reference
 from export.scores import score
 from hw import Folding
 from sim.page import page
@@ -187,7 +187,7 @@ def test_one_frame_follows_no_other():
 
 def test_a_limit_of_nothing():
     """Every frame is decided at step 0 before any spike comes in."""
-    network = Network((Layer(np.ones((2, 3)), np.array([0, 0])),), 2)
+    network = Network((Layer(Dense(np.ones((2, 3))), Single(np.array([0, 0]))),), 2)
     report = sim.cosimulate(network, np.full((4, 3), 2))
     assert report.passed
     assert report.data["cycles"]["limit_mean"] == 0

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from export import Encoder, Layer, Network, save
+from export import Dense, Encoder, Layer, Network, Single, save
 from hw import Accelerator, Folding
-from hw.buses.wrappers import wrap
+from hw.buses import wrap
 from hw.loading.loader import load_content
 from hw.verilog import write
 from sim.build import FLAGS, compile_model
@@ -32,7 +32,9 @@ def run(folder: Path, module: str, wrapper: str, name: str) -> None:
     weights = "loadable" if frames_in == "pixels" else "rom"
     circuit = wrap(Accelerator(network, folding, frames_in=frames_in, weights=weights), wrapper)
     *hidden, last = network.layers
-    other = Network((*hidden, Layer(last.weights[::-1], last.thresholds[::-1])), steps, network.encoder)  # classes in another order
+    other = Network(
+        (*hidden, Layer(Dense(last.connection.weights[::-1]), Single(last.neuron.thresholds[::-1]))), steps, network.encoder
+    )  # classes in another order
     save(other, folder / "other.safetensors")
     for name, content in (("network", network), ("other", other)):
         (folder / f"{name}.weights").write_bytes(load_content(folding.plans(content)))

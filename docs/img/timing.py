@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from export import Layer, Network
+from export import Dense, Layer, Network, Single
 from hw import Accelerator, Folding
 from tests.accelerators import Monitor
 from tests.circuit import Part, Sink, Source, fields, run
@@ -29,7 +29,7 @@ WEIGHTS = (
     ],
     [[1, -1, 1, 1], [-1, 1, 1, -1]],
 )
-NETWORK = Network(tuple(Layer(np.array(w), np.array(t)) for w, t in zip(WEIGHTS, ([2, 1, 3, 3], [2, 1]), strict=True)), 4)
+NETWORK = Network(tuple(Layer(Dense(np.array(w)), Single(np.array(t))) for w, t in zip(WEIGHTS, ([2, 1, 3, 3], [2, 1]), strict=True)), 4)
 FOLDING = Folding((2, 2), (4, 2), ("delta", "delta"), contexts=2)
 SPIKE_TIMES = np.array([[3, 1, 2, 0, 1, 0, 2, 0, 3, 1], [0, 2, 4, 2, 4, 2, 4, 4, 0, 4]])  # 4: never
 

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from export import digest, load, reference
-from export.cli import Parser
+from export.cli import Parser, positive
 from hw import Accelerator, inputs
 from hw.arguments import add_folding_arguments, folding_from
 from hw.cost.speed import Speed
 from hw.fpga import flow, report, results
 from hw.fpga.devices import Device, device_named
 from hw.fpga.kept import Kept
-from hw.number import positive
 
 
 def main(arguments: Sequence[str], kept: Kept | None = None) -> int:
@@ -65,7 +64,9 @@ class Measured:
         self.network = load(kept.artifact(self.name))
         parser = Parser(prog=f"{kept.folder / 'rows.toml'}")
         add_folding_arguments(parser)
-        options = [word for key, value in row.items() if key not in ("network", "dataset") for word in (f"--{key}", value)]
+        options = [
+            word for key, value in row.items() if key not in ("network", "dataset") for word in (f"--{key.replace('_', '-')}", value)
+        ]
         given = parser.parse_args(options)
         self.folding, self.frames_in = folding_from(given, self.network), given.input
         frames = inputs.load(self.network, row.get("dataset") or inputs.trained_on(self.network), images)

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import scipy.optimize
 
-from export import Encoder, Layer, Network
-from export.cli import Parser
+from export import Dense, Encoder, Layer, Network, Single
+from export.cli import Parser, positive
 from export.files import atomic_write
+from export.text import dashed
 from hw import Accelerator, Folding
 from hw.fpga import flow
 from hw.fpga.devices import DEVICES, FAMILIES, Device
@@ -29,7 +30,6 @@ from hw.fpga.terms import HOST_KINDS, Part, parts
 from hw.fpga.tools import YOSYS
 from hw.host.boards import BOARDS
 from hw.host.hosted import HostedAccelerator, SerialAccelerator
-from hw.number import dashed, positive
 
 DESIGNS = 72
 HELD_OUT = 24
@@ -137,7 +137,7 @@ def random_circuit(rng: np.random.Generator) -> tuple[Network, Folding, str, str
     for n, m in itertools.pairwise(shape):
         weights = rng.choice(np.array([-1, 1], np.int8), (m, n))
         thresholds = np.clip(np.rint(rng.normal(0.5, 1.0, m) * np.sqrt(n)), -n, n + 1).astype(int)
-        layers.append(Layer(weights, thresholds))
+        layers.append(Layer(Dense(weights), Single(thresholds)))
     network = Network(tuple(layers), int(rng.choice([4, 8, 16])), Encoder("latency"))
     contexts = int(rng.choice([1, 1, 2, 2, 4]))
     simd, pe, form, order, swap = ([] for _ in range(5))

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from export import Network, UserError, load, reference
-from export.cli import Parser
+from export.cli import Parser, above_zero, positive
+from export.text import dashed
 from hw import inputs
 from hw.arguments import add_folding_arguments, check_pixels, folding_from
 from hw.core.accelerator import check_frames_in
@@ -22,9 +23,8 @@ from hw.fpga.ways import picked_folding
 from hw.host.boards import Board
 from hw.host.hosted import check_host_pixels
 from hw.inputs import add_frame_arguments
-from hw.number import above_zero, dashed, positive
 
-CHOSEN = ("simd", "pe", "form", "order", "swap", "contexts")
+CHOSEN = ("simd", "pe", "form", "loop_order", "swap", "contexts")
 """Options of a folding that a search chooses."""
 
 
@@ -126,7 +126,7 @@ def _asked(given: Namespace) -> str:
 
 def options_of(folding: Folding) -> str:
     """A folding as options of a command line."""
-    return " ".join(f"--{name} {','.join(map(str, np.atleast_1d(value)))}" for name, value in folding.as_dict().items())
+    return " ".join(f"--{name.replace('_', '-')} {','.join(map(str, np.atleast_1d(value)))}" for name, value in folding.as_dict().items())
 
 
 def frontier_table(found: Sequence[Found], mhz: float) -> str:

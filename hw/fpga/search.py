@@ -9,8 +9,8 @@ import numpy as np
 
 from export import Network, reference
 from export.reference import Result
-from hw import cost
 from hw.core.folding import Folding, LayerPlan
+from hw.cost import cycles as cost
 from hw.cost.speed import Speed
 from hw.fpga.devices import Device
 from hw.fpga.forecast import Forecast, forecast, has_sprams, of_layer
@@ -53,7 +53,7 @@ class _Option:
     simd: int
     pe: int
     form: str
-    order: str
+    loop_order: str
     swap: int
     cycles: float
     luts: float
@@ -144,7 +144,7 @@ def _layer_options(area_of: AreaOf, narrow: LayerPlan, words: float, steps: floa
         if (swap > 1 and (not exchanges or swap > pe)) or (order == "step" and form == "delta" and not exchanges):
             continue
         plan = LayerPlan(layer, narrow.steps, simd, pe, form, order, swap, contexts, following)
-        cycles = words + steps * groups * plan.words if form == "xnor" else groups * (words + steps * (swap if swap > 1 else 0))
+        cycles = words + steps * groups * plan.synapse_folds if form == "xnor" else groups * (words + steps * (swap if swap > 1 else 0))
         area = area_of(plan)
         found.append(_Option(simd, pe, form, order, swap, cycles, area["luts"], area["block_rams"]))
     return found
@@ -169,4 +169,4 @@ def _folding(chosen: Sequence[_Option], contexts: int, pixels: int) -> Folding:
     def every(name: str) -> tuple:
         return tuple(getattr(option, name) for option in chosen)
 
-    return Folding(every("simd"), every("pe"), every("form"), every("order"), every("swap"), contexts, pixels)
+    return Folding(every("simd"), every("pe"), every("form"), every("loop_order"), every("swap"), contexts, pixels)

@@ -89,27 +89,27 @@ def layer_part(plan: LayerPlan, name: str, weights: str = "rom", *, sprams: bool
     amounts = {
         "constant": 1,
         "operation bits": operation_bits,
-        "address bits": bits_for(plan.groups * plan.words) if plan.groups > 1 else 0,
+        "address bits": bits_for(plan.neuron_folds * plan.synapse_folds) if plan.neuron_folds > 1 else 0,
         "neurons": neurons,
         f"lanes, {plan.form}": neurons * counted,
         f"counting adder bits, {plan.form}": neurons * _popcount_bits(counted),
         "count bits": neurons * count_width(plan.simd),
         "subtracted bits": neurons * count_width(plan.simd) if plan.simd > 1 and plan.form == "delta" else 0,
-        "neurons that may be missing": neurons if plan.last_group_size < plan.pe else 0,
+        "neurons that may be missing": neurons if plan.last_fold_size < plan.pe else 0,
         "loaded bits in registers": sum(width for width, rows in _row_memories(plan) if loads and rows == 1),
         "loaded lanes": sum(chunks(width) for width, _ in _row_memories(plan)) * loads,
     }
     memories = [_weight_memory(plan, loads, sprams), _initial_memory(plan, loads)]
-    rows = plan.contexts << (plan.groups - 1).bit_length()
+    rows = plan.contexts << (plan.neuron_folds - 1).bit_length()
     state = neurons * (1 + plan.membrane_bits)
     keeping = _keeping(plan)
     if not _sums_in_readout(plan):
         amounts[f"potential bits, {keeping}{'' if plan.following_simd else ', last layer'}"] = bits
     if keeping == "anew":
-        row_bits = plan.words * plan.simd
-        amounts |= {"gathered bits": plan.contexts * row_bits, "walked bits": row_bits * (plan.words > 1)}
+        row_bits = plan.synapse_folds * plan.simd
+        amounts |= {"gathered bits": plan.contexts * row_bits, "walked bits": row_bits * (plan.synapse_folds > 1)}
         amounts["gathered bits to choose from"] = plan.contexts * row_bits if plan.contexts > 1 else 0
-        if plan.state_rows > 1:
+        if plan.membrane_rows > 1:
             memories.append(Shape("free", neurons, rows))
     elif keeping == "swapped":
         amounts["swapped bits"] = plan.swap * plan.beat_size * (1 + plan.membrane_bits)
@@ -118,10 +118,10 @@ def layer_part(plan: LayerPlan, name: str, weights: str = "rom", *, sprams: bool
         memories.append(Shape("free", state, rows))
     if plan.replays:
         amounts["replay"] = 1
-        if plan.groups > 1:  # or it is there for its swaps alone
-            kept = bits_for(plan.words) + plan.simd
+        if plan.neuron_folds > 1:  # or it is there for its swaps alone
+            kept = bits_for(plan.synapse_folds) + plan.simd
             amounts["replayed bits"] = kept + operation_bits
-            memories.append(Shape("free", kept, max(2, plan.words + plan.split_words)))
+            memories.append(Shape("free", kept, max(2, plan.synapse_folds + plan.split_words)))
     return Part("layer", name, amounts, tuple(memory for memory in memories if memory.depth > 1))
 
 
@@ -132,9 +132,9 @@ def _keeping(plan: LayerPlan) -> str:
         return "anew"
     if plan.swap > 1:
         return "swapped"
-    if plan.groups > 1 and plan.order == "event":
+    if plan.neuron_folds > 1 and plan.loop_order == "event":
         return "in memory"
-    return "exchanged" if plan.state_rows > 1 else "kept"
+    return "exchanged" if plan.membrane_rows > 1 else "kept"
 
 
 def _sums_in_readout(plan: LayerPlan) -> bool:
@@ -146,10 +146,10 @@ def _counted_lanes(plan: LayerPlan, weights: str) -> float:
     """Weights that a neuron counts at once, on average: in the delta form, one that is 0 in all rows of a ROM is not counted."""
     if plan.form == "xnor":
         return plan.simd
-    in_last_word = plan.layer.inputs - (plan.words - 1) * plan.simd
+    in_last_word = plan.layer.inputs - (plan.synapse_folds - 1) * plan.simd
     counted = 0.0
-    for neurons, groups in ((plan.last_group_size, plan.groups), (plan.pe - plan.last_group_size, plan.groups - 1)):
-        for lanes, words in ((in_last_word, plan.words), (plan.simd - in_last_word, plan.words - 1)):
+    for neurons, groups in ((plan.last_fold_size, plan.neuron_folds), (plan.pe - plan.last_fold_size, plan.neuron_folds - 1)):
+        for lanes, words in ((in_last_word, plan.synapse_folds), (plan.simd - in_last_word, plan.synapse_folds - 1)):
             rows = groups * words
             counted += neurons * lanes * (1 - 2.0**-rows if weights == "rom" else rows > 0)
     return counted / plan.pe
@@ -191,7 +191,7 @@ def _host_parts(network: Network, folding: Folding, plans: tuple[LayerPlan, ...]
 
 def _row_memories(plan: LayerPlan) -> list[tuple[int, int]]:
     """Width and rows of the memories of weights and of potentials to start from."""
-    return [(plan.weight_width, plan.groups * plan.words), (plan.initial_width, plan.groups * plan.swap)]
+    return [(plan.weight_width, plan.neuron_folds * plan.synapse_folds), (plan.initial_width, plan.neuron_folds * plan.swap)]
 
 
 def _weight_memory(plan: LayerPlan, loads: bool, sprams: bool) -> Shape:
@@ -200,8 +200,8 @@ def _weight_memory(plan: LayerPlan, loads: bool, sprams: bool) -> Shape:
         if sprams and spram_shape(width, rows):
             return Shape("spram", width, rows)
         return Shape("free", width, rows, min(width, CHUNK))
-    missing = plan.pe - plan.last_group_size
-    return Shape("rom", width, max(2, rows), short=missing * plan.simd, short_depth=rows - plan.words)
+    missing = plan.pe - plan.last_fold_size
+    return Shape("rom", width, max(2, rows), short=missing * plan.simd, short_depth=rows - plan.synapse_folds)
 
 
 def _initial_memory(plan: LayerPlan, loads: bool) -> Shape:
@@ -214,9 +214,9 @@ def _emitter(plan: LayerPlan, name: str) -> Part:
     assert simd is not None
     form = WordFormat(plan.layer.outputs, plan.steps, simd, plan.frames)
     lanes = lanes_of(plan, form)
-    shifts = {group * plan.pe % simd for group in range(plan.groups)}
+    shifts = {group * plan.pe % simd for group in range(plan.neuron_folds)}
     sources = sum(0 <= place - shift < plan.pe for place in range(lanes * simd) for shift in shifts)
-    row = plan.pe + bits_for(plan.steps) + bits_for(plan.groups) + bits_for(plan.frames) + 4
+    row = plan.pe + bits_for(plan.steps) + bits_for(plan.neuron_folds) + bits_for(plan.frames) + 4
     amounts = {
         "constant": 1,
         "words of a row": lanes,
@@ -224,9 +224,9 @@ def _emitter(plan: LayerPlan, name: str) -> Part:
         "row bits that are picked": lanes * simd * (lanes > 1),
         "row bits that are shifted": sources if len(shifts) > 1 else 0,
         "word bits": form.layout.size,
-        "slots": plan.row_slots.bit_length() if plan.row_slots > 1 else 0,
+        "slots": plan.vector_slots.bit_length() if plan.vector_slots > 1 else 0,
     }
-    memories = (Shape("through", row, plan.row_slots),) if plan.row_slots > 1 else ()
+    memories = (Shape("through", row, plan.vector_slots),) if plan.vector_slots > 1 else ()
     return Part("emitter", name, amounts, memories)
 
 
@@ -280,18 +280,18 @@ def _encoder(plan: EncoderPlan, name: str) -> Part:
         "constant": 1,
         "pixels": plan.pixels,
         "time bits": plan.pixels * plan.code_bits,
-        "row bits": plan.row_bits,
-        "pixels compared": plan.row_beats * plan.pixels,
-        "words of a row": plan.row_words,
-        "row bits that are picked": plan.row_words * plan.form.simd * (plan.row_words > 1),
+        "row bits": plan.block_bits,
+        "pixels compared": plan.block_beats * plan.pixels,
+        "words of a row": plan.block_words,
+        "row bits that are picked": plan.block_words * plan.form.simd * (plan.block_words > 1),
         "steps": steps,
         "pixels by steps": plan.pixels * steps * (plan.pixels > 1),
         "list counter bits": steps * plan.count_bits,
         "lists": plan.ways * plan.list_address,
         "word bits": plan.form.layout.size,
     }
-    memories = [Shape("free", plan.row_bits, 2 << plan.row_address, plan.pixels * plan.code_bits)]
-    memories += [Shape("free", plan.row_address, 1 << plan.list_address)] * plan.ways
+    memories = [Shape("free", plan.block_bits, 2 << plan.block_address, plan.pixels * plan.code_bits)]
+    memories += [Shape("free", plan.block_address, 1 << plan.list_address)] * plan.ways
     return Part("encoder", name, amounts, tuple(memories))
 
 

@@ -15,8 +15,8 @@ from amaranth.lib.wiring import In
 
 from export import UserError, digest
 from export.files import atomic_write
+from hw.buses.managed import Wrapper
 from hw.buses.registers import register_map
-from hw.buses.wrappers import Wrapper
 from hw.core.accelerator import Accelerator
 from hw.loading.loader import load_content
 from hw.verilog.header import comment, header, module_comments, waivers
@@ -59,7 +59,9 @@ def text_of(component: wiring.Component, name: str, about: Sequence[str] = ()) -
     return text_of_rtlil(rtlil_of(fragment, name, ports=ports, emit_src=False), fragment, name, about, legal)
 
 
-def text_of_rtlil(text: str, fragment: Fragment, name: str, about: Sequence[str] = (), ports: Mapping[str, str] = MappingProxyType({})) -> str:
+def text_of_rtlil(
+    text: str, fragment: Fragment, name: str, about: Sequence[str] = (), ports: Mapping[str, str] = MappingProxyType({})
+) -> str:
     """What Amaranth has written of a fragment as RTLIL, as Verilog-2001; ``ports`` has new names for some."""
     design = tidy(parse(text), ports)
     found = module_comments(fragment, name)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from hw.verilog.operators import LONG, Expression, constant
-from hw.verilog.rtlil import Assign, Switch, Value
+from hw.verilog.rtlil import Assign, Switch, Value, place_of
 
 BITS: tuple[Value, Value] = (("0",), ("1",))
 Test = tuple[Value, tuple[str, ...]]
@@ -124,7 +124,7 @@ def _within(statements: list[Assign | Switch], low: int, high: int) -> Iterator[
             cases = [(patterns, list(_within(body, low, high))) for patterns, body in statement.cases]
             if any(body for _, body in cases):
                 yield Switch(statement.value, cases)
-        elif statement.target[0][1] < high and statement.target[-1][1] >= low:
+        elif place_of(statement.target) < high and place_of(statement.target) + len(statement.target) > low:
             yield statement
 
 
@@ -134,14 +134,14 @@ def _cuts(statements: list[Assign | Switch]) -> Iterator[int]:
             for _, body in statement.cases:
                 yield from _cuts(body)
         else:
-            yield from (statement.target[0][1], statement.target[-1][1] + 1)
+            yield from (place_of(statement.target), place_of(statement.target) + len(statement.target))
 
 
 def _value(statements: list[Assign | Switch], low: int, high: int, before: Tree) -> Tree:
     """What bits become that are only assigned together, and are ``before``."""
     for statement in statements:
         if isinstance(statement, Assign):
-            at = statement.target[0][1]
+            at = place_of(statement.target)
             before = statement.value[low - at : high - at]
         else:
             before = _case(statement, low, high, before)

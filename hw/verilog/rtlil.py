@@ -88,6 +88,12 @@ class Module:
         return [wire for wire in self.wires.values() if wire.port]
 
 
+def place_of(part: Value) -> int:
+    """Where a part of a wire begins."""
+    assert isinstance(part[0], tuple)
+    return part[0][1]
+
+
 def parse(text: str) -> dict[str, Module]:
     """The modules by name, the top one first."""
     modules: dict[str, Module] = {}

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from hw.verilog.choices import Tree, choice, width_of
 from hw.verilog.design import Design, unnamed
 from hw.verilog.operators import LONG, Expression, constant
-from hw.verilog.rtlil import Assign, Cell, Memory, Module, Switch, Value, Wire
-from hw.verilog.values import Values, in_braces, place_of, range_of, without_hold
+from hw.verilog.rtlil import Assign, Cell, Memory, Module, Switch, Value, Wire, place_of
+from hw.verilog.values import Values, in_braces, range_of, without_hold
 
 
 def write(design: Design, comments: dict[str, list[str]]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from hw.verilog.choices import Tree, trees, values_of
 from hw.verilog.design import Design, reads_of, substitute, unnamed
 from hw.verilog.operators import KINDS, LONG, NARROWING, Expression, constant, operands, operation, width_of
-from hw.verilog.rtlil import Assign, Bit, Cell, Module, Switch, Value, Wire
+from hw.verilog.rtlil import Assign, Bit, Cell, Module, Switch, Value, Wire, place_of
 
 
 class Values:
@@ -273,12 +273,6 @@ class Values:
 def in_braces(texts: list[str]) -> Expression:
     line = ", ".join(texts)
     return Expression(f"{{{line}}}" if len(line) <= LONG else "{\n    " + ",\n    ".join(texts) + "\n  }")
-
-
-def place_of(part: Value) -> int:
-    """Where a part of a wire begins."""
-    assert isinstance(part[0], tuple)
-    return part[0][1]
 
 
 def _target(statements: list[Assign | Switch]) -> str:

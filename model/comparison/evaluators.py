@@ -1,4 +1,4 @@
-"""Two ways to run a single-spike network to its decision, step by step and event by event, for both kinds of timing.
+"""Evaluation of a single-spike network step by step; the types shared with the event-driven evaluator.
 
 The same code runs both sides of a comparison: what differs is only the number of steps, the delay and the thresholds.
 """
@@ -38,13 +38,13 @@ class TimedNetwork:
     @classmethod
     def of(cls, network: Network) -> "TimedNetwork":
         """This project's networks: without delay."""
-        weights = tuple(torch.from_numpy(layer.weights.T.astype(np.float32)).contiguous() for layer in network.layers)
-        thresholds = tuple(torch.from_numpy(layer.thresholds.astype(np.float32)) for layer in network.layers)
+        weights = tuple(torch.from_numpy(layer.connection.weights.T.astype(np.float32)).contiguous() for layer in network.layers)
+        thresholds = tuple(torch.from_numpy(layer.neuron.thresholds.astype(np.float32)) for layer in network.layers)
         return cls(weights, thresholds, network.steps, 0)
 
 
 class Record:
-    """What is known of a batch of frames when all are decided; rows are filled as frames finish."""
+    """The results of a batch of frames; rows are filled as frames finish."""
 
     def __init__(self, network: TimedNetwork, frames: int) -> None:
         self.steps = network.steps
@@ -69,7 +69,7 @@ class Record:
             margin.numpy().astype(np.int32),
             self.silent.numpy(),
         )
-        return Result(tuple(times.numpy() for times in self.spike_times), decisions)
+        return Result.from_spike_times([times.numpy() for times in self.spike_times], decisions, self.steps)
 
 
 Evaluator = Callable[[TimedNetwork, Tensor], Record]
@@ -77,10 +77,7 @@ Evaluator = Callable[[TimedNetwork, Tensor], Record]
 
 def evaluate(evaluator: Evaluator, network: TimedNetwork, times: Tensor) -> Result:
     """Run frames (frames, inputs) in chunks."""
-    results = [evaluator(network, chunk).result() for chunk in times.split(CHUNK)]
-    spike_times = tuple(np.concatenate(layer) for layer in zip(*(result.spike_times for result in results), strict=True))
-    fields = zip(*(vars(result.decisions).values() for result in results), strict=True)
-    return Result(spike_times, Decisions(*map(np.concatenate, fields)))
+    return Result.concatenate([evaluator(network, chunk).result() for chunk in times.split(CHUNK)])
 
 
 @torch.inference_mode()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import hw.verilog
-from export import Layer, Network
+from export import Dense, Layer, Network, Single
 from hw import Accelerator, Folding
 
 
@@ -20,7 +20,7 @@ def _network(seed: int, shape: tuple[int, ...], steps: int) -> Network:
     layers = []
     for index, (inputs, outputs) in enumerate(itertools.pairwise(shape)):
         least, greatest = (0, 3) if index == 0 else (1, 2)
-        layers.append(Layer(rng.choice([-1, 1], (outputs, inputs)), rng.integers(least, greatest + 1, outputs)))
+        layers.append(Layer(Dense(rng.choice([-1, 1], (outputs, inputs))), Single(rng.integers(least, greatest + 1, outputs))))
     return Network(tuple(layers), steps)
 
 
