@@ -29,7 +29,7 @@ def accelerator():
 
 def bits(accelerator, direction):
     ports = verilog.port_map(accelerator)["ports"]
-    own = ("clk", "rst", "monitor_0__valid", "monitor_0__payload", "monitor_1__valid", "monitor_1__payload")
+    own = ("clk", "rst", "monitor_0_valid", "monitor_0_payload", "monitor_1_valid", "monitor_1_payload")
     return sum(port["width"] for name, port in ports.items() if port["direction"] == direction and name not in own)
 
 
@@ -37,18 +37,18 @@ def test_harness_connects_every_port_once():
     ports = {
         "clk": {"direction": "input", "width": 1},
         "rst": {"direction": "input", "width": 1},
-        "i__payload": {"direction": "input", "width": 7},
-        "i__ready": {"direction": "output", "width": 1},
+        "i_payload": {"direction": "input", "width": 7},
+        "i_ready": {"direction": "output", "width": 1},
         "early": {"direction": "input", "width": 1},
-        "o__payload": {"direction": "output", "width": 12},
-        "monitor_0__payload": {"direction": "output", "width": 99},
+        "o_payload": {"direction": "output", "width": 12},
+        "monitor_0_payload": {"direction": "output", "width": 99},
     }
     text = harness({"top": "circuit", "ports": ports})
     for line in (
         "reg [7:0] received;",
         "reg [12:0] sent;",
         "circuit circuit (",
-        ".i__payload(received[6:0]), .i__ready(results[0:0]), .early(received[7:7]), .o__payload(results[12:1])",
+        ".i_payload(received[6:0]), .i_ready(results[0:0]), .early(received[7:7]), .o_payload(results[12:1])",
     ):
         assert line in text
     assert "monitor" not in text

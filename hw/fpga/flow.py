@@ -9,8 +9,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from amaranth.back import verilog as amaranth_verilog
-
 from export import UserError
 from hw import verilog
 from hw.core.accelerator import Accelerator
@@ -124,8 +122,7 @@ def bare(accelerator: Accelerator) -> Design:
 
 def hosted(circuit: SerialAccelerator) -> Design:
     """What goes onto a board, but for the board's own pins and clock, to be synthesised only."""
-    text = amaranth_verilog.convert(circuit, name=HOSTED, emit_src=False, strip_internal_attrs=True)
-    return Design({f"{HOSTED}.v": text.partition("\n")[2]}, HOSTED, HOSTED)  # the first line names the Yosys build
+    return Design({f"{HOSTED}.v": verilog.text_of(circuit, HOSTED)}, HOSTED, HOSTED)
 
 
 def on_board(design: BoardDesign) -> Design:
