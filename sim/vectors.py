@@ -10,11 +10,11 @@ import hw.verilog
 from export import Network, UserError, reference
 from export.files import atomic_write
 from hw import Accelerator, Folding
-from hw.buses.wrappers import wrap
+from hw.buses import wrap
 from hw.loading.loader import load_content
 from sim import frames
 from sim.compare import RESULT_FIELDS
-from sim.ports import UNIT, Payload, Ports
+from sim.ports import Payload, Ports
 from sim.templates import render
 from sim.wrapper import LINGER, design
 
@@ -24,21 +24,20 @@ Golden vectors of a network, and a plain Verilog test bench for its circuit. In 
     iverilog -o testbench accelerator.v testbench.v && vvp testbench && vvp testbench +early
     verilator --binary --timing -Wno-fatal -CFLAGS -std=c++20 --top testbench *.v && obj_dir/Vtestbench && obj_dir/Vtestbench +early
 
-{files}
+words.hex       what goes in, frame by frame: {words}
+words_K.hex     the same on input stream K, where there are several: of the frames K, K + {streams}, …
+last_words.hex  per frame in words.hex, the index of its last word; likewise last_words_K.hex
+setup.hex       what goes in before, if anything does: {setup}
+results.hex     per frame, the packed result
+steps_L.hex     per frame and neuron of layer L, the step of its spike ({steps:x} = never), where the circuit has monitors
 accelerator.json tells the fields of words and results. All numbers are hexadecimal.
 """
 WORDS = {
-    "none": "words{k}.hex      the {what} on input stream {name}, frame by frame",
-    "axi": "words{k}.hex      the transfers on s_axis ({what}), frame by frame",
-    "wishbone": "words{k}.hex      words written to the bus ({what}), frame by frame: bytes selected (35:32) and data (31:0)",
+    "none": "{frames_in}, packed as the payload of a stream",
+    "axi": "{frames_in}, packed as s_axis_tdata",
+    "wishbone": "{frames_in} in words of the bus, bytes selected (35:32) and data (31:0)",
 }
-LAST_WORDS = "last_words{k}.hex  per frame of them, the index of its last word"
-SETUP = {
-    "none": "setup.hex      what goes into stream load",
-    "axi": "setup.hex      what is written to registers first: address (47:32) and data (31:0)",
-}
-RESULTS = "results.hex    per frame, the packed result"
-STEPS = "steps_{layer}.hex    per frame and neuron of layer {layer}, the step of its spike ({steps:x} = never)"
+SETUP = {"none": "payloads of stream load", "registers": "address (47:32) and value (31:0) of registers, the mode first"}
 
 
 def write(
@@ -59,7 +58,7 @@ def write(
         folding: of the circuit.
         folder: is made if it is not there.
         images: uint8 (frames, inputs) of these spike times; if they are given, pixels are what goes in.
-        wrapper: one of `hw.buses.wrappers.WRAPPERS`. The spikes inside a wrapped circuit are not compared.
+        wrapper: one of `hw.buses.WRAPPERS`. The spikes inside a wrapped circuit are not compared.
         weights: "rom" or "loadable".
 
     Raises:
@@ -71,48 +70,39 @@ def write(
         raise UserError("some neuron must spike in some frame, but none does: there is nothing to compare")
     accelerator = Accelerator(network, folding, frames_in="words" if images is None else "pixels", weights=weights)
     circuit = wrap(accelerator, wrapper)
-    map_ = hw.verilog.port_map(circuit)
+    port_map = hw.verilog.port_map(circuit)
     ports = Ports.from_map(hw.verilog.port_map(accelerator))
     words = frames.pack(spike_times, accelerator.input_format) if images is None else frames.pack_pixels(images, folding.pixels)
     word, result = ports.word, ports.result
     if wrapper == "wishbone":
         word, words = Payload(36, {}), _bus_words(words, images)
     if wrapper == "axi":
-        result = Payload(map_["ports"]["m_axis_tdata"]["width"], result.fields)
+        result = Payload(port_map["ports"]["m_axis_tdata"]["width"], result.fields)
     monitors = ports.monitors if wrapper == "none" else ()
-    setup, setup_width = _setup(accelerator, map_.get("registers", {}))
-    streams: list[dict[str, Any]] = [
-        {"name": name, "suffix": name.removeprefix("i"), "words": words.stream(place, len(ports.streams))}
-        for place, name in enumerate(ports.streams)
-    ]
-    what = "spike words" if images is None else "pixels"
-    lines: list[str] = []
-    files: dict[str, str] = {}
-    for stream in streams:
-        name = stream["suffix"]
-        files[f"words{name}.hex"] = _wide(stream["words"].records, word)
-        files[f"last_words{name}.hex"] = _numbers(np.cumsum(stream["words"].counts) - 1)
-        lines += [line.format(k=name, what=what, name=stream["name"]) for line in (WORDS[wrapper], LAST_WORDS)]
-    if setup:
-        files["setup.hex"] = _numbers(setup)
-        lines.append(SETUP.get(wrapper, SETUP["axi"]))
+    setup, setup_width = _setup(accelerator, port_map.get("registers", {}))
+    streams = {name: words.stream(place, len(ports.streams)) for place, name in enumerate(ports.streams)}
+    files = {f"words{name[1:]}.hex": _wide(own.records, word) for name, own in streams.items()}
+    files |= {f"last_words{name[1:]}.hex": _numbers(np.cumsum(own.counts) - 1) for name, own in streams.items()}
+    files |= {"setup.hex": _numbers(setup)} if setup else {}
     files["results.hex"] = _results(golden.decisions, result)
-    lines.append(RESULTS)
-    for layer, times in enumerate(golden.spike_times[: len(monitors)]):
-        files[f"steps_{layer}.hex"] = _numbers(times.ravel())
-        lines.append(STEPS.format(layer=layer, steps=network.steps))
-    files["README.txt"] = README.format(files="\n".join(lines))
+    files |= {f"steps_{layer}.hex": _numbers(times.ravel()) for layer, times in enumerate(golden.spike_times[: len(monitors)])}
+    files["README.txt"] = README.format(
+        words=WORDS[wrapper].format(frames_in="spike words" if images is None else "pixels"),
+        setup=SETUP["none" if wrapper == "none" else "registers"],
+        streams=len(streams),
+        steps=network.steps,
+    )
     files["testbench.v"] = render(
         "vectors.v.j2",
-        top=map_["top"],
+        top=port_map["top"],
         wrapper=wrapper,
         streams=streams,
         word=word,
-        tdata=map_["ports"]["s_axis_tdata"]["width"] if wrapper == "axi" else 0,
+        tdata=port_map["ports"]["s_axis_tdata"]["width"] if wrapper == "axi" else 0,
         cancels=wrapper == "none" and ports.cancels,
         result=result,
-        result_words=-(-(result.width + 1) // UNIT),
-        addresses={name: register["address"] for name, register in map_.get("registers", {}).items()},
+        result_words=-(-(result.width + 1) // 32),
+        addresses={name: register["address"] for name, register in port_map.get("registers", {}).items()},
         monitors=monitors,
         outputs=[layer.outputs for layer in network.layers],
         setup=len(setup),

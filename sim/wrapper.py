@@ -46,6 +46,7 @@ class Design:
             end=ends,
             result=ports.result,
             monitors=ports.monitors,
+            logs=("results", *ports.streams, *(f"monitor_{layer}" for layer in range(len(ports.monitors)))),
             pace=[field.name for field in fields(Pace)],
             capacity=self.capacity,
             patience=self.patience,

@@ -44,13 +44,11 @@ class Outcome:
 
     Attributes:
         counts: by mode, what there was: sequences, resets, frames by what was expected of them, and spikes that had to come.
-        kinds: frames by what was done to them.
         found: failures, the first mode's first.
         seconds: of playing and comparing.
     """
 
     counts: dict[str, Counter]
-    kinds: Counter
     found: list[Found]
     seconds: float
 
@@ -94,7 +92,7 @@ def prove(
     ports = Ports.from_map(verilog[1])
     form = WordFormat(network.inputs, network.steps, ports.word["bits"].width)
     built = build(stage(verilog[0], ports, network), traced=waves is not None, extra_flags=FLAGS)
-    outcome = Outcome({mode: Counter() for mode in modes}, Counter(), [], 0.0)
+    outcome = Outcome({mode: Counter() for mode in modes}, [], 0.0)
     began = time.monotonic()
     for at in range(0, len(numbers), CHUNK):
         runs: list[Run] = []
@@ -103,7 +101,6 @@ def prove(
             of_sequence = sequence(form, seed, number)
             runs += of_sequence
             origins += [(number, place) for place in range(len(of_sequence))]
-        outcome.kinds += Counter(frame.kind for run in runs for frame in run.frames)
         packed = [(run.packed(ports.word), run) for run in runs]
         dump = None if waves is None else (waves, -1)
         for mode, transcript in play(built, ports, packed, modes=modes, waves=dump, plusargs=[*arguments(seed), *plusargs]).items():
@@ -122,7 +119,7 @@ def judge_all(
     """What must come out of runs, and what differs from it."""
     played = runs[: len(transcript.held)]
     expected = expect(network, form, played, transcript)
-    return expected, differences(mode, played, transcript, expected, network.steps)
+    return expected, differences(mode, played, transcript, expected, network)
 
 
 def _named(difference: Difference, transcript: Transcript, runs: Sequence[Run], origins: Sequence[tuple[int, int]]) -> Found:
