@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from export import Network, UserError, load
-from export.cli import EXIT_BROKEN, EXIT_DIFFERENCE, Parser, run
+from export.cli import EXIT_BROKEN, EXIT_DIFFERENCE, Parser, positive, run
 from hw import Folding, inputs
 from hw.arguments import add_circuit_arguments, add_folding_arguments, check_circuit_arguments, folding_from
 from hw.inputs import add_frame_arguments
-from hw.number import positive
 from sim.board.link import LinkError
 from sim.build import BuildError
 from sim.simulate import SimulationError
