@@ -1,4 +1,4 @@
-"""Where and by what a figure was made."""
+"""Provenance of a figure: machine, commit, date, command; and this process's place under ``torchrun``."""
 
 import os
 import platform
@@ -50,8 +50,8 @@ def launched() -> bool:
     return os.environ.get("WORLD_SIZE", "1") != "1"
 
 
-def speaks() -> bool:
-    """Whether this process speaks for all that ``torchrun`` started."""
+def is_first_process() -> bool:
+    """Whether this is process 0 of those that ``torchrun`` started, or the only one."""
     return not launched() or os.environ.get("RANK") == "0"
 
 

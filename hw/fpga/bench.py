@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from export import digest, load, reference
-from export.cli import Parser
+from export.cli import Parser, positive
 from hw import Accelerator, inputs
 from hw.arguments import add_folding_arguments, folding_from
 from hw.cost.speed import Speed
 from hw.fpga import flow, report, results
 from hw.fpga.devices import Device, device_named
 from hw.fpga.kept import Kept
-from hw.number import positive
 
 
 def main(arguments: Sequence[str], kept: Kept | None = None) -> int:

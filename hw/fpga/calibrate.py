@@ -18,8 +18,9 @@ import numpy as np
 import scipy.optimize
 
 from export import Dense, Encoder, Layer, Network, Single
-from export.cli import Parser
+from export.cli import Parser, positive
 from export.files import atomic_write
+from export.text import dashed
 from hw import Accelerator, Folding
 from hw.fpga import flow
 from hw.fpga.devices import DEVICES, FAMILIES, Device
@@ -29,7 +30,6 @@ from hw.fpga.terms import HOST_KINDS, Part, parts
 from hw.fpga.tools import YOSYS
 from hw.host.boards import BOARDS
 from hw.host.hosted import HostedAccelerator, SerialAccelerator
-from hw.number import dashed, positive
 
 DESIGNS = 72
 HELD_OUT = 24

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from export import Network, UserError, load, reference
-from export.cli import Parser
+from export.cli import Parser, above_zero, positive
 from export.files import atomic_write, check_folder
 from hw import Accelerator, inputs
 from hw.arguments import add_folding_arguments, folding_from
@@ -21,7 +21,6 @@ from hw.fpga.target import add_target_arguments, leave_input_open, target
 from hw.fpga.ways import picked_folding
 from hw.host.boards import Board
 from hw.inputs import add_frame_arguments
-from hw.number import above_zero, positive
 
 REPORT = "report.json"
 HOPELESS = 1.5
