@@ -11,6 +11,7 @@ from hw.cost.speed import Speed
 from hw.fpga import flow, report, results
 from hw.fpga.devices import Device, device_named
 from hw.fpga.kept import Kept
+from hw.fpga.parts import sum_of_parts
 from hw.number import positive
 
 
@@ -37,7 +38,9 @@ def main(arguments: Sequence[str], kept: Kept | None = None) -> int:
         print(f"{row['network']}, {results.folding(rows[-1])}: {rows[-1]['interval']:,.1f} cycles", flush=True)
         if device and not any(results.is_of(data, rows[-1]) and data["device"]["name"] == device.name for data in reports):
             reports.append(measured.synthesised(device))
-            print(f"  {device.name}: {reports[-1]['area']['luts']:,} LUTs", flush=True)
+            whole, parts, formula = (reports[-1][kind]["luts"] for kind in ("area", "sum_of_parts", "formula"))
+            errors = f"sum of parts {parts:,} ({parts / whole - 1:+.1%}), formula {formula:,} ({formula / whole - 1:+.1%})"
+            print(f"  {device.name}: {whole:,} LUTs; {errors}", flush=True)
             if given.images is None:
                 print(f"  {kept.keep_report(kept.artifact(row['network']), reports[-1])}")
     print(results.terminal_table(rows, reports))
@@ -80,6 +83,7 @@ class Measured:
 
     def synthesised(self, device: Device) -> dict[str, Any]:
         """A report of the area on a device, without place and route; with the name of the artifact."""
-        synthesis = flow.synthesise(flow.bare(Accelerator(self.network, self.folding, frames_in=self.frames_in)), device)
-        data = report.report(self.network, self.folding, self.frames_in, device, synthesis, [], self.speed, self.about)
+        design = flow.bare(Accelerator(self.network, self.folding, frames_in=self.frames_in))
+        whole, parts = flow.synthesise(design, device), sum_of_parts(design, device)
+        data = report.report(self.network, self.folding, self.frames_in, device, whole, [], self.speed, self.about, sum_of_parts=parts)
         return data | {"artifact": self.name}
