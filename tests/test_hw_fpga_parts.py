@@ -31,13 +31,10 @@ def test_parts_are_the_components(network):
     texts = part_texts(design(network, *FOLDING))
     assert set(texts) == {"scheduler", "readout", "layer_0", "emitter_0", "layer_1", "frame_check_0", "frame_check_1", REST}
     assert texts["frame_check_0"] == texts["frame_check_1"]
-    assert texts["layer_0"].count("endmodule") == 1 + sum(f"part_{name} {name} (" in texts["layer_0"] for name in INSIDE)
-    assert "module part (" in texts["layer_0"]
+    assert texts["layer_0"].startswith("module part (")
+    assert "accelerator" not in texts["layer_0"]
     assert texts[REST].count("(* blackbox *)") == 7
     assert not any("//" in text for text in texts.values())
-
-
-INSIDE = ("sequencer", "weights", "initial", "neurons", "membranes")
 
 
 def test_another_folding_of_a_layer_leaves_the_others_as_they_were(network):
