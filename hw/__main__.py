@@ -83,8 +83,8 @@ def generate() -> int:
         print(f"{path}: {path.stat().st_size} bytes")
     for index, plan in enumerate(accelerator.plans):
         print(
-            f"layer {index}: {plan.layer.inputs} → {plan.layer.outputs}, {plan.form} by {plan.order}, SIMD {plan.simd}, PE {plan.pe}: "
-            f"{counted(plan.words, 'word')} × {counted(plan.groups, 'group')}, "
+            f"layer {index}: {plan.layer.inputs} → {plan.layer.outputs}, {plan.form} by {plan.loop_order}, SIMD {plan.simd}, PE {plan.pe}: "
+            f"{counted(plan.synapse_folds, 'word')} × {counted(plan.neuron_folds, 'group')}, "
             f"weight rows of {plan.pe * plan.simd} bits, margins of {plan.membrane_bits} bits"
         )
     return 0

@@ -5,16 +5,18 @@ from collections.abc import Callable
 
 from export import Network, UserError
 from hw.core.accelerator import INPUTS
-from hw.core.folding import CONTEXTS, FORMS, ORDERS, Folding, default_contexts, default_folding
+from hw.core.folding import CONTEXTS, FORMS, LOOP_ORDERS, Folding, default_contexts, default_folding
 
 
 def add_folding_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--simd``, ``--pe``, ``--form``, ``--order``, ``--swap``, ``--contexts``, ``--pixels`` and ``--input``."""
+    """Add ``--simd``, ``--pe``, ``--form``, ``--loop-order``, ``--swap``, ``--contexts``, ``--pixels`` and ``--input``."""
     group = parser.add_argument_group("folding", "one number or word per layer, separated by commas; what is left out has a fast default")
     group.add_argument("--simd", type=_list_of(int), metavar="1,60", help="inputs per cycle")
     group.add_argument("--pe", type=_list_of(int), metavar="600,10", help="neurons per cycle")
     group.add_argument("--form", type=_list_of(str), metavar="delta,xnor", help=f"{' or '.join(FORMS)}")
-    group.add_argument("--order", type=_list_of(str), metavar="event,step", help=f"loop order: {' or '.join(ORDERS)}")
+    group.add_argument(
+        "--loop-order", "--order", type=_list_of(str), metavar="event,step", help=f"order of loops: {' or '.join(LOOP_ORDERS)}"
+    )
     group.add_argument("--swap", type=_list_of(int), metavar="8,1", help="cycles of a swap of potentials, in the order step")
     group.add_argument("--contexts", type=int, choices=CONTEXTS, help="frames that are worked on in turn")
     group.add_argument("--pixels", type=int, default=1, metavar="16", help="pixels per cycle, with --input pixels (default: 1)")
@@ -32,14 +34,14 @@ def folding_from(arguments: argparse.Namespace, network: Network) -> Folding:
     pe = arguments.pe or default.pe
     form = arguments.form or default.form
     contexts = arguments.contexts or default_contexts(network, pe)
-    order = arguments.order or _order(form, arguments.swap or ())
-    folding = Folding(arguments.simd or default.simd, pe, form, order, arguments.swap or (), contexts, arguments.pixels)
+    loop_order = arguments.loop_order or _loop_order(form, arguments.swap or ())
+    folding = Folding(arguments.simd or default.simd, pe, form, loop_order, arguments.swap or (), contexts, arguments.pixels)
     folding.plans(network)
     return folding
 
 
-def _order(form: tuple[str, ...], swap: tuple[int, ...]) -> tuple[str, ...]:
-    """Where the order is left out: a swap of several cycles is one of the order step; else it is the folding's default."""
+def _loop_order(form: tuple[str, ...], swap: tuple[int, ...]) -> tuple[str, ...]:
+    """Where the loop order is left out: a swap of several cycles is one of the order step; else it is the folding's default."""
     if len(form) != len(swap):
         return ()
     return tuple("step" if one == "xnor" or cycles > 1 else "event" for one, cycles in zip(form, swap, strict=True))

@@ -16,7 +16,6 @@ from export.files import prepare_folder
 from export.reference import DECISION_FIELDS, Decisions, Result
 from export.scores import score
 from hw import Accelerator, Folding, default_folding
-from hw.core.folding import PER_LAYER
 from hw.core.words import WordFormat
 from sim import frames
 from sim.build import build
@@ -169,16 +168,17 @@ def _folding_of(port_map: Mapping[str, Any], network: Network, folding: Folding 
     Raises:
         UserError: it was written for something else than what was asked for.
     """
+    given = Folding.from_dict(port_map["folding"]) if "folding" in port_map else None
     expected = {"network": digest(network), "frames_in": frames_in}
     found = {"network": port_map.get("network", {}).get("sha256"), "frames_in": port_map.get("frames_in")}
     if folding is not None:
-        expected["folding"], found["folding"] = str(folding.as_dict()), str(port_map.get("folding"))
+        expected["folding"], found["folding"] = str(folding.as_dict()), str(given and given.as_dict())
     for name, value in expected.items():
         if found[name] != value:
             raise UserError(f"the port map's {name} must be {value}, not {found[name]}")
-    given = port_map["folding"]
-    per_layer: dict[str, Any] = {name: tuple(given[name]) for name in PER_LAYER}
-    return Folding(**per_layer, contexts=given["contexts"], pixels=given["pixels"])
+    if given is None:
+        raise UserError("the port map must have a folding")
+    return given
 
 
 def _part(golden: Result, shard: np.ndarray) -> Result:

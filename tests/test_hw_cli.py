@@ -135,8 +135,11 @@ def test_folding_that_is_asked_for(tmp_path, artifact):
         (["--pe", "5,4"], "pe of layer 1 must be an integer from 1 to its 3 outputs, not 4"),
         (["--pe", "5"], "pe must have 2 entries, one per layer, not 1"),
         (["--form", "delta,membrane"], "form of layer 1 must be one of delta, xnor, not 'membrane'"),
-        (["--order", "event,word"], "order of layer 1 must be one of event, step, not 'word'"),
-        (["--order", "event,event", "--swap", "2,1"], "swap of layer 0 must be 1, because its form and order are delta and event, not 2"),
+        (["--loop-order", "event,word"], "loop_order of layer 1 must be one of event, step, not 'word'"),
+        (
+            ["--order", "event,event", "--swap", "2,1"],
+            "swap of layer 0 must be 1, because its form and loop order are delta and event, not 2",
+        ),
         (["--input", "pixels"], "frames_in 'pixels' needs a network with encoder 'latency', not 'none'"),
         (["--pixels", "4"], "--pixels must be left out, or given with --input pixels"),
         (["--simd", "1,x"], "argument --simd: invalid list of int value: '1,x' (see python -m hw --help)"),

@@ -5,11 +5,11 @@ import random
 import numpy as np
 import pytest
 
-from hw.core.emitter import HEAD_TO_STEP_DONE, HEAD_TO_WORD, ROW_TO_HEAD, SpikeEmitter
+from hw.core.emitter import HEAD_TO_STEP_DONE, HEAD_TO_WORD, VECTOR_TO_HEAD, SpikeEmitter
 from hw.core.folding import LayerPlan
 from tests.circuit import Part, Sink, run
 from tests.networks import random_layer
-from tests.rows import RowSource, Step
+from tests.neuron_vectors import Step, VectorSource
 
 STEPS = 5
 NAMES = ("time", "index", "bits", "last_of_step", "last_of_frame", "error", "first", "frame")
@@ -52,7 +52,7 @@ def random_steps(plan, count, *, seed=0):
 
 
 def plain_words(step, plan):
-    """`NAMES` of the words of one step: those of each row in turn."""
+    """`NAMES` of the words of one step: those of each vector in turn."""
     found = []
     for begin in range(0, plan.layer.outputs, plan.pe):
         bits = {}
@@ -88,7 +88,7 @@ def run_emitter(plan, dut, steps, *, gaps=0.0, stalls=0.0, seed=0, reset_at=None
     expected = sum(len(plain_words(step, plan)) for step in steps)
 
     def start():
-        source = RowSource(dut.i, plan, steps, slots=plan.row_slots, gaps=gaps, seed=seed)
+        source = VectorSource(dut.i, plan, steps, slots=plan.vector_slots, gaps=gaps, seed=seed)
         return Sink(dut.o, expected, stalls=stalls, seed=seed), source, Judged(dut.step_done)
 
     return run(dut, start, watch=lambda: [dut.o], reset_at=reset_at)
@@ -133,37 +133,37 @@ def step(time, fire, last=0):
     return Step(time, fire, [0] * len(fire), first=int(time == 0), last_of_frame=last)
 
 
-def test_cycles_of_one_row_of_several_words():
-    """A word per cycle once a row is at the head, a cycle for a step without spikes, which is done after it."""
+def test_cycles_of_one_vector_of_several_words():
+    """A word per cycle once a vector is at the head, a cycle for a step without spikes, which is done after it."""
     everything, nothing = [1] * 8, [0] * 8
     plan, dut = emitter(8, 8, 2)
-    assert plan.row_slots == 1
+    assert plan.vector_slots == 1
     steps = [step(0, everything), step(1, nothing), step(2, everything), step(3, nothing, last=1)]
     sink, source, step_done = run_emitter(plan, dut, steps)
-    heads = [ROW_TO_HEAD]
+    heads = [VECTOR_TO_HEAD]
     heads.append(heads[0] + 4)  # it has waited
-    heads.append(heads[0] + 4 + ROW_TO_HEAD)  # it could not come before the one before was at the head
+    heads.append(heads[0] + 4 + VECTOR_TO_HEAD)  # it could not come before the one before was at the head
     heads.append(heads[2] + 4)
     assert sink.cycles == [head + k + HEAD_TO_WORD for head, words in zip(heads, (4, 0, 4, 1), strict=True) for k in range(words)]
     assert step_done.cycles == [heads[1] + HEAD_TO_STEP_DONE]
-    assert source.last_row_cycles == [0, *heads[:-1]]  # one row waits behind the head
+    assert source.last_vector_cycles == [0, *heads[:-1]]  # one vector waits behind the head
 
 
-def test_cycles_of_one_word_per_row():
+def test_cycles_of_one_word_per_vector():
     """Where all neurons are one word, a step per cycle goes through, whether it has spikes or not."""
     plan, dut = emitter(6, 6, 6)
     steps = [step(0, [0] * 6), step(1, [1] * 6), step(2, [0] * 6), step(3, [0, 1, 0, 1, 0, 0]), step(4, [0] * 6, last=1)]
     sink, source, step_done = run_emitter(plan, dut, steps)
-    assert source.last_row_cycles == [0, 1, 2, 3, 4]
-    assert sink.cycles == [cycle + ROW_TO_HEAD + HEAD_TO_WORD for cycle in (0, 1, 3, 4)]
-    assert step_done.cycles == [2 + ROW_TO_HEAD + HEAD_TO_STEP_DONE]
+    assert source.last_vector_cycles == [0, 1, 2, 3, 4]
+    assert sink.cycles == [cycle + VECTOR_TO_HEAD + HEAD_TO_WORD for cycle in (0, 1, 3, 4)]
+    assert step_done.cycles == [2 + VECTOR_TO_HEAD + HEAD_TO_STEP_DONE]
 
 
-def test_cycles_of_several_rows():
-    """A row per cycle; a word waits until the next one is at the head, or the end of the step."""
+def test_cycles_of_several_vectors():
+    """A vector per cycle; a word waits until the next one is at the head, or the end of the step."""
     plan, dut = emitter(8, 2, 2)
     steps = [step(0, [1] * 8), step(1, [1, 0, 0, 0, 0, 0, 0, 1]), step(2, [0, 0, 0, 1, 0, 0, 0, 0], last=1)]
     sink, source, _ = run_emitter(plan, dut, steps)
-    assert source.last_row_cycles == [3, 7, 11]
-    heads = [ROW_TO_HEAD + row for row in range(12)]
+    assert source.last_vector_cycles == [3, 7, 11]
+    heads = [VECTOR_TO_HEAD + vector for vector in range(12)]
     assert sink.cycles == [head + HEAD_TO_WORD for head in heads[:4]] + [heads[7], heads[7] + HEAD_TO_WORD, heads[11] + HEAD_TO_WORD]

@@ -11,7 +11,7 @@ from tests.networks import random_layer, random_network
 NETWORK = random_network(np.random.default_rng(0), (6, 5, 3), 4)
 
 
-@pytest.mark.parametrize(("name", "value"), [("simd", 1), ("pe", None), ("form", "delta"), ("order", "event"), ("swap", 2)])
+@pytest.mark.parametrize(("name", "value"), [("simd", 1), ("pe", None), ("form", "delta"), ("loop_order", "event"), ("swap", 2)])
 def test_what_is_per_layer_is_a_tuple(name, value):
     one_layer = {"simd": (1,), "pe": (1,), "form": ("delta",)}
     with pytest.raises(UserError, match=f"^{name} must be a tuple, one entry per layer, not {value!r}$"):
@@ -44,15 +44,15 @@ def test_folding_that_cannot_be(simd, pe, form, message):
 @pytest.mark.parametrize(
     ("form", "order", "swap", "contexts", "message"),
     [
-        ("dd", "e", "", 1, "order must have 2 entries, one per layer, not 1"),
+        ("dd", "e", "", 1, "loop_order must have 2 entries, one per layer, not 1"),
         ("dd", "ee", "111", 1, "swap must have 2 entries, one per layer, not 3"),
-        ("dd", "e?", "", 1, "order of layer 1 must be one of event, step, not '?'"),
-        ("dx", "ee", "", 1, "order of layer 1 must be step, because its form is xnor, not 'event'"),
+        ("dd", "e?", "", 1, "loop_order of layer 1 must be one of event, step, not '?'"),
+        ("dx", "ee", "", 1, "loop_order of layer 1 must be step, because its form is xnor, not 'event'"),
         ("dd", "se", "01", 1, "swap of layer 0 must be an integer from 1 to its PE, 2, not 0"),
         ("dd", "es", "14", 1, "swap of layer 1 must be an integer from 1 to its PE, 3, not 4"),
-        ("dd", "se", "12", 1, "swap of layer 1 must be 1, because its form and order are delta and event, not 2"),
-        ("xd", "se", "21", 2, "swap of layer 0 must be 1, because its form and order are xnor and step, not 2"),
-        ("dd", "ss", "13", 1, "swap of layer 1 must be 1, because it has one group of neurons and one context, not 3"),
+        ("dd", "se", "12", 1, "swap of layer 1 must be 1, because its form and loop order are delta and event, not 2"),
+        ("xd", "se", "21", 2, "swap of layer 0 must be 1, because its form and loop order are xnor and step, not 2"),
+        ("dd", "ss", "13", 1, "swap of layer 1 must be 1, because it has one fold of neurons and one context, not 3"),
         ("dd", "ss", "13", 3, "contexts must be one of 1, 2, 4, 8, 16, not 3"),
         ("dd", "ss", "13", 0, "contexts must be one of 1, 2, 4, 8, 16, not 0"),
         ("dd", "ss", "13", 2.0, "contexts must be one of 1, 2, 4, 8, 16, not 2.0"),
@@ -77,9 +77,9 @@ def test_pixels_that_cannot_be(pixels):
 
 def test_what_is_left_out():
     folding = Folding((1, 1), (2, 3), ("delta", "xnor"))
-    assert (folding.order, folding.swap, folding.contexts) == (("event", "step"), (1, 1), 1)
-    folding = Folding((1, 1), (2, 3), ("delta", "delta"), order=("step", "event"), contexts=2)
-    assert (folding.order, folding.swap) == (("step", "event"), (1, 1))
+    assert (folding.loop_order, folding.swap, folding.contexts) == (("event", "step"), (1, 1), 1)
+    folding = Folding((1, 1), (2, 3), ("delta", "delta"), loop_order=("step", "event"), contexts=2)
+    assert (folding.loop_order, folding.swap) == (("step", "event"), (1, 1))
     Folding((1, 1), (2, 3), ("delta", "delta"), ("step", "step"), (2, 3), 2).plans(NETWORK)
 
 
@@ -105,15 +105,23 @@ def test_as_dict():
         "simd": [1, 2],
         "pe": [3, 4],
         "form": ["delta", "xnor"],
-        "order": ["event", "step"],
+        "loop_order": ["event", "step"],
         "swap": [3, 1],
         "contexts": 2,
         "pixels": 1,
     }
 
 
+def test_the_loop_order_is_read_under_its_former_name():
+    folding = Folding((1, 2), (3, 4), ("delta", "delta"), ("step", "event"))
+    content = folding.as_dict()
+    assert Folding.from_dict(content) == folding
+    content["order"] = content.pop("loop_order")
+    assert Folding.from_dict(content) == folding
+
+
 @pytest.mark.parametrize(
-    ("inputs", "outputs", "simd", "pe", "words", "groups", "last_group_size"),
+    ("inputs", "outputs", "simd", "pe", "words", "folds", "last_fold_size"),
     [
         (1, 1, 1, 1, 1, 1, 1),
         (8, 8, 4, 4, 2, 2, 4),
@@ -123,15 +131,15 @@ def test_as_dict():
         (5, 3, 1, 1, 5, 3, 1),
     ],
 )
-def test_words_and_groups(inputs, outputs, simd, pe, words, groups, last_group_size):
+def test_words_and_groups(inputs, outputs, simd, pe, words, folds, last_fold_size):
     plan = LayerPlan(random_layer(np.random.default_rng(0), inputs, outputs), 3, simd, pe, "delta")
-    assert (plan.words, plan.groups, plan.last_group_size) == (words, groups, last_group_size)
+    assert (plan.synapse_folds, plan.neuron_folds, plan.last_fold_size) == (words, folds, last_fold_size)
 
 
 @pytest.mark.parametrize(("contexts", "frames"), [(1, 4), (2, 4), (4, 8), (8, 16), (16, 32)])
 def test_contexts(contexts, frames):
     plan = LayerPlan(random_layer(np.random.default_rng(0), 3, 5), 3, 1, 2, "delta", contexts=contexts)
-    assert (plan.frames, plan.state_rows) == (frames, 3 * contexts)
+    assert (plan.frames, plan.membrane_rows) == (frames, 3 * contexts)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +147,7 @@ def test_contexts(contexts, frames):
     [
         ("delta", "event", 2, 1, 1, False),
         ("delta", "step", 2, 1, 1, True),
-        ("delta", "step", 5, 1, 4, False),  # one group, swapped at once: nothing to replay, nothing to wait for
+        ("delta", "step", 5, 1, 4, False),  # one fold, swapped at once: nothing to replay, nothing to wait for
         ("delta", "step", 5, 2, 2, True),
         ("xnor", "step", 2, 1, 1, False),
     ],
@@ -161,7 +169,7 @@ def test_replays(form, order, pe, swap, contexts, replays):
 )
 def test_row_slots(order, pe, following_simd, slots):
     plan = LayerPlan(random_layer(np.random.default_rng(0), 3, 9), 3, 1, pe, "delta", order, following_simd=following_simd)
-    assert plan.row_slots == slots
+    assert plan.vector_slots == slots
 
 
 @pytest.mark.parametrize("outputs", [1, 2, 7, 8, 9, 17])
@@ -210,37 +218,37 @@ def test_memories_against_plain_loops(inputs, outputs, simd, pe, form, order, sw
     layer = random_layer(np.random.default_rng(inputs), inputs, outputs)
     swap = min(swap, pe)
     plan = LayerPlan(layer, 2, simd, pe, form, order, swap)
-    assert len(plan.weight_rows) == plan.groups * plan.words
+    assert len(plan.weight_rows) == plan.neuron_folds * plan.synapse_folds
     assert plan.weight_width == pe * simd
-    for group in range(plan.groups):
-        for word in range(plan.words):
-            row = plan.weight_rows[group * plan.words + word]
+    for fold in range(plan.neuron_folds):
+        for word in range(plan.synapse_folds):
+            row = plan.weight_rows[fold * plan.synapse_folds + word]
             for p in range(pe):
                 for s in range(simd):
-                    neuron, number = group * pe + p, word * simd + s
+                    neuron, number = fold * pe + p, word * simd + s
                     padding = neuron >= outputs or number >= inputs
                     expected = form == "xnor" if padding else layer.connection.weights[neuron, number] > 0
                     assert row >> (p * simd + s) & 1 == expected
-    assert len(plan.initial_potentials) == plan.groups * swap
+    assert len(plan.initial_potentials) == plan.neuron_folds * swap
     assert plan.beat_size == -(-pe // swap)
     assert plan.initial_width == plan.beat_size * plan.membrane_bits
     for place, row in enumerate(plan.initial_potentials):
-        group, beat = divmod(place, swap)
+        fold, beat = divmod(place, swap)
         assert row >> plan.initial_width == 0
         for k in range(plan.beat_size):
             value = row >> (k * plan.membrane_bits) & ((1 << plan.membrane_bits) - 1)
             value -= value >> (plan.membrane_bits - 1) << plan.membrane_bits
             p = beat * plan.beat_size + k
-            if p >= pe or group * pe + p >= outputs:
+            if p >= pe or fold * pe + p >= outputs:
                 assert value == 0
             else:
-                negatives = sum(w < 0 for w in layer.connection.weights[group * pe + p].tolist())
-                assert value == -int(layer.neuron.thresholds[group * pe + p]) - (negatives if form == "xnor" else 0)
+                negatives = sum(w < 0 for w in layer.connection.weights[fold * pe + p].tolist())
+                assert value == -int(layer.neuron.thresholds[fold * pe + p]) - (negatives if form == "xnor" else 0)
 
 
 def test_folding_is_checked_against_its_own_network():
     folding = Folding((6, 5), (5, 3), ("delta", "xnor"))
-    assert [plan.words for plan in folding.plans(NETWORK)] == [1, 1]
+    assert [plan.synapse_folds for plan in folding.plans(NETWORK)] == [1, 1]
     smaller = Network(NETWORK.layers[1:], 4)
     with pytest.raises(UserError, match="simd must have 1 entries"):
         folding.plans(smaller)

@@ -7,14 +7,14 @@ import pytest
 
 from export import Dense, Layer, Single
 from hw.core.folding import LayerPlan
-from hw.core.layer import ISSUE_TO_ROW, IFLayer, word_to_row
+from hw.core.layer import ISSUE_TO_VECTOR, IFLayer, word_to_vector
 from hw.core.sequencers import FETCH_TO_ISSUE
 from hw.core.streams import input_format
 from tests.circuit import Source, run
 from tests.networks import random_layer, random_spike_times
+from tests.neuron_vectors import Step, VectorSink
 from tests.oracle import potential
 from tests.payloads import in_turn, word_payloads
-from tests.rows import RowSink, Step
 
 WAYS = [("delta", "event"), ("delta", "step"), ("xnor", "step")]
 SIZES = [
@@ -47,13 +47,13 @@ def golden_steps(layer, times, steps, tag):
     return closed
 
 
-def run_layer(plan, steps, *, holds_rows=True, gaps=0.0, stalls=0.0, seed=0, reset_at=None):
+def run_layer(plan, steps, *, holds_vectors=True, gaps=0.0, stalls=0.0, seed=0, reset_at=None):
     """``steps``: of `in_turn`."""
-    dut = IFLayer(plan, holds_rows=holds_rows)
-    slots = plan.row_slots if holds_rows else None
+    dut = IFLayer(plan, holds_vectors=holds_vectors)
+    slots = plan.vector_slots if holds_vectors else None
 
     def start():
-        sink = RowSink(dut.o, plan, len(steps), slots=slots, stalls=stalls, seed=seed)
+        sink = VectorSink(dut.o, plan, len(steps), slots=slots, stalls=stalls, seed=seed)
         return sink, Source(dut.i, [words for _, words in steps], gaps=gaps, seed=seed)
 
     return run(dut, start, watch=lambda: [dut.i], reset_at=reset_at)[0]
@@ -94,7 +94,7 @@ def test_random_layers(inputs, outputs, simd, pe, steps, form, order, contexts, 
     times = random_spike_times(rng, 10, inputs, steps)
     times[3], times[4], times[5] = steps, 0, times[6]  # no spike; all at once; twice the same
     words = words_of(plan, times, seed=outputs)
-    assert_golden(plan, times, words, run_layer(plan, words, holds_rows=bool(stalls), gaps=gaps, stalls=stalls, seed=outputs))
+    assert_golden(plan, times, words, run_layer(plan, words, holds_vectors=bool(stalls), gaps=gaps, stalls=stalls, seed=outputs))
 
 
 @pytest.mark.parametrize(("outputs", "pe", "swap", "contexts"), [(9, 4, 2, 1), (9, 4, 3, 2), (7, 7, 7, 2), (8, 8, 4, 4), (5, 1, 1, 2)])
@@ -153,18 +153,18 @@ def test_cycles(form, order, simd, pe, swap):
         swap = 1
     swap = min(swap, pe)
     plan = LayerPlan(random_layer(np.random.default_rng(0), 6, 6), 2, simd, pe, form, order, swap)
-    sink = run_layer(plan, in_turn(word_payloads(input_format(plan).from_spike_times(np.zeros((2, 6), int))), plan), holds_rows=False)
-    groups, words = plan.groups, plan.words
+    sink = run_layer(plan, in_turn(word_payloads(input_format(plan).from_spike_times(np.zeros((2, 6), int))), plan), holds_vectors=False)
+    folds, words = plan.neuron_folds, plan.synapse_folds
     if form == "xnor":
-        per_frame = words + groups * words  # gather, then walk
-        closes = [words - 1 + (group + 1) * words for group in range(groups)]
+        per_frame = words + folds * words  # gather, then walk
+        closes = [words - 1 + (fold + 1) * words for fold in range(folds)]
     elif order == "event":
-        per_frame = words * groups
-        closes = [(words - 1) * groups + group for group in range(groups)]
+        per_frame = words * folds
+        closes = [(words - 1) * folds + fold for fold in range(folds)]
     else:
         swaps = swap if swap > 1 else 0
-        per_frame = groups * (swaps + words)
-        closes = [(group + 1) * (swaps + words) - 1 for group in range(groups)]
-    assert word_to_row(plan) == ISSUE_TO_ROW + (FETCH_TO_ISSUE if order == "step" and form == "delta" and groups > 1 else 0)
-    rows = [cycle + word_to_row(plan) for cycle in closes]
-    assert sink.row_cycles == rows + [cycle + per_frame for cycle in rows]
+        per_frame = folds * (swaps + words)
+        closes = [(fold + 1) * (swaps + words) - 1 for fold in range(folds)]
+    assert word_to_vector(plan) == ISSUE_TO_VECTOR + (FETCH_TO_ISSUE if order == "step" and form == "delta" and folds > 1 else 0)
+    rows = [cycle + word_to_vector(plan) for cycle in closes]
+    assert sink.vector_cycles == rows + [cycle + per_frame for cycle in rows]

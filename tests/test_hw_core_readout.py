@@ -9,9 +9,9 @@ import pytest
 
 from export import Dense, Layer, Single
 from hw.core.folding import LayerPlan
-from hw.core.readout import ROW_TO_STEP_DONE, Readout, row_to_result
+from hw.core.readout import VECTOR_TO_STEP_DONE, Readout, vector_to_result
 from tests.circuit import Part, Sink, run
-from tests.rows import RowSource, Step
+from tests.neuron_vectors import Step, VectorSource
 
 STEPS = 6
 
@@ -44,7 +44,7 @@ def decision(frame, steps=STEPS):
     return {"class_index": step.margin.index(best), "step": time, "margin": best, "silent": int(silent)}
 
 
-class FrameSource(RowSource):
+class FrameSource(VectorSource):
     """Lets the steps of frames in as the circuit does: of several contexts in turn, drawn; a new frame when its result has a place.
 
     In early mode, no step before the frame's last one has been done, and none after the decision. Sets the mode, each cycle anew.
@@ -200,19 +200,19 @@ class JudgedCycles(Part):
 @pytest.mark.parametrize(("outputs", "pe"), [(3, 2), (1, 1), (5, 5), (9, 9), (4, 1)])
 @pytest.mark.parametrize("early", [0, 1])
 def test_cycles(outputs, pe, early):
-    """Steps are done, and results come, a number of cycles after a row; in full mode, rows come without a gap."""
+    """Steps are done, and results come, a number of cycles after a vector; in full mode, vectors come without a gap."""
     plan = plan_of(outputs, pe)
     nothing, fires = [0] * outputs, [0] * (outputs - 1) + [1]
     frames = [[Step(0, nothing, nothing), Step(1, fires, nothing), Step(3, nothing, nothing), Step(5, nothing, nothing)]] * 2
     dut = Readout(plan)
     sink, source, step_done = run(dut, lambda: (Sink(dut.o, 2), FrameSource(dut, plan, frames, itertools.repeat(early)), JudgedCycles(dut)))
-    rows = source.last_row_cycles
-    assert step_done.cycles == [cycle + ROW_TO_STEP_DONE for cycle in rows]
+    vectors = source.last_vector_cycles
+    assert step_done.cycles == [cycle + VECTOR_TO_STEP_DONE for cycle in vectors]
     if early:
         assert [place for _, place in source.sent] == [0, 1, 0, 1]
         assert list(source.decided_cycles.values()) == [step_done.cycles[1], step_done.cycles[3]]
-        finishes = [rows[1], rows[3]]
+        finishes = [vectors[1], vectors[3]]
     else:
-        assert rows == [(k + 1) * plan.groups - 1 for k in range(8)]
-        finishes = [rows[3], rows[7]]
-    assert sink.cycles == [cycle + row_to_result(plan) for cycle in finishes]
+        assert vectors == [(k + 1) * plan.neuron_folds - 1 for k in range(8)]
+        finishes = [vectors[3], vectors[7]]
+    assert sink.cycles == [cycle + vector_to_result(plan) for cycle in finishes]

@@ -19,7 +19,7 @@ FORM = WordFormat(INPUTS, STEPS, SIMD)
 
 def gate_of(contexts):
     plan = LayerPlan(random_layer(np.random.default_rng(0), INPUTS, 4), STEPS, SIMD, 2, "delta", contexts=contexts)
-    return plan, StepScheduler(plan, FORM, verdicts=VERDICTS)
+    return plan, StepScheduler(plan, FORM, done_ports=VERDICTS)
 
 
 def random_frames(count, seed=0):

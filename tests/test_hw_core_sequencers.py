@@ -26,7 +26,7 @@ def make(way, inputs, outputs, simd, pe, *, swap=1, contexts=1):
 def expected_operations(way, plan, steps):
     """For each step, the operations as far as they mean something.
 
-    ("swap", group, beat, first, context), or ("add", address, group, spikes, restart, first, test), and with a test
+    ("swap", fold, beat, first, context), or ("add", address, fold, spikes, restart, first, test), and with a test
     (time, last_of_frame, error, frame) besides.
     """
     found, seen, resident = [], {}, None
@@ -36,25 +36,29 @@ def expected_operations(way, plan, steps):
         of_step = []
         if way == "event":
             for word in words:
-                for group in range(plan.groups):
-                    of_step.append((plan.words * group + word["index"], group, word["bits"], word["first"], first, word["last_of_step"]))
+                for fold in range(plan.neuron_folds):
+                    of_step.append(
+                        (plan.synapse_folds * fold + word["index"], fold, word["bits"], word["first"], first, word["last_of_step"])
+                    )
         elif way == "step":
-            for group in range(plan.groups):
-                if plan.swap > 1 and (plan.groups > 1 or first or resident != frame % plan.contexts):
-                    of_step += [("swap", group, beat, first, frame % plan.contexts) for beat in range(plan.swap)]
+            for fold in range(plan.neuron_folds):
+                if plan.swap > 1 and (plan.neuron_folds > 1 or first or resident != frame % plan.contexts):
+                    of_step += [("swap", fold, beat, first, frame % plan.contexts) for beat in range(plan.swap)]
                 resident = frame % plan.contexts
                 for place, word in enumerate(words):
                     test = place == len(words) - 1
-                    of_step.append((plan.words * group + word["index"], group, word["bits"], int(first and place == 0), first, int(test)))
+                    of_step.append(
+                        (plan.synapse_folds * fold + word["index"], fold, word["bits"], int(first and place == 0), first, int(test))
+                    )
         else:
-            spikes = [0] * plan.words if first else seen[frame]
+            spikes = [0] * plan.synapse_folds if first else seen[frame]
             seen[frame] = spikes
             for word in words:
                 spikes[word["index"]] |= word["bits"]
-            for group in range(plan.groups):
-                for index in range(plan.words):
-                    test = int(index == plan.words - 1)
-                    of_step.append((plan.words * group + index, group, spikes[index], int(index == 0), first, test))
+            for fold in range(plan.neuron_folds):
+                for index in range(plan.synapse_folds):
+                    test = int(index == plan.synapse_folds - 1)
+                    of_step.append((plan.synapse_folds * fold + index, fold, spikes[index], int(index == 0), first, test))
         found += [op if op[0] == "swap" else ("add", *op, *(row if op[-1] else ())) for op in of_step]
     return found
 
@@ -92,9 +96,9 @@ class Operations(Part):
         op = fields(ctx, self._dut.operation)
         self.cycles.append(cycle)
         if op["swap"]:
-            self.seen.append(("swap", op["group"], op["beat"], op["first"], op["frame"] % self._plan.contexts))
+            self.seen.append(("swap", op["fold"], op["beat"], op["first"], op["frame"] % self._plan.contexts))
             return
-        names = ("address", "group", "spikes", "restart", "first", "test")
+        names = ("address", "fold", "spikes", "restart", "first", "test")
         row = ("time", "last_of_frame", "error", "frame") if op["test"] else ()
         self.seen.append(("add", *(op[name] for name in (*names, *row))))
         assert self.tests - sum(op[0] == "add" and op[6] for op in self.seen) in (0, 1), "a place for each test, taken before"
@@ -133,7 +137,7 @@ def test_operations(way, size, contexts, gaps, full):
 )
 @pytest.mark.parametrize(("gaps", "full"), [(0, 0), (0.5, 0.5)])
 def test_swaps(size, swap, contexts, gaps, full):
-    """With one group, potentials stay where they are until the context changes or a frame begins."""
+    """With one fold, potentials stay where they are until the context changes or a frame begins."""
     plan, dut = make("step", *size, swap=swap, contexts=contexts)
     operations, _ = run_issue("step", plan, dut, random_steps(plan, 12), gaps=gaps, full=full)
     assert any(op[0] == "swap" for op in operations.seen)
@@ -159,8 +163,8 @@ def test_cycles(way, size, swap):
         begin, expected = 0, []
         for _, words in steps:
             begin += len(words)
-            expected += range(begin, begin + plan.groups * plan.words)
-            begin += plan.groups * plan.words
+            expected += range(begin, begin + plan.neuron_folds * plan.synapse_folds)
+            begin += plan.neuron_folds * plan.synapse_folds
         assert operations.cycles == expected
     else:
         late = FETCH_TO_ISSUE if way == "step" else 0

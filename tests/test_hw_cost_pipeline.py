@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from hw.core.emitter import HEAD_TO_STEP_DONE, HEAD_TO_WORD, ROW_TO_HEAD
+from hw.core.emitter import HEAD_TO_STEP_DONE, HEAD_TO_WORD, VECTOR_TO_HEAD
 from hw.core.folding import Folding
-from hw.core.layer import ISSUE_TO_ROW
-from hw.core.readout import ROW_TO_STEP_DONE
+from hw.core.layer import ISSUE_TO_VECTOR
+from hw.core.readout import VECTOR_TO_STEP_DONE
 from hw.core.sequencers import FETCH_TO_ISSUE
 from hw.cost.pipeline import Pipeline
 from tests.networks import random_network
@@ -17,8 +17,8 @@ def pipeline(shape, simd, pe, form, order, *, swap=(), contexts=1):
     return Pipeline(Folding(simd, pe, form, order, swap, contexts).plans(network))
 
 
-def rows(*words):
-    """Words with spikes in each row of the first layer."""
+def vectors(*words):
+    """Words with spikes in each vector of the first layer."""
     return [np.array(words)]
 
 
@@ -26,17 +26,17 @@ def rows(*words):
     ("form", "order", "pe", "swap", "taken", "tested"),
     [
         ("delta", "event", 6, 1, 3, 3),  # three words, a cycle each
-        ("delta", "event", 2, 1, 9, 9),  # three groups
-        ("delta", "step", 2, 1, 3, 9 + FETCH_TO_ISSUE),  # taken for the first group, replayed for two
-        ("delta", "step", 2, 2, 5, 15 + FETCH_TO_ISSUE),  # two cycles more per group
-        ("xnor", "step", 2, 1, 3, 3 + 3 * 4),  # three groups walk four words
+        ("delta", "event", 2, 1, 9, 9),  # three folds
+        ("delta", "step", 2, 1, 3, 9 + FETCH_TO_ISSUE),  # taken for the first fold, replayed for two
+        ("delta", "step", 2, 2, 5, 15 + FETCH_TO_ISSUE),  # two cycles more per fold
+        ("xnor", "step", 2, 1, 3, 3 + 3 * 4),  # three folds walk four words
     ],
 )
 def test_one_layer(form, order, pe, swap, taken, tested):
-    """A step of three words from cycle 10 on: when the last is taken, and the last group tested."""
+    """A step of three words from cycle 10 on: when the last is taken, and the last fold tested."""
     one = pipeline((8, 6), (2,), (pe,), (form,), (order,), swap=(swap,))
-    row = 10 + tested - 1 + ISSUE_TO_ROW
-    assert one.step(10, 3, [], 0, 0, ends=True) == (10 + taken - 1, row + ROW_TO_STEP_DONE, row)
+    vector = 10 + tested - 1 + ISSUE_TO_VECTOR
+    assert one.step(10, 3, [], 0, 0, ends=True) == (10 + taken - 1, vector + VECTOR_TO_STEP_DONE, vector)
     free = 10 + (tested - FETCH_TO_ISSUE if order == "step" and form == "delta" else tested)
     last, _, _ = one.step(0, 1, [], 1, 0, ends=True)  # the next step's word waits until then
     alone = {"event": 6 // pe, "step": swap if swap > 1 else 0}[order] + (order == "step")
@@ -47,39 +47,39 @@ def two_layers(*, pe=(6, 4), order=("event", "event")):
     return pipeline((8, 6, 4), (2, 2), pe, ("delta", "delta"), order)
 
 
-def test_words_of_a_row_follow_one_another():
-    head = 10 + ISSUE_TO_ROW + ROW_TO_HEAD
-    row = head + HEAD_TO_WORD + 2 + ISSUE_TO_ROW  # three words
-    assert two_layers().step(10, 1, rows(3), 0, 0, ends=False) == (10, row + ROW_TO_STEP_DONE, row)
+def test_words_of_a_vector_follow_one_another():
+    head = 10 + ISSUE_TO_VECTOR + VECTOR_TO_HEAD
+    vector = head + HEAD_TO_WORD + 2 + ISSUE_TO_VECTOR  # three words
+    assert two_layers().step(10, 1, vectors(3), 0, 0, ends=False) == (10, vector + VECTOR_TO_STEP_DONE, vector)
 
 
 def test_slow_second_layer():
-    """Four groups, so that each of three words takes four cycles."""
-    head = 10 + ISSUE_TO_ROW + ROW_TO_HEAD
-    row = head + HEAD_TO_WORD + 3 * 4 - 1 + ISSUE_TO_ROW
-    assert two_layers(pe=(6, 1)).step(10, 1, rows(3), 0, 0, ends=False) == (10, row + ROW_TO_STEP_DONE, row)
+    """Four folds, so that each of three words takes four cycles."""
+    head = 10 + ISSUE_TO_VECTOR + VECTOR_TO_HEAD
+    vector = head + HEAD_TO_WORD + 3 * 4 - 1 + ISSUE_TO_VECTOR
+    assert two_layers(pe=(6, 1)).step(10, 1, vectors(3), 0, 0, ends=False) == (10, vector + VECTOR_TO_STEP_DONE, vector)
 
 
 @pytest.mark.parametrize("t", [0, 2])
 @pytest.mark.parametrize("ends", [False, True])
 def test_step_without_hidden_spikes(t, ends):
-    head = 10 + ISSUE_TO_ROW + ROW_TO_HEAD
-    row = head + HEAD_TO_WORD + ISSUE_TO_ROW
-    expected = (10, row + ROW_TO_STEP_DONE, row) if t == 0 or ends else (10, head + HEAD_TO_STEP_DONE, None)
-    assert two_layers().step(10, 1, rows(0), 0, t, ends=ends) == expected
+    head = 10 + ISSUE_TO_VECTOR + VECTOR_TO_HEAD
+    vector = head + HEAD_TO_WORD + ISSUE_TO_VECTOR
+    expected = (10, vector + VECTOR_TO_STEP_DONE, vector) if t == 0 or ends else (10, head + HEAD_TO_STEP_DONE, None)
+    assert two_layers().step(10, 1, vectors(0), 0, t, ends=ends) == expected
 
 
 def test_word_waits_for_the_end_of_its_step():
-    """Three rows; only the first has a word, which leaves when the last is at the head."""
+    """Three vectors; only the first has a word, which leaves when the last is at the head."""
     circuit = two_layers(pe=(2, 4))
-    head = 10 + 2 + ISSUE_TO_ROW + ROW_TO_HEAD
-    row = head + HEAD_TO_WORD + ISSUE_TO_ROW
-    assert circuit.step(10, 1, rows(1, 0, 0), 0, 0, ends=False) == (12, row + ROW_TO_STEP_DONE, row)
+    head = 10 + 2 + ISSUE_TO_VECTOR + VECTOR_TO_HEAD
+    vector = head + HEAD_TO_WORD + ISSUE_TO_VECTOR
+    assert circuit.step(10, 1, vectors(1, 0, 0), 0, 0, ends=False) == (12, vector + VECTOR_TO_STEP_DONE, vector)
 
 
-def test_place_for_a_row():
-    """Rows of six words: one at the head, one waiting; the third step's test waits until the first row is done, and so on."""
+def test_place_for_a_vector():
+    """Vectors of six words: one at the head, one waiting; the third step's test waits until the first vector is done, and so on."""
     circuit = pipeline((8, 6, 4), (2, 1), (6, 4), ("delta", "delta"), ("event", "event"))
-    taken = [circuit.step(k, 1, rows(6), k, 0, ends=True)[0] for k in range(4)]
-    head = ISSUE_TO_ROW + ROW_TO_HEAD
+    taken = [circuit.step(k, 1, vectors(6), k, 0, ends=True)[0] for k in range(4)]
+    head = ISSUE_TO_VECTOR + VECTOR_TO_HEAD
     assert taken == [0, head, head + 6, head + 12]

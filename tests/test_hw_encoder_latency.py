@@ -22,7 +22,7 @@ from tests.payloads import pixel_payloads, word_payloads
 
 PAGE = Path(__file__).parent.parent / "docs/encoder.md"
 NAMES = ("time", "index", "bits", "last_of_step", "last_of_frame", "error")
-# inputs, steps, inputs per word; pixels per beat; pixels per row
+# inputs, steps, inputs per word; pixels per beat; pixels per block
 SHAPES = [
     ((1, 1, 1), 1, None),
     ((1, 5, 1), 3, None),
@@ -72,8 +72,8 @@ def golden_words(images, form, p_min):
     return word_payloads(form.from_spike_times(spike_times(images, form.steps, p_min)))
 
 
-def run_encoder(form, p_min, images, *, pixels=1, row=None, gaps=0.0, stalls=0.0, cancels=0.0, seed=0, reset_at=None):
-    dut = LatencyEncoder(form, p_min=p_min, pixels=pixels, row=row)
+def run_encoder(form, p_min, images, *, pixels=1, block=None, gaps=0.0, stalls=0.0, cancels=0.0, seed=0, reset_at=None):
+    dut = LatencyEncoder(form, p_min=p_min, pixels=pixels, block=block)
     stream, cancel, frames = dut.o.stream, dut.o.cancel, pixel_payloads(images, pixels)
 
     def start():
@@ -87,13 +87,13 @@ def kept(words):
     return [{name: word[name] for name in NAMES} for word in words if not word["dropped"]]
 
 
-@pytest.mark.parametrize(("numbers", "pixels", "row"), SHAPES)
+@pytest.mark.parametrize(("numbers", "pixels", "block"), SHAPES)
 @pytest.mark.parametrize(("gaps", "stalls"), [(0.6, 0), (0.3, 0.6)])
-def test_words_in_order_and_merged(numbers, pixels, row, gaps, stalls):
+def test_words_in_order_and_merged(numbers, pixels, block, gaps, stalls):
     form = WordFormat(*numbers)
     images = random_images(8, form.inputs)
     images[0], images[1], images[2] = 0, 255, 255  # nothing; all at once, twice
-    sink, _ = run_encoder(form, 1, images, pixels=pixels, row=row, gaps=gaps, stalls=stalls)
+    sink, _ = run_encoder(form, 1, images, pixels=pixels, block=block, gaps=gaps, stalls=stalls)
     assert [kept(words) for words in sink.received] == golden_words(images, form, 1)
 
 
@@ -110,7 +110,7 @@ def test_every_intensity(steps, p_min):
 
 
 @pytest.mark.parametrize(
-    ("inputs", "simd", "pixels", "row"),
+    ("inputs", "simd", "pixels", "block"),
     [
         (1, 1, 1, None),
         (6, 2, 1, None),
@@ -123,7 +123,7 @@ def test_every_intensity(steps, p_min):
         (8, 2, 8, None),
     ],
 )
-def test_frames_too_short_or_too_long_are_flagged_and_the_next_is_right(inputs, simd, pixels, row):
+def test_frames_too_short_or_too_long_are_flagged_and_the_next_is_right(inputs, simd, pixels, block):
     form = WordFormat(inputs, 6, simd)
     draw = np.random.default_rng(inputs)
     right = -(-inputs // pixels)
@@ -151,7 +151,7 @@ def test_frames_too_short_or_too_long_are_flagged_and_the_next_is_right(inputs, 
     bad = {"time": 0, "index": 0, "bits": 0, "last_of_step": 1, "last_of_frame": 1, "error": 1}
     expected = [golden_words(image[None], form, 1)[0] if len(image) == inputs else [bad] for image in images]
     for gaps, stalls in ((0, 0), (0.5, 0), (0, 0.5)):
-        sink, _ = run_encoder(form, 1, images, pixels=pixels, row=row, gaps=gaps, stalls=stalls)
+        sink, _ = run_encoder(form, 1, images, pixels=pixels, block=block, gaps=gaps, stalls=stalls)
         assert [kept(words) for words in sink.received] == expected
 
 
@@ -165,13 +165,13 @@ CANCEL_SHAPES = [
 ]
 
 
-@pytest.mark.parametrize(("numbers", "pixels", "row"), CANCEL_SHAPES)
+@pytest.mark.parametrize(("numbers", "pixels", "block"), CANCEL_SHAPES)
 @pytest.mark.parametrize(("gaps", "stalls", "cancels"), [(0, 0, 0.1), (0, 0.6, 0.3), (0.3, 0, 0.5)])
-def test_cancel_at_any_time(numbers, pixels, row, gaps, stalls, cancels):
+def test_cancel_at_any_time(numbers, pixels, block, gaps, stalls, cancels):
     form = WordFormat(*numbers)
     images = random_images(40, form.inputs)
     images[::4] |= 3
-    sink, _ = run_encoder(form, 1, images, pixels=pixels, row=row, gaps=gaps, stalls=stalls, cancels=cancels)
+    sink, _ = run_encoder(form, 1, images, pixels=pixels, block=block, gaps=gaps, stalls=stalls, cancels=cancels)
     expected = golden_words(images, form, 1)
     for frame, words in enumerate(sink.received):
         right = kept(words)
@@ -200,22 +200,22 @@ def test_cancel_between_frames_is_ignored():
     assert [kept(words) for words in sink.received] == golden_words(images, form, 1)
 
 
-@pytest.mark.parametrize(("pixels", "row"), [(1, 3), (3, None), (2, 6)])
+@pytest.mark.parametrize(("pixels", "block"), [(1, 3), (3, None), (2, 6)])
 @pytest.mark.parametrize("reset_at", [0, 1, 3, 8, 9, 10, 11, 12, 13, 14, 15, 21, 29])
-def test_reset_in_the_middle(reset_at, pixels, row):
+def test_reset_in_the_middle(reset_at, pixels, block):
     form = WordFormat(8, 4, 3)
     images = random_images(5, 8)
-    sink, _ = run_encoder(form, 1, images, pixels=pixels, row=row, reset_at=reset_at)
+    sink, _ = run_encoder(form, 1, images, pixels=pixels, block=block, reset_at=reset_at)
     assert [kept(words) for words in sink.received] == golden_words(images, form, 1)
 
 
-@pytest.mark.parametrize(("numbers", "pixels", "row"), SHAPES)
-def test_a_beat_and_a_word_per_cycle(numbers, pixels, row):
-    """Without gaps between words, rows, steps and frames: as fast as the beats, or as the words, whichever are more."""
+@pytest.mark.parametrize(("numbers", "pixels", "block"), SHAPES)
+def test_a_beat_and_a_word_per_cycle(numbers, pixels, block):
+    """Without gaps between words, blocks, steps and frames: as fast as the beats, or as the words, whichever are more."""
     form = WordFormat(*numbers)
-    plan = EncoderPlan(form, 1, pixels, row)
+    plan = EncoderPlan(form, 1, pixels, block)
     images = random_images(12, form.inputs, seed=1)
-    sink, source = run_encoder(form, 1, images, pixels=pixels, row=row)
+    sink, source = run_encoder(form, 1, images, pixels=pixels, block=block)
     first = plan.beats - 1 + plan.drain + LAST_BEAT_TO_WORD
     assert [kept(words) for words in sink.received] == golden_words(images, form, 1)
     assert source.last_cycles[:2] == [plan.beats - 1, 2 * plan.beats - 1]
@@ -227,22 +227,22 @@ def test_a_beat_and_a_word_per_cycle(numbers, pixels, row):
 
     images[:] = np.linspace(40, 255, form.inputs)  # the same again and again
     words = len(golden_words(images[:1], form, 1)[0])
-    sink, _ = run_encoder(form, 1, images, pixels=pixels, row=row)
+    sink, _ = run_encoder(form, 1, images, pixels=pixels, block=block)
     if words >= plan.beats + LAST_BEAT_TO_WORD + plan.drain:
         assert np.diff(sink.taken).tolist() == [1] * (12 * words - 1)
     elif words <= plan.beats - LAST_BEAT_TO_WORD - plan.drain:
         assert sink.taken[::words] == [first + plan.beats * frame for frame in range(12)]
 
 
-@pytest.mark.parametrize(("numbers", "pixels", "row"), SHAPES[1:] + CANCEL_SHAPES)
+@pytest.mark.parametrize(("numbers", "pixels", "block"), SHAPES[1:] + CANCEL_SHAPES)
 @pytest.mark.parametrize(("stalls", "cancels"), [(0.5, 0), (0, 0.03), (0.3, 0.2)])
-def test_cost(numbers, pixels, row, stalls, cancels):
+def test_cost(numbers, pixels, block, stalls, cancels):
     """Every cycle in which a beat is taken or a word is there, as computed; only when words are taken is given."""
     form = WordFormat(*numbers)
     images = random_images(16, form.inputs, seed=2)
     images[::4] |= 3
-    sink, source = run_encoder(form, 1, images, pixels=pixels, row=row, stalls=stalls, cancels=cancels)
-    cost = EncoderCost(EncoderPlan(form, 1, pixels, row), spike_times(images, form.steps, 1))
+    sink, source = run_encoder(form, 1, images, pixels=pixels, block=block, stalls=stalls, cancels=cancels)
+    cost = EncoderCost(EncoderPlan(form, 1, pixels, block), spike_times(images, form.steps, 1))
     there, taken = iter(sink.cycles), iter(sink.taken)
     for frame, words in enumerate(sink.received):
         assert cost.last_beat(frame) == source.last_cycles[frame], f"frame {frame}"
@@ -258,9 +258,9 @@ def test_cost(numbers, pixels, row, stalls, cancels):
         cost.end(frame, cycle)
 
 
-@pytest.mark.parametrize(("numbers", "pixels", "row"), [SHAPES[0], SHAPES[1], SHAPES[10], SHAPES[11], SHAPES[14]])
-def test_verilog_has_no_signal_without_bits(numbers, pixels, row):
-    text = verilog.convert(LatencyEncoder(WordFormat(*numbers), p_min=1, pixels=pixels, row=row), emit_src=False)
+@pytest.mark.parametrize(("numbers", "pixels", "block"), [SHAPES[0], SHAPES[1], SHAPES[10], SHAPES[11], SHAPES[14]])
+def test_verilog_has_no_signal_without_bits(numbers, pixels, block):
+    text = verilog.convert(LatencyEncoder(WordFormat(*numbers), p_min=1, pixels=pixels, block=block), emit_src=False)
     assert "[-1:0]" not in text  # it would be two bits wide
 
 
@@ -271,10 +271,10 @@ def test_verilog_has_no_signal_without_bits(numbers, pixels, row):
         ({"pixels": 2.0}, "pixels per beat must be an integer of at least 1, not 2.0"),
         ({"pixels": True}, "pixels per beat must be an integer of at least 1, not True"),
         (
-            {"pixels": 2, "row": 8},
-            "pixels per row must be a multiple of 2 per beat and of 3 per word, or all 20, not 8",
+            {"pixels": 2, "block": 8},
+            "pixels per block must be a multiple of 2 per beat and of 3 per word, or all 20, not 8",
         ),
-        ({"row": 0}, "pixels per row must be a multiple of 1 per beat and of 3 per word, or all 20, not 0"),
+        ({"block": 0}, "pixels per block must be a multiple of 1 per beat and of 3 per word, or all 20, not 0"),
     ],
 )
 def test_encoder_that_cannot_be(arguments, message):
@@ -287,10 +287,10 @@ def test_plan_by_hand():
     """784 pixels, eight steps: the faintest bin never spikes, so seven steps, and three bits per pixel."""
     form = WordFormat(784, 8, 1)
     one = EncoderPlan(form, 32)
-    assert (one.active_steps, one.code_bits, one.beats, one.row_beats, one.rows, one.ways, one.drain) == (7, 3, 784, 8, 98, 1, 0)
-    eight = EncoderPlan(form, 32, 8, 32)  # the last row has two beats: two steps per memory
-    assert (eight.beats, eight.row_beats, eight.last_row_beats, eight.rows) == (98, 4, 2, 25)
-    assert (eight.row_words, eight.list_steps, eight.ways, eight.drain) == (32, 2, 4, 2)
+    assert (one.active_steps, one.code_bits, one.beats, one.block_beats, one.blocks, one.ways, one.drain) == (7, 3, 784, 8, 98, 1, 0)
+    eight = EncoderPlan(form, 32, 8, 32)  # the last block has two beats: two steps per memory
+    assert (eight.beats, eight.block_beats, eight.last_block_beats, eight.blocks) == (98, 4, 2, 25)
+    assert (eight.block_words, eight.list_steps, eight.ways, eight.drain) == (32, 2, 4, 2)
     assert pixel_layout(8).size == 65
 
 

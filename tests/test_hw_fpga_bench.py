@@ -22,7 +22,7 @@ def kept(tmp_path):
     network = random_network(np.random.default_rng(2), (6, 5, 3), 4)
     export.save(replace(network, provenance={"dataset": "random"}), kept.artifact("own"))
     (kept.folder / "rows.toml").write_text(
-        '[[row]]\nnetwork = "own"\nsimd = "2,1"\npe = "3,3"\norder = "step,event"\n[[row]]\nnetwork = "own"\npe = "5,3"\n'
+        '[[row]]\nnetwork = "own"\nsimd = "2,1"\npe = "3,3"\nloop_order = "step,event"\n[[row]]\nnetwork = "own"\npe = "5,3"\n'
     )
     return kept
 
@@ -63,7 +63,7 @@ def test_with_fewer_frames_nothing_is_kept(kept):
         ("[[row]\n", "must be TOML: "),
         (
             "",
-            "each [[row]] must have a network and no more than network, simd, pe, form, order, ",
+            "each [[row]] must have a network and no more than network, simd, pe, form, loop_order, ",
         ),
         ('[[row]]\npe = "1,1"\n', "each [[row]] must have a network and no more"),
         ('[[row]]\nnetwork = "own"\npe = 3\n', "each [[row]] must have a network and no more"),

@@ -65,11 +65,11 @@ def test_smaller_or_faster_than_the_default_and_never_much_slower(network, times
 def test_a_slow_layer_that_is_not_the_slowest_may_be_small(network, times):
     """Layer 0 takes 40 cycles per word; layer 1 has time enough to walk all of its words."""
     picked = picked_folding(options("--simd", "1,40", "--pe", "1,8"), network, ECP5, times)
-    ways = {way: replace(picked, form=("delta", way[0]), order=("event", way[1])) for way in (("delta", "event"), ("xnor", "step"))}
+    ways = {way: replace(picked, form=("delta", way[0]), loop_order=("event", way[1])) for way in (("delta", "event"), ("xnor", "step"))}
     costs = {way: cost_of(network, folding, times) for way, folding in ways.items()}
     assert costs["xnor", "step"][1] <= NEARLY * costs["delta", "event"][1]
     smallest = min(costs, key=lambda way: costs[way][0])
-    assert (picked.form[1], picked.order[1]) == smallest
+    assert (picked.form[1], picked.loop_order[1]) == smallest
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_slow_layer_that_is_not_the_slowest_may_be_small(network, times):
 def test_what_is_asked_for_stays(network, times, asked):
     given = options("--simd", "4,8", "--pe", "10,8", *asked)
     picked = picked_folding(given, network, ECP5, times)
-    for name in ("form", "order", "swap"):
+    for name in ("form", "loop_order", "swap"):
         assert getattr(given, name) in (None, getattr(picked, name))
 
 
@@ -92,7 +92,7 @@ def test_a_way_that_fits_goes_before_a_fast_one(network, times):
     tight = replace(device, capacity=device.capacity | {"luts": needs - 1})
     picked = picked_folding(given, network, tight, times)
     assert estimate(network, picked, "words", "ice40").placed < needs
-    assert (picked.form, picked.order, picked.swap) != (free.form, free.order, free.swap)
+    assert (picked.form, picked.loop_order, picked.swap) != (free.form, free.loop_order, free.swap)
 
 
 def test_where_nothing_fits_it_is_as_if_all_did(network, times):
@@ -107,7 +107,7 @@ def test_on_a_board_the_host_link_and_its_memories_count():
     times = random_spike_times(network, 20, 1)
     given = options("--board", "icebreaker", "--simd", "1,1", "--pe", "60,2")
     picked = picked_folding(given, network, DEVICES["up5k"], times, BOARDS["icebreaker"])
-    assert picked.order[0] == "step"
+    assert picked.loop_order[0] == "step"
     area = estimate(network, picked, "pixels", "ice40", "loadable", BOARDS["icebreaker"])
     assert area.sprams == 4
     assert area.fits(DEVICES["up5k"])

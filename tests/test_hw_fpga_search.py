@@ -100,7 +100,8 @@ def test_estimate(artifact, network):
     area = AreaModel(FAMILIES["ice40"]).estimate(network, Folding((4, 8), (8, 5), ("delta", "delta")), "words")
     lines = done.stdout.splitlines()
     assert lines[0] == "network               40-24-5, T = 8"
-    assert lines[1].startswith("folding               --simd 4,8 --pe 8,5 --form delta,delta --order event,event --swap 1,1 --contexts 1")
+    options = "--simd 4,8 --pe 8,5 --form delta,delta --loop-order event,event --swap 1,1 --contexts 1"
+    assert lines[1].startswith(f"folding               {options}")
     assert f"LUTs when placed      {area.placed:,}" in lines
     assert f"memory bits           {area.memory_bits:,}" in lines
     assert "fits                  yes" in lines

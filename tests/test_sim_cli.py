@@ -67,7 +67,7 @@ def test_file(images, tmp_path, source):
     assert done.returncode == 0, done.stderr
     data = json.loads((tmp_path / "report.json").read_text())
     assert data["frames"] == 30
-    order = {"order": ["step"], "swap": [1], "contexts": contexts, "pixels": 1}
+    order = {"loop_order": ["step"], "swap": [1], "contexts": contexts, "pixels": 1}
     assert data["folding"] == {"simd": [3], "pe": [2], "form": ["xnor"], **order}
     strict = data["accuracy"]["golden"]["strict"]
     assert data["accuracy"]["golden"] == data["accuracy"]["rtl"]

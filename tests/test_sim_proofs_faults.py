@@ -87,8 +87,8 @@ class OneFrame(FrameCheck):
         return m
 
 
-def small_layer(*, form="delta", holds_rows=False):
-    return layer.rows((2, 2), 2, Folding((1,), (1,), (form,)), neuron=1, holds_rows=holds_rows)
+def small_layer(*, form="delta", holds_vectors=False):
+    return layer.neuron_vectors((2, 2), 2, Folding((1,), (1,), (form,)), neuron=1, holds_vectors=holds_vectors)
 
 
 @pytest.mark.parametrize("form", ["delta", "xnor"])
@@ -99,7 +99,7 @@ def test_threshold(form, monkeypatch):
 
 def test_rows_without_a_place(monkeypatch):
     monkeypatch.setattr(IFLayer, "_place_for_row", lambda self, m, issue: 1)
-    assert "held != plan.row_slots" in fails(small_layer(holds_rows=True), 12)
+    assert "held != plan.vector_slots" in fails(small_layer(holds_vectors=True), 12)
 
 
 def test_results_that_do_not_wait(monkeypatch):

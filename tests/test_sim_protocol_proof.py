@@ -28,7 +28,7 @@ SHARE = 200
 def test_circuits_differ_in_all_that_a_folding_has():
     foldings = [circuit.folding for circuit in CIRCUITS]
     assert {folding.contexts for folding in foldings} == {1, 2, 4}
-    for name in ("form", "order", "swap"):
+    for name in ("form", "loop_order", "swap"):
         assert len({value for folding in foldings for value in getattr(folding, name)}) == 2
     for circuit in CIRCUITS:
         sizes = zip(circuit.network.shape, circuit.folding.simd, strict=False)

@@ -80,25 +80,25 @@ class Accelerator(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.scheduler = scheduler = StepScheduler(self.plans[0], self.input_format, verdicts=len(self.plans))
+        m.submodules.scheduler = scheduler = StepScheduler(self.plans[0], self.input_format, done_ports=len(self.plans))
         self._connect_inputs(m, scheduler)
         m.submodules.readout = readout = Readout(self.plans[-1])
         upstream = scheduler.o
         layers: list[IFLayer] = []
         for index, plan in enumerate(self.plans):
             is_last = index + 1 == len(self.plans)
-            layer = IFLayer(plan, holds_rows=not is_last, loadable=self.weights == "loadable")
+            layer = IFLayer(plan, holds_vectors=not is_last, loadable=self.weights == "loadable")
             m.submodules[f"layer_{index}"] = layer
             layers.append(layer)
             connect(m, upstream, layer.i)
             monitor = getattr(self, f"monitor_{index}")
             if is_last:
                 connect(m, layer.o, readout.i)
-                row = layer.o.payload
-                m.d.comb += [monitor.valid.eq(layer.o.valid), monitor.payload.index.eq(row.group), monitor.payload.bits.eq(row.fire)]
-                m.d.comb += [monitor.payload.last_of_frame.eq(row.last_of_step & row.last_of_frame)]
-                m.d.comb += [monitor.payload.first.eq(row.first & (row.group == 0))]
-                m.d.comb += [monitor.payload[name].eq(row[name]) for name in ("time", "last_of_step", "error", "frame")]
+                vector = layer.o.payload
+                m.d.comb += [monitor.valid.eq(layer.o.valid), monitor.payload.index.eq(vector.fold), monitor.payload.bits.eq(vector.fire)]
+                m.d.comb += [monitor.payload.last_of_frame.eq(vector.last_of_step & vector.last_of_frame)]
+                m.d.comb += [monitor.payload.first.eq(vector.first & (vector.fold == 0))]
+                m.d.comb += [monitor.payload[name].eq(vector[name]) for name in ("time", "last_of_step", "error", "frame")]
                 connect(m, readout.step_done, getattr(scheduler, f"step_done_{index}"))
             else:
                 emitter = SpikeEmitter(plan)
@@ -145,6 +145,6 @@ class Accelerator(wiring.Component):
 
 
 def monitor_formats(plans: tuple[LayerPlan, ...]) -> tuple[WordFormat, ...]:
-    """The words on each layer's monitor: what the next layer takes; of the last layer, a word for each group of neurons."""
+    """The words on each layer's monitor: what the next layer takes; of the last layer, a word for each fold of neurons."""
     last = plans[-1]
     return (*(input_format(plan) for plan in plans[1:]), WordFormat(last.layer.outputs, last.steps, last.pe, last.frames))

@@ -1,4 +1,4 @@
-"""From rows of neurons that fired to the spike words of the next layer."""
+"""From vectors of neurons that fired to the spike words of the next layer."""
 
 from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import stream, wiring
@@ -7,28 +7,28 @@ from amaranth.lib.wiring import In, Out
 
 from hw.core.first_set import first_set
 from hw.core.folding import LayerPlan
-from hw.core.streams import rows, step_done
+from hw.core.streams import neuron_vectors, step_done
 from hw.core.words import WordFormat, bits_for
 
-ROW_TO_HEAD = 2  # cycles from a row to the one in which its words are being picked
+VECTOR_TO_HEAD = 2  # cycles from a vector to the one in which its words are being picked
 HEAD_TO_WORD = 1  # cycles from then to a word, if that closes its step or has another behind it
-HEAD_TO_STEP_DONE = 1  # cycles from the last row of a step that sends nothing to the news of that
+HEAD_TO_STEP_DONE = 1  # cycles from the last vector of a step that sends nothing to the news of that
 
 
 class SpikeEmitter(wiring.Component):
-    """Sends those words that have spikes, one per cycle, in the order of the rows, lowest index first.
+    """Sends those words that have spikes, one per cycle, in the order of the vectors, lowest index first.
 
-    Rows wait in a queue of `LayerPlan.row_slots`. A word leaves when it is known whether it closes its step: with the last group's row, or
-    when another word is there. Where a word's neurons lie in two rows, it is sent twice, each time with its row's spikes.
+    Vectors wait in a queue of `LayerPlan.vector_slots`. A word leaves when it is known whether it closes its step: with the last fold's
+    vector, or when another word is there. Where a word's neurons lie in two vectors, it is sent twice, each time with its vector's spikes.
 
-    Latency: three cycles from a row to its first word. A row without spikes takes a cycle. A step without spikes sends no word, unless it
-    is the first of its frame or ends it, and is done instead.
+    Latency: three cycles from a vector to its first word. A vector without spikes takes a cycle. A step without spikes sends no word,
+    unless it is the first of its frame or ends it, and is done instead.
 
     Parameters:
-        plan: the layer whose rows come in; its ``following_simd`` says how many neurons there are per word.
+        plan: the layer whose vectors come in; its ``following_simd`` says how many neurons there are per word.
 
     Members:
-        i: rows.
+        i: vectors.
         o: spike words.
         step_done: a step that sent nothing.
     """
@@ -37,7 +37,7 @@ class SpikeEmitter(wiring.Component):
         assert plan.following_simd is not None  # there is a layer to send to
         self._plan = plan
         self._form = WordFormat(plan.layer.outputs, plan.steps, plan.following_simd, plan.frames)
-        super().__init__({"i": In(rows(plan)), "o": Out(stream.Signature(self._form.layout)), "step_done": Out(step_done(plan))})
+        super().__init__({"i": In(neuron_vectors(plan)), "o": Out(stream.Signature(self._form.layout)), "step_done": Out(step_done(plan))})
 
     def elaborate(self, platform):
         m = Module()
@@ -46,7 +46,7 @@ class SpikeEmitter(wiring.Component):
         pop = Signal()
         waiting, waits = self._queue(m, moves)
 
-        # The row at the head, and which of its words are still to be sent.
+        # The vector at the head, and which of its words are still to be sent.
         lanes = lanes_of(plan, form)
         spikes, base = self._aligned(m, waiting, lanes)
         head = Signal(waiting.shape())
@@ -96,7 +96,7 @@ class SpikeEmitter(wiring.Component):
                 unsent.bit_select(lane, 1).eq(0),
                 began.eq(1),
             ]
-        with m.Elif(pop & began):  # the last row has no spikes: the word before was the step's last
+        with m.Elif(pop & began):  # the last vector has no spikes: the word before was the step's last
             m.d.sync += [word.last_of_step.eq(head.last_of_step), word.last_of_frame.eq(head.last_of_step & head.last_of_frame)]
         with m.If(pop):
             m.d.sync += head_valid.eq(0)
@@ -112,21 +112,21 @@ class SpikeEmitter(wiring.Component):
         return m
 
     def _queue(self, m: Module, moves):
-        """The first row that waits, and whether there is one: from the cycle after it came, or after the one before has moved on."""
+        """The first vector that waits, and whether there is one: from the cycle after it came, or after the one before has moved on."""
         plan = self._plan
-        row = self.i.payload
-        kept = Signal(row.shape())
-        m.d.comb += [kept.eq(row), kept.margin.eq(0)]
-        slots = plan.row_slots
+        vector = self.i.payload
+        kept = Signal(vector.shape())
+        m.d.comb += [kept.eq(vector), kept.margin.eq(0)]
+        slots = plan.vector_slots
         if slots == 1:
-            waiting = Signal(row.shape())
+            waiting = Signal(vector.shape())
             waits = Signal()
             with m.If(moves):
                 m.d.sync += waits.eq(0)
             with m.If(self.i.valid):
                 m.d.sync += [waits.eq(1), waiting.eq(kept)]
             return waiting, waits
-        width = len(kept.as_value()) - len(row.margin)
+        width = len(kept.as_value()) - len(vector.margin)
         m.submodules.queue = queue = Memory(shape=unsigned(width), depth=slots, init=[])
         write = queue.write_port()
         read = queue.read_port(transparent_for=[write])
@@ -134,7 +134,7 @@ class SpikeEmitter(wiring.Component):
         following = Signal(range(slots))
         end = Signal(range(slots))
         count = Signal(range(slots + 1))
-        waiting = Signal(row.shape())
+        waiting = Signal(vector.shape())
         m.d.comb += [
             following.eq(Mux(moves, Mux(first == slots - 1, 0, first + 1), first)),
             write.addr.eq(end),
@@ -148,20 +148,20 @@ class SpikeEmitter(wiring.Component):
             m.d.sync += end.eq(Mux(end == slots - 1, 0, end + 1))
         return waiting, count != 0
 
-    def _aligned(self, m: Module, row, lanes: int):
-        """The row's spikes in the places that they have in words, and the index of the first of these words."""
+    def _aligned(self, m: Module, vector, lanes: int):
+        """The vector's spikes in the places that they have in words, and the index of the first of these words."""
         plan, simd = self._plan, self._form.simd
         spikes = Signal(lanes * simd)
         base = Signal(bits_for(self._form.words))
-        with m.Switch(row.group):
-            for group in range(plan.groups):
-                with m.Case(group):
-                    begin = group * plan.pe
-                    m.d.comb += [base.eq(begin // simd), spikes.eq(row.fire << begin % simd)]
+        with m.Switch(vector.fold):
+            for fold in range(plan.neuron_folds):
+                with m.Case(fold):
+                    begin = fold * plan.pe
+                    m.d.comb += [base.eq(begin // simd), spikes.eq(vector.fire << begin % simd)]
         return spikes, base
 
 
 def lanes_of(plan: LayerPlan, form: WordFormat) -> int:
-    """Words that a row can lie in."""
-    starts = (group * plan.pe for group in range(plan.groups))
+    """Words that a vector can lie in."""
+    starts = (fold * plan.pe for fold in range(plan.neuron_folds))
     return max((begin % form.simd + plan.pe - 1) // form.simd + 1 for begin in starts)

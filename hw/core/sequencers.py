@@ -17,15 +17,15 @@ FETCH_TO_ISSUE = 1  # cycles from the fetch of a word to its issue, where words 
 
 
 def operation(plan: LayerPlan) -> data.StructLayout:
-    """One cycle's work: add the weights in row ``address`` of the inputs ``spikes`` to the neurons of ``group``.
+    """One cycle's work: add the weights in row ``address`` of the inputs ``spikes`` to the neurons of ``fold``.
 
     ``restart``: potentials start anew; ``first``: it belongs to the first step of its frame; ``test``: the step closes with this;
-    ``swap``: no work but an exchange, of part ``beat`` of the potentials. The rest is what the row will say.
+    ``swap``: no work but an exchange, of part ``beat`` of the potentials. The rest is what the neuron vector will say.
     """
     return data.StructLayout(
         {
-            "address": bits_for(plan.groups * plan.words),
-            "group": bits_for(plan.groups),
+            "address": bits_for(plan.neuron_folds * plan.synapse_folds),
+            "fold": bits_for(plan.neuron_folds),
             "spikes": plan.simd,
             "restart": 1,
             "first": 1,
@@ -45,7 +45,7 @@ class Sequencer(wiring.Component):
 
     Members:
         i: spike words.
-        may_test: there is a place for one more row, which an operation with ``test`` gives.
+        may_test: there is a place for one more neuron vector, which an operation with ``test`` gives.
         tests: that place has been taken.
         valid, operation: what to do now.
     """
@@ -72,32 +72,32 @@ class Sequencer(wiring.Component):
         return first
 
 
-def _group_counter(m: Module, plan: LayerPlan, *, moves):
-    """The group that is worked on, the address of its first weight row, and whether it is the last; ``moves``: on to the next."""
-    if plan.groups == 1:
+def _fold_counter(m: Module, plan: LayerPlan, *, moves):
+    """The fold that is worked on, the address of its first weight row, and whether it is the last; ``moves``: on to the next."""
+    if plan.neuron_folds == 1:
         return Const(0, 1), Const(0, 1), Const(1, 1)
-    group = Signal(range(plan.groups))
-    base = Signal(range(plan.groups * plan.words))
+    fold = Signal(range(plan.neuron_folds))
+    base = Signal(range(plan.neuron_folds * plan.synapse_folds))
     last = Signal()
-    m.d.comb += last.eq(group == plan.groups - 1)
+    m.d.comb += last.eq(fold == plan.neuron_folds - 1)
     with m.If(moves):
-        m.d.sync += [group.eq(Mux(last, 0, group + 1)), base.eq(Mux(last, 0, base + plan.words))]
-    return group, base, last
+        m.d.sync += [fold.eq(Mux(last, 0, fold + 1)), base.eq(Mux(last, 0, base + plan.synapse_folds))]
+    return fold, base, last
 
 
 class EventSequencer(Sequencer):
-    """Each word visits every group in turn: ``groups`` cycles per word; a step costs nothing more."""
+    """Each word visits every fold in turn: ``folds`` cycles per word; a step costs nothing more."""
 
     def elaborate(self, platform):
         m = Module()
         plan, word, issued = self._plan, self.i.payload, self.operation
-        group, base, last = _group_counter(m, plan, moves=self.valid)
+        fold, base, last = _fold_counter(m, plan, moves=self.valid)
         m.d.comb += [
             self.valid.eq(self.i.valid & (self.may_test | ~word.last_of_step)),
             self.tests.eq(self.valid & word.last_of_step),
             self.i.ready.eq(last & (self.may_test | ~word.last_of_step)),
             issued.address.eq(base + word.index),
-            issued.group.eq(group),
+            issued.fold.eq(fold),
             issued.spikes.eq(word.bits),
             issued.restart.eq(word.first),
             issued.first.eq(self._first_step(m, word)),
@@ -111,9 +111,9 @@ class EventSequencer(Sequencer):
 
 
 class StepSequencer(Sequencer):
-    """The words of a step are taken for the first group, kept, and replayed for each of the others.
+    """The words of a step are taken for the first fold, kept, and replayed for each of the others.
 
-    A step of n words takes ``groups * n`` cycles, and ``groups * swap`` more where a swap takes more than one (with one group: only where
+    A step of n words takes ``folds * n`` cycles, and ``folds * swap`` more where a swap takes more than one (with one fold: only where
     the context changes). One cycle passes between the fetch of a word and its issue.
     """
 
@@ -121,16 +121,16 @@ class StepSequencer(Sequencer):
         m = Module()
         plan, word = self._plan, self.i.payload
         kept = data.StructLayout({"index": word.index.shape(), "bits": plan.simd})
-        places = max(2, plan.words + plan.split_words)
-        again = Signal(kept)  # a word of the step, a cycle after its position; with one group, nothing is replayed
-        if plan.groups > 1:
+        places = max(2, plan.synapse_folds + plan.split_words)
+        again = Signal(kept)  # a word of the step, a cycle after its position; with one fold, nothing is replayed
+        if plan.neuron_folds > 1:
             m.submodules.step = step = Memory(shape=kept, depth=places, init=[], attrs=NO_READ_WRITE_CHECK)
             write, read = step.write_port(), step.read_port()
             again = read.data
 
         ends_pass = Signal()
         fetches = Signal()
-        group, base, last_group = _group_counter(m, plan, moves=fetches & ends_pass)
+        fold, base, last_fold = _fold_counter(m, plan, moves=fetches & ends_pass)
         position = Signal(range(places))
         last_position = Signal(range(places))
         replaying = Signal()
@@ -147,7 +147,7 @@ class StepSequencer(Sequencer):
             self.i.ready.eq(~replaying & ~swapping & may_end),
             self.tests.eq(fetches & ends_pass),
         ]
-        if plan.groups > 1:
+        if plan.neuron_folds > 1:
             m.d.comb += [
                 write.addr.eq(position),
                 write.data.index.eq(word.index),
@@ -158,7 +158,7 @@ class StepSequencer(Sequencer):
         with m.If(fetches):
             m.d.sync += position.eq(Mux(ends_pass, 0, position + 1))
             with m.If(ends_pass):
-                m.d.sync += replaying.eq(~last_group)
+                m.d.sync += replaying.eq(~last_fold)
                 with m.If(~replaying):
                     m.d.sync += [last_position.eq(position), closing.eq(word), replays_first.eq(first_step)]
 
@@ -173,7 +173,7 @@ class StepSequencer(Sequencer):
             fetched.index.eq(word.index),
             fetched.bits.eq(word.bits),
             address.eq(base),
-            issued.group.eq(group),
+            issued.fold.eq(fold),
             issued.restart.eq(Mux(replaying, replays_first & (position == 0), word.first)),
             issued.first.eq(Mux(replaying, replays_first, first_step)),
             issued.test.eq(fetches & ends_pass),
@@ -200,7 +200,7 @@ class StepSequencer(Sequencer):
             context = word.frame[: len(resident)]
             begins = Signal(init=1)  # the next word is the first of its pass
             stays = Signal()  # its potentials are in the registers already
-            if plan.groups == 1:
+            if plan.neuron_folds == 1:
                 m.d.comb += stays.eq((resident == context) & ~word.first)
             m.d.comb += swapping.eq((self.i.valid | replaying) & begins & ~swapped & ~stays)
             with m.If(swapping):
@@ -213,41 +213,41 @@ class StepSequencer(Sequencer):
 
 
 class XnorSequencer(Sequencer):
-    """Words gather in one vector per context, of all spikes so far; when a step closes, every group walks that vector.
+    """Words gather in one vector per context, of all spikes so far; when a step closes, every fold walks that vector.
 
-    A word takes one cycle; then a step ``groups * words``, in which no word is taken.
+    A word takes one cycle; then a step ``folds * words``, in which no word is taken.
     """
 
     def elaborate(self, platform):
         m = Module()
         plan, word = self._plan, self.i.payload
         walk = Signal(operation(plan))  # what stays the same, and the address
-        row_bits = plan.words * plan.simd
-        seen = [Signal(row_bits, name=f"seen_{context}") for context in range(plan.contexts)]
-        walked = Signal(row_bits)
-        group = Signal(bits_for(plan.groups))
-        index = Signal(bits_for(plan.words))
+        vector_bits = plan.synapse_folds * plan.simd
+        seen = [Signal(vector_bits, name=f"seen_{context}") for context in range(plan.contexts)]
+        walked = Signal(vector_bits)
+        fold = Signal(bits_for(plan.neuron_folds))
+        index = Signal(bits_for(plan.synapse_folds))
         walking = Signal()
         last_index = Signal()
-        last_group = Signal()
+        last_fold = Signal()
         moves = Signal()
         for context, vector in enumerate(seen):
             mine = word.frame[: bits_for(plan.contexts)] == context if plan.contexts > 1 else 1
             with m.If(self.i.valid & self.i.ready & mine):
-                for k in range(plan.words):
+                for k in range(plan.synapse_folds):
                     slot = vector.word_select(k, plan.simd)
                     m.d.sync += slot.eq(Mux(word.first, 0, slot) | Mux(word.index == k, word.bits, 0))
             with m.If(walk.frame[: bits_for(plan.contexts)] == context if plan.contexts > 1 else 1):
                 m.d.comb += walked.eq(vector)
         m.d.comb += [
             self.i.ready.eq(~walking),
-            last_index.eq(index == plan.words - 1),
-            last_group.eq(group == plan.groups - 1),
+            last_index.eq(index == plan.synapse_folds - 1),
+            last_fold.eq(fold == plan.neuron_folds - 1),
             moves.eq(walking & (self.may_test | ~last_index)),
             self.valid.eq(moves),
             self.tests.eq(moves & last_index),
             self.operation.eq(walk),
-            self.operation.group.eq(group),
+            self.operation.fold.eq(fold),
             self.operation.spikes.eq(walked.word_select(index, plan.simd)),
             self.operation.restart.eq(index == 0),
             self.operation.test.eq(last_index),
@@ -259,7 +259,7 @@ class XnorSequencer(Sequencer):
         with m.If(moves):
             m.d.sync += [index.eq(Mux(last_index, 0, index + 1)), walk.address.eq(walk.address + 1)]
             with m.If(last_index):
-                m.d.sync += group.eq(group + 1)
-                with m.If(last_group):
-                    m.d.sync += [group.eq(0), walk.address.eq(0), walking.eq(0)]
+                m.d.sync += fold.eq(fold + 1)
+                with m.If(last_fold):
+                    m.d.sync += [fold.eq(0), walk.address.eq(0), walking.eq(0)]
         return m

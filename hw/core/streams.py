@@ -1,4 +1,4 @@
-"""The interfaces between components: spike words, which can wait, and rows of neurons, which cannot."""
+"""The interfaces between components: spike words, which can wait, and neuron vectors, which cannot."""
 
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out, Signature
@@ -25,18 +25,18 @@ def words(form: WordFormat) -> Signature:
     return Signature({"stream": Out(stream.Signature(form.layout)), "cancel": In(1)})
 
 
-def rows(plan: LayerPlan) -> Signature:
-    """What a layer's neurons do when a step closes: a row of ``PE`` neurons at a time, groups in order, with no way to stall.
+def neuron_vectors(plan: LayerPlan) -> Signature:
+    """What a layer's neurons do when a step closes: a vector of ``PE`` neurons at a time, folds in order, with no way to stall.
 
     Members:
-        valid: a row is there in this cycle.
+        valid: a vector is there in this cycle.
         payload: its content; ``first``: the step is the first of its frame; ``margin`` holds ``PE`` values of ``V - θ``.
-        release: from a receiver that holds rows, for one cycle: a place has become free. It has `LayerPlan.row_slots` of them.
+        release: from a receiver that holds vectors, for one cycle: a place has become free. It has `LayerPlan.vector_slots` of them.
     """
     layout = data.StructLayout(
         {
             "time": bits_for(plan.steps),
-            "group": bits_for(plan.groups),
+            "fold": bits_for(plan.neuron_folds),
             "first": 1,
             "last_of_step": 1,
             "last_of_frame": 1,
@@ -50,10 +50,10 @@ def rows(plan: LayerPlan) -> Signature:
 
 
 def step_done(plan: LayerPlan) -> Signature:
-    """What became of a step.
+    """The end of a step.
 
     Members:
-        valid: for one cycle: the step of this frame that was closed last has been step_done.
+        valid: for one cycle: the step of this frame that was closed last is done.
         frame: the frame's tag.
         decided: the frame was decided by it, and nothing that comes later in it matters.
     """

@@ -13,7 +13,7 @@ from export import Network
 from export.reference import Result
 from hw.core.folding import Folding, LayerPlan
 from hw.core.frame_check import LATENCY as CHECK
-from hw.core.readout import row_to_result
+from hw.core.readout import vector_to_result
 from hw.core.words import WordFormat
 from hw.cost.pipeline import Pipeline
 from hw.encoder.cost import EncoderCost
@@ -57,14 +57,14 @@ def predict(
     """
     plans = folding.plans(network)
     inputs = word_counts(plans, spike_times, golden)[0]
-    rows = [row_word_counts(plan, times) for plan, times in zip(plans, golden.spike_times[:-1], strict=False)]
+    vectors = [vector_word_counts(plan, times) for plan, times in zip(plans, golden.spike_times[:-1], strict=False)]
     frames = [
-        _Frame(inputs[k], [layer[k] for layer in rows], int(step) if early and not silent else None)
+        _Frame(inputs[k], [layer[k] for layer in vectors], int(step) if early and not silent else None)
         for k, (step, silent) in enumerate(zip(golden.decisions.step, golden.decisions.silent, strict=True))
     ]
-    gate = _Gate(plans, frames, _source(network, folding, spike_times, frames, frames_in), early=early)
-    gate.run()
-    return Cycles(np.array(gate.first_word, np.int64), np.array(gate.result, np.int64))
+    scheduler = _Scheduler(plans, frames, _source(network, folding, spike_times, frames, frames_in), early=early)
+    scheduler.run()
+    return Cycles(np.array(scheduler.first_word, np.int64), np.array(scheduler.result, np.int64))
 
 
 def limit(network: Network, folding: Folding, spike_times: np.ndarray, golden: Result) -> np.ndarray:
@@ -74,7 +74,7 @@ def limit(network: Network, folding: Folding, spike_times: np.ndarray, golden: R
     """
     plans = folding.plans(network)
     upto = np.arange(network.steps) <= golden.decisions.step[:, None]
-    work = [(n * upto).sum(axis=1) * plan.groups for n, plan in zip(word_counts(plans, spike_times, golden), plans, strict=True)]
+    work = [(n * upto).sum(axis=1) * plan.neuron_folds for n, plan in zip(word_counts(plans, spike_times, golden), plans, strict=True)]
     return np.max(work, axis=0)
 
 
@@ -83,15 +83,15 @@ def word_counts(plans: tuple[LayerPlan, ...], spike_times: np.ndarray, golden: R
     counts = []
     for plan, times in zip(plans, (spike_times, *golden.spike_times[:-1]), strict=True):
         frames, inputs = times.shape
-        padded = np.full((frames, plan.words * plan.simd), plan.steps, np.int32)
+        padded = np.full((frames, plan.synapse_folds * plan.simd), plan.steps, np.int32)
         padded[:, :inputs] = times
-        words = padded.reshape(frames, plan.words, plan.simd)
+        words = padded.reshape(frames, plan.synapse_folds, plan.simd)
         counts.append(np.stack([(words == t).any(axis=2).sum(axis=1) for t in range(plan.steps)], axis=1))
     return counts
 
 
-def row_word_counts(plan: LayerPlan, spike_times: np.ndarray) -> np.ndarray:
-    """Words with spikes that each row of a layer's neurons gives: int64 (frames, steps, groups).
+def vector_word_counts(plan: LayerPlan, spike_times: np.ndarray) -> np.ndarray:
+    """Words with spikes that each vector of a layer's neurons gives: int64 (frames, steps, folds).
 
     Parameters:
         plan: the layer.
@@ -99,13 +99,13 @@ def row_word_counts(plan: LayerPlan, spike_times: np.ndarray) -> np.ndarray:
     """
     simd = plan.following_simd
     assert simd is not None
-    counts = np.zeros((len(spike_times), plan.steps, plan.groups), np.int64)
-    for group in range(plan.groups):
-        begin, end = group * plan.pe, min((group + 1) * plan.pe, plan.layer.outputs)
+    counts = np.zeros((len(spike_times), plan.steps, plan.neuron_folds), np.int64)
+    for fold in range(plan.neuron_folds):
+        begin, end = fold * plan.pe, min((fold + 1) * plan.pe, plan.layer.outputs)
         for word in range(begin // simd, -(-end // simd)):
             times = spike_times[:, max(begin, word * simd) : min(end, (word + 1) * simd)]
             for t in range(plan.steps):
-                counts[:, t, group] += (times == t).any(axis=1)
+                counts[:, t, fold] += (times == t).any(axis=1)
     return counts
 
 
@@ -115,12 +115,12 @@ class _Frame:
 
     Attributes:
         inputs: words per step on the first layer's input, int64 (steps,).
-        rows: words per step and row of each layer but the last, int64 (steps, groups).
+        vectors: words per step and vector of each layer but the last, int64 (steps, folds).
         decision: the step at which the rest of the frame is cancelled; None if it runs to its end.
     """
 
     inputs: np.ndarray
-    rows: list[np.ndarray]
+    vectors: list[np.ndarray]
     decision: int | None
 
     def steps(self) -> list[int]:
@@ -177,29 +177,29 @@ class _Context:
         self.steps: list[int] = []
 
 
-class _Gate:
-    """Whose turn it is, and when each frame's first word is taken and its result there."""
+class _Scheduler:
+    """The round-robin arbiter at step boundaries, and when each frame's first word is taken and its result there."""
 
     def __init__(self, plans: tuple[LayerPlan, ...], frames: list[_Frame], source: "_WordSource | EncoderCost", *, early: bool):
         self.frames, self.source, self.early, self.tags = frames, source, early, plans[-1].frames
         self.pipeline = Pipeline(plans)
-        self.row_to_result = row_to_result(plans[-1])
+        self.vector_to_result = vector_to_result(plans[-1])
         self.contexts = [_Context(k) for k in range(plans[0].contexts)]
         self.first_word, self.complete = ([-1] * len(frames) for _ in range(2))
         self.result: list[int] = []
         self.free = 0  # from here on, a step can be chosen
-        self.turn = len(self.contexts) - 1
+        self.granted = len(self.contexts) - 1
 
     def run(self) -> None:
         while (chosen := self._choose()) is not None:
-            self._let_in(chosen)
+            self._admit(chosen)
 
     def _choose(self) -> _Context | None:
         """The context whose step comes next."""
         candidates = []
         for context in self.contexts:
             if context.frame < len(self.frames) and (ready := self._ready(context)) is not None:
-                distance = (context.frame - self.turn - 1) % len(self.contexts)
+                distance = (context.frame - self.granted - 1) % len(self.contexts)
                 candidates.append((max(self.free, ready), distance, context))
         if not candidates:
             return None
@@ -216,7 +216,7 @@ class _Gate:
             return None
         return max(self.source.first_word(context.frame), self.result[left] if left >= 0 else 0)
 
-    def _let_in(self, context: _Context) -> None:
+    def _admit(self, context: _Context) -> None:
         number, frame = context.frame, self.frames[context.frame]
         if context.at == 0:
             context.steps, context.taken = frame.steps(), 0
@@ -224,19 +224,19 @@ class _Gate:
         t = context.steps[context.at]
         words = max(1, int(frame.inputs[t]))
         ends = context.at == len(context.steps) - 1
-        last, step_done, row = self.pipeline.step(self.free, words, [rows[t] for rows in frame.rows], number, t, ends=ends)
-        self.free, self.turn = last + 1, number
+        last, step_done, vector = self.pipeline.step(self.free, words, [vectors[t] for vectors in frame.vectors], number, t, ends=ends)
+        self.free, self.granted = last + 1, number
         context.taken += words
         context.at += 1
         context.ready = step_done if self.early else last + 1
         if ends or t == frame.decision:
-            assert row is not None
-            self._finish(number, row)
+            assert vector is not None
+            self._finish(number, vector)
             self.source.end(number, last if ends else self.source.cancel(number, context.taken + 1, step_done))
             context.frame, context.at = number + len(self.contexts), 0
 
-    def _finish(self, frame: int, row: int) -> None:
+    def _finish(self, frame: int, vector: int) -> None:
         """Results leave in the order of the frames, one per cycle."""
-        self.complete[frame] = row + self.row_to_result
+        self.complete[frame] = vector + self.vector_to_result
         while (at := len(self.result)) < len(self.frames) and self.complete[at] >= 0:
             self.result.append(max(self.complete[at], self.result[-1] + 1 if self.result else 0))

@@ -1,14 +1,14 @@
-"""The cost of a step: when the words, rows and queues of each layer move, as cycle numbers. `hw.cost.cycles` adds the frames."""
+"""The cost of a step: when the words, vectors and queues of each layer move, as cycle numbers. `hw.cost.cycles` adds the frames."""
 
 from collections import deque
 from collections.abc import Callable
 
 import numpy as np
 
-from hw.core.emitter import HEAD_TO_STEP_DONE, HEAD_TO_WORD, ROW_TO_HEAD
+from hw.core.emitter import HEAD_TO_STEP_DONE, HEAD_TO_WORD, VECTOR_TO_HEAD
 from hw.core.folding import LayerPlan
-from hw.core.layer import word_to_row
-from hw.core.readout import ROW_TO_STEP_DONE
+from hw.core.layer import word_to_vector
+from hw.core.readout import VECTOR_TO_STEP_DONE
 
 
 class Pipeline:
@@ -18,55 +18,55 @@ class Pipeline:
         self.layers = [_Layer(plan) for plan in plans]
         self.emitters = [_Emitter(layer, following) for layer, following in zip(self.layers, self.layers[1:], strict=False)]
         for layer, emitter in zip(self.layers, self.emitters, strict=False):
-            layer.send_row = emitter.row
-        self.layers[-1].send_row = self._last_row
-        self.row = self.step_done = 0
+            layer.send_vector = emitter.vector
+        self.layers[-1].send_vector = self._last_vector
+        self.vector = self.step_done = 0
 
-    def step(self, begin: int, words: int, rows: list[np.ndarray], frame: int, t: int, *, ends: bool) -> tuple[int, int, int | None]:
+    def step(self, begin: int, words: int, vectors: list[np.ndarray], frame: int, t: int, *, ends: bool) -> tuple[int, int, int | None]:
         """Carry a step through.
 
         Parameters:
             begin: from here on, its words are on the first layer's input, one after the other.
             words: how many, at least 1.
-            rows: per layer but the last, words with spikes of each row.
+            vectors: per layer but the last, words with spikes of each vector.
             frame, t: which step of which frame.
             ends: it ends its frame.
 
         Returns:
-            the cycles in which its last word was taken, in which it was done, and of its last row of outputs (None if it did not get
+            the cycles in which its last word was taken, in which it was done, and of its last vector of outputs (None if it did not get
             there).
         """
-        for emitter, counts in zip(self.emitters, rows, strict=True):
+        for emitter, counts in zip(self.emitters, vectors, strict=True):
             emitter.begin(counts, first=t == 0, must_send=t == 0 or ends)
-        self.row, self.step_done = -1, -1
+        self.vector, self.step_done = -1, -1
         first_layer = self.layers[0]
         last = begin - 1
         for k in range(words):
             last = first_layer.word(last + 1, k == words - 1, frame, new_frame=t == 0 and k == 0)
         for emitter in self.emitters:
             self.step_done = max(self.step_done, emitter.step_done)
-        return last, self.step_done, self.row if self.row >= 0 else None
+        return last, self.step_done, self.vector if self.vector >= 0 else None
 
-    def _last_row(self, cycle: int, group: int, frame: int) -> None:
-        if group == self.layers[-1].plan.groups - 1:
-            self.row, self.step_done = cycle, cycle + ROW_TO_STEP_DONE
+    def _last_vector(self, cycle: int, fold: int, frame: int) -> None:
+        if fold == self.layers[-1].plan.neuron_folds - 1:
+            self.vector, self.step_done = cycle, cycle + VECTOR_TO_STEP_DONE
 
 
 class _Layer:
     """A layer's input.
 
     Attributes:
-        word_to_row: see `hw.core.layer.word_to_row`.
+        word_to_vector: see `hw.core.layer.word_to_vector`.
         free: from here on, a word can be taken up.
-        places: cycles from which on each of the last rows' places is free again.
+        places: cycles from which on each of the last vectors' places is free again.
     """
 
     def __init__(self, plan: LayerPlan):
         self.plan = plan
-        self.word_to_row = word_to_row(plan)
+        self.word_to_vector = word_to_vector(plan)
         self.free = 0
         self.places: deque[int] = deque()
-        self.send_row: Callable[[int, int, int], None]
+        self.send_vector: Callable[[int, int, int], None]
         self.step_words = 0
         self.resident: int | None = None
 
@@ -78,10 +78,10 @@ class _Layer:
             return self._walk(begin, frame) if closes else self._advance(begin, 1)
         if not plan.replays:
             if not closes:
-                return self._advance(begin, plan.groups)
-            for group in range(plan.groups):
+                return self._advance(begin, plan.neuron_folds)
+            for fold in range(plan.neuron_folds):
                 test = max(begin, self._place())
-                self.send_row(test + self.word_to_row, group, frame)
+                self.send_vector(test + self.word_to_vector, fold, frame)
                 begin = test + 1
             self.free = begin
             return begin - 1
@@ -92,14 +92,14 @@ class _Layer:
         return self.free - 1
 
     def _place(self) -> int:
-        """From when on there is a place for one more row."""
-        return self.places.popleft() if len(self.places) == self.plan.row_slots else 0
+        """From when on there is a place for one more vector."""
+        return self.places.popleft() if len(self.places) == self.plan.vector_slots else 0
 
     def _walk(self, taken: int, frame: int) -> int:
         begin = taken + 1
-        for group in range(self.plan.groups):
-            test = max(begin + self.plan.words - 1, self._place())
-            self.send_row(test + self.word_to_row, group, frame)
+        for fold in range(self.plan.neuron_folds):
+            test = max(begin + self.plan.synapse_folds - 1, self._place())
+            self.send_vector(test + self.word_to_vector, fold, frame)
             begin = test + 1
         self.free = begin
         return taken
@@ -107,29 +107,29 @@ class _Layer:
     def _replay(self, begin: int, closes: bool, frame: int, *, new_frame: bool) -> int:
         plan = self.plan
         context = frame % plan.contexts
-        if self.step_words == 0 and plan.swap > 1 and (plan.groups > 1 or new_frame or context != self.resident):
+        if self.step_words == 0 and plan.swap > 1 and (plan.neuron_folds > 1 or new_frame or context != self.resident):
             begin += plan.swap
         self.resident = context
         self.step_words += 1
         if not closes:
             return self._advance(begin, 1)
         taken = test = max(begin, self._place())
-        self.send_row(test + self.word_to_row, 0, frame)
+        self.send_vector(test + self.word_to_vector, 0, frame)
         swap = plan.swap if plan.swap > 1 else 0
-        for group in range(1, plan.groups):
+        for fold in range(1, plan.neuron_folds):
             test = max(test + swap + self.step_words, self._place())
-            self.send_row(test + self.word_to_row, group, frame)
+            self.send_vector(test + self.word_to_vector, fold, frame)
         self.free = test + 1
         self.step_words = 0
         return taken
 
 
 class _Emitter:
-    """Rows of one layer become words of the next."""
+    """Vectors of one layer become words of the next."""
 
     def __init__(self, layer: _Layer, following: _Layer):
         self.layer, self.following = layer, following
-        self.popped = -1  # when the row before was done
+        self.popped = -1  # when the vector before was done
         self.free = 0  # from here on, a word can be picked
         self.step_done = -1  # when it was known that the step sends nothing
         self.words = np.zeros(0, np.int64)
@@ -137,16 +137,16 @@ class _Emitter:
         self.picked: int | None = None  # the word that waits to know whether it is the step's last
 
     def begin(self, words: np.ndarray, *, first: bool, must_send: bool) -> None:
-        """A step begins, with so many words in each of its rows."""
+        """A step begins, with so many words in each of its vectors."""
         self.words, self.first, self.must_send = words, first, must_send
         self.began = self.sent = False
         self.step_done = -1
 
-    def row(self, cycle: int, group: int, frame: int) -> None:
-        """A row of the layer comes in ``cycle``; its words go on as soon as it is known whether they close the step."""
-        head = max(cycle + ROW_TO_HEAD, self.popped + 1)
-        last = group == len(self.words) - 1
-        words = int(self.words[group])
+    def vector(self, cycle: int, fold: int, frame: int) -> None:
+        """A vector of the layer comes in ``cycle``; its words go on as soon as it is known whether they close the step."""
+        head = max(cycle + VECTOR_TO_HEAD, self.popped + 1)
+        last = fold == len(self.words) - 1
+        words = int(self.words[fold])
         if words == 0 and last and not self.began:
             if self.must_send:
                 words = 1

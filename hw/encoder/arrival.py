@@ -11,7 +11,7 @@ from hw.encoder.plan import EncoderPlan, pixel_layout
 
 
 class PixelArrival(wiring.Component):
-    """Writes spike times into rows, and rows into the lists of the steps in which they have a spike.
+    """Writes spike times into blocks, and blocks into the lists of the steps in which they have a spike.
 
     A beat per cycle, as long as a bank is free. `EncoderPlan.drain` + 1 cycles after a frame's last beat, or once the frame before has been
     handed over, the frame is ``waiting``.
@@ -21,8 +21,8 @@ class PixelArrival(wiring.Component):
 
     Members:
         i: beats of pixels.
-        rows: spike times of a beat, written into a row.
-        list_0, …: for each list memory, the number of a row, written at the end of a list.
+        blocks: spike times of a beat, written into a block.
+        list_0, …: for each list memory, the number of a block, written at the end of a list.
         waiting: a frame is complete; what follows belongs to it.
         counts: entries of the list of each step; the first is at 1.
         used: steps whose lists are not empty.
@@ -34,12 +34,12 @@ class PixelArrival(wiring.Component):
     def __init__(self, plan: EncoderPlan):
         self._plan = plan
         beat = plan.pixels * plan.code_bits
-        rows = WritePort.Signature(addr_width=plan.row_address + 1, shape=unsigned(plan.row_bits), granularity=beat)
-        entries = WritePort.Signature(addr_width=plan.list_address, shape=unsigned(plan.row_address))
+        blocks = WritePort.Signature(addr_width=plan.block_address + 1, shape=unsigned(plan.block_bits), granularity=beat)
+        entries = WritePort.Signature(addr_width=plan.list_address, shape=unsigned(plan.block_address))
         super().__init__(
             {
                 "i": In(stream.Signature(pixel_layout(plan.pixels))),
-                "rows": In(rows),
+                "blocks": In(blocks),
                 **{f"list_{way}": In(entries) for way in range(plan.ways)},
                 "waiting": Out(1),
                 "counts": Out(plan.active_steps * plan.count_bits),
@@ -58,33 +58,33 @@ class PixelArrival(wiring.Component):
         filling = Signal()
         next_handover = Signal()
         next_drop = Signal()
-        row = Signal(plan.row_address)
-        slot = Signal(bits_for(plan.row_beats))
+        block = Signal(plan.block_address)
+        slot = Signal(bits_for(plan.block_beats))
         overlong = Signal()
         taken = Signal()
         ends = Signal()
         at_end = Signal()
-        row_ends = Signal()
+        block_ends = Signal()
         m.d.comb += [
             self.i.ready.eq(~busy.bit_select(filling, 1)),
             taken.eq(self.i.valid & self.i.ready),
             ends.eq(taken & self.i.payload.last_of_frame),
-            at_end.eq((row == plan.rows - 1) & (slot == plan.last_row_beats - 1)),
-            row_ends.eq(at_end | (slot == plan.row_beats - 1)),
+            at_end.eq((block == plan.blocks - 1) & (slot == plan.last_block_beats - 1)),
+            block_ends.eq(at_end | (slot == plan.block_beats - 1)),
             self.failed.eq(failed.bit_select(next_handover, 1)),
         ]
         with m.If(self.drop):
             m.d.sync += [busy.bit_select(next_drop, 1).eq(0), next_drop.eq(~next_drop)]
         with m.If(taken):
-            with m.If(row_ends):
-                m.d.sync += [slot.eq(0), row.eq(row + 1)]
+            with m.If(block_ends):
+                m.d.sync += [slot.eq(0), block.eq(block + 1)]
             with m.Else():
                 m.d.sync += slot.eq(slot + 1)
             with m.If(at_end):
                 m.d.sync += overlong.eq(1)
         with m.If(ends):
             m.d.sync += [
-                row.eq(0),
+                block.eq(0),
                 slot.eq(0),
                 overlong.eq(0),
                 filling.eq(~filling),
@@ -94,17 +94,17 @@ class PixelArrival(wiring.Component):
 
         times = self._times(m, at_end)
         m.d.comb += [
-            self.rows.addr.eq(Cat(row, filling)),
-            self.rows.data.eq(Cat(times).replicate(plan.row_beats)),
-            self.rows.en.eq(taken << slot),  # never behind the last pixel, even if the frame is too long: there it says `never` for ever
+            self.blocks.addr.eq(Cat(block, filling)),
+            self.blocks.data.eq(Cat(times).replicate(plan.block_beats)),
+            self.blocks.en.eq(taken << slot),  # never behind the last pixel, even if the frame is too long: there it says `never` for ever
         ]
         with m.If(self.handover):
             m.d.sync += [self.waiting.eq(0), next_handover.eq(~next_handover), self.counts.eq(0), self.used.eq(0)]
         if plan.pixels == 1:
             complete = ends
-            self._list_pixel(m, times[0], taken, row_ends | ends, Cat(row, filling))
+            self._list_pixel(m, times[0], taken, block_ends | ends, Cat(block, filling))
         else:
-            self._list_rows(m, times, taken, row_ends, ends, Cat(row, filling))
+            self._list_blocks(m, times, taken, block_ends, ends, Cat(block, filling))
             ended = Signal(plan.drain)
             m.d.sync += ended.eq(Cat(ends, ended))
             complete = ended[-1]
@@ -127,18 +127,18 @@ class PixelArrival(wiring.Component):
             times.append(time)
         return times
 
-    def _list_pixel(self, m: Module, time: Signal, taken: Signal, row_ends, place) -> None:
+    def _list_pixel(self, m: Module, time: Signal, taken: Signal, block_ends, place) -> None:
         """One pixel makes one entry at most, which is written at once."""
-        seen = Signal(self._plan.active_steps)  # in this row
+        seen = Signal(self._plan.active_steps)  # in this block
         step, spikes = self._local(time), taken & (time != self._plan.never)
-        with m.If(taken & row_ends):
+        with m.If(taken & block_ends):
             m.d.sync += seen.eq(0)
         with m.Elif(spikes):
             m.d.sync += seen.bit_select(step, 1).eq(1)
         self._append(m, 0, spikes & ~seen.bit_select(step, 1), step, place)
 
-    def _list_rows(self, m: Module, times: list[Signal], taken: Signal, row_ends: Signal, ends: Signal, place) -> None:
-        """The entries of a row are gathered, and written while the next row arrives, one per memory and cycle."""
+    def _list_blocks(self, m: Module, times: list[Signal], taken: Signal, block_ends: Signal, ends: Signal, place) -> None:
+        """The entries of a block are gathered, and written while the next block arrives, one per memory and cycle."""
         plan = self._plan
         seen = Signal(plan.active_steps)
         gathered = Signal(plan.active_steps)
@@ -146,14 +146,14 @@ class PixelArrival(wiring.Component):
         unwritten_place = Signal.like(place)
         m.d.comb += gathered.eq(seen | Cat(Cat(time == t for time in times).any() for t in range(plan.active_steps)))
         with m.If(taken):
-            m.d.sync += seen.eq(Mux(row_ends | ends, 0, gathered))
+            m.d.sync += seen.eq(Mux(block_ends | ends, 0, gathered))
         for way in range(plan.ways):
             flags = Signal(min(plan.list_steps, plan.active_steps - way * plan.list_steps), name=f"unwritten_{way}")
             m.d.comb += flags.eq(unwritten[way * plan.list_steps :])
             found = first_set(m, flags, name=f"unwritten_{way}")
             m.d.sync += unwritten[way * plan.list_steps :][: len(flags)].eq(found.rest)
             self._append(m, way, found.any, self._local(found.index), unwritten_place)
-        with m.If(taken & row_ends):
+        with m.If(taken & block_ends):
             m.d.sync += [unwritten.eq(gathered), unwritten_place.eq(place)]
 
     def _local(self, step: Value) -> Value:
@@ -161,7 +161,7 @@ class PixelArrival(wiring.Component):
         return step[: self._plan.step_address] if self._plan.step_address else Const(0, 0)
 
     def _append(self, m: Module, way: int, push, step, place) -> None:
-        """Append the row at ``place`` (row, bank) to a list of memory ``way``.
+        """Append the block at ``place`` (block, bank) to a list of memory ``way``.
 
         While a frame waits, nothing is appended before the cycle of its handover: the lists are new ones.
         """
@@ -175,7 +175,7 @@ class PixelArrival(wiring.Component):
         m.d.comb += [
             place_in_list.eq(Mux(self.waiting, 0, before) + 1),
             port.en.eq(push),
-            port.addr.eq(Cat(place_in_list[: plan.row_address], step, place[-1])),
+            port.addr.eq(Cat(place_in_list[: plan.block_address], step, place[-1])),
             port.data.eq(place[:-1]),
         ]
         with m.If(push):

@@ -13,7 +13,7 @@ from hw.encoder.latency import CANCEL_TO_WORD, LAST_BEAT_TO_WORD
 from hw.encoder.plan import EncoderPlan
 
 CANCEL_TO_END = 1  # cycles from the cancel to the empty last word
-LEAST_CANCEL_TO_WORD = 2  # cycles from the cancel to the next frame's first word, if its first row follows the row of the next word
+LEAST_CANCEL_TO_WORD = 2  # cycles from the cancel to the next frame's first word, if its first block follows the block of the next word
 
 
 class EncoderCost:
@@ -32,17 +32,17 @@ class EncoderCost:
     def __init__(self, plan: EncoderPlan, spike_times: np.ndarray, contexts: int = 1):
         self._plan, self._contexts = plan, contexts
         words = plan.form.from_spike_times(spike_times)
-        changes = [np.diff(key) != 0 for key in (words.frame, words.time, words.index // plan.row_words)]
-        row = np.cumsum(np.append(False, np.any(changes, axis=0)))  # of each word: how many rows were walked before it, for a step each
+        changes = [np.diff(key) != 0 for key in (words.frame, words.time, words.index // plan.block_words)]
+        block = np.cumsum(np.append(False, np.any(changes, axis=0)))  # of each word: how many blocks were walked before it, for a step each
         begins = np.searchsorted(words.frame, np.arange(len(spike_times) + 1))
-        self._rows_left = [row[end - 1] - row[begin:end] for begin, end in pairwise(begins)]  # after each word's row
+        self._blocks_left = [block[end - 1] - block[begin:end] for begin, end in pairwise(begins)]  # after each word's block
         self._last_beat: list[int] = []
         self._ended: dict[int, int] = {}
         self._behind: dict[int, int] = {}  # from then on, words of the next frame can be there
 
     def words(self, frame: int) -> int:
         """Words of a frame."""
-        return len(self._rows_left[frame])
+        return len(self._blocks_left[frame])
 
     def last_beat(self, frame: int) -> int:
         """The cycle in which the frame's last beat is taken: one per cycle once both the frame before has been taken and a bank is free."""
@@ -68,7 +68,7 @@ class EncoderCost:
         """
         if taken == self.words(frame):
             return cycle
-        rows_left = int(self._rows_left[frame][taken])
+        rows_left = int(self._blocks_left[frame][taken])
         self._behind[frame] = cycle + min(LEAST_CANCEL_TO_WORD + rows_left, CANCEL_TO_WORD)
         return cycle + CANCEL_TO_END
 

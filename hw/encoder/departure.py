@@ -14,11 +14,11 @@ from hw.encoder.plan import EncoderPlan
 
 
 class WordDeparture(wiring.Component):
-    """Walks the lists of a frame step by step, reads the rows that they name, and sends the words of each that have spikes.
+    """Walks the lists of a frame step by step, reads the blocks that they name, and sends the words of each that have spikes.
 
-    Four stages: *walk* addresses a list's entry; *entry* is the number of a row, which addresses the row; *row* is its content, which is
-    compared with the step; *match* has a flag for each spike, and gives one word after the other to the output. A step 0 without spikes,
-    and a frame that failed, have one row, which is empty. The walk goes on to the next frame at once.
+    Four stages: *walk* addresses a list's entry; *entry* is the number of a block, which addresses the block; *block* is its content, which
+    is compared with the step; *match* has a flag for each spike, and gives one word after the other to the output. A step 0 without spikes,
+    and a frame that failed, have one block, which is empty. The walk goes on to the next frame at once.
 
     Latency: five cycles from the handover of a frame to its first word.
 
@@ -27,19 +27,19 @@ class WordDeparture(wiring.Component):
 
     Members:
         o: spike words.
-        rows: reads rows.
-        list_0, …: read the numbers of rows.
+        blocks: reads blocks.
+        list_0, …: read the numbers of blocks.
         waiting, counts, used, failed, handover, drop: see `hw.encoder.arrival.PixelArrival`.
     """
 
     def __init__(self, plan: EncoderPlan):
         self._plan = plan
-        rows = ReadPort.Signature(addr_width=plan.row_address + 1, shape=unsigned(plan.row_bits))
-        entries = ReadPort.Signature(addr_width=plan.list_address, shape=unsigned(plan.row_address))
+        blocks = ReadPort.Signature(addr_width=plan.block_address + 1, shape=unsigned(plan.block_bits))
+        entries = ReadPort.Signature(addr_width=plan.list_address, shape=unsigned(plan.block_address))
         super().__init__(
             {
                 "o": Out(words(plan.form)),
-                "rows": In(rows),
+                "blocks": In(blocks),
                 **{f"list_{way}": In(entries) for way in range(plan.ways)},
                 "waiting": In(1),
                 "counts": In(plan.active_steps * plan.count_bits),
@@ -53,7 +53,7 @@ class WordDeparture(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         plan = self._plan
-        walk, entry, row, match = stages = [_Stage(plan, name) for name in ("walk", "entry", "row", "match")]
+        walk, entry, block, match = stages = [_Stage(plan, name) for name in ("walk", "entry", "block", "match")]
         for stage, following in pairwise(stages):
             m.d.comb += [
                 stage.free.eq(~stage.valid | following.free),
@@ -64,24 +64,24 @@ class WordDeparture(wiring.Component):
         bank, place = self._walk(m, walk, entry)
 
         entry_bank = Signal()
-        row_number = Signal(plan.row_address)
-        numbers = Signal(plan.ways * plan.row_address)
+        block_number = Signal(plan.block_address)
+        numbers = Signal(plan.ways * plan.block_address)
         for way in range(plan.ways):
             port = getattr(self, f"list_{way}")
             m.d.comb += [
-                port.addr.eq(Cat(place[: plan.row_address], walk.tag.time[: plan.step_address], bank)),
+                port.addr.eq(Cat(place[: plan.block_address], walk.tag.time[: plan.step_address], bank)),
                 port.en.eq(entry.free),
-                numbers.word_select(way, plan.row_address).eq(port.data),
+                numbers.word_select(way, plan.block_address).eq(port.data),
             ]
         way = entry.tag.time[plan.step_address :] if plan.ways > 1 else 0
-        number = numbers.word_select(way, plan.row_address)
-        m.d.comb += [self.rows.addr.eq(Cat(number, entry_bank)), self.rows.en.eq(row.free)]
+        number = numbers.word_select(way, plan.block_address)
+        m.d.comb += [self.blocks.addr.eq(Cat(number, entry_bank)), self.blocks.en.eq(block.free)]
         with m.If(entry.free):
             m.d.sync += entry_bank.eq(bank)
-        with m.If(row.free):
-            m.d.sync += row_number.eq(Mux(entry.tag.empty, 0, number))
+        with m.If(block.free):
+            m.d.sync += block_number.eq(Mux(entry.tag.empty, 0, number))
 
-        self._send(m, row, match, row_number)
+        self._send(m, block, match, block_number)
         return m
 
     def _walk(self, m: Module, walk: "_Stage", entry: "_Stage") -> tuple[Signal, Signal]:
@@ -132,18 +132,18 @@ class WordDeparture(wiring.Component):
             ]
         return bank, place
 
-    def _send(self, m: Module, row: "_Stage", match: "_Stage", row_number: Signal) -> None:
-        """Compare a row with the step, and send its words with spikes."""
+    def _send(self, m: Module, block: "_Stage", match: "_Stage", block_number: Signal) -> None:
+        """Compare a block with the step, and send its words with spikes."""
         plan, form = self._plan, self._plan.form
-        spikes = Signal(plan.row_words * form.simd)
-        number = Signal.like(row_number)
-        open_words = Signal(plan.row_words)  # apart from unsent, so that what is read is compared, and no more, in one cycle
-        unsent = Signal(plan.row_words)
+        spikes = Signal(plan.block_words * form.simd)
+        number = Signal.like(block_number)
+        open_words = Signal(plan.block_words)  # apart from unsent, so that what is read is compared, and no more, in one cycle
+        unsent = Signal(plan.block_words)
         with m.If(match.free):
-            m.d.sync += number.eq(row_number)
-            for k in range(min(len(spikes), plan.row_beats * plan.pixels)):
-                m.d.sync += spikes[k].eq((self.rows.data.word_select(k, plan.code_bits) == row.tag.time) & ~row.tag.empty)
-        for k in range(plan.row_words):
+            m.d.sync += number.eq(block_number)
+            for k in range(min(len(spikes), plan.block_beats * plan.pixels)):
+                m.d.sync += spikes[k].eq((self.blocks.data.word_select(k, plan.code_bits) == block.tag.time) & ~block.tag.empty)
+        for k in range(plan.block_words):
             m.d.comb += unsent[k].eq(spikes.word_select(k, form.simd).any() & open_words[k])
         found = first_set(m, unsent, name="unsent")
 
@@ -170,7 +170,7 @@ class WordDeparture(wiring.Component):
                 sending.eq(1),
                 open_words.eq(found.rest),
                 out.time.eq(match.tag.time),
-                out.index.eq(number * plan.row_words + found.index),
+                out.index.eq(number * plan.block_words + found.index),
                 out.bits.eq(found.any if form.simd == 1 else spikes.word_select(found.index, form.simd)),
                 out.last_of_step.eq(match.tag.last_of_step & ~found.several),
                 out.last_of_frame.eq(match.tag.last_of_frame & ~found.several),
@@ -187,7 +187,7 @@ class _Stage:
         valid: it holds something.
         free: it can take something new.
         flush: what it holds is of a frame that has been cancelled.
-        tag: what goes along with a row.
+        tag: what goes along with a block.
     """
 
     def __init__(self, plan: EncoderPlan, name: str):

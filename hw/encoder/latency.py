@@ -13,16 +13,16 @@ from hw.encoder.departure import WordDeparture
 from hw.encoder.plan import EncoderPlan, pixel_layout
 
 LAST_BEAT_TO_WORD = 6  # cycles from a frame's last beat to its first word, if one pixel comes per beat
-CANCEL_TO_WORD = 5  # cycles from the cancel to the next frame's first word, if no row of that one is on its way yet
+CANCEL_TO_WORD = 5  # cycles from the cancel to the next frame's first word, if no block of that one is on its way yet
 
 
 class LatencyEncoder(wiring.Component):
     """Sorts a frame by spike time while it arrives, and sends the one before meanwhile.
 
-    Spike times go into a memory of rows of pixels, and the number of each row into a list for every step in which it has a spike
+    Spike times go into a memory of blocks of pixels, and the number of each block into a list for every step in which it has a spike
     (`hw.encoder.arrival`); then the lists are walked in the order of time (`hw.encoder.departure`).
 
-    Throughput: a beat of ``pixels`` pixels per cycle in; a word per cycle out, without gaps between words, rows, steps and frames. Two
+    Throughput: a beat of ``pixels`` pixels per cycle in; a word per cycle out, without gaps between words, blocks, steps and frames. Two
     banks: once a frame's last word has been taken, the next frame but one can arrive.
 
     Latency: from a frame's last beat to its first word, `LAST_BEAT_TO_WORD` + `EncoderPlan.drain` cycles. When a frame is cancelled, an
@@ -35,18 +35,18 @@ class LatencyEncoder(wiring.Component):
         form: words to send; ``form.inputs`` is the number of pixels of a frame.
         p_min: smallest intensity that spikes.
         pixels: pixels per beat; the last beat of a frame may be used in part.
-        row: pixels per row (see `EncoderPlan`).
+        block: pixels per block (see `EncoderPlan`).
 
     Members:
         i: beats of pixels in raster order (see `pixel_layout`), ``last_of_frame`` with the last.
         o: spike words.
 
     Raises:
-        UserError: ``pixels`` or ``row`` cannot be.
+        UserError: ``pixels`` or ``block`` cannot be.
     """
 
-    def __init__(self, form: WordFormat, *, p_min: int, pixels: int = 1, row: int | None = None):
-        self.plan = EncoderPlan(form, p_min, pixels, row)
+    def __init__(self, form: WordFormat, *, p_min: int, pixels: int = 1, block: int | None = None):
+        self.plan = EncoderPlan(form, p_min, pixels, block)
         super().__init__({"i": In(stream.Signature(pixel_layout(pixels))), "o": Out(words(form))})
 
     def elaborate(self, platform):
@@ -54,11 +54,11 @@ class LatencyEncoder(wiring.Component):
         plan = self.plan
         m.submodules.arrival = arrival = PixelArrival(plan)
         m.submodules.departure = departure = WordDeparture(plan)
-        never = [(1 << plan.row_bits) - 1] * (2 << plan.row_address)
-        m.submodules.rows = rows = Memory(shape=unsigned(plan.row_bits), depth=len(never), init=never, attrs=NO_READ_WRITE_CHECK)
-        _connect(m, rows, arrival.rows, departure.rows)
+        never = [(1 << plan.block_bits) - 1] * (2 << plan.block_address)
+        m.submodules.blocks = blocks = Memory(shape=unsigned(plan.block_bits), depth=len(never), init=never, attrs=NO_READ_WRITE_CHECK)
+        _connect(m, blocks, arrival.blocks, departure.blocks)
         for way in range(plan.ways):
-            memory = Memory(shape=unsigned(plan.row_address), depth=1 << plan.list_address, init=[], attrs=NO_READ_WRITE_CHECK)
+            memory = Memory(shape=unsigned(plan.block_address), depth=1 << plan.list_address, init=[], attrs=NO_READ_WRITE_CHECK)
             m.submodules[f"list_{way}"] = memory
             _connect(m, memory, getattr(arrival, f"list_{way}"), getattr(departure, f"list_{way}"))
         connect(m, flipped(self.i), arrival.i)
@@ -77,7 +77,7 @@ class LatencyEncoder(wiring.Component):
 def _connect(m: Module, memory: Memory, writer: wiring.PureInterface, reader: wiring.PureInterface) -> None:
     """Connect a memory of two banks, one of which is written and the other one read.
 
-    It is not read while the same bank is written. That never stands in the way, but spares the logic that synthesis adds where a row
+    It is not read while the same bank is written. That never stands in the way, but spares the logic that synthesis adds where a block
     might be read and written at once.
     """
     write, read = memory.write_port(granularity=writer.signature.granularity), memory.read_port()

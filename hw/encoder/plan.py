@@ -9,7 +9,7 @@ from amaranth.lib import data
 from export import UserError
 from hw.core.words import WordFormat, bits_for
 
-SMALLEST_ROW = 8  # pixels: where the logic is smallest; shorter rows take more memory, longer ones more comparators
+SMALLEST_BLOCK = 8  # pixels: where the logic is smallest; shorter blocks take more memory, longer ones more comparators
 MOST_STEPS_PER_LIST = 16
 
 
@@ -22,36 +22,36 @@ def pixel_layout(pixels: int) -> data.StructLayout:
 class EncoderPlan:
     """The geometry of a `LatencyEncoder`.
 
-    Pixels are kept as *rows*, in which whole beats and whole words fit. For each step there is a *list* of the rows that have a spike in
-    it. Some steps' lists share a memory, which takes one entry per cycle: so many that a row's entries are written before the next row's
-    come.
+    Pixels are kept as *blocks*, in which whole beats and whole words fit. For each step there is a *list* of the blocks that have a spike
+    in it. Some steps' lists share a memory, which takes one entry per cycle: so many that a block's entries are written before the next
+    block's come.
 
     Parameters:
         form: words to send; ``form.inputs`` is the number of pixels of a frame.
         p_min: smallest intensity that spikes, 0 … 256.
         pixels: pixels per beat.
-        row: pixels per row, a multiple of ``pixels`` and of ``form.simd``, or at least a frame. By default the smallest such multiple by a
-            power of two that is not less than 8.
+        block: pixels per block, a multiple of ``pixels`` and of ``form.simd``, or at least a frame. By default the smallest such multiple
+            by a power of two that is not less than 8.
 
     Raises:
-        UserError: ``pixels`` or ``row`` cannot be.
+        UserError: ``pixels`` or ``block`` cannot be.
     """
 
     form: WordFormat
     p_min: int
     pixels: int = 1
-    row: int | None = None
+    block: int | None = None
 
     def __post_init__(self):
         if type(self.pixels) is not int or self.pixels < 1:
             raise UserError(f"pixels per beat must be an integer of at least 1, not {self.pixels!r}")
-        if self.row is None:
+        if self.block is None:
             return
-        fits = self.row % lcm(self.pixels, self.form.simd) == 0 or self.row >= self.form.inputs
-        if self.row < 1 or not fits:
+        fits = self.block % lcm(self.pixels, self.form.simd) == 0 or self.block >= self.form.inputs
+        if self.block < 1 or not fits:
             raise UserError(
-                f"pixels per row must be a multiple of {self.pixels} per beat and of {self.form.simd} per word, "
-                f"or all {self.form.inputs}, not {self.row}"
+                f"pixels per block must be a multiple of {self.pixels} per beat and of {self.form.simd} per word, "
+                f"or all {self.form.inputs}, not {self.block}"
             )
 
     @property
@@ -70,9 +70,9 @@ class EncoderPlan:
         return (1 << self.code_bits) - 1
 
     @property
-    def row_address(self) -> int:
-        """Width of the number of a row."""
-        return bits_for(self.rows)
+    def block_address(self) -> int:
+        """Width of the number of a block."""
+        return bits_for(self.blocks)
 
     @property
     def step_address(self) -> int:
@@ -82,12 +82,12 @@ class EncoderPlan:
     @property
     def list_address(self) -> int:
         """Width of the address of an entry of a list memory: place in the list, step, bank."""
-        return self.row_address + self.step_address + 1
+        return self.block_address + self.step_address + 1
 
     @property
     def count_bits(self) -> int:
         """Width of the number of a list's entries."""
-        return self.rows.bit_length()
+        return self.blocks.bit_length()
 
     @property
     def beats(self) -> int:
@@ -95,41 +95,41 @@ class EncoderPlan:
         return -(-self.form.inputs // self.pixels)
 
     @cached_property
-    def row_beats(self) -> int:
-        """Beats of a row; the last row may have fewer."""
+    def block_beats(self) -> int:
+        """Beats of a block; the last block may have fewer."""
         together = lcm(self.pixels, self.form.simd)
-        row = self.row or together
-        while self.row is None and row < SMALLEST_ROW:
-            row += row
-        return self.beats if row >= self.form.inputs else row // self.pixels
+        block = self.block or together
+        while self.block is None and block < SMALLEST_BLOCK:
+            block += block
+        return self.beats if block >= self.form.inputs else block // self.pixels
 
     @property
-    def last_row_beats(self) -> int:
-        """Beats of the last row."""
-        return self.beats - (self.rows - 1) * self.row_beats
+    def last_block_beats(self) -> int:
+        """Beats of the last block."""
+        return self.beats - (self.blocks - 1) * self.block_beats
 
     @property
-    def rows(self) -> int:
-        """Rows of a frame."""
-        return -(-self.beats // self.row_beats)
+    def blocks(self) -> int:
+        """Blocks of a frame."""
+        return -(-self.beats // self.block_beats)
 
     @property
-    def row_bits(self) -> int:
-        """Width of a row."""
-        return self.row_beats * self.pixels * self.code_bits
+    def block_bits(self) -> int:
+        """Width of a block."""
+        return self.block_beats * self.pixels * self.code_bits
 
     @property
-    def row_words(self) -> int:
-        """Words that cover a row."""
-        return self.form.words if self.rows == 1 else self.row_beats * self.pixels // self.form.simd
+    def block_words(self) -> int:
+        """Words that cover a block."""
+        return self.form.words if self.blocks == 1 else self.block_beats * self.pixels // self.form.simd
 
     @cached_property
     def list_steps(self) -> int:
-        """Steps whose lists share a memory, a power of two: a row's entries are written in as many cycles."""
+        """Steps whose lists share a memory, a power of two: a block's entries are written in as many cycles."""
         least = bits_for(self.active_steps)
         if self.pixels == 1:  # makes one entry at most
             return 1 << least
-        cycles = min(self.row_beats, self.last_row_beats, MOST_STEPS_PER_LIST)
+        cycles = min(self.block_beats, self.last_block_beats, MOST_STEPS_PER_LIST)
         return 1 << min(least, cycles.bit_length() - 1)
 
     @property
@@ -139,5 +139,5 @@ class EncoderPlan:
 
     @property
     def drain(self) -> int:
-        """Cycles from a row's last beat to the last one in which its entries are written."""
+        """Cycles from a block's last beat to the last one in which its entries are written."""
         return 0 if self.pixels == 1 else self.list_steps

@@ -176,25 +176,25 @@ class AreaModel:
 
     def dense(self, plan: LayerPlan, name: str) -> Part:
         """A dense layer of neurons that spike once."""
-        rows = plan.groups * plan.words
+        rows = plan.neuron_folds * plan.synapse_folds
         synapses = plan.simd * (1 - 2.0**-rows if plan.form == "delta" and not self._loadable else 1)  # a weight that is always 0 is free
         bits = plan.membrane_bits
-        in_memory = plan.form == "delta" and plan.order == "event" and plan.groups > 1
-        gathered = plan.contexts * plan.words * plan.simd * (plan.form == "xnor")
+        in_memory = plan.form == "delta" and plan.loop_order == "event" and plan.neuron_folds > 1
+        gathered = plan.contexts * plan.synapse_folds * plan.simd * (plan.form == "xnor")
         luts = 30 * self._costs.control + plan.pe * (self._costs.synapse * synapses + self._costs.bit * bits)
         ffs = 45 + plan.pe * count_width(plan.simd) + (0 if in_memory else plan.pe * (1 + bits)) + gathered
         if self._loadable:
-            shapes = ((plan.weight_width, rows), (plan.initial_width, plan.groups * plan.swap))
+            shapes = ((plan.weight_width, rows), (plan.initial_width, plan.neuron_folds * plan.swap))
             luts += sum(3.5 * chunks(width) for width, _ in shapes)
             ffs += sum(width for width, rows in shapes if rows == 1)
         return Part(name, luts + 0.8 * self._costs.synapse * gathered, ffs, tuple(self._memories_of_dense(plan)))
 
     def _memories_of_dense(self, plan: LayerPlan) -> Iterable[Shape]:
-        rows, initial = plan.groups * plan.words, (plan.initial_width, plan.groups * plan.swap)
-        states = plan.contexts << (plan.groups - 1).bit_length()
+        rows, initial = plan.neuron_folds * plan.synapse_folds, (plan.initial_width, plan.neuron_folds * plan.swap)
+        states = plan.contexts << (plan.neuron_folds - 1).bit_length()
         if not self._loadable:
-            missing = plan.pe - plan.last_group_size
-            yield Shape("rom", plan.weight_width, max(2, rows), short=missing * plan.simd, short_depth=rows - plan.words)
+            missing = plan.pe - plan.last_fold_size
+            yield Shape("rom", plan.weight_width, max(2, rows), short=missing * plan.simd, short_depth=rows - plan.synapse_folds)
             yield Shape("rom", initial[0], max(2, initial[1]))
         else:
             sprams = self._has_sprams and spram_shape(plan.weight_width, rows)
@@ -202,17 +202,17 @@ class AreaModel:
             yield from (shape for shape in (*filled, _written(*initial)) if shape.depth > 1)
         if plan.swap > 1:
             yield Shape("free", plan.beat_size * (1 + plan.membrane_bits), states << bits_for(plan.swap))
-        elif plan.state_rows > 1 and (plan.form == "xnor" or plan.order == "step" or plan.groups > 1 or plan.contexts > 1):
+        elif plan.membrane_rows > 1 and (plan.form == "xnor" or plan.loop_order == "step" or plan.neuron_folds > 1 or plan.contexts > 1):
             yield Shape("free", plan.pe * (1 if plan.form == "xnor" else 1 + plan.membrane_bits), states)
-        if plan.replays and plan.groups > 1:  # or they are there for swaps alone
-            yield Shape("free", bits_for(plan.words) + plan.simd, max(2, plan.words + plan.split_words))
+        if plan.replays and plan.neuron_folds > 1:  # or they are there for swaps alone
+            yield Shape("free", bits_for(plan.synapse_folds) + plan.simd, max(2, plan.synapse_folds + plan.split_words))
 
     def emitter(self, plan: LayerPlan, name: str) -> Part:
         """What makes words for the next layer of a layer's neurons."""
         assert plan.following_simd is not None
-        pe, simd, slots = plan.pe, plan.following_simd, plan.row_slots
-        luts = 33 + 1.6 * pe + 1.9 * simd * (plan.groups > 1) + 1.6 * pe * (pe > simd)
-        row = pe + bits_for(plan.steps) + bits_for(plan.groups) + bits_for(plan.frames) + 4
+        pe, simd, slots = plan.pe, plan.following_simd, plan.vector_slots
+        luts = 33 + 1.6 * pe + 1.9 * simd * (plan.neuron_folds > 1) + 1.6 * pe * (pe > simd)
+        row = pe + bits_for(plan.steps) + bits_for(plan.neuron_folds) + bits_for(plan.frames) + 4
         return Part(name, self._costs.control * luts, 40 + 2 * pe + simd, (Shape("through", row, slots),) if slots > 1 else ())
 
     def readout(self, plan: LayerPlan) -> Part:
@@ -225,10 +225,10 @@ class AreaModel:
     def encoder(self, plan: EncoderPlan, name: str) -> Part:
         """A latency encoder: a list of rows of pixels for each step."""
         steps = plan.active_steps
-        luts = 50 + steps * (18 + 0.7 * plan.pixels) + 1.5 * plan.row_bits + 2.5 * plan.ways * plan.list_address
-        memories = [Shape("free", plan.row_bits, 2 << plan.row_address, plan.pixels * plan.code_bits)]
-        memories += [Shape("free", plan.row_address, 1 << plan.list_address)] * plan.ways
-        return Part(name, self._costs.control * luts, 80 + 11 * steps + 0.25 * plan.row_bits, tuple(memories))
+        luts = 50 + steps * (18 + 0.7 * plan.pixels) + 1.5 * plan.block_bits + 2.5 * plan.ways * plan.list_address
+        memories = [Shape("free", plan.block_bits, 2 << plan.block_address, plan.pixels * plan.code_bits)]
+        memories += [Shape("free", plan.block_address, 1 << plan.list_address)] * plan.ways
+        return Part(name, self._costs.control * luts, 80 + 11 * steps + 0.25 * plan.block_bits, tuple(memories))
 
     def _host(self, network: Network, folding: Folding, plans: tuple[LayerPlan, ...]) -> list[Part]:
         """What speaks with a host."""

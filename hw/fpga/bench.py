@@ -68,7 +68,9 @@ class Measured:
         self.network = load(kept.artifact(self.name))
         parser = Parser(prog=f"{kept.folder / 'rows.toml'}")
         add_folding_arguments(parser)
-        options = [word for key, value in row.items() if key not in ("network", "dataset") for word in (f"--{key}", value)]
+        options = [
+            word for key, value in row.items() if key not in ("network", "dataset") for word in (f"--{key.replace('_', '-')}", value)
+        ]
         given = parser.parse_args(options)
         self.folding, self.frames_in = folding_from(given, self.network), given.input
         frames = inputs.load(self.network, row.get("dataset") or inputs.trained_on(self.network), images)

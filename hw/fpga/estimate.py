@@ -26,7 +26,7 @@ from hw.host.hosted import check_host_pixels
 from hw.inputs import add_frame_arguments
 from hw.number import above_zero, dashed, positive
 
-CHOSEN = ("simd", "pe", "form", "order", "swap", "contexts")
+CHOSEN = ("simd", "pe", "form", "loop_order", "swap", "contexts")
 """Options of a folding that a search chooses."""
 
 
@@ -144,7 +144,7 @@ def _asked(given: Namespace) -> str:
 
 def options_of(folding: Folding) -> str:
     """A folding as options of a command line."""
-    return " ".join(f"--{name} {','.join(map(str, np.atleast_1d(value)))}" for name, value in folding.as_dict().items())
+    return " ".join(f"--{name.replace('_', '-')} {','.join(map(str, np.atleast_1d(value)))}" for name, value in folding.as_dict().items())
 
 
 def frontier_table(found: Sequence[Found], mhz: float) -> str:

@@ -13,7 +13,7 @@ from hw.fpga import report
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CYCLES_FORMAT, CYCLES_VERSION = "firstspike-cycles", 1
-KEYS = ("network", "simd", "pe", "form", "order", "swap", "contexts", "input", "pixels", "dataset")
+KEYS = ("network", "simd", "pe", "form", "loop_order", "swap", "contexts", "input", "pixels", "dataset")
 """Of a row: its artifact, and options of ``python -m hw``."""
 
 
@@ -86,7 +86,7 @@ class Kept:
         folding = data["folding"]
         parts = [network.stem, (data["board"] or data["device"])["name"]]
         parts += [f"{name}{'_'.join(map(str, folding[name]))}" for name in ("pe", "simd")]
-        parts += ["_".join(dict.fromkeys(folding["form"])), "_".join(folding["order"])]
+        parts += ["_".join(dict.fromkeys(folding["form"])), "_".join(folding["loop_order"])]
         parts += [f"x{folding['contexts']}", data["frames_in"]]
         return _write(self.folder / f"fpga-{'-'.join(parts)}.json", report.text(data | {"artifact": network.stem}))
 

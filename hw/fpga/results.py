@@ -40,8 +40,8 @@ def folding(row: dict[str, Any]) -> str:
     words = [f"PE {_list(said['pe'])}", f"SIMD {_list(said['simd'])}"]
     if "xnor" in said["form"]:
         words.append(_list(said["form"]))
-    elif "step" in said["order"]:
-        words.append(f"order {_list(said['order'])}")
+    elif "step" in said["loop_order"]:
+        words.append(f"order {_list(said['loop_order'])}")
     if max(said["swap"]) > 1:
         words.append(f"swap {_list(said['swap'])}")
     if said["contexts"] > 1:

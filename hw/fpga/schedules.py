@@ -18,7 +18,7 @@ from hw.host.boards import Board
 
 NEARLY = 1.1
 """Times the fewest cycles: of schedules within it, the smallest is picked."""
-OPEN = ("form", "order", "swap")
+OPEN = ("form", "loop_order", "swap")
 SCHEDULES = schedules((1, 2, 3, 4, 5, 6, 8, 10, 12, 16))
 
 

@@ -50,7 +50,7 @@ class _Option:
     simd: int
     pe: int
     form: str
-    order: str
+    loop_order: str
     swap: int
     cycles: float
     luts: float
@@ -141,7 +141,7 @@ def _layer_options(model: AreaModel, narrow: LayerPlan, words: float, steps: flo
         if (swap > 1 and (not exchanges or swap > pe)) or (order == "step" and form == "delta" and not exchanges):
             continue
         plan = LayerPlan(layer, narrow.steps, simd, pe, form, order, swap, contexts, following)
-        cycles = words + steps * groups * plan.words if form == "xnor" else groups * (words + steps * (swap if swap > 1 else 0))
+        cycles = words + steps * groups * plan.synapse_folds if form == "xnor" else groups * (words + steps * (swap if swap > 1 else 0))
         area = model.total(model.layer(plan))
         found.append(_Option(simd, pe, form, order, swap, cycles, area.luts, area.block_rams))
     return found
@@ -166,4 +166,4 @@ def _folding(chosen: Sequence[_Option], contexts: int, pixels: int) -> Folding:
     def every(name: str) -> tuple:
         return tuple(getattr(option, name) for option in chosen)
 
-    return Folding(every("simd"), every("pe"), every("form"), every("order"), every("swap"), contexts, pixels)
+    return Folding(every("simd"), every("pe"), every("form"), every("loop_order"), every("swap"), contexts, pixels)

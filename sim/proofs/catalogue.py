@@ -70,7 +70,7 @@ FIVE, THREE = ((5, 3), 3), ((3, 2), 2)
 
 
 def _layer(
-    name: str, size: tuple[tuple[int, int], int], folding: Folding, depth: int, why: str, *, holds_rows: bool = False
+    name: str, size: tuple[tuple[int, int], int], folding: Folding, depth: int, why: str, *, holds_vectors: bool = False
 ) -> Iterator[Proof]:
     """A proof for each neuron of a layer."""
     sizes, steps = size
@@ -79,7 +79,7 @@ def _layer(
             f"layer, {name}, neuron {neuron}",
             f"a layer of {sizes[1]} neurons with {sizes[0]} inputs, T = {steps}: every row of any frame has the spike and the margin of "
             f"neuron {neuron} that the definition says, for any weights, thresholds and words, whatever frames came before",
-            partial(layer.rows, sizes, steps, folding, neuron=neuron, holds_rows=holds_rows),
+            partial(layer.neuron_vectors, sizes, steps, folding, neuron=neuron, holds_vectors=holds_vectors),
             depth=depth,
             why=why,
         )
@@ -111,7 +111,7 @@ LAYERS = (
     *_layer(
         *("delta, event, rows wait", THREE, Folding((2,), (1,), DELTA, EVENT, contexts=2), 14),
         "two contexts; a frame of three words takes six cycles, and three to its last row",
-        holds_rows=True,
+        holds_vectors=True,
     ),
     *_layer(
         *("delta, step", FIVE, Folding((2,), (2,), DELTA, STEP), 14),

@@ -1,4 +1,4 @@
-"""Harness of a layer: its rows are those of the definition, for any weights, any thresholds and any frames."""
+"""Harness of a layer: its vectors are those of the definition, for any weights, any thresholds and any frames."""
 
 from amaranth.asserts import AnySeq
 from amaranth.hdl import Array, Assert, Assume, Cover, Module, Mux, Signal
@@ -19,7 +19,7 @@ class Frames:
     ends with an empty word that is flagged.
 
     Attributes:
-        comes: a word is offered for the first time; there may be rows of it before it is taken.
+        comes: a word is offered for the first time; there may be vectors of it before it is taken.
     """
 
     def __init__(self, m: Module, plan: LayerPlan, port):
@@ -55,26 +55,28 @@ class Frames:
                 m.d.sync += number.eq(number + plan.contexts)
 
 
-def rows(sizes: tuple[int, int], steps: int, folding: Folding, *, holds_rows: bool = True, neuron: int | None = None) -> Harness:
-    """Any frame, whatever came before: each step that closes gives a row of every group, once, with spikes and margins.
+def neuron_vectors(
+    sizes: tuple[int, int], steps: int, folding: Folding, *, holds_vectors: bool = True, neuron: int | None = None
+) -> Harness:
+    """Any frame, whatever came before: each step that closes gives a vector of every fold, once, with spikes and margins.
 
     Parameters:
         sizes: inputs, outputs.
         steps: ``T``.
         folding: of the layer.
-        holds_rows: rows go to a receiver that has few places for them, and frees them at any time.
+        holds_vectors: vectors go to a receiver that has few places for them, and frees them at any time.
     """
 
     def fill(m: Module) -> None:
         (plan,) = folding.plans(symbolic.network(sizes, steps))
         layer = SymbolicLayer(m, *sizes, 0)
-        dut = IFLayer(plan, holds_rows=holds_rows)
+        dut = IFLayer(plan, holds_vectors=holds_vectors)
         m.submodules.dut = symbolic.elaborated(dut, {plan: layer})
         frames = Frames(m, plan, dut.i)
-        word, row = dut.i.payload, dut.o.payload
-        if holds_rows:
-            held = Signal(range(plan.row_slots + 1))
-            m.d.comb += [dut.o.release.eq(AnySeq(1) & (held != 0)), Assert(~dut.o.valid | (held != plan.row_slots))]
+        word, vector = dut.i.payload, dut.o.payload
+        if holds_vectors:
+            held = Signal(range(plan.vector_slots + 1))
+            m.d.comb += [dut.o.release.eq(AnySeq(1) & (held != 0)), Assert(~dut.o.valid | (held != plan.vector_slots))]
             m.d.sync += held.eq(held + dut.o.valid - dut.o.release)
 
         # The chosen frame: any one.
@@ -96,39 +98,39 @@ def rows(sizes: tuple[int, int], steps: int, folding: Folding, *, holds_rows: bo
         with m.If(mine & word.last_of_step & ~word.error):
             m.d.sync += closed.bit_select(word.time, 1).eq(1)
 
-        # Its rows.
+        # Its vectors.
         given, again, context_bits = Signal(steps), Signal(), (plan.contexts - 1).bit_length()
-        of_context, of_chosen, before = Signal(), Signal(), Signal.like(row.group)
+        of_context, of_chosen, before = Signal(), Signal(), Signal.like(vector.fold)
         m.d.comb += [
-            of_context.eq(dut.o.valid & there & (row.frame[:context_bits] == chosen[:context_bits])),
-            of_chosen.eq(of_context & ~over & (row.frame == chosen)),
-            again.eq(given.bit_select(row.time, 1)),  # an empty word may end a frame and close its last step again
+            of_context.eq(dut.o.valid & there & (vector.frame[:context_bits] == chosen[:context_bits])),
+            of_chosen.eq(of_context & ~over & (vector.frame == chosen)),
+            again.eq(given.bit_select(vector.time, 1)),  # an empty word may end a frame and close its last step again
         ]
-        with m.If((of_context & (row.frame != chosen) & given.any()) | (of_chosen & row.last_of_step & row.last_of_frame)):
+        with m.If((of_context & (vector.frame != chosen) & given.any()) | (of_chosen & vector.last_of_step & vector.last_of_frame)):
             m.d.sync += over.eq(1)
         with m.If(of_chosen):
-            m.d.sync += before.eq(Mux(row.last_of_step, 0, row.group + 1))
-            m.d.comb += [Assert(row.group == before), Assert(row.last_of_step == (row.group == plan.groups - 1))]
-        with m.If(of_chosen & ~row.error):
-            with m.If(row.last_of_step):
-                m.d.sync += given.bit_select(row.time, 1).eq(1)
+            m.d.sync += before.eq(Mux(vector.last_of_step, 0, vector.fold + 1))
+            m.d.comb += [Assert(vector.fold == before), Assert(vector.last_of_step == (vector.fold == plan.neuron_folds - 1))]
+        with m.If(of_chosen & ~vector.error):
+            with m.If(vector.last_of_step):
+                m.d.sync += given.bit_select(vector.time, 1).eq(1)
             m.d.comb += [
-                Assert(closed.bit_select(row.time, 1)),
-                Assert(~again | row.last_of_frame),
-                Assert(row.first == ~given.any()),
-                Cover((row.time == steps - 1) & row.fire.any() & (given == (1 << (steps - 1)) - 1)),
-                Cover((row.time == steps - 1) & row.fire.any() & behind),
-                Cover(row.last_of_frame & row.last_of_step & ~row.fire.any() & given.any()),
+                Assert(closed.bit_select(vector.time, 1)),
+                Assert(~again | vector.last_of_frame),
+                Assert(vector.first == ~given.any()),
+                Cover((vector.time == steps - 1) & vector.fire.any() & (given == (1 << (steps - 1)) - 1)),
+                Cover((vector.time == steps - 1) & vector.fire.any() & behind),
+                Cover(vector.last_of_frame & vector.last_of_step & ~vector.fire.any() & given.any()),
             ]
-            for group in range(plan.groups):
-                with m.If(row.group == group):
+            for fold in range(plan.neuron_folds):
+                with m.If(vector.fold == fold):
                     for lane in range(plan.pe):
-                        j, margin = group * plan.pe + lane, row.margin.word_select(lane, plan.membrane_bits).as_signed()
+                        j, margin = fold * plan.pe + lane, vector.margin.word_select(lane, plan.membrane_bits).as_signed()
                         if j >= sizes[1]:
-                            m.d.comb += Assert(~row.fire[lane])
+                            m.d.comb += Assert(~vector.fire[lane])
                         elif neuron in (None, j):
-                            m.d.comb += Assert(row.fire[lane] == ((golden.times[j] == row.time) & ~again))
-                            m.d.comb += Assert(margin == Array(golden.closings[j])[row.time])
+                            m.d.comb += Assert(vector.fire[lane] == ((golden.times[j] == vector.time) & ~again))
+                            m.d.comb += Assert(margin == Array(golden.closings[j])[vector.time])
 
     return Harness(fill)
 

@@ -74,8 +74,8 @@ def _weight_rows(plan: LayerPlan, layer: SymbolicLayer) -> list[Value]:
 
     return [
         Cat(bit(group * plan.pe + p, word * plan.simd + s) for p in range(plan.pe) for s in range(plan.simd))
-        for group in range(plan.groups)
-        for word in range(plan.words)
+        for group in range(plan.neuron_folds)
+        for word in range(plan.synapse_folds)
     ]
 
 
@@ -88,7 +88,7 @@ def _initial_rows(plan: LayerPlan, layer: SymbolicLayer) -> list[Value]:
         return (wide - layer.thresholds[j] - below)[: plan.membrane_bits]
 
     rows = []
-    for group in range(plan.groups):
+    for group in range(plan.neuron_folds):
         neurons = [start(group * plan.pe + p) for p in range(plan.pe)]
         neurons += [Const(0, plan.membrane_bits)] * (plan.swap * plan.beat_size - plan.pe)
         rows += [Cat(neurons[beat * plan.beat_size : (beat + 1) * plan.beat_size]) for beat in range(plan.swap)]

@@ -1,4 +1,4 @@
-"""Both ends of a row stream (see `hw.core.streams.rows`): what a layer sends when a step closes, and what takes it."""
+"""Both ends of a vector stream (see `hw.core.streams.vectors`): what a layer sends when a step closes, and what takes it."""
 
 import random
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ SAME_IN_A_STEP = ("time", "first", "last_of_frame", "error", "frame")
 
 @dataclass
 class Step:
-    """One closed step of a layer: per neuron, whether it fires, and its margin; and what its rows say besides."""
+    """One closed step of a layer: per neuron, whether it fires, and its margin; and what its vectors say besides."""
 
     time: int
     fire: list[int]
@@ -26,17 +26,17 @@ def signed_lanes(packed: int, width: int, count: int) -> list[int]:
     return [value - (value >> (width - 1) << width) for value in values]
 
 
-class RowSource(Part):
-    """Sends steps as a layer does: groups in order, and none without a place for it.
+class VectorSource(Part):
+    """Sends steps as a layer does: folds in order, and none without a place for it.
 
-    Padding neurons of the last group get margins that would win.
+    Padding neurons of the last fold get margins that would win.
 
     Parameters:
-        port: the receiver's rows.
+        port: the receiver's vectors.
         plan: the layer.
         steps: what to send.
-        slots: rows that the receiver has places for; None: it takes them as they come.
-        gaps: share of cycles without a row.
+        slots: vectors that the receiver has places for; None: it takes them as they come.
+        gaps: share of cycles without a vector.
     """
 
     def __init__(self, port, plan, steps: list[Step], *, slots: int | None = None, gaps: float = 0.0, seed: int = 0):
@@ -44,9 +44,9 @@ class RowSource(Part):
         self._steps = list(steps)
         self._random = random.Random(seed)
         self._step: Step | None = None
-        self._group = self._waiting = 0
+        self._fold = self._waiting = 0
         self._sending = False
-        self.last_row_cycles: list[int] = []  # per step
+        self.last_vector_cycles: list[int] = []  # per step
 
     @property
     def done(self) -> bool:
@@ -63,16 +63,16 @@ class RowSource(Part):
         self._sending = may and self._step is not None
         ctx.set(self._port.valid, self._sending)
         if self._sending:
-            ctx.set(self._port.payload, self._row(self._step))
+            ctx.set(self._port.payload, self._vector(self._step))
 
-    def _row(self, step: Step) -> dict[str, int]:
-        plan, first = self._plan, self._group * self._plan.pe
+    def _vector(self, step: Step) -> dict[str, int]:
+        plan, first = self._plan, self._fold * self._plan.pe
         here = range(first, min(first + plan.pe, plan.layer.outputs))
         greatest = (1 << plan.membrane_bits - 1) - 1
         values = [step.margin[j] for j in here] + [greatest] * (plan.pe - len(here))
         return {name: getattr(step, name) for name in SAME_IN_A_STEP} | {
-            "group": self._group,
-            "last_of_step": self._group == plan.groups - 1,
+            "fold": self._fold,
+            "last_of_step": self._fold == plan.neuron_folds - 1,
             "fire": sum(step.fire[j] << k for k, j in enumerate(here)),
             "margin": sum((value & ((1 << plan.membrane_bits) - 1)) << (k * plan.membrane_bits) for k, value in enumerate(values)),
         }
@@ -83,31 +83,31 @@ class RowSource(Part):
             assert self._waiting or not released, "a place that is free has become free"
             self._waiting += self._sending - released
         if self._sending:
-            self._group += 1
-            if self._group == self._plan.groups:
-                self.last_row_cycles.append(cycle)
-                self._step, self._group = None, 0
+            self._fold += 1
+            if self._fold == self._plan.neuron_folds:
+                self.last_vector_cycles.append(cycle)
+                self._step, self._fold = None, 0
 
 
-class RowSink(Part):
-    """Puts rows together to steps.
+class VectorSink(Part):
+    """Puts vectors together to steps.
 
     Parameters:
-        port: the sender's rows.
+        port: the sender's vectors.
         plan: the layer.
         expected: how many steps.
-        slots: rows that there are places for, each freed a while after it came; None: rows are taken as they come.
+        slots: vectors that there are places for, each freed a while after it came; None: vectors are taken as they come.
         stalls: share of cycles in which no place is freed.
     """
 
     def __init__(self, port, plan, expected: int, *, slots: int | None = None, stalls: float = 0.0, seed: int = 0):
         self._port, self._plan, self._expected, self._slots, self._stalls = port, plan, expected, slots, stalls
         self._random = random.Random(seed + 2)
-        self._rows: list[dict] = []
+        self._vectors: list[dict] = []
         self._waiting = 0
         self._releasing = False
         self.steps: list[Step] = []
-        self.row_cycles: list[int] = []
+        self.vector_cycles: list[int] = []
 
     @property
     def done(self) -> bool:
@@ -122,23 +122,23 @@ class RowSink(Part):
         self._waiting += valid - self._releasing
         if not valid:
             return
-        row = fields(ctx, self._port.payload)
-        assert self._slots is None or self._waiting <= self._slots, f"no place for {row}"
-        assert not self.done, f"more than expected: {row}"
-        assert row["group"] == len(self._rows)
-        assert row["last_of_step"] == (row["group"] == self._plan.groups - 1)
-        self._rows.append(row)
-        self.row_cycles.append(cycle)
-        if row["last_of_step"]:
+        vector = fields(ctx, self._port.payload)
+        assert self._slots is None or self._waiting <= self._slots, f"no place for {vector}"
+        assert not self.done, f"more than expected: {vector}"
+        assert vector["fold"] == len(self._vectors)
+        assert vector["last_of_step"] == (vector["fold"] == self._plan.neuron_folds - 1)
+        self._vectors.append(vector)
+        self.vector_cycles.append(cycle)
+        if vector["last_of_step"]:
             self.steps.append(self._put_together())
-            self._rows = []
+            self._vectors = []
 
     def _put_together(self) -> Step:
-        plan, rows = self._plan, self._rows
-        same = {name: {row[name] for row in rows} for name in SAME_IN_A_STEP}
+        plan, vectors = self._plan, self._vectors
+        same = {name: {vector[name] for vector in vectors} for name in SAME_IN_A_STEP}
         assert all(len(values) == 1 for values in same.values()), same
-        fire = [row["fire"] >> p & 1 for row in rows for p in range(plan.pe)]
-        margin = [value for row in rows for value in signed_lanes(row["margin"], plan.membrane_bits, plan.pe)]
+        fire = [vector["fire"] >> p & 1 for vector in vectors for p in range(plan.pe)]
+        margin = [value for vector in vectors for value in signed_lanes(vector["margin"], plan.membrane_bits, plan.pe)]
         outputs = plan.layer.outputs
         assert not any(fire[outputs:]), "a neuron fires that does not exist"
         return Step(fire=fire[:outputs], margin=margin[:outputs], **{name: values.pop() for name, values in same.items()})
