@@ -181,7 +181,7 @@ class AreaModel:
         bits = plan.membrane_bits
         in_memory = plan.form == "delta" and plan.loop_order == "event" and plan.neuron_folds > 1
         gathered = plan.contexts * plan.synapse_folds * plan.simd * (plan.form == "xnor")
-        luts = 30 * self._costs.control + plan.pe * (self._costs.synapse * synapses + self._costs.bit * bits)
+        luts = 30 * self._costs.control + plan.pe * (self._costs.synapse * synapses + (self._costs.bit + 0.5 * (plan.swap > 1)) * bits)
         ffs = 45 + plan.pe * count_width(plan.simd) + (0 if in_memory else plan.pe * (1 + bits)) + gathered
         if self._loadable:
             shapes = ((plan.weight_width, rows), (plan.initial_width, plan.neuron_folds * plan.swap))

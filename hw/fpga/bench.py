@@ -5,12 +5,13 @@ from typing import Any
 
 from export import digest, load, reference
 from export.cli import Parser
+from export.provenance import made
 from hw import Accelerator, inputs
 from hw.arguments import add_folding_arguments, folding_from
 from hw.cost.speed import Speed
 from hw.fpga import flow, report, results
 from hw.fpga.devices import Device, device_named
-from hw.fpga.kept import Kept
+from hw.fpga.kept import FOLDINGS, Kept
 from hw.fpga.parts import sum_of_parts
 from hw.number import positive
 
@@ -42,10 +43,10 @@ def main(arguments: Sequence[str], kept: Kept | None = None) -> int:
             errors = f"sum of parts {parts:,} ({parts / whole - 1:+.1%}), formula {formula:,} ({formula / whole - 1:+.1%})"
             print(f"  {device.name}: {whole:,} LUTs; {errors}", flush=True)
             if given.images is None:
-                print(f"  {kept.keep_report(kept.artifact(row['network']), reports[-1])}")
+                print(f"  {kept.keep_report(kept.artifact(row['network']), reports[-1] | made())}")
     print(results.terminal_table(rows, reports))
     if given.images is None:
-        print(kept.keep_cycles(rows))
+        print(kept.keep_cycles(rows, made()))
         print(results.write(kept))
     return 0
 
@@ -66,7 +67,7 @@ class Measured:
     def __init__(self, kept: Kept, row: dict[str, str], images: int | None):
         self.name = row["network"]
         self.network = load(kept.artifact(self.name))
-        parser = Parser(prog=f"{kept.folder / 'rows.toml'}")
+        parser = Parser(prog=f"{kept.folder / FOLDINGS}")
         add_folding_arguments(parser)
         options = [
             word for key, value in row.items() if key not in ("network", "dataset") for word in (f"--{key.replace('_', '-')}", value)

@@ -8,6 +8,7 @@ from pathlib import Path
 from export import Network, UserError, load, reference
 from export.cli import Parser
 from export.files import atomic_write, check_folder
+from export.provenance import made
 from hw import Accelerator, inputs
 from hw.arguments import add_folding_arguments, folding_from
 from hw.core.accelerator import check_frames_in
@@ -35,7 +36,7 @@ def parser() -> Parser:
     result.add_argument("--mhz", type=above_zero, help="the clock that place and route aims at (default: the device's or the board's)")
     result.add_argument("--synthesis-only", action="store_true", help="leave out place and route")
     result.add_argument("--out", type=Path, metavar="DIR", help="folder for what is written (default: build/NETWORK-DEVICE)")
-    result.add_argument("--keep", action="store_true", help="keep the report in docs/hardware-results, and make the page of it")
+    result.add_argument("--keep", action="store_true", help="keep the report in docs/results, and make the page of it")
     add_frame_arguments(result)
     add_folding_arguments(result)
     leave_input_open(result)
@@ -96,7 +97,7 @@ def main(arguments: Sequence[str]) -> int:
     written = write(out, design, device, synthesis, placements, data)
     if given.keep:
         kept = Kept()
-        written += [kept.keep_report(given.network, data), results.write(kept)]
+        written += [kept.keep_report(given.network, data | made()), results.write(kept)]
     print(report.table(data))
     for path in written:
         print(path)
