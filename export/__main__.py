@@ -12,6 +12,7 @@ from export.check import network_from_checkpoint
 from export.cli import Parser, run
 from export.files import refuse_overwriting
 from export.network import Network
+from export.text import dashed
 
 
 def export(checkpoint: Path, out: Path) -> int:
@@ -19,7 +20,7 @@ def export(checkpoint: Path, out: Path) -> int:
     refuse_overwriting(checkpoint, out)
     sha256 = save(network, out)
     print(f"golden model equal to the trained network on all {frames} frames of the check set")
-    print(f"{out}: {'-'.join(map(str, network.shape))}, T = {network.steps}, {out.stat().st_size} bytes, sha256 {sha256}")
+    print(f"{out}: {dashed(network.shape)}, T = {network.steps}, {out.stat().st_size} bytes, sha256 {sha256}")
     return 0
 
 
@@ -27,7 +28,7 @@ def describe(network: Network) -> str:
     """A page of text on the network."""
     encoder = network.encoder.kind + (f" (p_min {network.encoder.p_min})" if network.encoder.kind == "latency" else "")
     lines = [
-        f"network     {'-'.join(map(str, network.shape))}",
+        f"network     {dashed(network.shape)}",
         f"steps       {network.steps}",
         f"encoder     {encoder}",
         f"classes     {', '.join(network.class_names)}",

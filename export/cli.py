@@ -1,4 +1,4 @@
-"""What the four command lines share: one line for a mistake, and an exit status that means something.
+"""Shared by the command lines: argument types, one line for a mistake, the exit status.
 
 Exit status: 0 done, 1 something differs, 2 the user's mistake, 3 a circuit that does not compile or run, or a tool that fails
 (``hw`` and ``sim``), 130 interrupted.
@@ -19,7 +19,7 @@ EXIT_INTERRUPTED = 130
 
 
 class Parser(argparse.ArgumentParser):
-    """An ``ArgumentParser`` that answers a mistake with one line on standard error and exit status 2."""
+    """An ``ArgumentParser`` whose errors are UserErrors."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (see {self.prog} --help)")
@@ -29,7 +29,7 @@ def run(main: Callable[[], int], *, quiet: bool = False) -> NoReturn:
     """Run ``main`` and exit with its status; a user's mistake becomes one line and status 2.
 
     Parameters:
-        quiet: say nothing about it: another process does.
+        quiet: print no message: another process does.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without θ or → is no reason to stop
@@ -50,8 +50,38 @@ def run(main: Callable[[], int], *, quiet: bool = False) -> NoReturn:
     sys.exit(status)
 
 
+def positive(text: str) -> int:
+    """An argument that must be an integer of at least 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be an integer of at least 1, not {text!r}")
+    return value
+
+
+def above_zero(text: str) -> float:
+    """An argument that must be a finite number above 0."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise ValueError
+    return value
+
+
+above_zero.__name__ = "number above 0"  # argparse names it in its message
+
+
+def integers(text: str) -> tuple[int, ...]:
+    """An argument of comma-separated integers: ``600,128`` as (600, 128)."""
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be integers such as 8 or 8,128, not {text!r}") from None
+
+
 def one_line(error: Exception) -> str:
-    """What a user needs to know of an error."""
+    """An error's message on one line."""
     named = isinstance(error, OSError) and error.filename and f"{error.filename}: {error.strerror}"
     return " ".join((named or str(error)).split())
 

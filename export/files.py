@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and where those are that can be made again."""
+"""Atomic writes, output folders and the cache folder."""
 
 import errno
 import glob
@@ -22,7 +22,7 @@ def refuse_overwriting(source: Path, out: Path) -> None:
 
 
 def check_folder(out: Path) -> None:
-    """See that something is a folder, or can become one.
+    """Check that a path is a folder, or can become one.
 
     Raises:
         UserError: it, or one that it is in, is a file.
@@ -33,7 +33,7 @@ def check_folder(out: Path) -> None:
 
 
 def prepare_folder(out: Path) -> None:
-    """Make the folder of results, and see that it can be written, before anything takes long.
+    """Make an output folder, and check that it can be written.
 
     Raises:
         UserError: it, or one that it is in, is a file.
@@ -46,7 +46,7 @@ def prepare_folder(out: Path) -> None:
 
 
 def remove_unfinished(path: str | Path) -> None:
-    """Remove what is left of an `atomic_write` to ``path`` that was killed; there must be none at work.
+    """Remove the temporary file of a killed `atomic_write` to ``path``; none may be running.
 
     Raises:
         OSError: it cannot be removed.
@@ -55,8 +55,8 @@ def remove_unfinished(path: str | Path) -> None:
         leftover.unlink()
 
 
-def cache_folder(kind: str) -> Path:
-    """Where results of one kind are kept: in ``FIRSTSPIKE_CACHE``, or the user's cache folder. It can be deleted at any time."""
+def cache_folder(kind: str = "") -> Path:
+    """The cache of one kind of results: in ``FIRSTSPIKE_CACHE``, or the user's cache folder. It can be deleted at any time."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "firstspike"
     return Path(os.environ.get("FIRSTSPIKE_CACHE") or base).absolute() / kind
 

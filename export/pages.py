@@ -1,4 +1,4 @@
-"""Pages of the documentation that are made from kept results; needs jinja2."""
+"""Generated pages of the documentation; needs jinja2."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Accuracy under each tie rule, and what must always stand beside it [S6]."""
+"""Accuracy under each tie rule, silence, steps and spikes [S6]."""
 
 from dataclasses import asdict, dataclass
 

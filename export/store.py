@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from export.artifact import check_format, get
-from export.errors import UserError
+from export.errors import UserError, prefixed
 from export.files import atomic_write
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,7 +47,7 @@ class Format:
             OSError: it cannot be read.
         """
         content = read_json(path)
-        try:
+        with prefixed(path):
             check_format(content, self.name, self.version)
             for name, kind in self.fields.items():
                 get(content, name, kind)
@@ -55,8 +55,6 @@ class Format:
                 for number, row in enumerate(content[table]):
                     if not isinstance(row, dict) or not all(isinstance(row.get(name), kinds) for name, kinds in columns.items()):
                         raise UserError(f"{table}[{number}] must have {', '.join(columns)}, not {row!r:.60}")
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from None
         return content
 
 

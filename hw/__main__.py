@@ -15,10 +15,10 @@ from pathlib import Path
 from export import UserError, load
 from export.cli import EXIT_BROKEN, Parser, run
 from export.files import refuse_overwriting
-from hw.arguments import add_folding_arguments, folding_from
-from hw.buses.wrappers import WRAPPERS, wrap
-from hw.core.accelerator import WEIGHTS, Accelerator
-from hw.number import counted
+from export.text import counted
+from hw.arguments import add_circuit_arguments, add_folding_arguments, check_circuit_arguments, folding_from
+from hw.buses.wrappers import wrap
+from hw.core.accelerator import Accelerator
 from hw.verilog import outputs, write
 
 COMMANDS = {
@@ -64,17 +64,10 @@ def generate() -> int:
     parser = Parser(prog="python -m hw", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", type=Path, help="network.safetensors, as export writes it")
     parser.add_argument("--out", type=Path, required=True, help="Verilog file to write; the port map takes its name with .json")
-    parser.add_argument("--wrapper", choices=WRAPPERS, default="none", help="interfaces around the circuit (default: none, plain streams)")
-    parser.add_argument(
-        "--weights",
-        choices=WEIGHTS,
-        default="rom",
-        help="in the bitstream, or loadable: the network's then lie beside the Verilog, with .weights (default: rom)",
-    )
+    add_circuit_arguments(parser)
     add_folding_arguments(parser)
     arguments = parser.parse_args()
-    if arguments.wrapper != "none" and arguments.input == "words":
-        arguments.contexts = arguments.contexts or 1  # wrappers have one stream
+    check_circuit_arguments(arguments)
     network = load(arguments.network)
     for path in outputs(arguments.out, arguments.weights):
         refuse_overwriting(arguments.network, path)

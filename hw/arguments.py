@@ -4,7 +4,8 @@ import argparse
 from collections.abc import Callable
 
 from export import Network, UserError
-from hw.core.accelerator import INPUTS
+from hw.buses.wrappers import WRAPPERS
+from hw.core.accelerator import INPUTS, WEIGHTS
 from hw.core.folding import CONTEXTS, FORMS, LOOP_ORDERS, Folding, default_contexts, default_folding
 
 
@@ -21,6 +22,23 @@ def add_folding_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--contexts", type=int, choices=CONTEXTS, help="frames that are worked on in turn")
     group.add_argument("--pixels", type=int, default=1, metavar="16", help="pixels per cycle, with --input pixels (default: 1)")
     group.add_argument("--input", choices=INPUTS, default="words", help="spike words, or pixels through a latency encoder (default: words)")
+
+
+def add_circuit_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--wrapper`` and ``--weights``."""
+    parser.add_argument("--wrapper", choices=WRAPPERS, default="none", help="interfaces around the circuit (default: none, plain streams)")
+    parser.add_argument(
+        "--weights",
+        choices=WEIGHTS,
+        default="rom",
+        help="in the bitstream, or loadable: the network's then lie beside the Verilog, with .weights (default: rom)",
+    )
+
+
+def check_circuit_arguments(arguments: argparse.Namespace) -> None:
+    """Fill in what a wrapper decides: it has one stream, and so spike words are of one context by default."""
+    if arguments.wrapper != "none" and arguments.input == "words":
+        arguments.contexts = arguments.contexts or 1
 
 
 def folding_from(arguments: argparse.Namespace, network: Network) -> Folding:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from export import Network, UserError
-from hw.number import positive
+from export.cli import positive
 
 RANDOM = "random"
 RANDOM_FRAMES = 1000

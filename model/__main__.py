@@ -5,16 +5,15 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from export import UserError
-from export.cli import Parser, run
+from export.cli import Parser, integers, run
 from export.scores import Scores
 from model import datasets, recipe_file
 from model.comparison import cli as comparison
-from model.machine import command, launched, speaks
+from model.machine import command, is_first_process, launched
 
 if TYPE_CHECKING:
     from model.processes import Processes
@@ -32,10 +31,11 @@ def train(arguments: argparse.Namespace) -> int:
         return file, datasets.load(file.dataset)
 
     with ready(prepare, arguments.device) as ((file, dataset), processes):
-        from model import metrics, reproduce, training
+        from model import metrics, training
+        from model.reproduce import Runner
 
-        options = {"resume": arguments.resume, "say": say, "processes": processes}
-        result = reproduce.run(file, dataset, arguments.out, command(sys.argv[1:]), **options)
+        runner = Runner(command(sys.argv[1:]), say=say, processes=processes)
+        result = runner.run(file, dataset, arguments.out, resume=arguments.resume)
     say(table({part: metrics.scores_of(result, part) for part in result["scores"]}))
     say(str(arguments.out / training.CHECKPOINT))
     return 0
@@ -53,10 +53,9 @@ def reproduce(arguments: argparse.Namespace) -> int:
         from model import metrics, reproduce
 
         out = arguments.out or Path("build") / file.name
-        how = (out, command(sys.argv[1:]))
-        runs = reproduce.reproduce(file, dataset, seeds, *how, say=say, processes=processes)
-        tried = file if arguments.seeds is None else replace(file, folds=())
-        folds = reproduce.reproduce_folds(tried, datasets.load, *how, say=say, processes=processes)
+        runner = reproduce.Runner(command(sys.argv[1:]), say=say, processes=processes)
+        runs = runner.reproduce(file, dataset, seeds, out)
+        folds = runner.reproduce_folds(file, datasets.load, out) if arguments.seeds is None else []
     named = {f"seed {content['seed']}": content for content in runs}, {content["dataset"]: content for content in folds}
     for part in runs[0]["scores"]:
         say(f"{part} frames")
@@ -77,6 +76,7 @@ def plots(arguments: argparse.Namespace) -> int:
 
 def ablate(arguments: argparse.Namespace) -> int:
     from model import ablate, kept, results
+    from model.reproduce import Runner
 
     def prepare() -> tuple[ablate.Ablation, datasets.Dataset]:
         ablation = ablate.read(arguments.variants, recipe_file.read(arguments.recipe))
@@ -84,7 +84,8 @@ def ablate(arguments: argparse.Namespace) -> int:
 
     with ready(prepare, arguments.device) as ((ablation, dataset), processes):
         out = arguments.out or Path("build") / ablation.name
-        path = ablate.ablate(ablation, dataset, out, command(sys.argv[1:]), say=say, processes=processes)
+        runner = Runner(command(sys.argv[1:]), pictures=False, say=say, processes=processes)
+        path = ablate.ablate(ablation, dataset, out, runner)
         variants = processes.from_first(lambda: results.ablation(kept.read_table(path))["variants"])
     say("validation frames, mean")
     say(table({variant["name"]: Scores(**variant["mean"]) for variant in variants}))
@@ -107,12 +108,13 @@ def results(arguments: argparse.Namespace) -> int:
 def evaluate(arguments: argparse.Namespace) -> int:
     dataset = datasets.load(arguments.dataset)
     from model import evaluate as evaluation
+    from model import metrics
     from model.processes import find_device
 
     subject, score, report = evaluation.evaluate(arguments.network, dataset, arguments.split, find_device(arguments.device))
     print(table({f"{subject.by}, {arguments.split}": score}))
     out = arguments.out or arguments.network.with_name(f"{arguments.network.stem}_scores.json")
-    evaluation.write_json(out, report)
+    metrics.write_json(out, report)
     print(out)
     if arguments.shift_curve:
         curve = subject.shift_curve(*subject.frames(dataset, arguments.split))
@@ -134,13 +136,13 @@ def table(rows: dict[str, Scores]) -> str:
 
 
 def say(line: str) -> None:
-    if speaks():
+    if is_first_process():
         print(line, flush=True)
 
 
 @contextmanager
 def ready(prepare: Callable[[], Prepared], device: str) -> Iterator[tuple[Prepared, "Processes"]]:
-    """What is needed to train, and the processes that do, connected until the block ends."""
+    """What ``prepare`` returns, and the processes that train, connected until the block ends."""
     prepared = None if launched() else prepare()
     from model.processes import connect  # PyTorch takes seconds to load: after all that can be refused without it
 
@@ -148,21 +150,10 @@ def ready(prepare: Callable[[], Prepared], device: str) -> Iterator[tuple[Prepar
         yield prepared or processes.together(prepare), processes
 
 
-def sizes(text: str) -> tuple[int, ...]:
-    """``600,128`` as (600, 128)."""
-    try:
-        return tuple(int(size) for size in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be sizes such as 600 or 600,128, not {text!r}") from None
-
-
 def different_integers(text: str) -> tuple[int, ...]:
-    """``0,1,2`` as (0, 1, 2)."""
-    try:
-        seeds = tuple(int(seed) for seed in text.split(","))
-    except ValueError:
-        seeds = ()
-    if not seeds or len(set(seeds)) < len(seeds):
+    """An argument of comma-separated integers, all different."""
+    seeds = integers(text)
+    if len(set(seeds)) < len(seeds):
         raise argparse.ArgumentTypeError(f"must be different integers such as 0,1,2, not {text!r}")
     return seeds
 
@@ -177,7 +168,7 @@ def main() -> int:
     what.add_argument("recipe", nargs="?", type=Path, metavar="RECIPE.toml", help="what to train, and how")
     what.add_argument("--dataset", help=f"{datasets.CHOICES}, by the data set's own recipe")
     part.add_argument("--out", type=Path, required=True, metavar="DIR")
-    part.add_argument("--hidden", type=sizes, metavar="600[,128…]", help=f"sizes of the hidden layers ({default})")
+    part.add_argument("--hidden", type=integers, metavar="600[,128…]", help=f"sizes of the hidden layers ({default})")
     part.add_argument("--steps", type=int, metavar="T", help=f"number of time steps ({default})")
     part.add_argument("--epochs", type=int, metavar="E", help=f"passes over the training frames ({default})")
     part.add_argument("--seed", type=int, metavar="S", help="everything random follows from it (default: the recipe's first)")
@@ -199,7 +190,7 @@ def main() -> int:
     part.set_defaults(function=reproduce)
 
     part = commands.add_parser(
-        "plots", help="draw a run's learning curves, spikes, steps, thresholds and knob, beside its checkpoint, once more"
+        "plots", help="draw a run's learning curves, spikes, steps, thresholds and operating points again, beside its checkpoint"
     )
     part.add_argument("run", type=Path, metavar="DIR", help="where train or reproduce wrote metrics.json")
     part.add_argument("--frame", type=int, default=0, metavar="N", help="the test frame whose spikes are drawn (default: 0)")
@@ -249,4 +240,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    run(main, quiet=not speaks())
+    run(main, quiet=not is_first_process())

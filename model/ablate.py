@@ -1,18 +1,17 @@
-"""What each part of a recipe buys: the same recipe with one thing changed at a time, step_done on validation frames only."""
+"""Ablation: variants of a recipe, each with one change, scored on validation frames only."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from export import UserError
+from export.errors import prefixed
 from model import metrics, recipe_file
-from model.datasets import Dataset
+from model.data.dataset import Dataset
 from model.machine import commit, machine, now
-from model.processes import Processes
 from model.recipe_file import RecipeFile
-from model.reproduce import run_or_go_on
+from model.reproduce import Runner
 
 FORMAT, VERSION = "firstspike-ablation", 1
 UNCHANGED = "as it is"  # the name of the first variant
@@ -48,11 +47,11 @@ def read(path: Path, file: RecipeFile) -> Ablation:
     """Read a file of variants of a recipe: ``title``, ``about``, ``seeds``, a table ``all``, and a table ``variants.NAME`` for each.
 
     Raises:
-        UserError: it is something else, or a value is out of range.
+        UserError: a field is unknown or of another type, or a value is out of range.
         OSError: it cannot be read.
     """
     content = recipe_file.read_toml(path)
-    try:
+    with prefixed(path):
         if unknown := sorted(set(content) - set(FIELDS)):
             raise UserError(f"field must be one of {', '.join(FIELDS)}, not {unknown[0]!r:.60}")
         content = {name: content.get(name, default) for name, (_, default) in FIELDS.items()}
@@ -64,17 +63,13 @@ def read(path: Path, file: RecipeFile) -> Ablation:
         variants |= {name: _changes(f"variants.{name}", table, file) for name, table in tables.items()}
         if len({folder_name(name) for name in variants} - {""}) < len(tables) + 1:
             raise UserError(f"variants must have different names, letters and digits alone, and not {UNCHANGED!r}: {list(tables)}")
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
     return Ablation(path.stem, title, about, file, changes, seeds, variants)
 
 
 def _changes(name: str, table: Any, file: RecipeFile) -> dict[str, Any]:
-    try:
+    with prefixed(name):
         changes = recipe_file.choices(recipe_file.typed("it", table, dict))
         file.changed(**changes)  # in range
-    except UserError as error:
-        raise UserError(f"{name}: {error}") from None
     return changes
 
 
@@ -83,15 +78,7 @@ def folder_name(variant: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", variant.lower()).strip("-")
 
 
-def ablate(
-    ablation: Ablation,
-    dataset: Dataset,
-    out: Path,
-    command: str,
-    *,
-    say: Callable[[str], None] = print,
-    processes: Processes | None = None,
-) -> Path:
+def ablate(ablation: Ablation, dataset: Dataset, out: Path, runner: Runner) -> Path:
     """Train every variant with every seed into ``out/VARIANT/seed-S``, and write their scores on validation frames as one table.
 
     The test frames are put aside first: no run sees them. A run that is finished is skipped, one that was interrupted is resumed.
@@ -100,23 +87,21 @@ def ablate(
         The table, ``out/ablation-NAME.json``.
 
     Raises:
-        UserError, OSError, KeyboardInterrupt: as `model.training.train`; or a folder holds a run of something else.
+        UserError, OSError, KeyboardInterrupt: as `Runner.run_or_resume`.
     """
-    processes = processes or Processes()
     dataset = replace(dataset, test_images=None, test_labels=None, test_spike_times=None)
     rows = []
     for name, changes in ablation.variants.items():
         runs = []
         for seed in ablation.seeds:
             folder = out / folder_name(name) / f"seed-{seed}"
-            say(f"{name}, seed {seed}: {folder}")
-            file = ablation.file.changed(**changes, seed=seed)
-            content = run_or_go_on(file, dataset, folder, command, pictures=False, say=say, processes=processes)
+            runner.say(f"{name}, seed {seed}: {folder}")
+            content = runner.run_or_resume(ablation.file.changed(**changes, seed=seed), dataset, folder)
             runs.append({"seed": seed, "scores": content["scores"], "seconds_per_epoch": content["seconds_per_epoch"]})
         rows.append({"name": name, "changes": changes, "runs": runs})
     path = out / f"ablation-{ablation.name}.json"
-    made = {"command": command, "date": now(), "commit": commit(), "machine": machine(str(processes.device))}
+    made = {"command": runner.command, "date": now(), "commit": commit(), "machine": machine(str(runner.processes.device))}
     what = {"title": ablation.title, "about": ablation.about, "recipe": ablation.file.name, "changes": ablation.changes}
     content = {"format": FORMAT, "version": VERSION, **what, **made, "seeds": list(ablation.seeds), "variants": rows}
-    processes.from_first(lambda: metrics.write_json(path, content))
+    runner.processes.from_first(lambda: metrics.write_json(path, content))
     return path

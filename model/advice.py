@@ -1,18 +1,14 @@
-"""What looks wrong with a training run: a line each, with advice."""
-
-from typing import TYPE_CHECKING
+"""Warnings about a training run, a line each, with advice."""
 
 import numpy as np
 
 from model import evaluation
-
-if TYPE_CHECKING:
-    from model.training import Epoch, Trainer
+from model.trainer import Epoch, Trainer
 
 IDLE = 0.05  # of a hidden layer's neurons: the share from which it is worth a line
 
 
-def on_data(trainer: "Trainer") -> list[str]:
+def on_data(trainer: Trainer) -> list[str]:
     """Before training: classes without frames, frames without spikes."""
     names, steps = trainer.dataset.class_names, trainer.recipe.steps
     present, held_out = (set(frames.labels.unique().tolist()) for frames in (trainer.train, trainer.validation))
@@ -35,14 +31,14 @@ def on_data(trainer: "Trainer") -> list[str]:
     return lines
 
 
-def on_epoch(trainer: "Trainer", epoch: "Epoch") -> list[str]:
+def on_epoch(trainer: Trainer, epoch: Epoch) -> list[str]:
     """After an epoch: a network whose outputs never fire."""
     advice = "lower silent_start and silent_end in the recipe, or take more --steps"
     return [f"no output fired in any training frame of epoch {trainer.epoch}: {advice}"] if epoch.silent == 1 else []
 
 
-def on_result(trainer: "Trainer") -> list[str]:
-    """At the end, on the validation frames: decisions that all come at once, outputs that never fire, hidden neurons that carry nothing."""
+def on_result(trainer: Trainer) -> list[str]:
+    """At the end, on the validation frames: decisions all at step 0, outputs that never fire, hidden neurons that are constant."""
     result, _ = evaluation.run(trainer.network, trainer.validation.times)
     *hidden, outputs = result.spike_times
     steps = trainer.recipe.steps

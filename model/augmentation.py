@@ -1,4 +1,4 @@
-"""Random changes of training frames."""
+"""Augmentation: random affine maps, dropped spikes."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""The learning rule: gradients from spike times and from potentials at chosen steps, with no tape over time.
+"""The learning rule: gradients from spike times and from potentials at one step per neuron, without unrolling over time.
 
 After the rule of Z. Cai et al., "Spike Timing Dependent Gradient for Direct Training of Fast and Efficient Binarized Spiking
 Neural Networks", IEEE JETCAS 13(4), 2023 (BSTDG), with the chosen step and the window changed; ``docs/model.md`` derives it.
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model.spikes import ROWS, Spikes, Train
+from model.spikes import ROWS, Spikes, SpikeTrain
 
 
 def binarize(latent: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ def _weight_gradient(times: Tensor, best_step: Tensor, delta: Tensor) -> Tensor:
     last, order = best_step.amax(1).to(torch.int64).sort(descending=True)  # by frame: the last τ
     times, best_step, delta = times[order], best_step[order], delta[order]
     end = int(last[0]) + 1
-    train = Train.of(torch.where(times <= last[:, None], times, end).T, end)  # rows: inputs; neurons: frames
+    train = SpikeTrain.of(torch.where(times <= last[:, None], times, end).T, end)  # rows: inputs; neurons: frames
     left = torch.bincount(last, minlength=end).flip(0).cumsum(0).flip(0).tolist()  # by step: frames whose last τ is not before it
     step = 0
     while step < end:
@@ -130,7 +130,7 @@ def _weight_gradient(times: Tensor, best_step: Tensor, delta: Tensor) -> Tensor:
 def margin_loss(margins: Tensor, labels: Tensor, scale: float) -> Tensor:
     """Cross-entropy over the classes, with the scaled margins at the decision as logits.
 
-    It is blind to a shift that all margins share: what keeps outputs from falling silent is homeostasis, in `model.training`.
+    A shift that all margins share does not change it; homeostasis (`model.trainer`) controls that shift.
 
     Parameters:
         margins: float (frames, classes), ``V_k(t*) - θ_k``.
@@ -141,11 +141,10 @@ def margin_loss(margins: Tensor, labels: Tensor, scale: float) -> Tensor:
 
 
 def timing_loss(margins: Tensor, labels: Tensor, silent: Tensor, scale: float, fire: float, wait: float) -> Tensor:
-    """What `margin_loss` is blind to: the label's output should have fired where none did, and a wrong one should not have.
+    """Loss on the time of the decision, which `margin_loss` does not see.
 
     ``fire · softplus(-c m_label)`` in silent frames, ``wait · softplus(c m_winner)`` in frames that a wrong output decided, mean over all
-    frames. The first brings potentials up to the end of the frame, the second holds them down before; together they let decisions come late
-    without leaving frames undecided.
+    frames. The first raises the label's potential at the end of the frame, the second lowers the winner's before.
 
     Parameters:
         margins, labels, scale: as in `margin_loss`.

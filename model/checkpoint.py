@@ -14,6 +14,7 @@ import torch
 from export import Encoder, Network, UserError, reference
 from export.artifact import METADATA_KEY, check_format, encoder_header, get, read_encoder, read_tensors
 from export.check import CHECKPOINT_FORMAT, CHECKPOINT_VERSION
+from export.errors import prefixed
 from export.files import atomic_write
 from model.layers import SingleSpikeNetwork
 
@@ -76,11 +77,9 @@ def read(path: str | Path) -> tuple[SingleSpikeNetwork, Encoder, dict[str, Any]]
         OSError: the file cannot be read.
     """
     tensors, header = read_tensors(path)
-    try:
+    with prefixed(path):
         check_format(header, CHECKPOINT_FORMAT, CHECKPOINT_VERSION)
         return _network(tensors, get(header, "steps", int)), read_encoder(header), header
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
 
 
 def _network(tensors: dict[str, np.ndarray], steps: int) -> SingleSpikeNetwork:

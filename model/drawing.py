@@ -1,4 +1,4 @@
-"""How pictures look, here and in the reports of ``sim``: colours, panels, and files that are the same every time. No PyTorch here."""
+"""Colours, panels and reproducible SVG files, shared with the reports of ``sim``. No PyTorch here."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -15,7 +15,7 @@ class LatencyEncoder(nn.Module):
         p_min: smallest intensity that spikes; None stands for ``max(1, 256 // steps)``.
 
     Raises:
-        UserError: ``p_min`` is not an integer from 0 to 256, or ``steps`` is not a positive integer.
+        UserError: ``p_min`` is not an integer from 0 to 256, ``steps`` is not a positive integer, or (forward) intensities are not uint8.
     """
 
     table: Tensor
@@ -29,22 +29,14 @@ class LatencyEncoder(nn.Module):
         self.register_buffer("table", as_spike_times(self.definition.encode(intensities, steps)[0], steps), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Spike times (frames, inputs), 0 … steps, of intensities uint8 (frames, …).
-
-        Raises:
-            UserError: the intensities are not uint8.
-        """
+        """Spike times (frames, inputs), 0 … steps, of intensities uint8 (frames, …)."""
         if images.dtype != torch.uint8 or images.ndim < 2:
             raise UserError(f"intensities must be uint8 of shape (frames, inputs), not {images.dtype} {tuple(images.shape)}")
         return self.table[images.flatten(1).long()]
 
 
 def check_steps(steps: int) -> None:
-    """Refuse a number of time steps that is not one.
-
-    Raises:
-        UserError: it is not an integer from 1 to 32768.
-    """
+    """Raise UserError unless the number of time steps is an integer from 1 to 32768."""
     if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= 1 << 15:
         raise UserError(f"steps (T) must be an integer from 1 to {1 << 15}, not {steps!r}")
 

@@ -1,7 +1,6 @@
 """Scores of a stored network on a data set: a checkpoint in PyTorch, an exported network in the golden model."""
 
 import csv
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,30 +13,32 @@ from export.artifact import read_class_names, read_tensors
 from export.check import CHECKPOINT_FORMAT
 from export.files import atomic_write
 from model import checkpoint, evaluation
-from model.datasets import Dataset
+from model.data.dataset import Dataset
 from model.encoding import as_spike_times
-from model.evaluation import ShiftPoint
+from model.evaluation import OperatingPoint
 from model.layers import SingleSpikeNetwork
-from model.training import spike_times
+from model.trainer import spike_times
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
-    """A stored network.
+class StoredNetwork:
+    """A checkpoint or an artifact.
 
     Attributes:
-        network: in PyTorch, if the file is a checkpoint, or for the golden model, if it is an artifact.
+        trained: in PyTorch.
+        golden: for the golden model, if the file is an artifact.
         encoder: how it takes images.
         class_names: one per output.
     """
 
-    network: SingleSpikeNetwork | Network
+    trained: SingleSpikeNetwork
+    golden: Network | None
     encoder: Encoder
     class_names: tuple[str, ...]
 
     @classmethod
-    def read(cls, path: str | Path, device: torch.device | None = None) -> "Subject":
-        """Read a checkpoint or an artifact; the header tells which. A checkpoint computes on ``device``.
+    def read(cls, path: str | Path, device: torch.device | None = None) -> "StoredNetwork":
+        """Read a file; its header tells which it is. A checkpoint computes on ``device``.
 
         Raises:
             UserError: it is neither, or damaged.
@@ -45,18 +46,14 @@ class Subject:
         """
         if read_tensors(path)[1].get("format") == CHECKPOINT_FORMAT:
             trained, encoder, header = checkpoint.read(path)
-            return cls(trained.to(device or "cpu"), encoder, read_class_names(header))
+            return cls(trained.to(device or "cpu"), None, encoder, read_class_names(header))
         network = load(path)
-        return cls(network, network.encoder, network.class_names)
+        return cls(checkpoint.to_torch(network), network, network.encoder, network.class_names)
 
     @property
     def by(self) -> str:
-        """What computes it."""
-        return "golden model" if isinstance(self.network, Network) else "PyTorch"
-
-    @property
-    def inputs(self) -> int:
-        return self.network.inputs if isinstance(self.network, Network) else self.network.layers[0].inputs
+        """``golden model`` or ``PyTorch``."""
+        return "golden model" if self.golden else "PyTorch"
 
     def frames(self, dataset: Dataset, part: str) -> tuple[np.ndarray, np.ndarray]:
         """Spike times int32 (frames, inputs) and labels of the ``train`` or ``test`` part.
@@ -65,9 +62,9 @@ class Subject:
             UserError: there is no such part, it has no labels, or it does not fit the network.
         """
         labels = getattr(dataset, f"{part}_labels")
-        times = spike_times(dataset, part, self.encoder, self.network.steps)
-        if times.shape[1] != self.inputs:
-            raise UserError(f"the network takes {self.inputs} inputs, but {dataset.name} has {times.shape[1]}")
+        times = spike_times(dataset, part, self.encoder, self.trained.steps)
+        if times.shape[1] != (inputs := self.trained.layers[0].inputs):
+            raise UserError(f"the network takes {inputs} inputs, but {dataset.name} has {times.shape[1]}")
         if labels is None:
             raise UserError(f"{dataset.name} must have labels for its {part} part, y_{part}, to be scored, but has none")
         if len(dataset.class_names) > len(self.class_names):
@@ -76,46 +73,34 @@ class Subject:
 
     def run(self, times: np.ndarray) -> reference.Result:
         """Spike times of every layer and the decisions."""
-        if isinstance(self.network, Network):
-            return reference.run(self.network, times)
-        return evaluation.run(self.network, as_spike_times(times, self.network.steps))[0]
+        if self.golden:
+            return reference.run(self.golden, times)
+        return evaluation.run(self.trained, as_spike_times(times, self.trained.steps))[0]
 
-    def shift_curve(self, times: np.ndarray, labels: np.ndarray) -> list[ShiftPoint]:
-        """What a shift of all output thresholds would do to these frames; in PyTorch, whatever the file is."""
-        network = self.network if isinstance(self.network, SingleSpikeNetwork) else checkpoint.to_torch(self.network)
-        last = network.layers[-1]
-        result, margins = evaluation.run(network, as_spike_times(times, network.steps))
+    def shift_curve(self, times: np.ndarray, labels: np.ndarray) -> list[OperatingPoint]:
+        """The operating points on these frames, by PyTorch."""
+        last = self.trained.layers[-1]
+        result, margins = evaluation.run(self.trained, as_spike_times(times, self.trained.steps))
         return evaluation.shift_curve(result, margins, last.integer_thresholds().cpu().numpy(), last.inputs, labels)
 
 
-def evaluate(path: Path, dataset: Dataset, part: str, device: torch.device | None = None) -> tuple[Subject, scores.Scores, dict[str, Any]]:
+def evaluate(
+    path: Path, dataset: Dataset, part: str, device: torch.device | None = None
+) -> tuple[StoredNetwork, scores.Scores, dict[str, Any]]:
     """The stored network, its scores, and the same as a JSON object with what they were measured on.
 
     Raises:
         UserError: the file is damaged, or data set and network do not fit.
         OSError: the file cannot be read.
     """
-    subject = Subject.read(path, device)
+    subject = StoredNetwork.read(path, device)
     times, labels = subject.frames(dataset, part)
     score = scores.score(subject.run(times), labels)
-    about = {
-        "network": path.name,
-        "by": subject.by,
-        "dataset": Path(dataset.name).name,
-        "dataset_digest": dataset.digest,
-        "part": part,
-        "frames": len(labels),
-    }
-    return subject, score, about | score.as_dict()
+    data = {"dataset": Path(dataset.name).name, "dataset_digest": dataset.digest, "part": part, "frames": len(labels)}
+    return subject, score, {"network": path.name, "by": subject.by} | data | score.as_dict()
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write an object as JSON, whole or not at all."""
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
-
-
-def write_curve(curve: list[ShiftPoint], path: Path) -> Path:
+def write_curve(curve: list[OperatingPoint], path: Path) -> Path:
     """Write the curve as CSV to ``path`` and as a plot beside it; the plot's path."""
     from model import drawing, plots  # drawing takes a second to load
 
@@ -124,4 +109,4 @@ def write_curve(curve: list[ShiftPoint], path: Path) -> Path:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-    return drawing.save(lambda: plots.knob(rows, 0), path.with_suffix(".svg"))
+    return drawing.save(lambda: plots.operating_points(rows, 0), path.with_suffix(".svg"))

@@ -1,4 +1,4 @@
-"""What a PyTorch network does on whole data sets, as the arrays that the golden model has too; and the knob on its output thresholds."""
+"""Whole data sets through a PyTorch network, as arrays like the golden model's; and the choice of an operating point."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -43,7 +43,7 @@ def decide(margins: np.ndarray) -> reference.Decisions:
 
 
 @dataclass(frozen=True)
-class ShiftPoint:
+class OperatingPoint:
     """Scores with one shift added to all output thresholds, as in `export.scores.Scores`."""
 
     shift: int
@@ -56,8 +56,10 @@ class ShiftPoint:
         return asdict(self)
 
 
-def shift_curve(result: reference.Result, margins: np.ndarray, thresholds: np.ndarray, fan_in: int, labels: np.ndarray) -> list[ShiftPoint]:
-    """The knob between speed, silence and accuracy: one point for each shift of all output thresholds, up to ±2·√fan-in.
+def shift_curve(
+    result: reference.Result, margins: np.ndarray, thresholds: np.ndarray, fan_in: int, labels: np.ndarray
+) -> list[OperatingPoint]:
+    """Operating points between speed, silence and accuracy: one for each shift of all output thresholds, up to ±2·√fan-in.
 
     Hidden layers do not see the output thresholds, so one run of the network serves all points.
 
@@ -77,7 +79,7 @@ def shift_curve(result: reference.Result, margins: np.ndarray, thresholds: np.nd
         decisions = decide(margins - change.astype(np.int32))
         strict, silent = 100 * float((decisions.class_index == labels).mean()), 100 * float(decisions.silent.mean())
         hidden = float(spikes[frames, decisions.step].mean())
-        points.append(ShiftPoint(shift, strict, silent, float((decisions.step + 1).mean()), hidden))
+        points.append(OperatingPoint(shift, strict, silent, float((decisions.step + 1).mean()), hidden))
     return points
 
 
@@ -91,7 +93,7 @@ def hidden_spikes(result: reference.Result, steps: int) -> np.ndarray:
     return counts[:, :steps].cumsum(axis=1)
 
 
-def choose_shift(curve: list[ShiftPoint], max_silent: float) -> ShiftPoint:
+def choose_shift(curve: list[OperatingPoint], max_silent: float) -> OperatingPoint:
     """The most accurate point with at most ``max_silent`` percent of silent frames, of equals the fastest; if none, the least silent."""
     allowed = [point for point in curve if point.silent_share <= max_silent]
     if not allowed:

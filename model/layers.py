@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from export import UserError
 from model.bstdg import Margins, SpikeTimes, binarize, round_thresholds
 from model.encoding import check_steps
-from model.spikes import FEW, ROWS, Spikes, Train, drive_of, time_dtype
+from model.spikes import FEW, ROWS, Spikes, SpikeTrain, drive_of, time_dtype
 
 LATENT_RANGE = 0.1  # latent weights start uniformly within ± this: a tenth of the way to where their gradient stops
 GRADIENT_AT = ("peak", "spike", "end")
 
 
 class State(NamedTuple):
-    """What a layer knows at the close of a step; B frames, M neurons. A step changes it in place."""
+    """A layer's state at the end of a step; B frames, M neurons. Updated in place."""
 
     margin: Tensor  # float (B, M) V - θ
     fired: Tensor  # bool (B, M)
@@ -46,7 +46,7 @@ class SingleSpikeLayer(nn.Module):
         generator: source of the initial latent weights.
 
     Raises:
-        UserError: a size or the number of steps is not a positive integer, or ``gradient_at`` is something else.
+        UserError: a size or the number of steps is not a positive integer, or ``gradient_at`` is unknown.
     """
 
     def __init__(
@@ -60,7 +60,8 @@ class SingleSpikeLayer(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        check_gradient_at(gradient_at)
+        if gradient_at not in GRADIENT_AT:
+            raise UserError(f"gradient_at must be one of {', '.join(GRADIENT_AT)}, not {gradient_at!r}")
         for name, size in (("inputs", inputs), ("outputs", outputs)):
             if isinstance(size, bool) or not isinstance(size, int) or size < 1:
                 raise UserError(f"a layer's {name} must be a positive integer, not {size!r}")
@@ -78,7 +79,7 @@ class SingleSpikeLayer(nn.Module):
         return binarize(self.weights.detach())
 
     def synapses(self) -> Tensor:
-        """`binary_weights` by input, float (inputs, outputs), in the order of memory that `model.spikes` works with fastest.
+        """`binary_weights` by input, float (inputs, outputs), in the memory layout that is fastest in `model.spikes`.
 
         Raises:
             UserError: the weights have a type in which potentials are not exact.
@@ -100,7 +101,7 @@ class SingleSpikeLayer(nn.Module):
         return State(margin, fired, never, torch.full_like(margin, -math.inf), torch.zeros_like(never))
 
     def potentials(self, state: State, drive: Tensor) -> tuple[Tensor, Tensor]:
-        """What the next C steps bring, without changing the state: ``V - θ``, float (C, B, M), and which neurons spike, bool (C, B, M).
+        """``V - θ``, float (C, B, M), and which neurons spike, bool (C, B, M), in the next C steps; the state is not changed.
 
         Parameters:
             drive: float (C, B, M), what each step's spikes add to the potentials.
@@ -112,7 +113,7 @@ class SingleSpikeLayer(nn.Module):
         return margins, fires
 
     def advance(self, state: State, margins: Tensor, fires: Tensor, first: int, closed: Tensor | None = None) -> None:
-        """Take the state, in place, from the close of step ``first - 1`` past what `potentials` gave.
+        """Advance the state, in place, by the steps from ``first`` on, given what `potentials` returned.
 
         Parameters:
             closed: int64 (B,), 0 … C - 1: how many steps after ``first`` a frame's last one is; None: all have C steps.
@@ -131,7 +132,7 @@ class SingleSpikeLayer(nn.Module):
         state.fired_at.sub_(earlier.amax(0) if len(fires) > 1 else earlier[0])
 
     def _take_best(self, state: State, margins: Tensor, fires: Tensor, first: int) -> None:
-        """Move ``τ`` and the margin there, given the steps from ``first`` on; a margin of -inf is after the frame's last one."""
+        """Update ``τ`` and its margin by the steps from ``first`` on; a margin of -inf is after the frame's last step."""
         if self.gradient_at == "spike":
             fired_before = (fires.cumsum(0, dtype=torch.int32) > fires) | state.fired
             margins = margins.masked_fill(fired_before, -math.inf)
@@ -141,10 +142,10 @@ class SingleSpikeLayer(nn.Module):
         torch.maximum(state.best_margin, peak, out=state.best_margin)
 
     def run(self, times: Tensor) -> tuple[State, Tensor]:
-        """The state after the whole of the frames (frames, inputs), and ``V - θ`` of every step, float (T, frames, outputs)."""
+        """The state after all steps of the frames (frames, inputs), and ``V - θ`` of every step, float (T, frames, outputs)."""
         check_inputs(times, self.inputs)
         with torch.no_grad():
-            train, synapses, state = Train.of(times, self.steps), self.synapses(), self.begin(len(times))
+            train, synapses, state = SpikeTrain.of(times, self.steps), self.synapses(), self.begin(len(times))
             margins = state.margin.new_empty(self.steps, *state.margin.shape)
             for step in range(self.steps):
                 drive = train.between(step, step + 1).spikes.sum(synapses, len(times))[None]
@@ -188,42 +189,29 @@ class Decisions(NamedTuple):
 
 
 class SingleSpikeNetwork(nn.Module):
-    """Layers in a row, run together step by step, and the readout.
+    """A sequence of layers, run together step by step, and the readout.
 
     Attributes:
         layers: the layers (a ``ModuleList``).
 
     Parameters:
         sizes: from the inputs to the outputs, such as (784, 600, 10).
-        steps, window, gradient_at, generator: as in `SingleSpikeLayer`.
+        steps, options: as in `SingleSpikeLayer`.
 
     Raises:
-        UserError: fewer than two sizes, or one is not a positive integer; or ``gradient_at`` is unknown.
+        UserError: fewer than two sizes, or as in `SingleSpikeLayer`.
     """
 
-    def __init__(
-        self,
-        sizes: Sequence[int],
-        steps: int,
-        *,
-        window: float = 0.5,
-        gradient_at: str = "peak",
-        generator: torch.Generator | None = None,
-    ) -> None:
+    def __init__(self, sizes: Sequence[int], steps: int, **options: Any) -> None:
         super().__init__()
         if len(sizes) < 2:
             raise UserError(f"a network's sizes must be at least two, inputs and outputs, not {list(sizes)}")
         self.steps = steps
-        pairs = itertools.pairwise(sizes)
-        layers = [SingleSpikeLayer(n, m, steps, window=window, gradient_at=gradient_at, generator=generator) for n, m in pairs]
+        layers = [SingleSpikeLayer(inputs, outputs, steps, **options) for inputs, outputs in itertools.pairwise(sizes)]
         self.layers = cast("list[SingleSpikeLayer]", nn.ModuleList(layers))
 
     def forward(self, times: Tensor) -> Decisions:
-        """Decide frames (B, N); a frame leaves the computation at its decision, since nothing after ``t*`` matters.
-
-        Raises:
-            UserError: the spike times have another number of inputs.
-        """
+        """Decide frames (B, N); a frame leaves the computation at its decision ``t*``."""
         states, step, silent = self._run_to_decision(times)
         carrier = times
         for layer, state in zip(self.layers[:-1], states[:-1], strict=True):
@@ -234,11 +222,7 @@ class SingleSpikeNetwork(nn.Module):
 
     @torch.no_grad()
     def run(self, times: Tensor) -> tuple[list[Tensor], Tensor]:
-        """The whole frame, without gradient: spike times of every layer (B, M_l), and the margins of the outputs (T, B, K).
-
-        Raises:
-            UserError: the spike times have another number of inputs.
-        """
+        """The whole frame, without gradient: spike times of every layer (B, M_l), and the margins of the outputs (T, B, K)."""
         fired_at = []
         for layer in self.layers:
             state, margins = layer.run(times)
@@ -247,8 +231,8 @@ class SingleSpikeNetwork(nn.Module):
         return fired_at, margins
 
     @torch.no_grad()
-    def settle_thresholds(self, times: Tensor, firing: float, firing_outputs: float) -> None:
-        """Set the thresholds so that given shares of each neuron's frames make it fire: a start that depends on the data."""
+    def initialize_thresholds(self, times: Tensor, firing: float, firing_outputs: float) -> None:
+        """Data-dependent initialization: each neuron fires in the given share of the frames, hidden and output."""
         for index, layer in enumerate(self.layers):
             if index:
                 times = self.layers[index - 1].run(times)[0].fired_at
@@ -260,11 +244,11 @@ class SingleSpikeNetwork(nn.Module):
     def _run_to_decision(self, times: Tensor) -> tuple[list[State], Tensor, Tensor]:
         """The states at the decision, ``t*`` and silence.
 
-        A decided frame gets no more spikes, so its state stands still; when half of the frames at work are decided, the others move
-        together. The fewer are left, the more steps are taken at once.
+        A decided frame gets no more spikes, so its state stays; when half of the running frames are decided, the others are compacted.
+        The fewer are left, the more steps are computed at once.
         """
         check_inputs(times, self.layers[0].inputs)
-        train, synapses = Train.of(times, self.steps), [layer.synapses() for layer in self.layers]
+        train, synapses = SpikeTrain.of(times, self.steps), [layer.synapses() for layer in self.layers]
         final = running = [layer.begin(len(times)) for layer in self.layers]
         decided_at = torch.full((len(times),), self.steps - 1, device=times.device)
         silent = torch.ones_like(decided_at, dtype=torch.bool)
@@ -299,7 +283,7 @@ class SingleSpikeNetwork(nn.Module):
         return final, decided_at, silent
 
 
-def _rows_at(train: Train, row_of: Tensor, first: int, rows: int, count: int) -> Spikes:
+def _rows_at(train: SpikeTrain, row_of: Tensor, first: int, rows: int, count: int) -> Spikes:
     """The spikes of ``count`` steps from ``first`` on with a row for each step and place ``row_of[frame] ≥ 0``, in that order."""
     places = row_of[train.spikes.rows]
     there = (places >= 0).nonzero()[:, 0]
@@ -316,21 +300,7 @@ def _put(states: list[State], frames: Tensor, parts: list[State]) -> None:
                 tensor[frames] = values
 
 
-def check_gradient_at(gradient_at: str) -> None:
-    """Refuse a place of the gradient that is not one of `GRADIENT_AT`.
-
-    Raises:
-        UserError: it is not.
-    """
-    if gradient_at not in GRADIENT_AT:
-        raise UserError(f"gradient_at must be one of {', '.join(GRADIENT_AT)}, not {gradient_at!r}")
-
-
 def check_inputs(times: Tensor, inputs: int) -> None:
-    """Refuse spike times of another width.
-
-    Raises:
-        UserError: they are not (frames, ``inputs``).
-    """
+    """Raise UserError unless spike times have the shape (frames, ``inputs``)."""
     if times.ndim != 2 or times.shape[1] != inputs:
         raise UserError(f"spike times must have shape (frames, {inputs}), not {tuple(times.shape)}")

@@ -1,4 +1,4 @@
-"""Where and by what a figure was made."""
+"""Provenance of a figure: machine, commit, date, command; and this process's place under ``torchrun``."""
 
 import os
 import shlex
@@ -8,7 +8,7 @@ from typing import Any
 
 from export.provenance import ROOT, commit, host, now
 
-__all__ = ["ROOT", "command", "commit", "launched", "machine", "now", "speaks"]
+__all__ = ["ROOT", "command", "commit", "is_first_process", "launched", "machine", "now"]
 
 
 def machine(device: str = "cpu") -> dict[str, Any]:
@@ -27,8 +27,8 @@ def launched() -> bool:
     return os.environ.get("WORLD_SIZE", "1") != "1"
 
 
-def speaks() -> bool:
-    """Whether this process speaks for all that ``torchrun`` started."""
+def is_first_process() -> bool:
+    """Whether this is process 0 of those that ``torchrun`` started, or the only one."""
     return not launched() or os.environ.get("RANK") == "0"
 
 

@@ -1,4 +1,4 @@
-"""A training run's own account of itself: ``metrics.json`` beside its checkpoint, written after every epoch and at the end."""
+"""``metrics.json``, a run's log beside its checkpoint, written after every epoch and at the end."""
 
 import time
 from pathlib import Path
@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from export import Network, UserError, digest
 from export.artifact import check_format, get
+from export.errors import prefixed
 from export.files import remove_unfinished
 from export.scores import Scores
 from export.store import read_json, write_json
-from model.datasets import Dataset
+from model.data.dataset import Dataset
 from model.machine import commit, machine, now
 from model.recipe_file import RecipeFile
 from model.recipes import Recipe
 
 if TYPE_CHECKING:
-    from model.training import Epoch, Trainer
+    from model.trainer import Epoch, Trainer
 
 FILE = "metrics.json"
 FORMAT, VERSION = "firstspike-metrics", 1
@@ -25,13 +26,8 @@ FIELDS: dict[str, type] = {
     "wall_seconds": float, "epochs": list,
 }  # fmt: skip
 FIELDS_FINISHED: dict[str, type] = {
-    "dataset_digest": str,
-    "best_epoch": int,
-    "shift": int,
-    "shift_curve": list,
-    "scores": dict,
-    "digest": str,
-}
+    "dataset_digest": str, "best_epoch": int, "shift": int, "shift_curve": list, "scores": dict, "digest": str,
+}  # fmt: skip
 
 
 class Log:
@@ -47,7 +43,7 @@ class Log:
         resume: go on with the epochs that the file has.
 
     Raises:
-        UserError: to resume, there is a file, but with something else in it.
+        UserError: to resume, there is a file, but it is no log of a run.
     """
 
     def __init__(self, path: Path, file: RecipeFile, command: str, *, resume: bool) -> None:
@@ -75,7 +71,7 @@ class Log:
         }
 
     def epoch(self, trainer: "Trainer", epoch: "Epoch", seconds: float) -> None:
-        """Take down an epoch that has just ended, and took so many seconds with its validation."""
+        """Log an epoch; ``seconds`` include its validation."""
         self.content["machine"] = machine(str(trainer.processes.device)) | {"processes": trainer.processes.count}
         records = [record for record in self.content["epochs"] if record["epoch"] < trainer.epoch]
         records.append(
@@ -90,15 +86,11 @@ class Log:
             }
         )
         mean = sum(record["seconds"] for record in records) / len(records)
-        self.content |= {
-            "epochs": records,
-            "seconds_per_epoch": mean,
-            "frames_per_second": len(trainer.train.labels) / mean,
-        }
+        self.content |= {"epochs": records, "seconds_per_epoch": mean, "frames_per_second": len(trainer.train.labels) / mean}
         self._write()
 
     def finish(self, network: Network, dataset: Dataset) -> None:
-        """Take down what came of it; ``network`` as exported from the checkpoint."""
+        """Log the result; ``network`` as exported from the checkpoint."""
         provenance = network.provenance
         self.content |= {"finished": True, "dataset_digest": dataset.digest, "network": "-".join(map(str, network.shape))}
         self.content["image_shape"] = None if dataset.image_shape is None else list(dataset.image_shape)
@@ -118,11 +110,11 @@ def read(path: Path) -> dict[str, Any]:
     """Metrics out of a file.
 
     Raises:
-        UserError: it holds something else.
+        UserError: its content is not valid.
         OSError: it cannot be read.
     """
     content = read_json(path)
-    try:
+    with prefixed(path):
         check_format(content, FORMAT, VERSION)
         for name, kind in FIELDS.items():
             get(content, name, kind)
@@ -131,13 +123,11 @@ def read(path: Path) -> dict[str, Any]:
                 get(content, name, kind)
             for part in content["scores"]:
                 scores_of(content, part)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
     return content
 
 
 def choices_of(content: dict[str, Any]) -> dict[str, Any]:
-    """A run's choices; one that recipes have had only since then is at its default, which stands for what was done before."""
+    """A run's options; those that are newer than the file are at their defaults."""
     return Recipe().as_dict() | content["choices"]
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a training run and of what came of it, from the files that it left; written beside the checkpoint."""
+"""Plots of a training run, from its files; written beside the checkpoint."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -51,7 +51,7 @@ def write(folder: Path, frame: int = 0, *, network: Network | None = None) -> li
             "raster": lambda: raster(times, decisions, frame, network, content.get("image_shape")),
             "steps": lambda: steps(decisions, network.steps),
             "thresholds": lambda: thresholds(network),
-            "knob": lambda: knob(content["shift_curve"], content["shift"]),
+            "operating-points": lambda: operating_points(content["shift_curve"], content["shift"]),
         }
     return [drawing.save(draw, folder / f"{name}.svg") for name, draw in figures.items()]
 
@@ -59,43 +59,27 @@ def write(folder: Path, frame: int = 0, *, network: Network | None = None) -> li
 def learning(content: dict[str, Any]) -> Figure:
     """Learning curves: loss, accuracy, silent frames and steps by epoch, on training and validation frames."""
     figure = Figure(figsize=(9, 5.4), layout="constrained")
-    loss, strict, silent, taken = figure.subplots(2, 2, sharex=True).flat
-    epochs = [record["epoch"] for record in content["epochs"]]
-    loss.plot(epochs, [record["loss"] for record in content["epochs"]], ".-", color=TRAINING, markersize=3)
-    loss.set(title="loss", ylim=(0, None))
-    for panel, name, title in (
-        (strict, "strict", "strict accuracy, %"),
-        (silent, "silent_share", "silent frames, %"),
-        (taken, "steps_mean", "steps taken, mean"),
-    ):
-        panel.plot(
-            epochs,
-            [record[name] for record in content["epochs"]],
-            ".-",
-            color=TRAINING,
-            markersize=3,
-            label="training frames, augmented" if content["choices"].get("augment") else "training frames",
-        )
-        panel.plot(
-            epochs,
-            [record["validation"][name] for record in content["epochs"]],
-            ".-",
-            color=VALIDATION,
-            markersize=3,
-            label="validation frames, shift chosen",
-        )
+    panels = figure.subplots(2, 2, sharex=True).flat
+    records = content["epochs"]
+    epochs = [record["epoch"] for record in records]
+    trained = "training frames, augmented" if content["choices"].get("augment") else "training frames"
+    titles = {"loss": "loss", "strict": "strict accuracy, %", "silent_share": "silent frames, %", "steps_mean": "steps taken, mean"}
+    for panel, (name, title) in zip(panels, titles.items(), strict=True):
+        panel.plot(epochs, [record[name] for record in records], ".-", color=TRAINING, markersize=3, label=trained)
+        if name != "loss":
+            values = [record["validation"][name] for record in records]
+            panel.plot(epochs, values, ".-", color=VALIDATION, markersize=3, label="validation frames, shift chosen")
         panel.set_title(title)
-    silent.axhline(content["choices"]["max_silent"], color=HARDWARE, lw=0.8, ls="--", label="most that a shift may leave")
-    silent.set_ylim(0, None)
-    taken.set_ylim(0, None)
-    for panel in (silent, taken):
-        panel.set_xlabel("epoch")
-    for panel in (loss, strict, silent, taken):
+        if name == "silent_share":
+            panel.axhline(content["choices"]["max_silent"], color=HARDWARE, lw=0.8, ls="--", label="most that a shift may leave")
+        if name != "strict":
+            panel.set_ylim(0, None)
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         if "best_epoch" in content:
             panel.axvline(content["best_epoch"], color=DECISION, lw=0.8, label="the epoch that was kept")
-    handles, names = silent.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=2, frameon=False)
+    for panel in panels[2:]:
+        panel.set_xlabel("epoch")
+    figure.legend(*panels[2].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
@@ -137,7 +121,7 @@ def _spikes(panel: Axes, fired: np.ndarray, decision: int, steps: int) -> None:
     neuron = np.flatnonzero(fired < steps)
     early = fired[neuron] <= decision
     half, width = max(0.38, steps / 160), 1.0 if len(fired) > FEW else 2.5  # of a mark: steps, points
-    for part, color, label in ((neuron[early], MODEL, "spike"), (neuron[~early], MUTED, "spike that nothing depends on any more")):
+    for part, color, label in ((neuron[early], MODEL, "spike"), (neuron[~early], MUTED, "spike after the decision")):
         panel.hlines(part, fired[part] - half, fired[part] + half, color=color, lw=width, label=label)
     text = f"{int(early.sum())} of {len(neuron)} spikes by the decision"
     panel.set_title(text, loc="right", fontsize=8, fontweight="normal", color=MUTED)
@@ -180,11 +164,11 @@ def thresholds(network: Network) -> Figure:
     return figure
 
 
-def knob(points: Sequence[dict[str, float]], chosen: int) -> Figure:
-    """What a shift of all output thresholds trades: accuracy, silent frames, steps and hidden spikes.
+def operating_points(points: Sequence[dict[str, float]], chosen: int) -> Figure:
+    """The operating points that a shift of all output thresholds gives: accuracy, silent frames, steps and hidden spikes.
 
     Parameters:
-        points: of the curve, as `model.evaluation.ShiftPoint.as_dict` gives them.
+        points: of the curve, as `model.evaluation.OperatingPoint.as_dict` gives them.
         chosen: the shift to mark.
     """
     figure = Figure(figsize=(9, 5), layout="constrained")

@@ -1,8 +1,8 @@
-"""Where a training run computes: on which device, and in how many processes.
+"""The device and the processes of a training run.
 
-``torchrun`` starts the processes and tells each its place by environment variables. Each works on its share of every batch; what
-must be known of the whole batch is summed over all of them, so that all hold the same parameters at any time. What is drawn at
-random is drawn for the whole batch in every process. Only the first writes files and speaks.
+``torchrun`` starts the processes and numbers them by environment variables. Each computes its share of every batch; gradients and counts
+are summed over all (all-reduce), so that all hold the same parameters at any time. Random numbers are drawn for the whole batch in every
+process. Only process 0 writes files and prints.
 """
 
 import gc
@@ -23,26 +23,28 @@ from export import UserError
 from export.cli import one_line
 from model.machine import launched
 
-PLACE = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")  # what torchrun tells each process
-TIMEOUT = timedelta(minutes=30)  # the others wait while the first judges an epoch and writes files
+PLACE = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")  # set by torchrun
+TIMEOUT = timedelta(minutes=30)  # the others wait while process 0 writes files
 LATE = "torch._dynamo"
-"""PyTorch imports it with the first step of an optimizer. Modules that it brings take the process group that there is then as a default
-of their functions, and keep it, with its threads, to the very end; a process that ends with these may be aborted. Imported before there
-is a group, they cannot."""
+"""PyTorch imports it with the first step of an optimizer. Its modules hold on to the process group that exists at that time, with its
+threads, and a process that exits with these may be aborted. So it is imported before there is a group."""
 Value = TypeVar("Value")
 
 
 @dataclass
 class Processes:
-    """The processes that train together. With one, nothing here costs anything.
+    """The processes that train together; by default one, on the CPU, where every method returns at once.
 
     Attributes:
         device: where this process computes.
-        rank: this process's number; the first, 0, speaks for all.
+        rank: this process's number, from 0.
         count: number of processes.
         local_rank: number among the processes of this machine.
-        stopping: the user asked to stop.
-        gradients: the group that sums gradients: on CUDA one of its own, by NCCL; None: the one for all else, by gloo, on the CPU.
+        stopping: Ctrl-C was pressed.
+        gradients: the process group that sums gradients: NCCL on CUDA; None: the default group, gloo on the CPU, as for all else.
+
+    Raises:
+        UserError: by all methods that communicate, if another process has ended.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -61,11 +63,10 @@ class Processes:
         return slice(frames * self.rank // self.count, frames * (self.rank + 1) // self.count)
 
     def total(self, frames: int, *values: Tensor) -> list[float]:
-        """Sums over the processes, in double precision: the number of frames, and what tensors without dimensions hold.
+        """Sums over the processes, in double precision, of a number of frames and of scalar tensors.
 
         Raises:
-            KeyboardInterrupt: the user stopped one of the processes; raised in all of them.
-            UserError: another process is gone.
+            KeyboardInterrupt: Ctrl-C was pressed in one of the processes; raised in all of them.
         """
         found = torch.stack([value.to(torch.float64) for value in values]).tolist()  # one transfer
         if self.count == 1:
@@ -78,77 +79,67 @@ class Processes:
         return totals
 
     def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Add up each parameter's gradient over the processes: a bit for bit equal sum in all.
-
-        Raises:
-            UserError: another process is gone.
-        """
+        """Add up each parameter's gradient over the processes: a bit for bit equal sum in all."""
         if self.count > 1:
-            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-            flat = torch.cat([gradient.flatten() for gradient in gradients])
-            _reached(distributed.all_reduce, flat, group=self.gradients)
-            for gradient, total in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
-                gradient.copy_(total.view_as(gradient))
+            for parameter in parameters:
+                _reached(distributed.all_reduce, parameter.grad, group=self.gradients)
+
+    def gather(self, value: Value) -> list[Value]:
+        """``value`` of every process, by rank."""
+        values = [value] * self.count
+        if self.count > 1:
+            _reached(distributed.all_gather_object, values, value)
+        return values
 
     def together(self, function: Callable[[], Value]) -> Value:
-        """What ``function`` gives here; if it meets a user's mistake in any process, that ends all of them.
+        """What ``function`` returns here; an error in any process ends all of them.
 
         The first process of each machine runs it before the others do: they find what it downloads.
 
         Raises:
-            UserError: ``function`` raised one, or an OSError, in another process, or that process is gone.
+            UserError: ``function`` raised one, or an OSError, in another process.
             OSError: ``function`` raised it here.
         """
-        if self.count > 1 and self.local_rank:
-            _reached(distributed.barrier)
-        value, mistake = _attempt(function)
-        if self.count > 1 and not self.local_rank:
-            _reached(distributed.barrier)
-        if self.count > 1:
-            lines: list[str | None] = [None] * self.count
-            _reached(distributed.all_gather_object, lines, mistake and one_line(mistake))
-            if mistake is None:
-                rank, line = next(((rank, line) for rank, line in enumerate(lines) if line), (0, None))
-                if line:
-                    raise UserError(f"process {rank}: {line}")
-        if mistake is not None:
-            raise mistake
-        return value  # type: ignore[return-value]  # there is one if there was no mistake
+        if self.local_rank:
+            self.gather(None)
+        value, error = _attempt(function)
+        if not self.local_rank:
+            self.gather(None)
+        self._raise_any(error)
+        return value  # type: ignore[return-value]  # there is one if there was no error
 
     def from_first(self, function: Callable[[], Value]) -> Value:
-        """What ``function`` gives in the first process, the only one to run it.
+        """What ``function`` returns in process 0, the only one to run it.
 
         Raises:
-            UserError: ``function`` raised one, or an OSError, in the first process, or that process is gone.
-            OSError: ``function`` raised it here.
+            UserError, OSError: as `together`.
         """
-        value, mistake = _attempt(function) if self.first else (None, None)
-        if self.count > 1:
-            outcome = [(value, mistake and one_line(mistake))]
-            _reached(distributed.broadcast_object_list, outcome, src=0)
-            value, line = outcome[0]
-            if line and mistake is None:
-                raise UserError(line)
-        if mistake is not None:
-            raise mistake
-        return value  # type: ignore[return-value]
+        value, error = _attempt(function) if self.first else (None, None)
+        self._raise_any(error)
+        return self.gather(value)[0]  # type: ignore[return-value]
+
+    def _raise_any(self, error: Exception | None) -> None:
+        lines = self.gather(error and one_line(error))
+        if error is not None:
+            raise error
+        for rank, line in enumerate(lines):
+            if line:
+                raise UserError(f"process {rank}: {line}")
 
     def check_same(self, name: str, value: object) -> None:
         """Refuse to go on with processes that differ.
 
         Raises:
-            UserError: ``value`` is not the same in all processes, or one is gone.
+            UserError: ``value`` is not the same in all processes.
         """
-        if self.count > 1:
-            values: list[Any] = [None] * self.count
-            _reached(distributed.all_gather_object, values, value)
-            for rank, other in enumerate(values):
-                if other != values[0]:
-                    raise UserError(f"{name} must be the same in all processes, but is {values[0]} in process 0 and {other} in {rank}")
+        first, *others = self.gather(value)
+        for rank, other in enumerate(others, 1):
+            if other != first:
+                raise UserError(f"{name} must be the same in all processes, but is {first} in process 0 and {other} in {rank}")
 
     @contextmanager
     def stopped_together(self) -> Iterator[None]:
-        """Ctrl-C in any of several processes stops all of them, at the same `total`; one alone it stops at once."""
+        """Within the block, Ctrl-C in any of several processes stops all of them, at the same `total`; a single process stops at once."""
         if self.count == 1:
             yield
             return
@@ -225,7 +216,7 @@ def _attempt(function: Callable[[], Value]) -> tuple[Value | None, Exception | N
 
 
 def _reached(collective: Callable[..., Any], *arguments: Any, **options: Any) -> None:
-    """Run a collective operation; a process that does not take part any more becomes one line."""
+    """Run a collective operation; a lost process becomes one line."""
     try:
         collective(*arguments, **options)
     except RuntimeError:  # torch.distributed's own errors are among these

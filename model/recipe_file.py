@@ -1,4 +1,4 @@
-"""Recipe files: TOML, one per row of ``docs/results.md``. What a data set is trained by unless another is named is such a file, too."""
+"""Recipe files: TOML, one per row of ``docs/results.md``, among them the default recipe of each data set."""
 
 import tomllib
 import types
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from export import UserError
+from export.errors import prefixed
 from model.recipes import Recipe
 
 DIRECTORY = Path(__file__).parent.parent / "recipes"
@@ -16,7 +17,7 @@ DEFAULTS = {"mnist": "mnist-600", "fashion-mnist": "fashion-mnist-1000"}  # of o
 
 @dataclass(frozen=True)
 class RecipeFile:
-    """What a recipe file says.
+    """The content of a recipe file.
 
     Attributes:
         name: the file's, without ``.toml``.
@@ -33,7 +34,7 @@ class RecipeFile:
     folds: tuple[str, ...] = ()
 
     def changed(self, **changes: Any) -> "RecipeFile":
-        """The same with other choices; None stands for no change.
+        """A copy with other options; None stands for no change.
 
         Raises:
             UserError: a value is out of range.
@@ -50,7 +51,7 @@ def read(path: str | Path) -> RecipeFile:
     """
     path = Path(path)
     fields = read_toml(path)
-    try:
+    with prefixed(path):
         dataset = typed("dataset", fields.pop("dataset", None), str)
         seeds = seeds_of(fields.pop("seeds", [0]))
         folds = typed("folds", fields.pop("folds", []), tuple[str, ...])
@@ -59,13 +60,11 @@ def read(path: str | Path) -> RecipeFile:
         recipe = Recipe(**choices(fields), seed=seeds[0])
         for seed in seeds:
             replace(recipe, seed=seed)  # in range
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
     return RecipeFile(path.stem, dataset, seeds, recipe, folds)
 
 
 def default(dataset: str) -> RecipeFile:
-    """What a data set is trained by unless a recipe file is named; without one of its own, `Recipe`'s defaults."""
+    """The default recipe of a data set: the file of its name or, without one, `Recipe`'s defaults."""
     whole = dataset.partition("-without-")[0]  # spoken-digits-without-theo: trained as spoken-digits
     path = DIRECTORY / f"{DEFAULTS.get(whole, whole)}.toml"
     if dataset.endswith(".npz") or not path.is_file():
@@ -101,7 +100,7 @@ def seeds_of(value: Any) -> tuple[int, ...]:
 
 
 def choices(fields: dict[str, Any]) -> dict[str, Any]:
-    """Values out of a TOML table as `Recipe` takes them: each is a choice of it, of its type; ``seed`` is not one.
+    """The values of a TOML table as arguments of `Recipe`, without ``seed``.
 
     Raises:
         UserError: a field is unknown, or of another type.
@@ -122,7 +121,7 @@ _KINDS: dict[Any, tuple[str, Callable[[Any], bool]]] = {
 
 
 def typed(name: str, value: Any, hint: Any) -> Any:
-    """A value of TOML as a field of type ``hint``: one of the simple types, ``tuple[X, ...]`` of them, or ``X | None``.
+    """A TOML value converted to a field's type: a simple type, ``tuple[X, ...]`` of one, or ``X | None``.
 
     Raises:
         UserError: it is of another type.

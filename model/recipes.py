@@ -1,4 +1,4 @@
-"""How a network is trained: every choice in one place."""
+"""All options of a training run."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -13,7 +13,7 @@ def _is_integer(value: object) -> bool:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All choices of a training run.
+    """The hyperparameters of a training run.
 
     Attributes:
         hidden: sizes of the hidden layers; none is allowed.
@@ -71,21 +71,18 @@ class Recipe:
             if not _is_integer(value) or value < least or (most is not None and value > most):
                 up_to = "" if most is None else f" and at most {most}"
                 raise UserError(f"{name} must be an integer, at least {least}{up_to}, not {value!r}")
-        for name in ("learning_rate", "validation", "window", "loss_scale"):
-            if not (0 < getattr(self, name) < math.inf):
-                raise UserError(f"{name} must be a positive number, not {getattr(self, name)!r}")
-        for name in ("threshold_rate", "fire", "wait"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise UserError(f"{name} must be a number, at least 0, not {getattr(self, name)!r}")
-        if not 0 <= self.augment < math.inf:
-            raise UserError(f"augment must be a number of pixels, at least 0, not {self.augment!r}")
+        for names, fits, what in (
+            (("learning_rate", "validation", "window", "loss_scale"), lambda value: 0 < value < math.inf, "a positive number"),
+            (("threshold_rate", "fire", "wait"), lambda value: 0 <= value < math.inf, "a number, at least 0"),
+            (("augment",), lambda value: 0 <= value < math.inf, "a number of pixels, at least 0"),
+            (("drop_spikes",), lambda value: 0 <= value < 1, "a share from 0 to below 1"),
+            (("max_silent", "silent_start", "silent_end"), lambda value: 0 < value <= 100, "in percent, above 0 and at most 100"),
+        ):
+            for name in names:
+                if not fits(value := getattr(self, name)):
+                    raise UserError(f"{name} must be {what}, not {value!r}")
         if self.mirror and not self.augment:
             raise UserError("mirror must be false where augment is 0")
-        if not 0 <= self.drop_spikes < 1:
-            raise UserError(f"drop_spikes must be a share from 0 to below 1, not {self.drop_spikes!r}")
-        for name in ("max_silent", "silent_start", "silent_end"):
-            if not 0 < getattr(self, name) <= 100:
-                raise UserError(f"{name} must be in percent, above 0 and at most 100, not {getattr(self, name)!r}")
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self) | {"hidden": list(self.hidden)}

@@ -1,8 +1,8 @@
-"""Runs of a recipe: one with its metrics, or one per seed and the best of them exported."""
+"""Runs of a recipe: one, or one per seed and the best of them exported."""
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,141 +11,105 @@ from export import UserError, save
 from export.check import network_from_checkpoint
 from export.scores import Scores
 from model import metrics, plots, training
-from model.datasets import Dataset
+from model.data.dataset import Dataset
 from model.processes import Processes
 from model.recipe_file import RecipeFile
 
 NETWORK = "network.safetensors"
-Say = Callable[[str], None]
 
 
-def run(
-    file: RecipeFile,
-    dataset: Dataset,
-    out: Path,
-    command: str,
-    *,
-    resume: bool = False,
-    pictures: bool = True,
-    say: Say = print,
-    processes: Processes | None = None,
-) -> dict[str, Any]:
-    """Train once, into ``out``: the checkpoint, its metrics, which are returned, and the pictures of `model.plots`.
+@dataclass(frozen=True)
+class Runner:
+    """Trains recipes, each run into a folder of its own.
 
-    Parameters:
-        processes: as in `model.training.Trainer`.
+    Every method raises UserError, OSError and KeyboardInterrupt as `model.training.train` does.
 
-    Raises:
-        UserError, OSError, KeyboardInterrupt: as `model.training.train`.
+    Attributes:
+        command: the command line, for the metrics.
+        pictures: whether each run is drawn (`model.plots`).
+        say: takes a line for the user.
+        processes: as in `model.trainer.Trainer`.
     """
-    processes = processes or Processes()
 
-    def finish() -> dict[str, Any]:
-        network, _ = network_from_checkpoint(out / training.CHECKPOINT)
-        log.finish(network, dataset)
-        if pictures:
-            plots.write(out, network=network)
-        return log.content
+    command: str
+    pictures: bool = True
+    say: Callable[[str], None] = print
+    processes: Processes = field(default_factory=Processes)
 
-    with processes.stopped_together():
-        log = processes.from_first(lambda: metrics.Log(out / metrics.FILE, file, command, resume=resume))
-        training.train(dataset, file.recipe, out, resume=resume, say=say, observe=log.epoch, processes=processes)
-        return processes.from_first(finish)
+    def run(self, file: RecipeFile, dataset: Dataset, out: Path, *, resume: bool = False) -> dict[str, Any]:
+        """Train once, into ``out``: the checkpoint, its metrics, which are returned, and the pictures."""
 
+        def finish() -> dict[str, Any]:
+            network, _ = network_from_checkpoint(out / training.CHECKPOINT)
+            log.finish(network, dataset)
+            if self.pictures:
+                plots.write(out, network=network)
+            return log.content
 
-def reproduce(
-    file: RecipeFile,
-    dataset: Dataset,
-    seeds: Sequence[int],
-    out: Path,
-    command: str,
-    *,
-    pictures: bool = True,
-    say: Say = print,
-    processes: Processes | None = None,
-) -> list[dict[str, Any]]:
-    """Train a recipe with each seed into ``out/seed-S``, and export the best on validation as ``out/network.safetensors``.
+        with self.processes.stopped_together():
+            log = self.processes.from_first(lambda: metrics.Log(out / metrics.FILE, file, self.command, resume=resume))
+            training.train(dataset, file.recipe, out, resume=resume, say=self.say, observe=log.epoch, processes=self.processes)
+            return self.processes.from_first(finish)
 
-    A seed that is finished is skipped, one that was interrupted is resumed.
+    def run_or_resume(self, file: RecipeFile, dataset: Dataset, folder: Path) -> dict[str, Any]:
+        """The metrics of the run in a folder: as found if it is finished, else after it was started or resumed.
 
-    Returns:
-        The metrics of each seed.
+        Raises:
+            UserError: the folder holds a run by another recipe or on other data.
+        """
 
-    Raises:
-        UserError, OSError, KeyboardInterrupt: as `model.training.train`; or a folder holds a run of something else.
-    """
-    processes = processes or Processes()
-    runs = []
-    for seed in seeds:
-        folder = out / f"seed-{seed}"
-        say(f"seed {seed}: {folder}")
-        runs.append(run_or_go_on(file.changed(seed=seed), dataset, folder, command, pictures=pictures, say=say, processes=processes))
-    chosen = best(runs)
-    checkpoint = out / f"seed-{chosen['seed']}" / training.CHECKPOINT
+        def found() -> tuple[dict[str, Any] | None, bool]:
+            before = None
+            if (folder / metrics.FILE).is_file():
+                before = metrics.read(folder / metrics.FILE)
+                check_same(before, file, dataset, folder)
+                before = before if before["finished"] and (folder / training.CHECKPOINT).is_file() else None
+            return before, (folder / training.RESUME).is_file()
 
-    def export() -> int:
-        network, frames = network_from_checkpoint(checkpoint)
-        save(network, out / NETWORK)
-        return frames
+        finished, resume = self.processes.from_first(found)
+        if finished is not None:
+            self.say(f"finished on {finished['date']}, nothing to do")
+            return finished
+        return self.run(file, dataset, folder, resume=resume)
 
-    frames = processes.from_first(export)
-    say(f"seed {chosen['seed']} is the best on validation frames; golden model equal to it on all {frames} frames of the check set")
-    return runs
+    def reproduce(self, file: RecipeFile, dataset: Dataset, seeds: Sequence[int], out: Path) -> list[dict[str, Any]]:
+        """Train a recipe with each seed into ``out/seed-S``, and export the best on validation as ``out/network.safetensors``.
 
+        Returns:
+            The metrics of each seed, as `run_or_resume` gives them.
+        """
+        runs = []
+        for seed in seeds:
+            folder = out / f"seed-{seed}"
+            self.say(f"seed {seed}: {folder}")
+            runs.append(self.run_or_resume(file.changed(seed=seed), dataset, folder))
+        seed = best(runs)["seed"]
 
-def reproduce_folds(
-    file: RecipeFile,
-    load: Callable[[str], Dataset],
-    out: Path,
-    command: str,
-    *,
-    pictures: bool = True,
-    say: Say = print,
-    processes: Processes | None = None,
-) -> list[dict[str, Any]]:
-    """Train a recipe on each of its folds with its first seed, into ``out/fold-NAME``, as `reproduce` does with seeds.
+        def export() -> int:
+            network, frames = network_from_checkpoint(out / f"seed-{seed}" / training.CHECKPOINT)
+            save(network, out / NETWORK)
+            return frames
 
-    Parameters:
-        load: gives the data set of a name.
+        frames = self.processes.from_first(export)
+        self.say(f"seed {seed} is the best on validation frames; golden model equal to it on all {frames} frames of the check set")
+        return runs
 
-    Returns:
-        The metrics of each fold.
+    def reproduce_folds(self, file: RecipeFile, load: Callable[[str], Dataset], out: Path) -> list[dict[str, Any]]:
+        """Train a recipe on each of its folds with its first seed, into ``out/fold-NAME``.
 
-    Raises:
-        UserError, OSError, KeyboardInterrupt: as `reproduce`.
-    """
-    processes, runs = processes or Processes(), []
-    for name in file.folds:
-        folder = out / f"fold-{Path(name).stem}"
-        say(f"{name}: {folder}")
-        dataset = processes.together(partial(load, name))
-        runs.append(run_or_go_on(replace(file, dataset=name), dataset, folder, command, pictures=pictures, say=say, processes=processes))
-    return runs
+        Parameters:
+            load: gives the data set of a name.
 
-
-def run_or_go_on(
-    file: RecipeFile, dataset: Dataset, folder: Path, command: str, *, pictures: bool, say: Say, processes: Processes | None = None
-) -> dict[str, Any]:
-    """The metrics of the run in a folder: as found if it is finished, else after it was started or resumed.
-
-    Raises:
-        UserError, OSError, KeyboardInterrupt: as `model.training.train`; or the folder holds a run of something else.
-    """
-    processes = processes or Processes()
-
-    def found() -> tuple[dict[str, Any] | None, bool]:
-        before = None
-        if (folder / metrics.FILE).is_file():
-            before = metrics.read(folder / metrics.FILE)
-            check_same(before, file, dataset, folder)
-            before = before if before["finished"] and (folder / training.CHECKPOINT).is_file() else None
-        return before, (folder / training.RESUME).is_file()
-
-    finished, resume = processes.from_first(found)
-    if finished is not None:
-        say(f"finished on {finished['date']}, nothing to do")
-        return finished
-    return run(file, dataset, folder, command, resume=resume, pictures=pictures, say=say, processes=processes)
+        Returns:
+            The metrics of each fold, as `run_or_resume` gives them.
+        """
+        runs = []
+        for name in file.folds:
+            folder = out / f"fold-{Path(name).stem}"
+            self.say(f"{name}: {folder}")
+            dataset = self.processes.together(partial(load, name))
+            runs.append(self.run_or_resume(replace(file, dataset=name), dataset, folder))
+        return runs
 
 
 def check_same(before: dict[str, Any], file: RecipeFile, dataset: Dataset, folder: Path) -> None:
@@ -174,7 +138,7 @@ def best(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def mean_and_spread(runs: Sequence[dict[str, Any]], part: str) -> tuple[Scores, Scores | None]:
     """Mean of the scores over runs, and their sample standard deviation (of one run: None)."""
     rows = [metrics.scores_of(content, part) for content in runs]
-    columns = {field.name: [getattr(row, field.name) for row in rows] for field in fields(Scores)}
+    columns = {column.name: [getattr(row, column.name) for row in rows] for column in fields(Scores)}
     mean = Scores(**{name: statistics.fmean(column) for name, column in columns.items()})
     if len(rows) < 2:
         return mean, None

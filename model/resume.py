@@ -1,32 +1,20 @@
-"""The state of a training run between two epochs, in one file: with it, a resumed run equals one that was never interrupted."""
+"""The state of a training run between two epochs, in one file; a resumed run equals an uninterrupted one bit for bit."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from export import UserError
 from export.artifact import check_format, get, read_tensors
+from export.errors import prefixed
 from model import checkpoint, evaluation
-
-if TYPE_CHECKING:
-    from model.training import Trainer
+from model.trainer import Best, Trainer
 
 FORMAT, VERSION = "firstspike-resume", 1
 
 
-@dataclass
-class Best:
-    """The epoch to keep, its unshifted parameters, and the knob's curve on the validation frames with the chosen point."""
-
-    epoch: int
-    point: evaluation.ShiftPoint
-    curve: list[evaluation.ShiftPoint]
-    parameters: dict[str, torch.Tensor]
-
-
-def save_state(path: str | Path, trainer: "Trainer") -> None:
+def save_state(path: str | Path, trainer: Trainer) -> None:
     """Write the state of a run after an epoch, whole or not at all.
 
     Raises:
@@ -51,7 +39,7 @@ def save_state(path: str | Path, trainer: "Trainer") -> None:
     checkpoint.save(path, {name: tensor.cpu().numpy() for name, tensor in tensors.items()}, header)
 
 
-def load_state(path: str | Path, trainer: "Trainer") -> None:
+def load_state(path: str | Path, trainer: Trainer) -> None:
     """Take a fresh run to the state in the file.
 
     Raises:
@@ -64,19 +52,17 @@ def load_state(path: str | Path, trainer: "Trainer") -> None:
         raise UserError(f"{path}: must be the whole state of a training run: {error}") from None
 
 
-def _read(path: str | Path, trainer: "Trainer") -> tuple[dict[str, Any], dict[str, Any]]:
+def _read(path: str | Path, trainer: Trainer) -> tuple[dict[str, Any], dict[str, Any]]:
     if not Path(path).is_file():
         raise UserError(f"{path}: must be there to resume from, but is missing: train without --resume first")
     tensors, header = read_tensors(path)
-    try:
+    with prefixed(path):
         check_format(header, FORMAT, VERSION)
         _check_same(header, trainer)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
     return tensors, header
 
 
-def _check_same(header: dict[str, Any], trainer: "Trainer") -> None:
+def _check_same(header: dict[str, Any], trainer: Trainer) -> None:
     recipe = get(header, "recipe", dict)
     for name, value in trainer.recipe.as_dict().items():
         if recipe.get(name) != value:
@@ -86,7 +72,7 @@ def _check_same(header: dict[str, Any], trainer: "Trainer") -> None:
         raise UserError(f"to resume, the data set must be the same, with digest {before}, not {now}")
 
 
-def _restore(tensors: dict[str, Any], header: dict[str, Any], trainer: "Trainer") -> None:
+def _restore(tensors: dict[str, Any], header: dict[str, Any], trainer: Trainer) -> None:
     parts: dict[str, dict[str, torch.Tensor]] = {"network": {}, "best": {}, "optimizer": {}}
     for name, array in tensors.items():
         group, _, rest = name.partition(".")
@@ -100,7 +86,7 @@ def _restore(tensors: dict[str, Any], header: dict[str, Any], trainer: "Trainer"
     groups = trainer.optimizer.state_dict()["param_groups"]
     trainer.optimizer.load_state_dict({"state": moments, "param_groups": groups})
     trainer.generator.set_state(torch.from_numpy(tensors["generator"]))
-    curve = [evaluation.ShiftPoint(**point) for point in get(header, "curve", list)]
-    point = evaluation.ShiftPoint(**get(header, "point", dict))
+    curve = [evaluation.OperatingPoint(**point) for point in get(header, "curve", list)]
+    point = evaluation.OperatingPoint(**get(header, "point", dict))
     trainer.best = Best(get(header, "best_epoch", int), point, curve, parts["best"])
     trainer.epoch = get(header, "epoch", int)

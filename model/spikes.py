@@ -1,4 +1,4 @@
-"""Spikes as events, so that synaptic work follows the spikes and not the number of steps."""
+"""Sparse sums over spikes: the cost follows the number of spikes, not the number of steps."""
 
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ class Spikes(NamedTuple):
         return functional.embedding_bag(self.neurons, table, offsets, mode="sum")
 
 
-class Train(NamedTuple):
+class SpikeTrain(NamedTuple):
     """All spikes of a batch, in the order of steps and, within a step, of rows."""
 
     spikes: Spikes
@@ -30,17 +30,17 @@ class Train(NamedTuple):
     starts: list[int]  # T + 1 numbers: the spikes of step t are those from starts[t] to starts[t + 1]
 
     @classmethod
-    def of(cls, times: Tensor, steps: int) -> "Train":
+    def of(cls, times: Tensor, steps: int) -> "SpikeTrain":
         """Of spike times (rows, neurons), any real dtype; those at ``steps`` or later are none."""
         rows, neurons = (times < steps).nonzero(as_tuple=True)
         at, order = times[rows, neurons].to(time_dtype(steps)).sort(stable=True)
         counts = torch.bincount(at, minlength=steps)
         return cls(Spikes(rows[order], neurons[order]), at, [0, *counts.cumsum(0).tolist()])
 
-    def between(self, first: int, end: int) -> "Train":
+    def between(self, first: int, end: int) -> "SpikeTrain":
         """The spikes of the steps from ``first`` to ``end - 1``; ``starts`` is left out."""
         part = slice(self.starts[first], self.starts[end])
-        return Train(Spikes(self.spikes.rows[part], self.spikes.neurons[part]), self.steps[part], [])
+        return SpikeTrain(Spikes(self.spikes.rows[part], self.spikes.neurons[part]), self.steps[part], [])
 
 
 def time_dtype(steps: int) -> torch.dtype:
@@ -49,7 +49,7 @@ def time_dtype(steps: int) -> torch.dtype:
 
 
 def drive_of(fires: Tensor, synapses: Tensor) -> Tensor:
-    """What firing neurons add to potentials, float (…, outputs), of bool (…, neurons) and weights by input, float (neurons, outputs)."""
+    """Synaptic sums, float (…, outputs), of spikes bool (…, neurons) and weights by input, float (neurons, outputs)."""
     flat = fires.flatten(0, -2)
     if synapses.shape[1] <= FEW:
         ones = flat.view(torch.uint8).to(synapses.dtype)  # by way of uint8, since bool converts slowly

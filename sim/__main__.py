@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from export import Network, UserError, load
-from export.cli import EXIT_BROKEN, EXIT_DIFFERENCE, Parser, run
+from export.cli import EXIT_BROKEN, EXIT_DIFFERENCE, Parser, positive, run
 from hw import Folding, inputs
-from hw.arguments import add_folding_arguments, folding_from
+from hw.arguments import add_circuit_arguments, add_folding_arguments, check_circuit_arguments, folding_from
 from hw.inputs import add_frame_arguments
-from hw.number import positive
 from sim.board.link import LinkError
 from sim.build import BuildError
 from sim.simulate import SimulationError
@@ -36,6 +35,8 @@ def parser(command: str | None) -> Parser:
     add_frame_arguments(result)
     result.add_argument("--seed", type=int, default=0, help="of random spike times (default: 0)")
     add_folding_arguments(result)
+    if command == "vectors":
+        add_circuit_arguments(result)
     if command is None:
         result.add_argument("--waves", action="store_true", help="write the waveform of the first frame even if nothing differs")
         result.add_argument("--jobs", type=positive, default=1, metavar="N", help="processes that share the frames (default: 1)")
@@ -77,7 +78,8 @@ def vectors(network: Network, chosen: Folding, frames: inputs.Inputs, arguments:
     """Write golden vectors."""
     from sim.vectors import write
 
-    for path in write(network, frames.spike_times, chosen, arguments.out):
+    options = {"images": pixels(frames, arguments), "wrapper": arguments.wrapper, "weights": arguments.weights}
+    for path in write(network, frames.spike_times, chosen, arguments.out, **options):
         print(path)
     return 0
 
@@ -86,7 +88,7 @@ def bench(network: Network, chosen: Folding, frames: inputs.Inputs, arguments: N
     """Measure and print speeds."""
     from sim.bench import measure
 
-    print(measure(network, frames.spike_times, chosen))
+    print(measure(network, frames.spike_times, chosen, pixels(frames, arguments)))
     return 0
 
 
@@ -101,6 +103,8 @@ def main() -> int:
         return _built(lambda: board.main(sys.argv[2:]))
     command = sys.argv[1] if sys.argv[1:2] and sys.argv[1] in COMMANDS else None
     arguments = parser(command).parse_args(sys.argv[1 if command is None else 2 :])
+    if command == "vectors":
+        check_circuit_arguments(arguments)
     network = load(arguments.network)
     chosen = folding_from(arguments, network)
     chosen.plans(network)  # refuses what cannot be before anything is loaded or built

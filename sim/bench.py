@@ -11,10 +11,11 @@ import numpy as np
 import hw.verilog
 from export import Network, UserError
 from hw import Accelerator, Folding
-from sim import frames, toolchain
+from sim import frames, stimuli, toolchain
 from sim.build import Build, build
 from sim.ports import Ports
-from sim.simulate import MODES, simulate, write_frames
+from sim.simulate import MODES, simulate
+from sim.stimuli import Pace
 from sim.wrapper import design
 
 GOAL = 0.7
@@ -64,21 +65,21 @@ class Bench:
         return "\n".join(lines)
 
 
-def measure(network: Network, spike_times: np.ndarray, folding: Folding) -> Bench:
-    """Run the same frames through both, turn about, and take the fastest run of each.
+def measure(network: Network, spike_times: np.ndarray, folding: Folding, images: np.ndarray | None = None) -> Bench:
+    """Run the same frames, as spike words or as the pixels of images, through both, turn about, and take the fastest run of each.
 
     Raises:
         UserError: there is no frame, or the tool chain is missing.
     """
     if len(spike_times) == 0:
         raise UserError("there must be at least one frame, not 0")
-    accelerator = Accelerator(network, folding)
+    accelerator = Accelerator(network, folding, frames_in="words" if images is None else "pixels")
     ports = Ports.from_map(hw.verilog.port_map(accelerator))
     built = build(design(hw.verilog.generate(accelerator), ports, network.shape))
-    words = frames.pack(spike_times, accelerator.input_format)
+    words = frames.pack(spike_times, accelerator.input_format) if images is None else frames.pack_pixels(images, folding.pixels)
     with tempfile.TemporaryDirectory(prefix="firstspike.") as name:
         folder = Path(name)
-        write_frames(folder, words, ports)
+        stimuli.write(folder, [(words, Pace())], ports)
         program = _link(built, folder)
         cosimulated: dict[str, list[float]] = {mode: [] for mode in MODES}
         bare: dict[str, list[float]] = {mode: [] for mode in MODES}
@@ -86,7 +87,7 @@ def measure(network: Network, spike_times: np.ndarray, folding: Folding) -> Benc
         for _ in range(REPEATS):
             for mode, recording in simulate(built, ports, words).items():
                 cosimulated[mode].append(recording.seconds)
-            command = [str(program), f"+frames={folder}", f"+out={folder}"]
+            command = [str(program), f"+in={folder}", f"+out={folder}"]
             for line in subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines():
                 mode, count, seconds, received, stuck = line.split()
                 if (int(received), int(stuck)) != (len(spike_times), 0):

@@ -4,7 +4,7 @@ In ``full`` mode all spike times are equal. In ``early`` mode those up to the de
 spikes twice, and the decisions are equal.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from export.reference import DECISION_FIELDS, Decisions, Result
 from sim.frames import Spikes
 from sim.simulate import Recording
 
-READOUT = "readout"
+READOUT, INPUT = "readout", "input"
 RESULT_FIELDS = (*DECISION_FIELDS, "error")
 
 
@@ -22,9 +22,9 @@ class Difference:
     """One place where the circuit and the golden model differ.
 
     Attributes:
-        mode: "full" or "early".
+        mode: "full" or "early"; in sequences of the protocol also "changing".
         frame: index of the frame.
-        layer: index of the layer, or "readout".
+        layer: index of the layer, "readout" or "input".
         neuron: index of the neuron; None where the difference is not one neuron's.
         what: the thing that differs, such as "step" or "margin".
         expected: its golden value; None where nothing was expected.
@@ -40,10 +40,22 @@ class Difference:
     seen: int | None
 
     def __str__(self) -> str:
-        place = f"{self.mode} mode, frame {self.frame}, " + (self.layer if isinstance(self.layer, str) else f"layer {self.layer}")
+        return f"{self.mode} mode, frame {self.frame}, {self.text}"
+
+    @property
+    def text(self) -> str:
+        """Place and values, without mode and frame."""
+        place = self.layer if isinstance(self.layer, str) else f"layer {self.layer}"
         if self.neuron is not None:
             place += f", neuron {self.neuron}"
         return f"{place}: {self.what} expected {_value(self.expected)}, seen {_value(self.seen)}"
+
+    @property
+    def order(self) -> tuple[int, float, int]:
+        """What comes first: the lowest frame, and in it the layer that comes first, since a later one may only have followed it."""
+        steps = [step for step in (self.expected, self.seen) if step is not None]
+        layer = self.layer if isinstance(self.layer, int) else float("inf")
+        return self.frame, layer, min(steps) if self.neuron is not None else -1
 
 
 def _value(value: int | None) -> str:
@@ -96,12 +108,13 @@ def compare(mode: str, recording: Recording, golden: Result, steps: int) -> Comp
         golden: what should have.
         steps: ``T``.
     """
-    found = _Found(mode, np.ones(len(golden.decisions.step), bool))
+    found = Found(mode, np.ones(len(golden.decisions.step), bool))
     required_spikes, all_seen = 0, []
+    upto = golden.decisions.step if mode == "early" else np.full(len(found.equal), steps - 1)
     for layer, (times, spikes) in enumerate(zip(golden.spike_times, recording.layers, strict=True)):
         _compare_counts(found, layer, spikes)
-        seen = _spike_times(found, layer, spikes, times.shape[1], steps)
-        required_spikes += _compare_spike_times(found, layer, times, seen, golden.decisions.step, steps)
+        seen = compare_spikes(found, layer, times, spikes, required=upto, allowed=upto, steps=steps)
+        required_spikes += int((times <= upto[:, None]).sum())
         all_seen.append(seen)
     _compare_decisions(found, recording, golden.decisions)
     return Comparison(
@@ -111,14 +124,14 @@ def compare(mode: str, recording: Recording, golden: Result, steps: int) -> Comp
         spikes_compared=required_spikes,
         spikes_received=sum(len(spikes) for spikes in recording.layers),
         differences=found.differences,
-        first=_earliest(found.firsts),
+        first=min(found.firsts, key=lambda difference: difference.order, default=None),
         seen=tuple(all_seen),
         decisions=_decisions(recording, len(found.equal), steps),
     )
 
 
 @dataclass
-class _Found:
+class Found:
     """The differences so far.
 
     Attributes:
@@ -145,13 +158,20 @@ class _Found:
         values = (None if value < 0 else value for value in (int(expected[at]), int(seen[at])))
         self.firsts.append(Difference(self.mode, int(frame[at]), layer, int(neuron[at]), what, *values))
 
-    def field(self, name: str, expected: np.ndarray, seen: np.ndarray) -> None:
-        """A field of the results, of as many frames as have one."""
-        frame = np.flatnonzero(seen != expected[: len(seen)])
+    def frames(self, layer: int | str, what: str, frame: np.ndarray, expected: np.ndarray | int, seen: np.ndarray | int) -> None:
+        """Some differences of one kind that are a frame's; the first is that of the lowest frame."""
+        if len(frame) == 0:
+            return
         self.differences += len(frame)
         self.equal[frame] = False
-        for at in frame[:1].tolist():
-            self.firsts.append(Difference(self.mode, at, READOUT, None, name, int(expected[at]), int(seen[at])))
+        at = int(frame.argmin())
+        values = (int(np.broadcast_to(value, len(frame))[at]) for value in (expected, seen))
+        self.firsts.append(Difference(self.mode, int(frame[at]), layer, None, what, *values))
+
+    def field(self, name: str, frame: np.ndarray, expected: np.ndarray, seen: np.ndarray) -> None:
+        """A field of the results of some frames."""
+        wrong = seen != expected
+        self.frames(READOUT, name, frame[wrong], expected[wrong], seen[wrong])
 
     def count(self, layer: int | str, what: str, missing: np.ndarray, extra: int) -> None:
         """Something that there should be once for each frame: the frames that lack it, and how many there are of none."""
@@ -164,7 +184,7 @@ class _Found:
             self.firsts.append(Difference(self.mode, frames, layer, None, what, frames, frames + extra))
 
 
-def _compare_counts(found: _Found, layer: int, spikes: Spikes) -> None:
+def _compare_counts(found: Found, layer: int, spikes: Spikes) -> None:
     """Each frame shows on a layer's monitor; in full mode each ends there."""
     frames = np.arange(len(found.equal))
     found.count(layer, "number of frames", np.setdiff1d(frames, spikes.begun), int((spikes.begun >= len(frames)).sum()))
@@ -172,9 +192,35 @@ def _compare_counts(found: _Found, layer: int, spikes: Spikes) -> None:
         found.count(layer, "number of frames that end", frames[spikes.ended :], max(0, spikes.ended - len(frames)))
 
 
-def _spike_times(found: _Found, layer: int, spikes: Spikes, outputs: int, steps: int) -> np.ndarray:
+def compare_spikes(
+    found: Found, layer: int, times: np.ndarray, spikes: Spikes, *, required: np.ndarray, allowed: np.ndarray, steps: int
+) -> np.ndarray:
+    """Compare a layer's spikes with golden spike times; the circuit's, int32 (frames, outputs).
+
+    Parameters:
+        found: gets the differences.
+        layer: index of the layer.
+        times: golden spike times, integers (frames, outputs).
+        spikes: of the circuit.
+        required: integers (frames,), the last step whose golden spikes must be there.
+        allowed: integers (frames,), the last step whose golden spikes may be there, at least as late.
+        steps: ``T``.
+    """
+    seen = _spike_times(found, layer, spikes, times.shape, steps)
+    expected = np.where(times <= allowed[:, None], times, steps)
+    missing = (seen == steps) & (expected <= required[:, None]) & (expected < steps)
+    after = (seen < steps) & (seen == times) & (times != expected)  # golden, but nobody should know any more
+    other = (seen < steps) & (seen != expected) & ~after
+    for what, wrong in (("step", missing | other), ("spike after the decision", after)):
+        frame, neuron = np.nonzero(wrong)
+        none = [np.where(array[wrong] < steps, array[wrong], -1) for array in (expected, seen)]
+        found.spikes(layer, what, frame, neuron, *none)
+    return seen
+
+
+def _spike_times(found: Found, layer: int, spikes: Spikes, shape: tuple[int, ...], steps: int) -> np.ndarray:
     """The circuit's spike times, int32 (frames, outputs); what cannot be, and second spikes, are differences."""
-    frames = len(found.equal)
+    frames, outputs = shape
     possible = (spikes.frame < frames) & (spikes.neuron < outputs) & (spikes.step < steps)
     frame, neuron, step = (array[~possible] for array in (spikes.frame, spikes.neuron, spikes.step))
     found.spikes(layer, "impossible spike", frame, neuron, np.full(len(frame), -1), step)
@@ -188,24 +234,13 @@ def _spike_times(found: _Found, layer: int, spikes: Spikes, outputs: int, steps:
     return seen
 
 
-def _compare_spike_times(found: _Found, layer: int, times: np.ndarray, seen: np.ndarray, decision: np.ndarray, steps: int) -> int:
-    """Spike times against golden ones, in early mode up to the decision; how many golden spikes there had to be."""
-    late = (times < steps) & (times > decision[:, None]) & (found.mode == "early")
-    expected = np.where(late, steps, times)
-    after = late & (seen == times)  # golden, but nobody should know any more
-    for what, wrong in (("step", (seen != expected) & ~after), ("spike after the decision", after)):
-        frame, neuron = np.nonzero(wrong)
-        none = [np.where(array[wrong] < steps, array[wrong], -1) for array in (expected, seen)]
-        found.spikes(layer, what, frame, neuron, *none)
-    return int((expected < steps).sum())
-
-
-def _compare_decisions(found: _Found, recording: Recording, decisions: Decisions) -> None:
+def _compare_decisions(found: Found, recording: Recording, decisions: Decisions) -> None:
     """Each result, and that there is one for each frame, that each frame was taken, and that the run came to an end."""
     frames = len(found.equal)
     for name in RESULT_FIELDS:
         expected = getattr(decisions, name, np.zeros(frames)).astype(np.int64)
-        found.field(name, expected, recording.results[name][:frames])
+        seen = recording.results[name][:frames]
+        found.field(name, np.arange(len(seen)), expected[: len(seen)], seen)
     found.count(READOUT, "number of results", np.arange(recording.received, frames), max(0, recording.received - frames))
     found.count(READOUT, "number of frames taken", np.flatnonzero(recording.starts < 0), 0)
     if recording.stuck and not found.differences:  # words without spikes, and no end to them
@@ -228,17 +263,6 @@ def join(comparisons: Sequence[Comparison]) -> Comparison:
         seen=tuple(np.concatenate(parts) for parts in zip(*(c.seen for c in comparisons), strict=True)),
         decisions=Decisions(*(np.concatenate([getattr(c.decisions, name) for c in comparisons]) for name in DECISION_FIELDS)),
     )
-
-
-def _earliest(differences: Iterable[Difference]) -> Difference | None:
-    """The lowest frame, and in it the layer that comes first: a later one may only have followed it."""
-
-    def order(difference: Difference) -> tuple[int, float, int]:
-        steps = [step for step in (difference.expected, difference.seen) if step is not None]
-        layer = difference.layer if isinstance(difference.layer, int) else float("inf")
-        return difference.frame, layer, min(steps) if difference.neuron is not None else -1
-
-    return min(differences, key=order, default=None)
 
 
 def _decisions(recording: Recording, frames: int, steps: int) -> Decisions:

@@ -105,15 +105,8 @@ def pack_pixels(images: np.ndarray, pixels: int = 1) -> Words:
     return Words(pack_bits(np.concatenate(bits, axis=1)), np.full(frames, beats))
 
 
-def read(path: str, payload: Payload) -> np.ndarray:
-    """Records uint32 (records, units) of a file that the wrapper wrote; a record that was cut short is left out."""
-    units = np.fromfile(path, "<u4")
-    return units[: len(units) // payload.units * payload.units].reshape(-1, payload.units)
-
-
-def spikes(records: np.ndarray, payload: Payload, contexts: int) -> Spikes:
-    """The spikes in the words that a layer emitted, by a circuit that works on as many frames in turn as it has ``contexts``."""
-    frame = frame_numbers(records, payload, contexts)
+def spikes(records: np.ndarray, payload: Payload, frame: np.ndarray) -> Spikes:
+    """The spikes in the words that a layer emitted, given the frame of each word."""
     index, time = payload.get(records, "index"), payload.get(records, "time")
     word, lane = (np.concatenate(arrays) for arrays in zip(*_set_bits(records, payload), strict=True))
     neuron = index[word] * payload["bits"].width + lane

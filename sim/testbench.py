@@ -1,4 +1,4 @@
-"""Runs inside the simulator: starts each mode, waits for its end, and writes down the counts. Python is woken once per mode.
+"""Runs inside the simulator: starts each mode, waits for its end, and writes down how it ended. Python is woken once per mode.
 
 Everything else (feeding frames, recording spikes) is the wrapper's work, and comparing is done afterwards.
 """
@@ -12,11 +12,25 @@ import cocotb
 from cocotb.triggers import RisingEdge, Timer
 
 MODES = {"full": 0, "early": 1, "changing": 2}
+"""In "changing", the mode changes at any moment."""
 
 
 @cocotb.test
-async def run_frames(dut) -> None:
-    status = {}
+async def play(dut) -> None:
+    """All modes, in the folder in which the simulator runs; or, for each of the mutants that are asked for, in a folder of its own."""
+    here = Path.cwd()
+    for mutant in filter(None, os.environ.get("FIRSTSPIKE_MUTANTS", "").split(",")):
+        dut.dut.mutant.value = int(mutant)
+        await play_modes(dut)
+        await Timer(10, "ns")  # the files are closed
+        (here / mutant).mkdir()
+        for path in (*here.glob("*.*.bin"), *here.glob("*.json")):
+            path.rename(here / mutant / path.name)
+    if "FIRSTSPIKE_MUTANTS" not in os.environ:
+        await play_modes(dut)
+
+
+async def play_modes(dut) -> None:
     for mode in os.environ["FIRSTSPIKE_MODES"].split(","):
         dut.start.value = 0
         dut.early.value = MODES[mode]
@@ -27,10 +41,4 @@ async def run_frames(dut) -> None:
         began = time.perf_counter()
         await RisingEdge(dut.done)
         seconds = time.perf_counter() - began
-        status[mode] = {
-            "stuck": bool(int(dut.stuck.value)),
-            "sent": int(dut.sent.value),
-            "received": int(dut.received.value),
-            "seconds": seconds,
-        }
-    Path(os.environ["FIRSTSPIKE_STATUS"]).write_text(json.dumps(status))
+        Path(f"{mode}.json").write_text(json.dumps({"stuck": bool(int(dut.stuck.value)), "seconds": seconds}))

@@ -10,9 +10,11 @@ import hw.verilog
 from export import Network, UserError, reference
 from export.files import atomic_write
 from hw import Accelerator, Folding
+from hw.buses.wrappers import wrap
+from hw.loading.loader import load_content
 from sim import frames
 from sim.compare import RESULT_FIELDS
-from sim.ports import Payload, Ports
+from sim.ports import UNIT, Payload, Ports
 from sim.templates import render
 from sim.wrapper import LINGER, design
 
@@ -22,20 +24,33 @@ Golden vectors of a network, and a plain Verilog test bench for its circuit. In 
     iverilog -o testbench accelerator.v testbench.v && vvp testbench && vvp testbench +early
     verilator --binary --timing -Wno-fatal -CFLAGS -std=c++20 --top testbench *.v && obj_dir/Vtestbench && obj_dir/Vtestbench +early
 
-{words}
-results.hex     per frame, the packed result
-steps_L.hex     per frame and neuron of layer L, the step of its spike ({steps} = never)
+{files}
 accelerator.json tells the fields of words and results. All numbers are hexadecimal.
 """
-ONE_STREAM = """\
-words.hex       the input words of all frames, in order
-last_words.hex  per frame, the index of its last word"""
-SEVERAL_STREAMS = """\
-words_K.hex     the words on input stream K, of the frames K, K + {streams}, …, in order
-last_words_K.hex  per frame on that stream, the index of its last word"""
+WORDS = {
+    "none": "words{k}.hex      the {what} on input stream {name}, frame by frame",
+    "axi": "words{k}.hex      the transfers on s_axis ({what}), frame by frame",
+    "wishbone": "words{k}.hex      words written to the bus ({what}), frame by frame: bytes selected (35:32) and data (31:0)",
+}
+LAST_WORDS = "last_words{k}.hex  per frame of them, the index of its last word"
+SETUP = {
+    "none": "setup.hex      what goes into stream load",
+    "axi": "setup.hex      what is written to registers first: address (47:32) and data (31:0)",
+}
+RESULTS = "results.hex    per frame, the packed result"
+STEPS = "steps_{layer}.hex    per frame and neuron of layer {layer}, the step of its spike ({steps:x} = never)"
 
 
-def write(network: Network, spike_times: np.ndarray, folding: Folding, folder: Path) -> list[Path]:
+def write(
+    network: Network,
+    spike_times: np.ndarray,
+    folding: Folding,
+    folder: Path,
+    *,
+    images: np.ndarray | None = None,
+    wrapper: str = "none",
+    weights: str = "rom",
+) -> list[Path]:
     """Write circuit, vectors and test bench into a folder; the paths that were written.
 
     Parameters:
@@ -43,6 +58,9 @@ def write(network: Network, spike_times: np.ndarray, folding: Folding, folder: P
         spike_times: integers (frames, inputs), 0 … T.
         folding: of the circuit.
         folder: is made if it is not there.
+        images: uint8 (frames, inputs) of these spike times; if they are given, pixels are what goes in.
+        wrapper: one of `hw.buses.wrappers.WRAPPERS`. The spikes inside a wrapped circuit are not compared.
+        weights: "rom" or "loadable".
 
     Raises:
         UserError: there is no frame, no neuron spikes, or the arguments do not fit.
@@ -51,42 +69,91 @@ def write(network: Network, spike_times: np.ndarray, folding: Folding, folder: P
     golden = reference.run(network, spike_times)
     if not any((times < network.steps).any() for times in golden.spike_times):
         raise UserError("some neuron must spike in some frame, but none does: there is nothing to compare")
-    accelerator = Accelerator(network, folding)
+    accelerator = Accelerator(network, folding, frames_in="words" if images is None else "pixels", weights=weights)
+    circuit = wrap(accelerator, wrapper)
+    map_ = hw.verilog.port_map(circuit)
     ports = Ports.from_map(hw.verilog.port_map(accelerator))
-    words = frames.pack(spike_times, accelerator.input_format)
-    several = len(ports.streams) > 1
+    words = frames.pack(spike_times, accelerator.input_format) if images is None else frames.pack_pixels(images, folding.pixels)
+    word, result = ports.word, ports.result
+    if wrapper == "wishbone":
+        word, words = Payload(36, {}), _bus_words(words, images)
+    if wrapper == "axi":
+        result = Payload(map_["ports"]["m_axis_tdata"]["width"], result.fields)
+    monitors = ports.monitors if wrapper == "none" else ()
+    setup, setup_width = _setup(accelerator, map_.get("registers", {}))
     streams: list[dict[str, Any]] = [
-        {"name": name, "suffix": f"_{place}" if several else "", "words": words.stream(place, len(ports.streams))}
+        {"name": name, "suffix": name.removeprefix("i"), "words": words.stream(place, len(ports.streams))}
         for place, name in enumerate(ports.streams)
     ]
-    of_streams = SEVERAL_STREAMS.format(streams=len(streams)) if several else ONE_STREAM
-    files = {
-        **{f"words{stream['suffix']}.hex": _wide(stream["words"].records, ports.word) for stream in streams},
-        **{f"last_words{stream['suffix']}.hex": _numbers(np.cumsum(stream["words"].counts) - 1) for stream in streams},
-        "results.hex": _results(golden.decisions, ports.result),
-        **{f"steps_{layer}.hex": _numbers(times.ravel()) for layer, times in enumerate(golden.spike_times)},
-        "README.txt": README.format(steps=f"{network.steps:x}", words=of_streams),
-        "testbench.v": render(
-            "vectors.v.j2",
-            top=ports.top,
-            streams=streams,
-            word=ports.word,
-            result=ports.result,
-            monitors=ports.monitors,
-            outputs=[layer.outputs for layer in network.layers],
-            frames=len(spike_times),
-            tags=1 << ports.monitors[0]["frame"].width,
-            steps=network.steps,
-            linger=LINGER,
-            patience=design("", ports, network.shape).patience,
-        ),
-    }
-    written = [*hw.verilog.write(accelerator, folder / "accelerator.v")]
+    what = "spike words" if images is None else "pixels"
+    lines: list[str] = []
+    files: dict[str, str] = {}
+    for stream in streams:
+        name = stream["suffix"]
+        files[f"words{name}.hex"] = _wide(stream["words"].records, word)
+        files[f"last_words{name}.hex"] = _numbers(np.cumsum(stream["words"].counts) - 1)
+        lines += [line.format(k=name, what=what, name=stream["name"]) for line in (WORDS[wrapper], LAST_WORDS)]
+    if setup:
+        files["setup.hex"] = _numbers(setup)
+        lines.append(SETUP.get(wrapper, SETUP["axi"]))
+    files["results.hex"] = _results(golden.decisions, result)
+    lines.append(RESULTS)
+    for layer, times in enumerate(golden.spike_times[: len(monitors)]):
+        files[f"steps_{layer}.hex"] = _numbers(times.ravel())
+        lines.append(STEPS.format(layer=layer, steps=network.steps))
+    files["README.txt"] = README.format(files="\n".join(lines))
+    files["testbench.v"] = render(
+        "vectors.v.j2",
+        top=map_["top"],
+        wrapper=wrapper,
+        streams=streams,
+        word=word,
+        tdata=map_["ports"]["s_axis_tdata"]["width"] if wrapper == "axi" else 0,
+        cancels=wrapper == "none" and ports.cancels,
+        result=result,
+        result_words=-(-(result.width + 1) // UNIT),
+        addresses={name: register["address"] for name, register in map_.get("registers", {}).items()},
+        monitors=monitors,
+        outputs=[layer.outputs for layer in network.layers],
+        setup=len(setup),
+        setup_width=setup_width,
+        frames=len(spike_times),
+        tags=1 << ports.monitors[0]["frame"].width,
+        steps=network.steps,
+        linger=LINGER,
+        patience=design("", ports, network.shape).patience,
+    )
+    written = [*hw.verilog.write(circuit, folder / "accelerator.v")]
     for name, text in files.items():
         with atomic_write(folder / name) as path:
             path.write_text(text)
         written.append(folder / name)
     return written
+
+
+def _setup(accelerator: Accelerator, registers: dict[str, Any]) -> tuple[list[int], int]:
+    """What goes in before the frames, and its width in bits: bytes of weights, or addresses and values of registers."""
+    content = load_content(accelerator.plans) if accelerator.weights == "loadable" else b""
+    if not registers:
+        return [byte | (place == 0) << 8 for place, byte in enumerate(content)], 9
+    writes = [("control", 0), *([("waiting", 1)] if "waiting" in registers else [])]
+    if content:
+        write, first = (1 << registers["load"]["fields"][field]["offset"] for field in ("write", "first"))
+        writes += [("load", byte | write | first * (place == 0)) for place, byte in enumerate(content)]
+    return [registers[name]["address"] << 32 | value for name, value in writes], 48
+
+
+def _bus_words(words: frames.Words, images: np.ndarray | None) -> frames.Words:
+    """Frames as words of a bus: two units, the data and which bytes of it are written. Pixels come four by four."""
+    if images is None:
+        data = words.records.reshape(-1, 1)
+        return frames.Words(np.hstack([data, np.full_like(data, 0xF)]), words.counts * words.records.shape[1])
+    count, inputs = images.shape
+    padded = np.pad(images, ((0, 0), (0, -inputs % 4)))
+    selected = np.full(padded.shape[1] // 4, 0xF, np.uint32)
+    selected[-1] = (1 << (inputs - 1) % 4 + 1) - 1
+    data = np.ascontiguousarray(padded).view("<u4").reshape(-1, 1)
+    return frames.Words(np.hstack([data, np.tile(selected, count)[:, None]]), np.full(count, len(selected)))
 
 
 def _numbers(values: Iterable[int]) -> str:

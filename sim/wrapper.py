@@ -1,14 +1,14 @@
 """The SystemVerilog around a circuit in a simulation: what reads the frames and writes down what comes out."""
 
 import itertools
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
 
 from sim.ports import Ports
+from sim.stimuli import Pace
 from sim.templates import render
 
 TOP = "bench"
-CONTROLS = ("rst", "early", "start", "done", "stuck", "sent", "received")
+CONTROLS = ("rst", "early", "start", "done", "stuck", "received")
 """The ports of the wrapper; nothing else of the model is visible from outside, unless a `Design` says so."""
 
 LINGER = 64
@@ -35,13 +35,23 @@ class Design:
 
     def wrapper(self, *, traced: bool = False) -> str:
         """Text of the wrapper; ``traced`` for one that dumps the waveform of a frame."""
-        return render("bench.sv.j2", cancels=self.ports.cancels, traced=traced, **self.values())
-
-    def values(self) -> dict[str, Any]:
-        """What templates of wrappers need of a design."""
         ports = self.ports
-        named = {"top": ports.top, "streams": ports.streams, "word": ports.word, "result": ports.result, "monitors": ports.monitors}
-        return {**named, "capacity": self.capacity, "patience": self.patience, "linger": LINGER}
+        ends = sum(1 << ports.word[name].offset for name in ("last_of_step", "last_of_frame")) if ports.cancels else 0
+        return render(
+            "bench.sv.j2",
+            top=ports.top,
+            streams=ports.streams,
+            word=ports.word,
+            cancels=ports.cancels,
+            end=ends,
+            result=ports.result,
+            monitors=ports.monitors,
+            pace=[field.name for field in fields(Pace)],
+            capacity=self.capacity,
+            patience=self.patience,
+            linger=LINGER,
+            traced=traced,
+        )
 
     def control(self) -> str:
         """Text of the Verilator control file: makes the wrapper's ports and what else is ``visible`` so."""

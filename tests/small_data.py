@@ -10,7 +10,7 @@ import torch
 
 from export import Network
 from model import checkpoint
-from model.datasets import Dataset
+from model.data.dataset import Dataset
 from model.layers import SingleSpikeNetwork
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")

@@ -1,5 +1,7 @@
 """Checking and building a network that somebody else trained needs no training framework: only ``model`` imports torch."""
 
+import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +21,42 @@ def imported(names):
     program = f"import sys\nfor name in {names!r}: __import__(name)\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     return set(done.stdout.split())
+
+
+def imports(name, known):
+    """The modules that a module imports, at any place in it, function bodies and type checking included."""
+    path = ROOT.joinpath(*name.split("."))
+    text = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
+    found = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module, f"{name}: imports must be absolute"
+            found |= {part if (part := f"{node.module}.{alias.name}") in known else node.module for alias in node.names}
+    return found & known
+
+
+def circle(graph):
+    """Modules that import each other in turn, the first of them repeated at the end; empty if there are none."""
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return error.args[1][::-1]
+    return []
+
+
+@pytest.mark.parametrize("package", ["export", "model"])
+def test_no_circles(package):
+    known = set(modules(package))
+    found = circle({name: imports(name, known) for name in known})
+    assert not found, f"circle of imports: {' -> '.join(found)}"
+
+
+def test_circles_are_found():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+    assert set(circle({"a": {"b"}, "b": {"c"}, "c": {"b"}})) == {"b", "c"}
+    assert "model.bstdg" in imports("model.layers", {"model.bstdg", "model.data"})
 
 
 @pytest.mark.parametrize("package", ["export", "hw", "sim"])

@@ -8,6 +8,7 @@ from export import UserError
 from model import ablate, kept, metrics, recipe_file
 from model.recipe_file import RecipeFile
 from model.recipes import Recipe
+from model.reproduce import Runner
 from tests.small_data import stripes
 
 FILE = RecipeFile("own", "stripes", (0, 1, 2), Recipe(hidden=(12,), epochs=20, batch_size=16, validation=0.25))
@@ -33,7 +34,7 @@ def read(tmp_path, text=VARIANTS):
 def done(tmp_path_factory):
     out = tmp_path_factory.mktemp("ablation")
     lines = []
-    path = ablate.ablate(read(out), stripes(), out, "the command", say=lines.append)
+    path = ablate.ablate(read(out), stripes(), out, Runner("the command", pictures=False, say=lines.append))
     return out, path, lines
 
 
@@ -76,7 +77,7 @@ def test_no_run_sees_the_test_frames(done):
 def test_finished_runs_are_skipped(done, tmp_path):
     lines = []
     before = json.loads(done[1].read_text())
-    ablate.ablate(read(tmp_path), stripes(), done[0], "the command", say=lines.append)
+    ablate.ablate(read(tmp_path), stripes(), done[0], Runner("the command", pictures=False, say=lines.append))
     assert sum(line.endswith("nothing to do") for line in lines) == 6
     assert json.loads(done[1].read_text())["variants"] == before["variants"]
 

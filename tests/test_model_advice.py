@@ -8,6 +8,7 @@ import torch
 
 from model import advice, training
 from model.recipes import Recipe
+from model.trainer import Trainer
 from tests.small_data import stripes
 from tests.test_model_training import spike_times_only
 
@@ -44,7 +45,7 @@ def test_images_without_spikes(tmp_path, changes, p_min):
     images = data.train_images.copy()
     images[::3] = 31  # below p_min at 8 steps
     data = dataclasses.replace(data, train_images=images)
-    trainer = training.Trainer(data, dataclasses.replace(RECIPE, **changes))
+    trainer = Trainer(data, dataclasses.replace(RECIPE, **changes))
     empty = int((trainer.train.times == 8).all(1).sum())
     assert 20 <= empty < 75
     line = f"{empty} of 75 training frames ({100 * empty / 75:.1f} %) have no input spike, so nothing tells their classes apart: "
@@ -55,7 +56,7 @@ def test_spike_times_that_are_all_never():
     data = spike_times_only()
     times = data.train_spike_times.copy()
     times[:] = np.where(np.arange(100)[:, None] == 7, 8, times)
-    lines = advice.on_data(training.Trainer(dataclasses.replace(data, train_spike_times=times), RECIPE))
+    lines = advice.on_data(Trainer(dataclasses.replace(data, train_spike_times=times), RECIPE))
     assert lines == ["1 of 75 training frames (1.3 %) have no input spike, so nothing tells their classes apart: leave them out"]
 
 
@@ -68,7 +69,7 @@ def test_outputs_that_never_fire_are_seen_while_training(tmp_path):
 
 
 def trained(change):
-    trainer = training.Trainer(stripes(), dataclasses.replace(RECIPE, hidden=(20, 10)))
+    trainer = Trainer(stripes(), dataclasses.replace(RECIPE, hidden=(20, 10)))
     with torch.no_grad():
         change(trainer.network)
     return [line for line in advice.on_result(trainer) if line.startswith("of the ")]

@@ -60,7 +60,7 @@ def test_train(trained, npz):
     assert lines[2].split()[:6] == ["strict", "first_index", "lenient", "fired", "silent", "steps"]
     assert [line.split()[0] for line in lines[3:5]] == ["validation", "test"]
     assert lines[5] == f"{out}/checkpoint.safetensors"
-    plots = [f"{name}.svg" for name in ("knob", "learning", "raster", "steps", "thresholds")]
+    plots = [f"{name}.svg" for name in ("learning", "operating-points", "raster", "steps", "thresholds")]
     assert sorted(path.name for path in out.iterdir()) == sorted(["checkpoint.safetensors", "metrics.json", "resume.safetensors", *plots])
     content = metrics.read(out / "metrics.json")
     assert content["command"] == f"python -m model train --dataset {npz} {' '.join(QUICK)}"
@@ -102,7 +102,9 @@ def test_reproduce(model, recipe, tmp_path):
 def test_plots(model, trained):
     done = model("plots", trained[1], "--frame", "3")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines() == [f"{trained[1]}/{name}.svg" for name in ("learning", "raster", "steps", "thresholds", "knob")]
+    assert done.stdout.splitlines() == [
+        f"{trained[1]}/{name}.svg" for name in ("learning", "raster", "steps", "thresholds", "operating-points")
+    ]
 
 
 def test_ablate(model, recipe, tmp_path):
@@ -159,7 +161,7 @@ def test_scores_are_written_beside_the_network(model, trained, npz):
         (["train", "--dataset", "digits", "--out", "x", "--epochs", "0"], "epochs must be an integer, at least 1, not 0"),
         (
             ["train", "--dataset", "digits", "--out", "x", "--hidden", "6oo"],
-            "argument --hidden: must be sizes such as 600 or 600,128, not '6oo' (see python -m model train --help)",
+            "argument --hidden: must be integers such as 8 or 8,128, not '6oo' (see python -m model train --help)",
         ),
         (["train", "--out", "x"], "one of the arguments RECIPE.toml --dataset is required (see python -m model train --help)"),
         (

@@ -20,7 +20,7 @@ def pair(sizes, steps, frames=150):
     generator = torch.Generator().manual_seed(steps)
     times = torch.randint(0, steps + 1, (frames, sizes[0]), generator=generator, dtype=torch.uint8)
     ours = SingleSpikeNetwork(sizes, steps, generator=generator)
-    ours.settle_thresholds(times, 0.3, 0.2)
+    ours.initialize_thresholds(times, 0.3, 0.2)
     return ours, UnrolledNetwork(ours), times
 
 
@@ -57,7 +57,7 @@ def test_it_learns():
     data = stripes(400)
     times, labels = LatencyEncoder(4)(torch.from_numpy(data.train_images)), torch.from_numpy(data.train_labels)
     ours = SingleSpikeNetwork((36, 24, 4), 4, generator=torch.Generator().manual_seed(0))
-    ours.settle_thresholds(times, 0.3, 0.2)
+    ours.initialize_thresholds(times, 0.3, 0.2)
     network = UnrolledNetwork(ours)
     before = {name: parameter.clone() for name, parameter in network.named_parameters()}
     update = Update(network, [(times, labels)], 0.6)

@@ -8,7 +8,7 @@ import torch
 from export import UserError
 from model import datasets
 from model.comparison import bs4nn
-from model.comparison.bs4nn_training import Bs4nnRecipe, kept, train, update
+from model.comparison.bs4nn_training import Bs4nnRecipe, load_or_train, train, update
 from tests.small_data import stripes
 
 QUICK = Bs4nnRecipe((36, 20, 4), epochs=1, batch=20, validation=20, rise=50)
@@ -52,15 +52,15 @@ def test_it_learns():
 
 def test_kept(tmp_path):
     path, lines = tmp_path / "folder" / "kept.safetensors", []
-    first = kept(path, stripes(), QUICK, lines.append)
-    again = kept(path, stripes(), QUICK, lines.append)
+    first = load_or_train(path, stripes(), QUICK, lines.append)
+    again = load_or_train(path, stripes(), QUICK, lines.append)
     assert len(lines) == 2
     assert lines[-1] == f"BS4NN network: {path}, trained before"
     for one, other in zip(first.layers, again.layers, strict=True):
         assert torch.equal(one.latent, other.latent)
         assert one.scale == other.scale
     assert dataclasses.replace(first, layers=[]) == dataclasses.replace(again, layers=[])
-    other = kept(path, stripes(), dataclasses.replace(QUICK, seed=1), lines.append)
+    other = load_or_train(path, stripes(), dataclasses.replace(QUICK, seed=1), lines.append)
     assert lines[2] == f"BS4NN network: {path} is of another recipe or data set, and is replaced"
     assert not torch.equal(other.layers[0].latent, first.layers[0].latent)
 
@@ -69,7 +69,7 @@ def test_damaged(tmp_path):
     path = tmp_path / "kept.safetensors"
     path.write_bytes(b"no network")
     with pytest.raises(UserError, match=rf"^{path} must be a BS4NN network that this command kept, but is not one: delete it$"):
-        kept(path, stripes(), QUICK, print)
+        load_or_train(path, stripes(), QUICK, print)
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,3 @@ def test_damaged(tmp_path):
 def test_refused(data, changes, message):
     with pytest.raises(UserError, match=f"^{message}$"):
         train(data, dataclasses.replace(QUICK, **changes), print)
-
-
-def test_epochs():
-    with pytest.raises(UserError, match=r"^epochs must be a positive integer, not 0$"):
-        Bs4nnRecipe((2, 2), epochs=0)

@@ -5,8 +5,7 @@ import time
 import pytest
 import torch
 
-from model.comparison.memory import peak_bytes
-from model.comparison.timing import alternate, clock
+from model.comparison.measuring import Comparison, Row, clock, interleave, peak_bytes
 
 MEGA = 250_000  # float32 numbers of a million bytes
 
@@ -77,7 +76,28 @@ def test_alternate(monkeypatch, threads, name):
         at[0] += next(durations)
 
     monkeypatch.setattr(time, name, lambda: at[0])
-    seconds = alternate({"a": lambda: function("a"), "b": lambda: function("b")}, 3)
+    seconds = interleave({"a": lambda: function("a"), "b": lambda: function("b")}, 3)
     assert calls == ["a", "b"] * 3
     assert seconds == {"a": 2, "b": 20}
     assert next(durations, None) is None
+
+
+def test_comparison():
+    rows = [Row("speed", "ms", 1, 64, 16), Row("accuracy", "%", 2, 97.5, 98, ratio=False)]
+    comparison = Comparison("A beside B", "Once.", "A", rows, [("an epoch", 3.76, "s")])
+    assert comparison.figures() == [
+        ("speed, A", 64, "ms"),
+        ("speed, this project", 16, "ms"),
+        ("speed, A / this project", 4, "×"),
+        ("accuracy, A", 97.5, "%"),
+        ("accuracy, this project", 98, "%"),
+        ("an epoch", 3.76, "s"),
+    ]
+    assert [" ".join(line.split()) for line in str(comparison).splitlines()] == [
+        "A beside B",
+        "Once.",
+        "A this project ratio",
+        "speed, ms 64.0 16.0 4.0×",
+        "accuracy, % 97.50 98.00",
+        "an epoch: 3.8 s",
+    ]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from export import UserError
-from model.datasets import load, split_stratified
+from model.data.dataset import split_stratified
+from model.datasets import load
 from tests.small_data import FILES, write_idx
 
 ROOT = Path(__file__).parent.parent

@@ -124,7 +124,7 @@ def test_alone_without_torchrun(monkeypatch):
 def test_cuda_decides_as_the_cpu_does():
     network = SingleSpikeNetwork((50, 40, 30, 5), 12, generator=torch.Generator().manual_seed(0))
     times = torch.from_numpy(random_spike_times(np.random.default_rng(0), 200, 50, 12))
-    network.settle_thresholds(times, 0.25, 0.1)
+    network.initialize_thresholds(times, 0.25, 0.1)
     expected = network(times)
     expected.margins.sum().backward()  # the gradients of the outputs are whole numbers: sums are exact in any order
     gradient = network.layers[-1].weights.grad.clone()

@@ -15,10 +15,12 @@ import torch
 
 from export import UserError
 from export.artifact import read_tensors
-from model import __main__, metrics, reproduce, training
+from model import __main__, metrics, training
 from model.processes import Processes, connect
 from model.recipe_file import RecipeFile
 from model.recipes import Recipe
+from model.reproduce import Runner
+from model.trainer import Trainer
 from tests.several import connected, outcome, start_connected
 from tests.small_data import save_npz, stripes
 
@@ -39,7 +41,7 @@ def train(processes, out, recipe=RECIPE, exact=False, resume=False):
     lines = []
     with pytest.MonkeyPatch.context() as patch:
         if exact:
-            patch.setattr(training, "margin_loss", exact_loss)
+            patch.setattr("model.trainer.margin_loss", exact_loss)
         with processes.stopped_together():
             training.train(DATA, recipe, out / str(processes.rank), resume=resume, say=lines.append, processes=processes)
     return lines
@@ -71,7 +73,7 @@ def test_equal_to_one_process(tmp_path, count, changes):
 
 def gradients(processes, frames):
     """Of one update with the true loss, and its sums."""
-    trainer = training.Trainer(DATA, RECIPE, processes)
+    trainer = Trainer(DATA, RECIPE, processes)
     part = processes.share(frames)
     sums = trainer._update(trainer.train.times[:frames][part], trainer.train.labels[:frames][part], 0.5)
     return sums, [parameter.grad.numpy() for parameter in trainer.network.parameters()], trainer.loss_scale
@@ -91,7 +93,7 @@ def test_gradients_of_the_true_loss(frames):
 
 
 def parameters(processes, out):
-    trainer = training.Trainer(DATA, dataclasses.replace(RECIPE, validation=24), processes)  # 76 frames: batches of 16, and 12
+    trainer = Trainer(DATA, dataclasses.replace(RECIPE, validation=24), processes)  # 76 frames: batches of 16, and 12
     for _ in range(2):
         trainer.run_epoch(training.tqdm(disable=True))
     return [parameter.tolist() for parameter in trainer.network.parameters()], trainer.best.epoch
@@ -104,7 +106,7 @@ def test_all_processes_hold_the_same_parameters(tmp_path):
 
 def stopped(processes, out, epoch):
     """Ctrl-C in the second process alone, in the middle of an epoch."""
-    update = training.Trainer._update
+    update = Trainer._update
 
     def interrupted(self, *arguments):
         if processes.rank == 1 and self.epoch == epoch:
@@ -112,7 +114,7 @@ def stopped(processes, out, epoch):
         return update(self, *arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training.Trainer, "_update", interrupted)
+        patch.setattr(Trainer, "_update", interrupted)
         return train(processes, out, exact=True)
 
 
@@ -173,13 +175,13 @@ def test_what_the_first_cannot_write_ends_all(tmp_path):
     (tmp_path / "0").write_text("a file")
     first, second = connected(train, tmp_path)
     assert isinstance(first, FileExistsError)
-    assert str(second) == f"{tmp_path}/0: File exists"
+    assert str(second) == f"process 0: {tmp_path}/0: File exists"
     assert [path.name for path in tmp_path.iterdir()] == ["0"]
 
 
 def nan(processes, out):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "margin_loss", lambda margins, labels, scale: margins.sum() * (np.nan if processes.rank else 1))
+        patch.setattr("model.trainer.margin_loss", lambda margins, labels, scale: margins.sum() * (np.nan if processes.rank else 1))
         return train(processes, out)
 
 
@@ -193,7 +195,7 @@ def other_recipe(processes, out):
 
 
 def drift(processes, out):
-    trainer = training.Trainer(DATA, RECIPE, processes)
+    trainer = Trainer(DATA, RECIPE, processes)
     with torch.no_grad():
         trainer.thresholds[0][processes.rank] += 1
     return trainer.run_epoch(training.tqdm(disable=True))
@@ -211,9 +213,8 @@ def test_processes_that_differ(tmp_path):
 def reproduced(processes, out):
     lines = []
     file = RecipeFile("stripes", "stripes", (0,), dataclasses.replace(RECIPE, epochs=1))
-    runs = [
-        reproduce.reproduce(file, DATA, (0,), out / str(processes.rank), "command", say=lines.append, processes=processes) for _ in range(2)
-    ]
+    runner = Runner("command", say=lines.append, processes=processes)
+    runs = [runner.reproduce(file, DATA, (0,), out / str(processes.rank)) for _ in range(2)]
     return runs, lines
 
 

@@ -44,7 +44,7 @@ def test_scores_are_those_in_the_provenance(trained):
 def test_curve(trained, tmp_path):
     curves = []
     for name in ("checkpoint", "network"):
-        subject = evaluate.Subject.read(trained / f"{name}.safetensors")
+        subject = evaluate.StoredNetwork.read(trained / f"{name}.safetensors")
         curves.append(subject.shift_curve(*subject.frames(stripes(), "test")))
     assert curves[0] == curves[1]
     middle = curves[0][len(curves[0]) // 2]

@@ -4,7 +4,7 @@ import torch
 
 from export import Dense, Layer, Network, Single, reference, scores
 from model import evaluation
-from model.evaluation import ShiftPoint
+from model.evaluation import OperatingPoint
 from tests.networks import random_network, random_spike_times
 from tests.small_data import twin
 
@@ -43,7 +43,12 @@ def test_curve_equals_networks_with_shifted_thresholds(threshold):
         assert point.steps_mean == (decisions.step + 1).mean()
 
 
-CURVE = [ShiftPoint(-2, 90, 0, 1.0, 7), ShiftPoint(-1, 95, 2, 1.5, 8), ShiftPoint(0, 95, 5, 2.0, 9), ShiftPoint(1, 97, 5.1, 3.0, 10)]
+CURVE = [
+    OperatingPoint(-2, 90, 0, 1.0, 7),
+    OperatingPoint(-1, 95, 2, 1.5, 8),
+    OperatingPoint(0, 95, 5, 2.0, 9),
+    OperatingPoint(1, 97, 5.1, 3.0, 10),
+]
 
 
 @pytest.mark.parametrize(("max_silent", "shift"), [(5, -1), (5.1, 1), (1, -2), (100, 1)])

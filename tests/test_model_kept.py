@@ -23,7 +23,7 @@ def trained(tmp_path_factory):
     project.recipe("own").parent.mkdir(parents=True)
     project.recipe("own").write_text(RECIPE)
     file, options = recipe_file.read(project.recipe("own")), {"pictures": False, "say": lambda line: None}
-    reproduce.reproduce(file, stripes(), (0, 1), root / "runs", "the command", **options)
+    reproduce.Runner("the command", **options).reproduce(file, stripes(), (0, 1), root / "runs")
     return root
 
 

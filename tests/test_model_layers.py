@@ -120,7 +120,7 @@ def test_settling_makes_at_least_the_share_fire():  # more where many frames tie
     rng = np.random.default_rng(4)
     network = SingleSpikeNetwork((30, 20, 4), 8, generator=torch.Generator().manual_seed(0))
     times = torch.from_numpy(random_spike_times(rng, 400, 30, 8))
-    network.settle_thresholds(times, 0.25, 0.1)
+    network.initialize_thresholds(times, 0.25, 0.1)
     hidden, outputs = (((fired < 8).float().mean().item()) for fired in network.run(times)[0])
     assert 0.2 < hidden < 0.4
     assert 0.05 < outputs < 0.25

@@ -56,10 +56,10 @@ def test_command_under_torchrun(monkeypatch):
 def test_who_speaks(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     monkeypatch.setenv("RANK", "1")  # left over from something else
-    assert (machine.launched(), machine.speaks()) == (False, True)
+    assert (machine.launched(), machine.is_first_process()) == (False, True)
     monkeypatch.setenv("WORLD_SIZE", "1")
-    assert (machine.launched(), machine.speaks()) == (False, True)
+    assert (machine.launched(), machine.is_first_process()) == (False, True)
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert (machine.launched(), machine.speaks()) == (True, False)
+    assert (machine.launched(), machine.is_first_process()) == (True, False)
     monkeypatch.setenv("RANK", "0")
-    assert (machine.launched(), machine.speaks()) == (True, True)
+    assert (machine.launched(), machine.is_first_process()) == (True, True)

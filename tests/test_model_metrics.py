@@ -5,10 +5,10 @@ import pytest
 
 from export import UserError
 from model import metrics
-from model.evaluation import ShiftPoint
+from model.evaluation import OperatingPoint
 from model.recipe_file import RecipeFile
 from model.recipes import Recipe
-from model.reproduce import run
+from model.reproduce import Runner
 from tests.small_data import stripes
 
 FILE = RecipeFile("own", "some/where/stripes.npz", (2,), Recipe(hidden=(12,), epochs=2, batch_size=16, validation=0.25, seed=2))
@@ -18,7 +18,7 @@ FILE = RecipeFile("own", "some/where/stripes.npz", (2,), Recipe(hidden=(12,), ep
 def trained(tmp_path_factory):
     """A folder with a finished run."""
     folder = tmp_path_factory.mktemp("run")
-    run(FILE, stripes(), folder, "python -m model train own.toml", pictures=False, say=lambda line: None)
+    Runner("python -m model train own.toml", pictures=False, say=lambda line: None).run(FILE, stripes(), folder)
     return folder
 
 
@@ -43,7 +43,7 @@ def test_epochs(trained):
         assert set(record) == {"epoch", "seconds", "loss", "strict", "silent_share", "steps_mean", "validation"}
         assert 0 <= record["strict"] <= 100
         assert record["strict"] * 75 / 100 == pytest.approx(round(record["strict"] * 75 / 100))  # of 75 training frames
-        ShiftPoint(**record["validation"])
+        OperatingPoint(**record["validation"])
     seconds = sum(record["seconds"] for record in records)
     assert content["seconds_per_epoch"] == seconds / 2
     assert content["frames_per_second"] == 75 / (seconds / 2)

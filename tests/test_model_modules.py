@@ -19,7 +19,7 @@ LABELS = torch.arange(40) % 5
 
 def network():
     made = SingleSpikeNetwork((30, 40, 20, 5), 12, window=1.0, generator=torch.Generator().manual_seed(2))
-    made.settle_thresholds(times(), 0.25, 0.1)
+    made.initialize_thresholds(times(), 0.25, 0.1)
     return made
 
 

@@ -9,11 +9,11 @@ from export import Dense, Encoder, Layer, Network, Single, UserError, reference
 from model import plots
 from model.recipe_file import RecipeFile
 from model.recipes import Recipe
-from model.reproduce import run
+from model.reproduce import Runner
 from tests.networks import random_network, random_spike_times
 from tests.small_data import stripes
 
-NAMES = ["learning", "raster", "steps", "thresholds", "knob"]
+NAMES = ["learning", "raster", "steps", "thresholds", "operating-points"]
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def trained(tmp_path_factory):
     """A run's folder, as the run left it."""
     folder = tmp_path_factory.mktemp("run")
     recipe = Recipe(hidden=(12,), epochs=3, batch_size=16, learning_rate=0.01, validation=0.25)
-    run(RecipeFile("own", "stripes", (0,), recipe), stripes(), folder, "the command", say=lambda line: None)
+    Runner("the command", say=lambda line: None).run(RecipeFile("own", "stripes", (0,), recipe), stripes(), folder)
     return folder
 
 
@@ -91,12 +91,12 @@ def test_learning_curves(trained):
         assert panel.lines[-1].get_xdata()[0] == content["best_epoch"]
 
 
-def test_knob():
+def test_operating_points():
     points = [
         {"shift": shift, "strict": 90.0 + shift, "silent_share": 3.0, "steps_mean": 2.5, "hidden_spikes_by_decision_mean": 41.0}
         for shift in (-1, 0, 1)
     ]
-    panels = plots.knob(points, 1).axes
+    panels = plots.operating_points(points, 1).axes
     assert [panel.get_title() for panel in panels] == [
         "strict accuracy, %: 91.00 at 1",
         "silent frames, %: 3.00 at 1",

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from export import UserError
-from model import recipe_file, spoken_digits
+from model import recipe_file
+from model.data import spoken_digits
 from model.recipe_file import RecipeFile
 from model.recipes import Recipe
 

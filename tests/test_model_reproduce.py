@@ -11,6 +11,8 @@ from export.scores import Scores
 from model import metrics, reproduce, training
 from model.recipe_file import RecipeFile
 from model.recipes import Recipe
+from model.reproduce import Runner
+from model.trainer import Trainer
 from tests.small_data import stripes
 
 RECIPE = Recipe(hidden=(16,), epochs=3, batch_size=16, learning_rate=0.01, validation=0.25, max_silent=20.0)
@@ -19,7 +21,7 @@ FILE = RecipeFile("own", "stripes", (0, 1), RECIPE)
 
 def go(out, file=FILE, seeds=(0, 1), dataset=None):
     lines = []
-    runs = reproduce.reproduce(file, dataset or stripes(), seeds, out, "the command", pictures=False, say=lines.append)
+    runs = Runner("the command", pictures=False, say=lines.append).reproduce(file, dataset or stripes(), seeds, out)
     return runs, lines
 
 
@@ -66,7 +68,7 @@ def test_finished_seeds_are_skipped(copy, monkeypatch):
 
 @pytest.mark.parametrize("epochs", [0, 2])
 def test_interrupted_seed_is_resumed(done, tmp_path, monkeypatch, epochs):
-    run_epoch = training.Trainer.run_epoch
+    run_epoch = Trainer.run_epoch
 
     def run(self, bar):
         if (self.recipe.seed, self.epoch) == (1, epochs):
@@ -74,7 +76,7 @@ def test_interrupted_seed_is_resumed(done, tmp_path, monkeypatch, epochs):
         return run_epoch(self, bar)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.Trainer, "run_epoch", run)
+        patch.setattr(Trainer, "run_epoch", run)
         with pytest.raises(KeyboardInterrupt):
             go(tmp_path)
     runs, lines = go(tmp_path)
@@ -163,7 +165,7 @@ def test_folds(tmp_path):
         return dataclasses.replace(stripes(), name=name, digest=str(len(asked)) * 64)
 
     def go_on(file):
-        return reproduce.reproduce_folds(file, load, tmp_path, "the command", pictures=False, say=lines.append)
+        return Runner("the command", pictures=False, say=lines.append).reproduce_folds(file, load, tmp_path)
 
     runs = go_on(dataclasses.replace(FILE.changed(epochs=1), folds=("a", "some/b.npz")))
     assert asked == ["a", "some/b.npz"]

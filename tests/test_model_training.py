@@ -10,9 +10,10 @@ from export import UserError, reference, scores
 from export.artifact import read_tensors
 from export.check import network_from_checkpoint
 from model import checkpoint, evaluation, training
-from model.datasets import Dataset
+from model.data.dataset import Dataset
 from model.encoding import as_spike_times
 from model.recipes import Recipe
+from model.trainer import Trainer
 from tests.small_data import stripes
 
 RECIPE = Recipe(hidden=(24,), epochs=4, batch_size=16, learning_rate=0.01, validation=0.25, max_silent=20.0)
@@ -34,7 +35,7 @@ def train(out, dataset=None, recipe=RECIPE, **options):
 
 def stop_after(monkeypatch, epochs):
     """Ctrl-C while epoch ``epochs + 1`` runs."""
-    run_epoch = training.Trainer.run_epoch
+    run_epoch = Trainer.run_epoch
 
     def run(self, bar):
         if self.epoch == epochs:
@@ -42,7 +43,7 @@ def stop_after(monkeypatch, epochs):
             raise KeyboardInterrupt
         return run_epoch(self, bar)
 
-    monkeypatch.setattr(training.Trainer, "run_epoch", run)
+    monkeypatch.setattr(Trainer, "run_epoch", run)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_checkpoint_is_what_export_takes(tmp_path):
 def test_shift_is_chosen_on_validation_frames(tmp_path):
     result, _ = train(tmp_path)
     provenance = read_tensors(tmp_path / "checkpoint.safetensors")[1]["provenance"]
-    curve = [evaluation.ShiftPoint(**point) for point in provenance["shift_curve"]]
+    curve = [evaluation.OperatingPoint(**point) for point in provenance["shift_curve"]]
     chosen = evaluation.choose_shift(curve, RECIPE.max_silent)
     assert provenance["shift"] == chosen.shift
     assert result["validation"].strict == chosen.strict
@@ -184,7 +185,7 @@ def test_resume_from_damaged_files(tmp_path):
 
 
 def test_loss_that_is_no_number(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "margin_loss", lambda margins, labels, scale: margins.sum() * math.nan)
+    monkeypatch.setattr("model.trainer.margin_loss", lambda margins, labels, scale: margins.sum() * math.nan)
     assert refused(tmp_path) == "the loss must stay a number, but is nan in epoch 1: try a --learning-rate below 0.01"
 
 

@@ -27,7 +27,7 @@ def perfect(mode="full"):
         layers.append(Spikes(frame, neuron, times[frame, neuron].astype(np.int64), np.arange(len(TIMES)), ended))
     decisions = {name: getattr(GOLDEN.decisions, name).astype(np.int64) for name in ("class_index", "step", "margin", "silent")}
     cycles = np.arange(len(TIMES))
-    return Recording(tuple(layers), decisions | {"error": np.zeros(len(TIMES), np.int64)}, cycles, cycles + 9, len(TIMES), False, 1.0)
+    return Recording(tuple(layers), decisions | {"error": np.zeros(len(TIMES), np.int64)}, cycles, cycles + 9, False, 1.0)
 
 
 def with_layer(recording, layer, **arrays):
@@ -220,7 +220,7 @@ def test_nothing_compared_does_not_pass():
     nothing = reference.run(NETWORK, TIMES[:0])
     empty = Spikes(*(np.empty(0, np.int64) for _ in range(4)), 0)
     results = {name: np.empty(0, np.int64) for name in perfect().results}
-    recording = Recording((empty, empty), results, np.empty(0, np.int64), np.empty(0, np.int64), 0, False, 0.0)
+    recording = Recording((empty, empty), results, np.empty(0, np.int64), np.empty(0, np.int64), False, 0.0)
     result = compare("full", recording, nothing, STEPS)
     assert result.differences == 0
     assert not result.passed

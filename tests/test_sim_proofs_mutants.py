@@ -69,7 +69,7 @@ def test_killed(mutated, complaints):
     killed = [complaints[mutant.number] for mutant in mutated.mutants if complaints[mutant.number]]
     assert len(killed) >= COUNT / 2
     for complaint in killed:
-        assert re.match(r"protocol, (full|early|changing) mode: (o|i|layer \d): ", complaint)
+        assert re.match(r"protocol, (full|early|changing) mode: (readout|input|layer \d(, neuron \d+)?): ", complaint)
 
 
 def test_what_is_killed_is_not_equivalent(mutated, logic):
@@ -95,7 +95,7 @@ def test_each_question_alone(mutated, logic, monkeypatch):
 class Blind(Protocol):
     """It finds fault with nothing."""
 
-    def complaint(self, folder):
+    def look(self, mode, transcript):
         return ""
 
 

@@ -15,8 +15,7 @@ from sim.proofs import record
 from sim.protocol import command
 from sim.protocol.circuits import CIRCUITS, THREE_LAYERS, TWO_LAYERS, Circuit
 from sim.protocol.command import table
-from sim.protocol.player import MODES
-from sim.protocol.proof import prove
+from sim.protocol.proof import MODES, prove
 from sim.protocol.rules import judge
 from sim.protocol.sequences import sequence
 
@@ -116,9 +115,9 @@ def test_planted_fault(module):
         outcome = prove(network, (text, port_map), range(60), seed=0, modes=MODES[:2], plusargs=[f"+fault={number}"])
         assert outcome.found, name
         first = outcome.found[0]
-        assert re.match(
-            rf"{first.mode} mode, sequence {first.sequence}, after reset \d, frame \d \([a-z0 ]+\), (o|i|layer \d): ", first.text
-        )
+        place = r"(readout|input|layer \d(, neuron \d+)?)"
+        named = rf"{first.mode} mode, sequence {first.sequence}, after reset \d, frame \d \([a-z0 ]+\), {place}: "
+        assert re.match(named, first.text)
         seen.add(first.text)
     assert len(seen) == len(names)
     assert prove(network, (text, port_map), range(60), seed=0).found == []

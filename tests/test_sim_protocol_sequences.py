@@ -5,7 +5,8 @@ import pytest
 
 from hw.core.words import WordFormat, bits_for
 from sim.protocol.rules import judge
-from sim.protocol.sequences import HABITS, KINDS, good, kinds, random_frame, sequence
+from sim.protocol.sequences import KINDS, good, kinds, random_frame, sequence
+from sim.stimuli import HABITS
 
 FORM = WordFormat(13, 5, 3)
 ALWAYS_BAD = (

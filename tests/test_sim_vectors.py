@@ -9,7 +9,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from export import UserError, reference
+from export import Encoder, Network, UserError, reference
 from hw import Folding
 from sim import toolchain
 from sim.vectors import write
@@ -31,38 +31,114 @@ def folder(request, tmp_path_factory):
     words = {path.name for path in folder.glob("*words*.hex")}
     suffixes = [""] if request.param == 1 else [f"_{k}" for k in range(request.param)]
     assert words == {f"{name}{suffix}.hex" for name in ("words", "last_words") for suffix in suffixes}
-    for name in sorted(words):
-        assert re.search(rf"^{re.sub('_[0-9]', '_K', name)} ", (folder / "README.txt").read_text(), re.MULTILINE)
+    for path in folder.glob("*.hex"):
+        assert re.search(rf"^{path.name} ", (folder / "README.txt").read_text(), re.MULTILINE)
     return folder
+
+
+def commands(folder, tool):
+    """What README.txt says: the commands that build and run the test bench with a simulator."""
+    (line,) = re.findall(rf"^ +({tool} .*)$", (folder / "README.txt").read_text(), re.MULTILINE)
+    return line.split(" && ")
+
+
+def shell(command, work):
+    environment = os.environ | toolchain.find().variables
+    done = subprocess.run(command, shell=True, cwd=work, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def need(tool):
+    if tool == "iverilog" and shutil.which("iverilog") is None:
+        pytest.skip("Icarus Verilog is not installed")
 
 
 @pytest.fixture(scope="module", params=["verilator", "iverilog"])
 def run(request, folder, tmp_path_factory):
     """How to run the test bench on the vectors of a folder, with exactly the commands that README.txt gives."""
-    if request.param == "iverilog" and shutil.which("iverilog") is None:
-        pytest.skip("Icarus Verilog is not installed")
+    need(request.param)
     work = tmp_path_factory.mktemp(request.param)
-    (line,) = re.findall(rf"^ +({request.param} .*)$", (folder / "README.txt").read_text(), re.MULTILINE)
-    build, full, early = line.split(" && ")
-    environment = os.environ | toolchain.find().variables
-
-    def shell(command):
-        done = subprocess.run(command, shell=True, cwd=work, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+    build, full, early = commands(folder, request.param)
 
     def run(folder, mode="full"):
         shutil.copytree(folder, work, dirs_exist_ok=True)
-        return shell({"full": full, "early": early}[mode])
+        return shell({"full": full, "early": early}[mode], work)
 
     shutil.copytree(folder, work, dirs_exist_ok=True)
-    shell(build)
+    shell(build, work)
     return run
 
 
 def test_pass(run, folder):
     assert f"PASS full mode, 25 frames, {SPIKES} spikes expected, {SPIKES} seen, 0 differences" in run(folder)
     assert f"PASS early mode, 25 frames, {BY_DECISION} spikes expected, {BY_DECISION} seen, 0 differences" in run(folder, "early")
+
+
+TOPS = {
+    "pixels": {"pixels": 1},
+    "pixels, contexts": {"pixels": 3, "contexts": 2},
+    "loadable": {"weights": "loadable", "contexts": 2},
+    "axi": {"wrapper": "axi"},
+    "axi, pixels": {"wrapper": "axi", "pixels": 3, "contexts": 2},
+    "axi, loadable": {"wrapper": "axi", "pixels": 1, "weights": "loadable"},
+    "wishbone": {"wrapper": "wishbone", "simd": 11},
+    "wishbone, pixels": {"wrapper": "wishbone", "pixels": 2, "contexts": 2},
+    "wishbone, loadable": {"wrapper": "wishbone", "pixels": 8, "weights": "loadable"},
+}
+ENCODED = Network(NETWORK.layers, STEPS, Encoder("latency"))
+IMAGES = np.random.default_rng(34).integers(0, 256, (25, 11), np.uint8) * (TIMES < STEPS)
+
+
+def write_top(folder, *, pixels=0, contexts=1, simd=2, **options):
+    """The golden vectors of one of the tops."""
+    images = IMAGES.astype(np.uint8) if pixels else None
+    times = ENCODED.encode(images) if pixels else TIMES
+    folding = Folding((simd, 4), (4, 4), ("delta", "delta"), contexts=contexts, pixels=max(1, pixels))
+    written = write(ENCODED, times, folding, folder, images=images, **options)
+    assert sorted(written) == sorted(folder.iterdir())
+    for path in folder.glob("*.hex"):
+        assert re.search(rf"^{path.name} ", (folder / "README.txt").read_text(), re.MULTILINE)
+
+
+def other_result(folder):
+    """Another class is expected of frame 7."""
+    lines = (folder / "results.hex").read_text().split()
+    lines[7] = f"{int(lines[7], 16) ^ 1:x}"
+    (folder / "results.hex").write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize("top", TOPS)
+def test_top_under_icarus(top, tmp_path):
+    need("iverilog")
+    write_top(tmp_path, **TOPS[top])
+    build, full, early = commands(tmp_path, "iverilog")
+    assert shell(f"{build} 2>&1", tmp_path) == ""
+    for mode, command in (("full", full), ("early", early)):
+        assert re.search(rf"^PASS {mode} mode, 25 frames, .*, 0 differences$", shell(command, tmp_path), re.MULTILINE)
+    other_result(tmp_path)
+    said = shell(full, tmp_path)
+    assert "result: frame 7: expected class_index " in said
+    assert "FAIL full mode" in said
+
+
+@pytest.mark.parametrize("top", ["axi, loadable", "wishbone"])
+def test_top_under_verilator(top, tmp_path):
+    write_top(tmp_path, **TOPS[top])
+    build, full, early = commands(tmp_path, "verilator")
+    shell(build, tmp_path)
+    for mode, command in (("full", full), ("early", early)):
+        assert f"PASS {mode} mode, 25 frames, 25 results, 0 differences" in shell(command, tmp_path)
+
+
+def test_an_output_that_is_unknown(tmp_path):
+    need("iverilog")
+    write_top(tmp_path)
+    text = (tmp_path / "accelerator.v").read_text()
+    (tmp_path / "accelerator.v").write_text(re.sub(r"\((o_+valid)\)", "()", text, count=1))
+    build, full, _ = commands(tmp_path, "iverilog")
+    shell(build, tmp_path)
+    assert "an output is neither 0 nor 1 at 15 ns" in shell(full, tmp_path)
 
 
 def change(folder, copy, name, line):

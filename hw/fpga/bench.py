@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from export import digest, load, reference
-from export.cli import Parser
+from export.cli import Parser, positive
 from export.provenance import made
 from hw import Accelerator, inputs
 from hw.arguments import add_folding_arguments, folding_from
@@ -13,7 +13,6 @@ from hw.fpga import flow, report, results
 from hw.fpga.devices import Device, device_named
 from hw.fpga.kept import FOLDINGS, Kept
 from hw.fpga.parts import sum_of_parts
-from hw.number import positive
 
 
 def main(arguments: Sequence[str], kept: Kept | None = None) -> int:

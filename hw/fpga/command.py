@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from export import Network, UserError, load, reference
-from export.cli import Parser
+from export.cli import Parser, above_zero, positive
 from export.files import atomic_write, check_folder
 from export.provenance import made
 from hw import Accelerator, inputs
@@ -23,7 +23,6 @@ from hw.fpga.schedules import picked_folding
 from hw.fpga.target import add_target_arguments, leave_input_open, target
 from hw.host.boards import Board
 from hw.inputs import add_frame_arguments
-from hw.number import above_zero, positive
 
 REPORT = "report.json"
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from export import Network, UserError, load, reference
-from export.cli import Parser
+from export.cli import Parser, above_zero, positive
+from export.text import dashed
 from hw import Accelerator, inputs
 from hw.arguments import add_folding_arguments, check_pixels, folding_from
 from hw.core.accelerator import check_frames_in
@@ -24,7 +25,6 @@ from hw.fpga.target import add_target_arguments, leave_input_open, target
 from hw.host.boards import Board
 from hw.host.hosted import check_host_pixels
 from hw.inputs import add_frame_arguments
-from hw.number import above_zero, dashed, positive
 
 CHOSEN = ("simd", "pe", "form", "loop_order", "swap", "contexts")
 """Options of a folding that a search chooses."""

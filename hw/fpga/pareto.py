@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from export import Network
 from export.files import atomic_write
+from export.text import dashed
 from hw.fpga.search import Found
-from hw.number import dashed
 
 COLOUR, MUTED = "#1f77b4", "#8a94a0"
 STYLE: Any = {

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from export import Network, digest
+from export.text import dashed
 from hw.core.folding import Folding
 from hw.cost.speed import Speed
 from hw.fpga.area import AreaModel, Estimate
@@ -15,7 +16,6 @@ from hw.fpga.devices import KINDS, Device
 from hw.fpga.flow import Placement, Synthesis
 from hw.fpga.tools import YOSYS
 from hw.host.boards import BoardDesign
-from hw.number import dashed
 
 FORMAT, VERSION = "firstspike-fpga", 2
 

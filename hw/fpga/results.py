@@ -5,8 +5,8 @@ from typing import Any
 
 from export import pages
 from export.pages import number
+from export.text import dashed
 from hw.fpga.kept import Kept
-from hw.number import dashed
 
 TEMPLATE = Path(__file__).parent / "templates" / "hardware-results.md.j2"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from export import UserError, load
 from export.cli import Parser
 from export.files import atomic_write, refuse_overwriting
+from export.text import dashed
 from hw.core.folding import Folding
 from hw.loading.fit import Room, fit
 from hw.loading.loader import load_content
-from hw.number import dashed
 
 
 def parser() -> Parser:

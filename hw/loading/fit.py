@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from export import Dense, Layer, Network, Single, UserError
+from export.text import dashed
 from hw.core.folding import Folding, LayerPlan, signed_bits
-from hw.number import dashed
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from amaranth.hdl import Fragment
 from amaranth.lib import wiring
 
 from export import digest
+from export.text import counted, dashed
 from hw.core.accelerator import Accelerator
-from hw.number import counted, dashed
 
 VERSION = "0.5"
 """Of the generator. It changes when the Verilog of a network does."""

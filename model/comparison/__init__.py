@@ -1,1 +1,1 @@
-"""What this project replaces, built to be measured beside it: BS4NN, and backpropagation through time in snntorch."""
+"""Baselines to measure against: BS4NN, and backpropagation through time in snntorch."""

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,14 +11,15 @@ from torch import Tensor
 
 from export import Network, UserError, reference, scores
 from export.scores import Scores
+from export.text import dashed
 from model.comparison import bs4nn
 from model.comparison.bs4nn_training import Bs4nnRecipe, Trained
 from model.comparison.evaluators import TimedNetwork, dense, evaluate
 from model.comparison.event_driven import event_driven
-from model.comparison.timing import alternate, clock
-from model.datasets import Dataset
+from model.comparison.measuring import Comparison, Row, clock, interleave
+from model.data.dataset import Dataset
 from model.encoding import as_spike_times
-from model.training import spike_times
+from model.trainer import spike_times
 
 ROUNDS = 3
 ALL_STEPS_FRAMES = 1000  # that take all steps: enough to time them
@@ -45,115 +45,40 @@ class Side:
     event_driven_seconds: float
 
 
-@dataclass(frozen=True)
-class Row:
-    """A line of the table: name, unit, decimals, its value on either side, and which ratio stands beside it."""
-
-    name: str
-    unit: str
-    decimals: int
-    value: Callable[[Side], float]
-    ratio: str = ""
-
-
-ROWS = (
-    Row("strict accuracy", "%", 2, lambda side: side.scores.strict),
-    Row("first_index accuracy", "%", 2, lambda side: side.scores.first_index),
-    Row("lenient accuracy (ties are right)", "%", 2, lambda side: side.scores.lenient),
-    Row("fired accuracy (silence is wrong)", "%", 2, lambda side: side.scores.fired),
-    Row("silent frames", "%", 2, lambda side: side.scores.silent_share),
-    Row("steps taken, mean", "", 2, lambda side: side.scores.steps_mean, "steps"),
-    Row("hidden spikes by the decision, mean", "", 1, lambda side: side.scores.hidden_spikes_by_decision_mean, "hidden_spikes"),
-    Row("input spikes by the decision, mean", "", 1, lambda side: side.input_spikes_by_decision_mean, "input_spikes"),
-    Row("dense to the decision, a frame", "µs", 1, lambda side: 1e6 * side.dense_seconds, "dense"),
-    Row("dense through all steps, a frame", "µs", 1, lambda side: 1e6 * side.dense_all_steps_seconds, "dense_all_steps"),
-    Row("event-driven to the decision, a frame", "µs", 1, lambda side: 1e6 * side.event_driven_seconds, "event_driven"),
-)
+def rows(theirs: Side, ours: Side) -> list[Row]:
+    """The table's rows."""
+    quantities: list[tuple[str, str, int, Callable[[Side], float], bool]] = [
+        ("strict accuracy", "%", 2, lambda side: side.scores.strict, False),
+        ("first_index accuracy", "%", 2, lambda side: side.scores.first_index, False),
+        ("lenient accuracy (ties are right)", "%", 2, lambda side: side.scores.lenient, False),
+        ("fired accuracy (silence is wrong)", "%", 2, lambda side: side.scores.fired, False),
+        ("silent frames", "%", 2, lambda side: side.scores.silent_share, False),
+        ("steps taken, mean", "", 2, lambda side: side.scores.steps_mean, True),
+        ("hidden spikes by the decision, mean", "", 1, lambda side: side.scores.hidden_spikes_by_decision_mean, True),
+        ("input spikes by the decision, mean", "", 1, lambda side: side.input_spikes_by_decision_mean, True),
+        ("dense to the decision, a frame", "µs", 1, lambda side: 1e6 * side.dense_seconds, True),
+        ("dense through all steps, a frame", "µs", 1, lambda side: 1e6 * side.dense_all_steps_seconds, True),
+        ("event-driven to the decision, a frame", "µs", 1, lambda side: 1e6 * side.event_driven_seconds, True),
+    ]
+    return [Row(name, unit, decimals, value(theirs), value(ours), ratio) for name, unit, decimals, value, ratio in quantities]
 
 
-@dataclass(frozen=True)
-class InferenceBench:
-    """Both sides, and what was run."""
-
-    dataset: str
-    sizes: tuple[int, ...]
-    steps: int
-    frames: int
-    rounds: int
-    bs4nn: Side
-    ours: Side
-    bs4nn_recipe: Bs4nnRecipe
-    bs4nn_epoch: int
-    bs4nn_validation: Scores
-
-    @property
-    def ratios(self) -> dict[str, float]:
-        """BS4NN over this project."""
-        theirs, ours = self.bs4nn, self.ours
-        return {
-            "steps": theirs.scores.steps_mean / ours.scores.steps_mean,
-            "steps_of_authors_network": AUTHORS_STEPS / ours.scores.steps_mean,
-            "hidden_spikes": theirs.scores.hidden_spikes_by_decision_mean / ours.scores.hidden_spikes_by_decision_mean,
-            "hidden_spikes_of_authors_network": AUTHORS_HIDDEN_SPIKES / ours.scores.hidden_spikes_by_decision_mean,
-            "input_spikes": theirs.input_spikes_by_decision_mean / ours.input_spikes_by_decision_mean,
-            "dense": theirs.dense_seconds / ours.dense_seconds,
-            "dense_all_steps": theirs.dense_all_steps_seconds / ours.dense_all_steps_seconds,
-            "event_driven": theirs.event_driven_seconds / ours.event_driven_seconds,
-        }
-
-    @property
-    def title(self) -> str:
-        return f"Inference beside BS4NN, {'-'.join(map(str, self.sizes))} on {self.dataset}"
-
-    @property
-    def about(self) -> str:
-        """How it was measured, in words."""
-        return (
-            f"{self.frames:,} test frames; {clock()}, median of {self.rounds} rounds. BS4NN: {bs4nn.STEPS} steps, trained here for "
-            f"{self.bs4nn_recipe.epochs} epochs, of which {self.bs4nn_epoch} was best on validation frames. "
-            f"This project: {self.steps} steps."
-        )
-
-    @property
-    def of_authors(self) -> bool:
-        """Whether the figures of BS4NN's authors are for this network and data set."""
-        return (self.dataset, self.sizes) == ("mnist", (784, 600, 10))
-
-    def figures(self) -> list[dict[str, Any]]:
-        """All figures, each with name, value and unit."""
-        found, ratios = [], self.ratios
-        for row in ROWS:
-            for name, side in (("BS4NN", self.bs4nn), ("this project", self.ours)):
-                found.append({"name": f"{row.name}, {name}", "value": row.value(side), "unit": row.unit})
-            if row.ratio:
-                found.append({"name": f"{row.name}, BS4NN / this project", "value": ratios[row.ratio], "unit": "×"})
-        if self.of_authors:
-            for name, theirs, ratio in (("steps taken", AUTHORS_STEPS, "steps"), ("hidden spikes", AUTHORS_HIDDEN_SPIKES, "hidden_spikes")):
-                value = ratios[f"{ratio}_of_authors_network"]
-                found.append({"name": f"{name}, {theirs} of BS4NN's authors' network / this project", "value": value, "unit": "×"})
-        return found
-
-    def __str__(self) -> str:
-        ratios = self.ratios
-        lines = [self.title, self.about, f"{'':42}{'BS4NN':>14}{'this project':>14}{'ratio':>10}"]
-        for row in ROWS:
-            cells = "".join(f"{row.value(side):14,.{row.decimals}f}" for side in (self.bs4nn, self.ours))
-            ratio = f"{ratios[row.ratio]:9.1f}×" if row.ratio else ""
-            lines.append(f"{row.name + (row.unit and ', ' + row.unit):42}{cells}{ratio}")
-        if self.of_authors:
-            lines.append(
-                f"BS4NN's authors' own network takes {AUTHORS_STEPS} steps and {AUTHORS_HIDDEN_SPIKES} hidden spikes: "
-                f"{ratios['steps_of_authors_network']:.1f}× and {ratios['hidden_spikes_of_authors_network']:.1f}×"
-            )
-        return "\n".join(lines)
+def of_authors(dataset: str, shape: tuple[int, ...], ours: Scores) -> list[tuple[str, float, str]]:
+    """The authors' own network over this project's, if their figures are for this network and data set."""
+    if (dataset, shape) != ("mnist", (784, 600, 10)):
+        return []
+    whose = "of BS4NN's authors' network / this project"
+    return [
+        (f"steps taken, {AUTHORS_STEPS} {whose}", AUTHORS_STEPS / ours.steps_mean, "×"),
+        (f"hidden spikes, {AUTHORS_HIDDEN_SPIKES} {whose}", AUTHORS_HIDDEN_SPIKES / ours.hidden_spikes_by_decision_mean, "×"),
+    ]
 
 
-def check(network: Network, dataset: Dataset, frames: int | None, rounds: int) -> None:
+def check(network: Network, dataset: Dataset) -> None:
     """Refuse what `measure` cannot compare, before anything is trained.
 
     Raises:
-        UserError: the data set has no labelled test images, or another number of inputs or classes than the network; or a number is not
-            positive.
+        UserError: the data set has no labelled test images, or another number of inputs or classes than the network.
     """
     if dataset.test_images is None or dataset.test_labels is None:
         raise UserError(f"{dataset.name} must have test images with labels to be compared on, but has none")
@@ -163,17 +88,14 @@ def check(network: Network, dataset: Dataset, frames: int | None, rounds: int) -
             f"the network has {network.inputs} inputs and {network.outputs} outputs, but {dataset.name} has {dataset.inputs} inputs "
             f"and {classes} classes"
         )
-    for name, value in (("frames", frames), ("rounds", rounds)):
-        if value is not None and value < 1:
-            raise UserError(f"{name} must be a positive integer, not {value}")
 
 
 def measure(
     network: Network, trained: Trained, recipe: Bs4nnRecipe, dataset: Dataset, *, frames: int | None = None, rounds: int = ROUNDS
-) -> InferenceBench:
-    """Run both on the same test frames: each by both evaluators, turn about, after their results were found to be equal.
+) -> Comparison:
+    """Run both on the same test frames by both evaluators, in turns, after their results were found to be equal.
 
-    Timed is the way from spike times to decisions, on chunks of frames; encoding, a look-up in a table on both sides, is not.
+    Timed is the way from spike times to decisions; encoding, a look-up in a table on both sides, is not.
 
     Parameters:
         network: this project's.
@@ -185,7 +107,7 @@ def measure(
     Raises:
         UserError: what `check` refuses.
     """
-    check(network, dataset, frames, rounds)
+    check(network, dataset)
     assert dataset.test_images is not None
     assert dataset.test_labels is not None
     labels = dataset.test_labels[:frames]
@@ -202,7 +124,7 @@ def measure(
         functions[name, "dense"] = partial(evaluate, dense, timed, inputs)
         functions[name, "event_driven"] = partial(evaluate, event_driven, timed, inputs)
         functions[name, "all"] = partial(evaluate, partial(dense, to_the_end=True), timed, inputs[:ALL_STEPS_FRAMES])
-    seconds = alternate(dict(sorted(functions.items(), key=lambda item: item[0][1])), rounds)
+    seconds = interleave(dict(sorted(functions.items(), key=lambda item: item[0][1])), rounds)
     measured = {
         name: Side(
             scores=scores.score(results[name], labels),
@@ -213,8 +135,14 @@ def measure(
         )
         for name, side in sides.items()
     }
-    about = (Path(dataset.name).name, network.shape, network.steps, len(labels), rounds)
-    return InferenceBench(*about, measured["bs4nn"], measured["ours"], recipe, trained.epoch, trained.validation)
+    name = Path(dataset.name).name
+    about = (
+        f"{len(labels):,} test frames; {clock()}, median of {rounds} rounds. BS4NN: {bs4nn.STEPS} steps, trained here for {recipe.epochs} "
+        f"epochs, of which {trained.epoch} was best on validation frames. This project: {network.steps} steps."
+    )
+    title = f"Inference beside BS4NN, {dashed(network.shape)} on {name}"
+    theirs, ours = measured["bs4nn"], measured["ours"]
+    return Comparison(title, about, "BS4NN", rows(theirs, ours), of_authors(name, network.shape, ours.scores))
 
 
 def _agreed(network: TimedNetwork, times: Tensor) -> reference.Result:

@@ -6,18 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from export import UserError
+from export.text import dashed
 from model.augmentation import RandomAffine
 from model.bstdg import margin_loss
 from model.comparison.bptt import UnrolledNetwork
-from model.comparison.memory import peak_bytes
-from model.comparison.timing import alternate, clock
-from model.datasets import Dataset
+from model.comparison.measuring import Comparison, Row, clock, interleave, peak_bytes
+from model.data.dataset import Dataset
 from model.encoding import LatencyEncoder
 from model.layers import SingleSpikeNetwork
 from model.recipes import Recipe
@@ -28,7 +27,7 @@ BATCH = 256
 ROUNDS = 5
 WARM_UP = 3  # updates of each before anything is measured
 BATCHES = 4  # different ones, used in turn
-SETTLING_FRAMES = 1000
+INITIAL_FRAMES = 1000
 FIRING = 0.25  # share of frames in which a neuron fires at the start
 SILENT = 0.15  # share of silent frames at the start, about the mean of what recipes hold them at from the first update to the last
 AUGMENT = 1.0  # reach in pixels
@@ -36,12 +35,12 @@ AUGMENT = 1.0  # reach in pixels
 
 @dataclass(frozen=True)
 class Point:
-    """Both sides at one number of steps: what an update takes.
+    """An update of both sides at one number of steps.
 
     Attributes:
         steps: ``T``.
         seconds, bptt_seconds: median.
-        peak_bytes, bptt_peak_bytes: of tensors above the resting state (`model.comparison.memory.peak_bytes`).
+        peak_bytes, bptt_peak_bytes: of tensors above the resting state (`model.comparison.measuring.peak_bytes`).
         augmentation_seconds: to distort the images of a batch and encode them, median; None where the inputs are no images.
     """
 
@@ -52,84 +51,30 @@ class Point:
     bptt_peak_bytes: int
     augmentation_seconds: float | None
 
-    @property
-    def faster(self) -> float:
-        return self.bptt_seconds / self.seconds
 
-    @property
-    def less_memory(self) -> float:
-        return self.bptt_peak_bytes / self.peak_bytes
-
-
-@dataclass(frozen=True)
-class TrainingBench:
-    """What was measured, and on what."""
-
-    dataset: str
-    sizes: tuple[int, ...]
-    batch: int
-    rounds: int
-    epoch_frames: int
-    points: tuple[Point, ...]
-
-    def epoch_seconds(self, point: Point, *, augmented: bool) -> float:
-        """An epoch's updates, extrapolated from one."""
-        each = point.seconds + ((point.augmentation_seconds or 0) if augmented else 0)
-        return each * math.ceil(self.epoch_frames / self.batch)
-
-    @property
-    def title(self) -> str:
-        return f"Training beside backpropagation through time, {'-'.join(map(str, self.sizes))} on {self.dataset}"
-
-    @property
-    def about(self) -> str:
-        """How it was measured, in words."""
-        return f"Batch {self.batch}; an update, {clock()}, median of {self.rounds} rounds. BPTT is that of snntorch {version('snntorch')}."
-
-    def figures(self) -> list[dict[str, Any]]:
-        """All figures, each with name, value and unit."""
-        found: list[tuple[str, float, str]] = []
-        for point in self.points:
-            at = f"T = {point.steps}"
-            found += [
-                (f"{at}: update, this project", 1e3 * point.seconds, "ms"),
-                (f"{at}: update, BPTT", 1e3 * point.bptt_seconds, "ms"),
-                (f"{at}: update, BPTT / this project", point.faster, "×"),
-                (f"{at}: peak memory, this project", point.peak_bytes / 1e6, "MB"),
-                (f"{at}: peak memory, BPTT", point.bptt_peak_bytes / 1e6, "MB"),
-                (f"{at}: peak memory, BPTT / this project", point.less_memory, "×"),
-                (f"{at}: {self.epoch_frames:,} frames, this project", self.epoch_seconds(point, augmented=False), "s"),
-            ]
-            if point.augmentation_seconds is not None:
-                found.append((f"{at}: the same with augmentation", self.epoch_seconds(point, augmented=True), "s"))
-        first, last = self.points[0], self.points[-1]
-        if last is not first:
-            over = f"update, T = {last.steps} / T = {first.steps}"
-            found.append((f"{over}, this project", last.seconds / first.seconds, "×"))
-            found.append((f"{over}, BPTT", last.bptt_seconds / first.bptt_seconds, "×"))
-        return [{"name": name, "value": value, "unit": unit} for name, value, unit in found]
-
-    def __str__(self) -> str:
-        lines = [self.title, self.about, f"{'':24}{'this project':>14}{'snntorch BPTT':>15}{'ratio':>9}"]
-        for point in self.points:
-            name = f"T = {point.steps}"
-            lines += [
-                _row(f"{name}, time", 1e3 * point.seconds, 1e3 * point.bptt_seconds, "ms", point.faster),
-                _row(f"{name}, peak memory", point.peak_bytes / 1e6, point.bptt_peak_bytes / 1e6, "MB", point.less_memory),
-            ]
-        first, last = self.points[0], self.points[-1]
-        if last is not first:
-            name = f"time, T = {last.steps} / T = {first.steps}"
-            lines.append(f"{name:24}{last.seconds / first.seconds:13.2f}×{last.bptt_seconds / first.bptt_seconds:14.2f}×")
-        for point in self.points:
-            plain, augmented = (self.epoch_seconds(point, augmented=augmented) for augmented in (False, True))
-            with_it = "" if point.augmentation_seconds is None else f", {augmented:.1f} s with augmentation"
-            lines.append(f"epoch of {self.epoch_frames:,} frames at T = {point.steps}, from these updates: {plain:.1f} s{with_it}")
-        return "\n".join(lines)
+def rows(points: Sequence[Point]) -> list[Row]:
+    """The table's rows."""
+    found = []
+    for point in points:
+        at = f"T = {point.steps}"
+        found.append(Row(f"{at}: update", "ms", 1, 1e3 * point.bptt_seconds, 1e3 * point.seconds))
+        found.append(Row(f"{at}: peak memory", "MB", 1, point.bptt_peak_bytes / 1e6, point.peak_bytes / 1e6))
+    first, last = points[0], points[-1]
+    if last is not first:
+        growth = last.bptt_seconds / first.bptt_seconds, last.seconds / first.seconds
+        found.append(Row(f"update, T = {last.steps} / T = {first.steps}", "×", 2, *growth, ratio=False))
+    return found
 
 
-def _row(name: str, ours: float, bptt: float, unit: str, ratio: float) -> str:
-    return f"{name:24}{ours:11.1f} {unit}{bptt:12.1f} {unit}{ratio:8.1f}×"
+def epochs(points: Sequence[Point], frames: int, batch: int) -> list[tuple[str, float, str]]:
+    """Seconds per epoch of this project, extrapolated from an update."""
+    found, updates = [], math.ceil(frames / batch)
+    for point in points:
+        found.append((f"T = {point.steps}: {frames:,} frames, this project", updates * point.seconds, "s"))
+        if point.augmentation_seconds is not None:
+            seconds = updates * (point.seconds + point.augmentation_seconds)
+            found.append((f"T = {point.steps}: the same with augmentation", seconds, "s"))
+    return found
 
 
 def measure(
@@ -140,8 +85,8 @@ def measure(
     batch: int = BATCH,
     rounds: int = ROUNDS,
     seed: int = 0,
-) -> TrainingBench:
-    """Measure updates of both, turn about, at every number of steps, in one run.
+) -> Comparison:
+    """Measure updates of both, in turns, at every number of steps, in one run.
 
     Both start from the same weights and thresholds, see the same batches and have the same loss and optimizer; each then follows its own
     gradient. An update is: forward, loss, backward, optimizer.
@@ -155,11 +100,8 @@ def measure(
         seed: of the weights, the batches and the augmentation.
 
     Raises:
-        UserError: the data set has no labelled training images, fewer than ``batch`` of them, or a number is not positive.
+        UserError: the data set has no labelled training images, or fewer than ``batch`` of them.
     """
-    for name, value in (("batch", batch), ("rounds", rounds)):
-        if value < 1:
-            raise UserError(f"{name} must be a positive integer, not {value}")
     if dataset.train_images is None or dataset.train_labels is None:
         raise UserError(f"{dataset.name} must have training images with labels to be trained on, but has none")
     if batch > len(dataset.train_images):
@@ -171,7 +113,7 @@ def measure(
     for function in functions.values():
         for _ in range(WARM_UP):
             function()
-    seconds = alternate(functions, rounds)
+    seconds = interleave(functions, rounds)
     peaks = {key: peak_bytes(function) for key, function in functions.items() if key[1] != "augmentation"}
     points = [
         Point(
@@ -184,20 +126,22 @@ def measure(
         )
         for t in steps
     ]
-    return TrainingBench(Path(dataset.name).name, sizes, batch, rounds, len(dataset.train_images), tuple(points))
+    title = f"Training beside backpropagation through time, {dashed(sizes)} on {Path(dataset.name).name}"
+    about = f"Batch {batch}; an update, {clock()}, median of {rounds} rounds. BPTT is that of snntorch {version('snntorch')}."
+    return Comparison(title, about, "BPTT", rows(points), epochs(points, len(dataset.train_images), batch))
 
 
 def _at(steps: int, dataset: Dataset, sizes: tuple[int, ...], batch: int, seed: int) -> dict[str, Callable[[], object]]:
-    """What is measured at one number of steps, by name: an update of ``ours`` and of ``bptt``, and ``augmentation`` of images."""
+    """The functions to measure at one number of steps: an update of ``ours`` and of ``bptt``, ``augmentation`` of images."""
     assert dataset.train_images is not None
     assert dataset.train_labels is not None
     generator, encode = torch.Generator().manual_seed(seed), LatencyEncoder(steps)
     order = torch.randperm(len(dataset.train_images), generator=generator)
-    first = order[: max(SETTLING_FRAMES, BATCHES * batch)].numpy()
+    first = order[: max(INITIAL_FRAMES, BATCHES * batch)].numpy()
     images, labels = torch.from_numpy(dataset.train_images[first]), torch.from_numpy(dataset.train_labels[first])
     batches = list(zip(encode(images).split(batch)[:BATCHES], labels.split(batch), strict=False))
     ours = SingleSpikeNetwork(sizes, steps, generator=generator)
-    settle(ours, encode(images[:SETTLING_FRAMES]))
+    initialize(ours, encode(images[:INITIAL_FRAMES]))
     scale = Recipe().loss_scale / math.sqrt(sizes[-2])
     functions: dict[str, Callable[[], object]] = {
         "bptt": Update(UnrolledNetwork(ours), batches, scale),  # first, while `ours` is untrained: it copies
@@ -210,9 +154,9 @@ def _at(steps: int, dataset: Dataset, sizes: tuple[int, ...], batch: int, seed: 
 
 
 @torch.no_grad()
-def settle(network: SingleSpikeNetwork, times: Tensor) -> None:
+def initialize(network: SingleSpikeNetwork, times: Tensor) -> None:
     """Set the thresholds so that neurons fire in `FIRING` of these frames, and outputs leave `SILENT` of them silent."""
-    network.settle_thresholds(times, FIRING, FIRING)
+    network.initialize_thresholds(times, FIRING, FIRING)
     last = network.layers[-1]
     last.thresholds.copy_(last.integer_thresholds())
     highest = network.run(times)[1].amax((0, 2))  # of all outputs and steps: below 0 in silent frames

@@ -1,30 +1,27 @@
-"""Training a BS4NN network, and keeping it for the next comparison."""
+"""Training of BS4NN networks, which are stored for the next comparison."""
 
 import itertools
-import json
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 
 from export import UserError, scores
-from export.files import atomic_write
+from export.artifact import read_tensors
+from model import checkpoint
 from model.comparison import bs4nn
 from model.comparison.evaluators import evaluate
 from model.comparison.event_driven import event_driven
-from model.datasets import Dataset, split_stratified
+from model.data.dataset import Dataset, split_stratified
 
-METADATA_KEY = "bs4nn"
 LEAST_SCALE = 0.1  # keeps θ / α a number; no network that learns comes near it
 
 
 @dataclass(frozen=True)
 class Bs4nnRecipe:
-    """How a BS4NN network is trained: rates and initial weights as published where the docstring says so.
+    """The hyperparameters of BS4NN's training.
 
     Attributes:
         sizes: from the inputs to the outputs.
@@ -36,9 +33,6 @@ class Bs4nnRecipe:
         spans: the initial latent weights of a layer are uniform from 0 to this: first layers, output layer (published: 5 and 48).
         validation: training frames held out, to choose the epoch.
         seed: of the split, the initial weights and the order of frames.
-
-    Raises:
-        UserError: a number is not positive.
     """
 
     sizes: tuple[int, ...]
@@ -51,10 +45,6 @@ class Bs4nnRecipe:
     validation: int = 5000
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise UserError(f"epochs must be a positive integer, not {self.epochs}")
-
     def initial(self, generator: torch.Generator) -> list[bs4nn.Layer]:
         """Layers before training."""
         pairs = list(itertools.pairwise(self.sizes))
@@ -62,7 +52,7 @@ class Bs4nnRecipe:
         return [bs4nn.Layer(torch.rand(pair, generator=generator) * span, bs4nn.SCALE) for pair, span in zip(pairs, spans, strict=True)]
 
     def factor(self, seen: int, total: int) -> float:
-        """What both rates are multiplied by after ``seen`` of all the ``total`` frames to come."""
+        """The schedule of both rates: warm-up, then linear decay."""
         return min(1.0, (seen + self.batch) / self.rise) * (1 - seen / total)
 
 
@@ -73,7 +63,6 @@ class Trained:
     layers: list[bs4nn.Layer]
     epoch: int
     validation: scores.Scores
-    seconds: float
 
 
 def training_frames(dataset: Dataset) -> int:
@@ -103,7 +92,7 @@ def train(dataset: Dataset, recipe: Bs4nnRecipe, say: Callable[[str], None]) -> 
     times, labels = bs4nn.encode(dataset.train_images), torch.from_numpy(dataset.train_labels)
     layers = recipe.initial(generator)
     best: Trained | None = None
-    begin, seen = time.perf_counter(), 0
+    seen = 0
     for epoch in range(1, recipe.epochs + 1):
         order = torch.from_numpy(trained_on)[torch.randperm(len(trained_on), generator=generator)]
         for part in order.split(recipe.batch):
@@ -118,7 +107,7 @@ def train(dataset: Dataset, recipe: Bs4nnRecipe, say: Callable[[str], None]) -> 
         )
         if best is None or score.strict >= best.validation.strict:
             copies = [bs4nn.Layer(layer.latent.clone(), layer.scale) for layer in layers]
-            best = Trained(copies, epoch, score, time.perf_counter() - begin)
+            best = Trained(copies, epoch, score)
     assert best is not None
     return best
 
@@ -141,8 +130,8 @@ def update(layers: list[bs4nn.Layer], times: torch.Tensor, labels: torch.Tensor,
     ]
 
 
-def kept(path: Path, dataset: Dataset, recipe: Bs4nnRecipe, say: Callable[[str], None]) -> Trained:
-    """The network in ``path`` if it was trained on this data set by this recipe; else it is trained, and written there.
+def load_or_train(path: Path, dataset: Dataset, recipe: Bs4nnRecipe, say: Callable[[str], None]) -> Trained:
+    """The network in ``path`` if it was trained on this data set by this recipe; else train it, and write it there.
 
     Raises:
         UserError: the file is there but is damaged, or training is not possible.
@@ -156,27 +145,23 @@ def kept(path: Path, dataset: Dataset, recipe: Bs4nnRecipe, say: Callable[[str],
             return trained
         say(f"BS4NN network: {path} is of another recipe or data set, and is replaced")
     trained = train(dataset, recipe, say)
-    header = {"origin": origin, "epoch": trained.epoch, "validation": trained.validation.as_dict(), "seconds": trained.seconds}
-    tensors = {f"layers.{index}.latent": layer.latent for index, layer in enumerate(trained.layers)}
+    header = {"origin": origin, "epoch": trained.epoch, "validation": trained.validation.as_dict()}
     header["scales"] = [layer.scale for layer in trained.layers]
-    with atomic_write(path) as temporary:
-        safetensors.torch.save_file(tensors, temporary, metadata={METADATA_KEY: json.dumps(header)})
+    checkpoint.save(path, {f"layers.{index}.latent": layer.latent.numpy() for index, layer in enumerate(trained.layers)}, header)
     return trained
 
 
-def read(path: Path) -> tuple[dict, Trained]:
-    """A kept network, and what it was trained on and how.
+def read(path: Path) -> tuple[dict[str, Any], Trained]:
+    """A stored network, and what it was trained on and how.
 
     Raises:
         UserError: the file is damaged.
         OSError: the file cannot be read.
     """
-    with path.open("rb"):
-        pass  # a missing file is an OSError with its name, whatever the library makes of it
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})[METADATA_KEY])
-            layers = [bs4nn.Layer(file.get_tensor(f"layers.{index}.latent"), scale) for index, scale in enumerate(header["scales"])]
-        return header["origin"], Trained(layers, header["epoch"], scores.Scores(**header["validation"]), header["seconds"])
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError):
+        tensors, header = read_tensors(path)
+        latent = [torch.from_numpy(tensors[f"layers.{index}.latent"]) for index in range(len(header["scales"]))]
+        layers = list(map(bs4nn.Layer, latent, header["scales"]))
+        return header["origin"], Trained(layers, header["epoch"], scores.Scores(**header["validation"]))
+    except (KeyError, TypeError, UserError):
         raise UserError(f"{path} must be a BS4NN network that this command kept, but is not one: delete it") from None

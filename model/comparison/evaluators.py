@@ -1,4 +1,4 @@
-"""Two ways to run a single-spike network to its decision, step by step and event by event, for both kinds of timing.
+"""Evaluation of a single-spike network step by step; the types shared with the event-driven evaluator.
 
 The same code runs both sides of a comparison: what differs is only the number of steps, the delay and the thresholds.
 """
@@ -44,7 +44,7 @@ class TimedNetwork:
 
 
 class Record:
-    """What is known of a batch of frames when all are decided; rows are filled as frames finish."""
+    """The results of a batch of frames; rows are filled as frames finish."""
 
     def __init__(self, network: TimedNetwork, frames: int) -> None:
         self.steps = network.steps

@@ -1,4 +1,4 @@
-"""The event-driven evaluator: work follows the spikes, not the steps."""
+"""The event-driven evaluator: its cost follows the spikes, not the steps."""
 
 import math
 
@@ -39,12 +39,11 @@ class Events:
 
 @torch.inference_mode()
 def event_driven(network: TimedNetwork, times: Tensor, *, to_the_end: bool = False) -> Record:
-    """Event by event: per frame, only the steps at which inputs spike, and only the weights of what spikes.
+    """Event by event: per frame, only the steps at which inputs spike, and only the weights of spikes.
 
-    Every frame has a clock of its own, which jumps from one step with input spikes to the next; a turn of the loop takes all frames in
-    work through their next such step. A delay needs no ticks of its own: what a group of input spikes at ``t`` does to layer ``l`` it does
-    at ``t + l · delay``, and nothing else reaches that layer then. Step 0 is always closed, since a threshold may be 0 or less (not where
-    there is a delay, since that step 0 is another for every layer).
+    Every frame has its own clock, which jumps from one step with input spikes to the next; an iteration takes all running frames to
+    their next such step. Input spikes at ``t`` reach layer ``l`` at ``t + l · delay``, alone. Step 0 is always computed, since a
+    threshold may be 0 or less (not where there is a delay, since that step 0 is another for every layer).
 
     Parameters:
         network: the network.

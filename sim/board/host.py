@@ -99,7 +99,6 @@ def run(link: SerialLink, circuit: Circuit, images: Iterable[np.ndarray], mode: 
         results={name: payload.get(records, name) for name in RESULT_FIELDS},
         starts=np.arange(len(results)),
         ends=np.arange(len(results)),
-        sent=len(results),
         stuck=False,
         seconds=time.monotonic() - began,
     )

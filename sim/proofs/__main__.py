@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from export import UserError, pages
-from export.cli import EXIT_BROKEN, EXIT_DIFFERENCE, Parser, run
+from export.cli import EXIT_BROKEN, EXIT_DIFFERENCE, Parser, positive, run
 from export.files import prepare_folder
-from hw.number import positive
 from sim.build import BuildError
 from sim.proofs import record
 from sim.proofs.record import Row

@@ -5,7 +5,6 @@ The faults are Yosys's: a bit on a port of a cell of the netlist is inverted, st
 """
 
 import itertools
-import json
 import re
 import tempfile
 from abc import ABC, abstractmethod
@@ -22,18 +21,18 @@ from export import Network, UserError, reference
 from hw import Accelerator, Folding
 from hw.core.words import WordFormat
 from hw.verilog import MODULE, port_map
-from sim import frames
-from sim.build import Build, build
+from sim import frames, stimuli
+from sim.build import build
 from sim.compare import compare
+from sim.frames import Words
 from sim.ports import Ports
 from sim.proofs.tools import yosys
-from sim.protocol import player
-from sim.protocol.check import failures
-from sim.protocol.expectation import expect
+from sim.protocol import proof
 from sim.protocol.sequences import sequence
-from sim.simulate import MODES, read, run_module, write_frames
+from sim.recording import Transcript
+from sim.simulate import MODES, run_module
+from sim.stimuli import Pace
 from sim.timing import Timing
-from sim.wrapper import design
 
 SELECTOR = (MODULE, "mutant")
 """Module and name of the signal that says which mutant is active."""
@@ -170,16 +169,15 @@ class Bench(ABC):
 
     def complaints(self, numbers: Sequence[int]) -> Iterator[tuple[int, str]]:
         """What the bench has to say of each of some mutants, "" if nothing, the one without a fault first."""
+        design = replace(proof.stage(self.mutated.verilog, self.ports, self.mutated.network), visible=(SELECTOR,))
         with tempfile.TemporaryDirectory(prefix="firstspike.") as name:
             folder = Path(name)
-            plusargs = [*self.prepare(folder), f"+out={folder}", "+verilator+rand+reset+2", f"+verilator+seed+{SEED}"]
-            variables = {
-                "FIRSTSPIKE_FOLDER": name,
-                "FIRSTSPIKE_MUTANTS": ",".join(map(str, numbers)),
-                "FIRSTSPIKE_MODES": ",".join(self.modes),
-            }
-            run_module(self.build(), "sim.proofs.selected", folder, plusargs, variables, folder / "simulation.log")
-            files = sorted(path.name for path in (folder / "0").iterdir())
+            stimuli.write(folder, self.stimuli, self.ports)
+            plusargs = [f"+in={folder}", f"+out={folder}", *proof.arguments(SEED)]
+            variables = {"FIRSTSPIKE_MUTANTS": ",".join(map(str, numbers)), "FIRSTSPIKE_MODES": ",".join(self.modes)}
+            built = build(design, extra_flags=proof.FLAGS)
+            run_module(built, "sim.testbench", folder, plusargs, variables, folder / "simulation.log")
+            files = sorted(path.name for path in (folder / "0").glob("*.bin"))
             sound = [(folder / "0" / file).read_bytes() for file in files]
             assert all((folder / "0" / f"{mode}.results.bin").stat().st_size for mode in self.modes), "nothing comes out"
             yield 0, self.complaint(folder / "0")
@@ -188,17 +186,20 @@ class Bench(ABC):
                 same = sound == [(own / file).read_bytes() for file in files]
                 yield number, "" if same else self.complaint(own)
 
-    @abstractmethod
-    def prepare(self, folder: Path) -> list[str]:
-        """Write what is to be sent; the arguments that say where."""
-
-    @abstractmethod
-    def build(self) -> Build:
-        """The simulator."""
-
-    @abstractmethod
     def complaint(self, folder: Path) -> str:
         """The first thing that is wrong in the files of a run, or ""."""
+        sent = [len(words.counts) for words, _ in self.stimuli]
+        found = (self.look(mode, Transcript.read(folder, mode, self.ports, sent)) for mode in self.modes)
+        return next(filter(None, found), "")
+
+    @property
+    @abstractmethod
+    def stimuli(self) -> Sequence[tuple[Words, Pace]]:
+        """What is to be sent."""
+
+    @abstractmethod
+    def look(self, mode: str, transcript: Transcript) -> str:
+        """The first thing that is wrong in one mode, or ""."""
 
 
 class Protocol(Bench):
@@ -209,30 +210,19 @@ class Protocol(Bench):
         numbers: of the sequences.
     """
 
-    modes = player.MODES
+    modes = proof.MODES
 
     def __init__(self, mutated: Mutated, numbers: Sequence[int]):
         super().__init__(mutated)
         self.runs = [run for number in numbers for run in sequence(self.form, SEED, number)]
 
-    def prepare(self, folder: Path) -> list[str]:
-        (folder / "frames.bin").write_bytes(player.pack(self.runs, self.ports))
-        return [f"+frames={folder / 'frames.bin'}"]
+    @property
+    def stimuli(self) -> Sequence[tuple[Words, Pace]]:
+        return [(run.packed(self.ports.word), run) for run in self.runs]
 
-    def build(self) -> Build:
-        stage = player.stage(self.mutated.verilog, self.ports)
-        return build(replace(stage, visible=(SELECTOR,)), extra_flags=player.FLAGS)
-
-    def complaint(self, folder: Path) -> str:
-        status = json.loads((folder / "status.json").read_text())
-        for mode in self.modes:
-            recording = player.read(folder, mode, self.ports, len(self.runs), status[mode])
-            runs = self.runs[: recording.runs]
-            expected = expect(self.mutated.network, self.form, runs, recording, len(self.ports.streams))
-            found = failures(mode, runs, recording, expected, self.ports, self.mutated.network.steps)
-            if found:
-                return f"protocol, {mode} mode: {found[0]}"
-        return ""
+    def look(self, mode: str, transcript: Transcript) -> str:
+        _, found = proof.judge_all(mode, self.mutated.network, self.form, self.runs, transcript)
+        return f"protocol, {mode} mode: {found[0].text}" if found else ""
 
 
 class Cycles(Bench):
@@ -245,26 +235,18 @@ class Cycles(Bench):
         times = rng.integers(0, network.steps, (FRAMES, network.inputs))
         self.times = np.where(rng.random(times.shape) < rng.random((FRAMES, 1)), network.steps, times).astype(np.int32)
         self.golden = reference.run(network, self.times)
-        self.words = frames.pack(self.times, self.form)
 
-    def prepare(self, folder: Path) -> list[str]:
-        write_frames(folder, self.words, self.ports)
-        return [f"+frames={folder}"]
+    @property
+    def stimuli(self) -> Sequence[tuple[Words, Pace]]:
+        return [(frames.pack(self.times, self.form), Pace())]
 
-    def build(self) -> Build:
-        plain = design(self.mutated.verilog, self.ports, self.mutated.network.shape)
-        return build(replace(plain, visible=(SELECTOR,)))
-
-    def complaint(self, folder: Path) -> str:
+    def look(self, mode: str, transcript: Transcript) -> str:
         network, folding = self.mutated.network, self.mutated.folding
-        status = json.loads((folder / "status.json").read_text())
-        for mode in self.modes:
-            recording = read(folder, mode, self.ports, FRAMES, status[mode])
-            comparison = compare(mode, recording, self.golden, network.steps)
-            if not comparison.passed:
-                return f"co-simulation: {comparison.first}"
-            timing = Timing.of(recording)
-            predicted = hw.cost.cycles.predict(network, folding, self.times, self.golden, early=mode == "early")
-            if timing.latency.tolist() != predicted.latencies.tolist() or timing.intervals.tolist() != predicted.intervals.tolist():
-                return f"cycles, {mode} mode: not those of the cost model"
+        comparison = compare(mode, transcript.recording, self.golden, network.steps)
+        if not comparison.passed:
+            return f"co-simulation: {comparison.first}"
+        timing = Timing.of(transcript.recording)
+        predicted = hw.cost.cycles.predict(network, folding, self.times, self.golden, early=mode == "early")
+        if timing.latency.tolist() != predicted.latencies.tolist() or timing.intervals.tolist() != predicted.intervals.tolist():
+            return f"cycles, {mode} mode: not those of the cost model"
         return ""

@@ -5,8 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from export.cli import EXIT_DIFFERENCE, Parser
-from hw.number import positive
+from export.cli import EXIT_DIFFERENCE, Parser, positive
 from sim.proofs import record
 from sim.protocol.circuits import CIRCUITS, Circuit
 from sim.protocol.proof import Outcome, prove

@@ -8,11 +8,9 @@ import numpy as np
 from export import Network, reference
 from export.reference import Result
 from hw.core.words import WordFormat
-from sim.protocol.player import Recording
-from sim.protocol.rules import Verdict, judge
-from sim.protocol.sequences import Frame, Run
-
-PLACE_BITS, STREAM_BITS = 24, 7
+from sim.protocol.rules import judge
+from sim.protocol.sequences import Run
+from sim.recording import Transcript
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +18,6 @@ class Expectation:
     """What is known of each frame of some runs, in one array entry per frame, run after run.
 
     Attributes:
-        starts: int64 (runs + 1,), where the frames of each run begin.
         taken: bool, its last word was taken.
         cancelled: bool, a word was taken while ``cancel`` was high.
         cancelled_late: bool, its first word was: the cancel of the frame before was still high.
@@ -31,7 +28,6 @@ class Expectation:
         golden: spike times, and decisions, of the spikes up to there.
     """
 
-    starts: np.ndarray
     taken: np.ndarray
     cancelled: np.ndarray
     cancelled_late: np.ndarray
@@ -46,54 +42,37 @@ class Expectation:
         return self.decision <= self.closed
 
 
-def expect(network: Network, form: WordFormat, runs: Sequence[Run], recording: Recording, streams: int) -> Expectation:
+def expect(network: Network, form: WordFormat, runs: Sequence[Run], transcript: Transcript) -> Expectation:
     """Work out what must come out of the runs that were played.
 
     Parameters:
         network: the circuit's.
         form: of the words on its input.
         runs: that were played.
-        recording: what was seen; only what the circuit took is looked at.
-        streams: on which the frames came in, in turn.
+        transcript: what was seen; only what the circuit took is looked at.
     """
-    verdicts: list[Verdict] = []
-    taken, cancelled, cancelled_late = [], [], []
-    for number, run in enumerate(runs):
-        words = recording.inputs.payload[recording.inputs.of(number), 0].tolist()
-        for frame, (kept, cancel, whole) in zip(run.frames, _words_kept(run, words, streams), strict=True):
-            verdicts.append(judge(frame.words[:kept], form))
-            taken.append(whole)
-            cancelled.append(cancel)
-            cancelled_late.append(cancel and kept == 0)
+    frames = [frame.words for run in runs for frame in run.frames]
+    lengths = np.array([len(words) for words in frames])
+    kept, end = np.zeros(len(frames), np.int64), np.zeros(len(frames), np.int64)  # words before a cancel, and up to the last one taken
+    cancelled = np.zeros(len(frames), bool)
+    for stream in range(len(transcript.inputs)):
+        frame, place, cancel = transcript.taken(stream)
+        np.maximum.at(end, frame, place + 1)
+        first = np.full(len(frames), np.iinfo(np.int64).max)
+        np.minimum.at(first, frame[cancel], place[cancel])
+        cancelled[frame[cancel]] = True
+        own = np.unique(frame)
+        kept[own] = np.minimum(first, end)[own]
+    verdicts = [judge(words[:count], form) for words, count in zip(frames, kept.tolist(), strict=True)]
     times = np.array([verdict.times for verdict in verdicts], np.int32).reshape(-1, form.inputs)
     golden = reference.run(network, times)
     return Expectation(
-        starts=np.cumsum([0] + [len(run.frames) for run in runs]),
-        taken=np.array(taken, bool),
-        cancelled=np.array(cancelled, bool),
-        cancelled_late=np.array(cancelled_late, bool),
+        taken=end == lengths,
+        cancelled=cancelled,
+        cancelled_late=cancelled & (kept == 0),
         breach=np.array([verdict.breach is not None for verdict in verdicts], bool),
         unchecked=np.array([verdict.unchecked for verdict in verdicts], bool),
         closed=np.array([verdict.closed for verdict in verdicts], np.int64),
         decision=golden.spike_times[-1].min(axis=1).astype(np.int64),
         golden=golden,
     )
-
-
-def _words_kept(run: Run, words: list[int], streams: int) -> list[tuple[int, bool, bool]]:
-    """Per frame: how many words were taken before a cancel, whether there was one, and whether the last word was taken."""
-    kept, cancelled, whole = [0] * len(run.frames), [False] * len(run.frames), [False] * len(run.frames)
-    place_of = [_places(run.frames[stream::streams]) for stream in range(streams)]
-    for word in words:
-        place, stream, cancel = word & (1 << PLACE_BITS) - 1, word >> PLACE_BITS & (1 << STREAM_BITS) - 1, word >> 31
-        index, left = place_of[stream][place]
-        frame = index * streams + stream
-        cancelled[frame] = cancelled[frame] or bool(cancel)
-        kept[frame] += not cancelled[frame]
-        whole[frame] = left == 0
-    return list(zip(kept, cancelled, whole, strict=True))
-
-
-def _places(frames: Sequence[Frame]) -> list[tuple[int, int]]:
-    """For every word of a stream: its frame's index on that stream, and how many words of it follow."""
-    return [(index, len(frame.words) - 1 - at) for index, frame in enumerate(frames) for at in range(len(frame.words))]

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,12 +12,20 @@ import numpy as np
 from export import Network
 from hw.core.words import WordFormat
 from sim.build import build
+from sim.compare import Difference
 from sim.ports import Ports
-from sim.protocol import player
-from sim.protocol.check import Failure, failures
+from sim.protocol.check import differences
 from sim.protocol.expectation import Expectation, expect
 from sim.protocol.sequences import Run, sequence
+from sim.recording import Transcript
+from sim.simulate import play
+from sim.wrapper import Design, design
 
+MODES = ("full", "early", "changing")
+FLAGS = ("--x-initial", "unique")
+"""For the build: registers that no reset reaches begin at random, and what comes out must not depend on them."""
+CAPACITY = 1 << 12
+"""Greatest number of words in a frame; a bad one may have many."""
 CHUNK = 1000
 """Sequences that are played by one process; it bounds the memory."""
 
@@ -47,13 +55,23 @@ class Outcome:
     seconds: float
 
 
+def stage(verilog: str, ports: Ports, network: Network) -> Design:
+    """What to build in order to play sequences to a circuit."""
+    return replace(design(verilog, ports, network.shape), capacity=CAPACITY)
+
+
+def arguments(seed: int) -> list[str]:
+    """What the simulator is started with; ``seed`` is that of the values that registers begin with."""
+    return ["+verilator+rand+reset+2", f"+verilator+seed+{seed + 1}"]
+
+
 def prove(
     network: Network,
     verilog: tuple[str, Mapping[str, Any]],
     numbers: Sequence[int],
     seed: int,
     *,
-    modes: Sequence[str] = player.MODES,
+    modes: Sequence[str] = MODES,
     waves: Path | None = None,
     plusargs: Sequence[str] = (),
 ) -> Outcome:
@@ -64,7 +82,7 @@ def prove(
         verilog: text and port map.
         numbers: of the sequences; each is made of its number and the seed alone.
         seed: non-negative.
-        modes: out of `player.MODES`.
+        modes: out of `MODES`.
         waves: where to write waveforms of one mode, without "_full.vcd".
         plusargs: further ones for the simulator.
 
@@ -75,7 +93,7 @@ def prove(
     """
     ports = Ports.from_map(verilog[1])
     form = WordFormat(network.inputs, network.steps, ports.word["bits"].width)
-    built = build(player.stage(verilog[0], ports), traced=waves is not None, extra_flags=player.FLAGS)
+    built = build(stage(verilog[0], ports, network), traced=waves is not None, extra_flags=FLAGS)
     outcome = Outcome({mode: Counter() for mode in modes}, Counter(), [], 0.0)
     began = time.monotonic()
     for at in range(0, len(numbers), CHUNK):
@@ -86,30 +104,41 @@ def prove(
             runs += of_sequence
             origins += [(number, place) for place in range(len(of_sequence))]
         outcome.kinds += Counter(frame.kind for run in runs for frame in run.frames)
-        for mode, recording in player.play(built, ports, runs, modes=modes, seed=seed, waves=waves, plusargs=plusargs).items():
-            played = runs[: recording.runs]
-            expected = expect(network, form, played, recording, len(ports.streams))
-            found = failures(mode, played, recording, expected, ports, network.steps)
-            outcome.found += [_named(mode, failure, *origins[failure.run], played[failure.run]) for failure in found]
-            outcome.counts[mode] += _counted(mode, played, expected) + Counter(sequences=len(numbers[at : at + CHUNK]))
+        packed = [(run.packed(ports.word), run) for run in runs]
+        dump = None if waves is None else (waves, -1)
+        for mode, transcript in play(built, ports, packed, modes=modes, waves=dump, plusargs=[*arguments(seed), *plusargs]).items():
+            expected, found = judge_all(mode, network, form, runs, transcript)
+            outcome.found += [_named(difference, transcript, runs, origins) for difference in found]
+            outcome.counts[mode] += _counted(mode, transcript, expected) + Counter(sequences=len(numbers[at : at + CHUNK]))
         if outcome.found:
             break
     outcome.seconds = time.monotonic() - began
     return outcome
 
 
-def _named(mode: str, failure: Failure, number: int, resets: int, run: Run) -> Found:
-    kind = f" ({run.frames[failure.frame].kind})" if 0 <= failure.frame < len(run.frames) else ""
-    return Found(mode, number, f"{mode} mode, sequence {number}, after reset {resets}, frame {failure.frame}{kind}, {failure}")
+def judge_all(
+    mode: str, network: Network, form: WordFormat, runs: Sequence[Run], transcript: Transcript
+) -> tuple[Expectation, list[Difference]]:
+    """What must come out of runs, and what differs from it."""
+    played = runs[: len(transcript.held)]
+    expected = expect(network, form, played, transcript)
+    return expected, differences(mode, played, transcript, expected, network.steps)
 
 
-def _counted(mode: str, runs: Sequence[Run], expected: Expectation) -> Counter:
+def _named(difference: Difference, transcript: Transcript, runs: Sequence[Run], origins: Sequence[tuple[int, int]]) -> Found:
+    run = int(np.searchsorted(transcript.frames, difference.frame, "right")) - 1
+    (number, resets), frame = origins[run], int(difference.frame - transcript.frames[run])
+    place = f"{difference.mode} mode, sequence {number}, after reset {resets}, frame {frame} ({runs[run].frames[frame].kind})"
+    return Found(difference.mode, number, f"{place}, {difference.text}")
+
+
+def _counted(mode: str, transcript: Transcript, expected: Expectation) -> Counter:
     known, decided = ~expected.unchecked, expected.decided & (mode != "full")
     upto = np.where(decided, expected.decision, expected.closed)
     spikes = sum((times[known] <= upto[known, None]).sum() for times in expected.golden.spike_times)
     return Counter(
         {
-            "resets": len(runs),
+            "resets": len(transcript.held),
             "frames": len(known),
             "right": int((known & (decided | ~expected.breach) & expected.taken).sum()),
             "flagged": int((known & ~decided & expected.breach & expected.taken).sum()),

@@ -2,13 +2,16 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
 
 from hw.core.words import WordFormat, bits_for
+from sim.frames import Words
+from sim.ports import UNIT, Payload
 from sim.protocol.rules import Word
+from sim.stimuli import HABITS, Pace
 
-HABITS = ("sends the rest", "goes to the end", "goes to an empty end", "any of these")
-"""What a sender does about a word that was taken while ``cancel`` was high."""
 SHARES = (0, 0, 0, 60, 130, 220, 252)
 """Of 256 cycles, those in which a sender that could offer a word does not, or the receiver takes no result."""
 
@@ -21,24 +24,22 @@ class Frame:
     words: tuple[Word, ...]
 
 
-@dataclass(frozen=True)
-class Run:
-    """A reset, and the frames that follow it.
-
-    Attributes:
-        frames: in the order of their results.
-        cut: cycles after which the next reset comes; 0: not before all is over.
-        gaps, stalls: of 256 cycles.
-        habit: index in `HABITS`.
-        seed: of gaps and stalls. In every fourth run, the receiver is ready only for a result that it has seen waiting.
-    """
+@dataclass(frozen=True, kw_only=True)
+class Run(Pace):
+    """A reset, and the frames that follow it, in the order of their results."""
 
     frames: tuple[Frame, ...]
-    cut: int
-    gaps: int
-    stalls: int
-    habit: int
-    seed: int
+
+    def packed(self, payload: Payload) -> Words:
+        """All words, as they go into the circuit."""
+        packed = [
+            sum(int(getattr(word, field.name)) << payload[field.name].offset for field in fields(Word))
+            for frame in self.frames
+            for word in frame.words
+        ]
+        size = payload.units * UNIT // 8
+        records = np.frombuffer(b"".join(word.to_bytes(size, "little") for word in packed), "<u4").reshape(-1, payload.units)
+        return Words(records, np.array([len(frame.words) for frame in self.frames]))
 
 
 def sequence(form: WordFormat, seed: int, number: int) -> tuple[Run, ...]:
@@ -54,8 +55,18 @@ def _run(draw: random.Random, form: WordFormat, cut: int) -> Run:
     frames = [random_frame(draw, form) for _ in range(draw.randrange(1, 7))]
     if not cut:
         frames.append(Frame("good", good(draw, form)))
-    gaps, stalls = draw.choice(SHARES), draw.choice(SHARES)
-    return Run(tuple(frames), cut, gaps, stalls, draw.randrange(len(HABITS)), draw.randrange(1, 1 << 32))
+    gaps, stalls, habit, seed = draw.choice(SHARES), draw.choice(SHARES), draw.randrange(len(HABITS)), draw.randrange(1, 1 << 32)
+    return Run(
+        frames=tuple(frames),
+        cut=cut,
+        gaps=gaps,
+        stalls=stalls,
+        habit=habit,
+        hesitates=seed >> 3 & 3 == 0,
+        resetting=1 if seed & 1 else 1 + (seed >> 1 & 3),
+        all_words=True,
+        seed=seed,
+    )
 
 
 def random_frame(draw: random.Random, form: WordFormat) -> Frame:

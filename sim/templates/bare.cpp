@@ -26,7 +26,7 @@ int main(int argc, char** argv) {
         unsigned long half_cycles = 0;
         for (; !top.done; ++half_cycles) eval();
         const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - began;
-        std::printf("%s %lu %.6f %u %u\n", early ? "early" : "full", half_cycles / 2, seconds.count(), top.received, top.stuck);
+        std::printf("%s %lu %.6f %llu %u\n", early ? "early" : "full", half_cycles / 2, seconds.count(), static_cast<unsigned long long>(top.received), top.stuck);
     }
     top.final();
 }

@@ -10,8 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from export import UserError
-from model import download
-from model.download import File, Source
+from export.files import cache_folder
+from model.data import download
+from model.data.download import File, Source
 
 FILES = [file.name for file in download.SOURCES["mnist"].files]
 CONTENT = {file: gzip.compress(file.encode() * 100, mtime=0) for file in FILES}
@@ -189,7 +190,7 @@ def test_the_cache_is_where_the_environment_says(server, tmp_path, monkeypatch):
     assert download.file("mnist", index=2) == tmp_path / "mnist" / FILES[2]
     monkeypatch.setenv("FIRSTSPIKE_CACHE", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    assert download.cache_folder() == tmp_path / "home" / "firstspike"
+    assert cache_folder() == tmp_path / "home" / "firstspike"
 
 
 def test_a_missing_file_of_the_data_directory(tmp_path):

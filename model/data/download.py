@@ -1,4 +1,4 @@
-"""Where the files of a data set are: in the user's data directory, or downloaded into a cache, each checked before it is kept."""
+"""The files of the data sets: in the user's data directory, or downloaded into a cache, each checked by its digest."""
 
 import contextlib
 import gzip
@@ -7,25 +7,23 @@ import os
 import shutil
 import zipfile
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from export import UserError
-from export.files import atomic_write
+from export.files import atomic_write, cache_folder
 
 DATA_DIRECTORY = "FIRSTSPIKE_DATA"
-CACHE = "FIRSTSPIKE_CACHE"
 TIMEOUT_S = 30
 
 
-@dataclass(frozen=True)
-class File:
+class File(NamedTuple):
     """A file of a data set, and where it comes from.
 
     Attributes:
-        name: as it is kept.
+        name: in the data set's folder.
         urls: mirrors, in the order in which they are tried.
-        md5: of what is downloaded; None where nobody publishes one: then it must be a whole gzip file, and the loader checks its structure.
+        md5: of the download; None where nobody publishes one: then it must be a whole gzip file, and the loader checks its structure.
         uncompressed: ``md5`` is that of the content of the gzip file, so that any mirror's compression will do.
         member: what is downloaded is a zip archive, and only the member of this name is kept.
     """
@@ -37,8 +35,7 @@ class File:
     member: str | None = None
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """The files of a data set, in a folder of their own."""
 
     folder: str
@@ -55,69 +52,37 @@ def _zipped(name: str, url: str, md5: str) -> File:
     return File(name, (url,), md5, member=name)
 
 
-# MNIST: MD5 of the uncompressed files. Fashion-MNIST: its authors publish the MD5 of the compressed files only, and no digest of the
-# uncompressed ones is known for certain here; the compressed ones determine them. Caltech-101 and the Heidelberg digits: MD5 of the zip
-# archives, as torchvision and tonic check them. Spoken digits: GitHub packs the archive of a tag when asked, and promises no digest.
+# MNIST: MD5 of the uncompressed files. Fashion-MNIST: its authors publish the MD5 of the compressed files only. Caltech-101 and the
+# Heidelberg digits: MD5 of the zip archives, as torchvision and tonic check them. Spoken digits: GitHub packs the archive of a tag when
+# asked, and promises no digest.
+MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"
+FASHION = (
+    "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+)
+CALTECH = "https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip"
+SPOKEN = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs"
+SHD = "https://zenkelab.org/datasets"
 SOURCES = {
     "mnist": _idx(
-        "mnist",
-        ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
-        True,
-        "6bbc9ace898e44ae57da46a324031adb",
-        "a25bea736e30d166cdddb491f175f624",
-        "2646ac647ad5339dbf082846283269ea",
-        "27ae3e4e09519cfbb04c329615203637",
+        "mnist", MNIST, True,
+        "6bbc9ace898e44ae57da46a324031adb", "a25bea736e30d166cdddb491f175f624",
+        "2646ac647ad5339dbf082846283269ea", "27ae3e4e09519cfbb04c329615203637",
     ),
     "fashion-mnist": _idx(
-        "fashion-mnist",
-        (
-            "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
-            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-        ),
-        False,
-        "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-        "25c81989df183df01b3e8a0aad5dffbe",
-        "bef4ecab320f06d8554ea6380940ec79",
-        "bb300cfdad3c16e7a12a480ee83cd310",
+        "fashion-mnist", FASHION, False,
+        "8d4fb7e6c68d591d4c3dfef9ec88bf0d", "25c81989df183df01b3e8a0aad5dffbe",
+        "bef4ecab320f06d8554ea6380940ec79", "bb300cfdad3c16e7a12a480ee83cd310",
     ),
-    "caltech": Source(
-        "caltech101",
-        (
-            _zipped(
-                "101_ObjectCategories.tar.gz",
-                "https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip",
-                "3138e1922a9193bfa496528edbbc45d0",
-            ),
-        ),
-    ),
-    "spoken-digits": Source(
-        "free-spoken-digits",
-        (
-            File(
-                "free-spoken-digit-dataset.tar.gz",
-                (
-                    "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.tar.gz",
-                    "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/heads/master.tar.gz",
-                ),
-                None,
-            ),
-        ),
-    ),
-    "shd": Source(
-        "shd",
-        (
-            _zipped("shd_train.h5", "https://zenkelab.org/datasets/shd_train.h5.zip", "f3252aeb598ac776c1b526422d90eecb"),
-            _zipped("shd_test.h5", "https://zenkelab.org/datasets/shd_test.h5.zip", "1503a5064faa34311c398fb0a1ed0a6f"),
-        ),
-    ),
-}
-
-
-def cache_folder() -> Path:
-    """Where downloads and computed frames are kept: ``FIRSTSPIKE_CACHE``, or the user's cache folder. It can be deleted at any time."""
-    import pooch
-
-    return Path(os.environ.get(CACHE) or pooch.os_cache("firstspike"))
+    "caltech": Source("caltech101", (_zipped("101_ObjectCategories.tar.gz", CALTECH, "3138e1922a9193bfa496528edbbc45d0"),)),
+    "spoken-digits": Source("free-spoken-digits", (
+        File("free-spoken-digit-dataset.tar.gz", (f"{SPOKEN}/tags/v1.0.10.tar.gz", f"{SPOKEN}/heads/master.tar.gz"), None),
+    )),
+    "shd": Source("shd", (
+        _zipped("shd_train.h5", f"{SHD}/shd_train.h5.zip", "f3252aeb598ac776c1b526422d90eecb"),
+        _zipped("shd_test.h5", f"{SHD}/shd_test.h5.zip", "1503a5064faa34311c398fb0a1ed0a6f"),
+    )),
+}  # fmt: skip
 
 
 def directory(name: str, data_dir: str | Path | None = None) -> Path:
@@ -157,7 +122,7 @@ def fetch(name: str, cache: str | Path | None = None) -> Path:
 
     Parameters:
         name: one of ``SOURCES``.
-        cache: where to keep them; by default `cache_folder`.
+        cache: where to keep them; by default `export.files.cache_folder`.
 
     Raises:
         UserError: a file could not be had from any mirror.

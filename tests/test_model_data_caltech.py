@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from export import UserError
-from model import caltech
+from model.data import caltech
 from model.datasets import load
 from tests.small_data import write_tar
 

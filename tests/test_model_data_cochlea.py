@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from export import UserError
-from model.cochlea import Cochlea
+from model.data.cochlea import Cochlea
 
 COCHLEA = Cochlea()
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from export import UserError
-from model import archives, cache, cochlea, download, events
-from model.datasets import Dataset
+from model.data import archives, cochlea, download, events
+from model.data.dataset import Dataset, cached_frames
 
 NAME = "spoken-digits"
 WITHOUT = f"{NAME}-without-"
@@ -46,7 +46,7 @@ def load(name: str = NAME, data_dir: str | Path | None = None) -> Dataset:
     for key in names:
         sha.update("_".join(key).encode() + hashlib.sha256(recordings[key]).digest())
     code = (cochlea, events, sys.modules[__name__])
-    images = cache.frames(NAME, sha.hexdigest(), code, lambda: np.stack([CODE.encode(*COCHLEA.events(sound)) for sound in sounds]))
+    images = cached_frames(NAME, sha.hexdigest(), code, lambda: np.stack([CODE.encode(*COCHLEA.events(sound)) for sound in sounds]))
     labels = np.array([int(digit) for digit, _, _ in names], np.int64)
     held_out = name.removeprefix(WITHOUT)
     tested = np.array([speaker == held_out if name != NAME else int(index) < TESTED for _, speaker, index in names])

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from export import UserError
-from model import archives, cache, download
-from model.datasets import Dataset
+from model.data import archives, download
+from model.data.dataset import Dataset, cached_frames
 
 NAME = "caltech"
 IMAGES = {"Faces": 435, "Motorbikes": 798}
@@ -44,7 +44,7 @@ def load(data_dir: str | Path | None = None) -> Dataset:
     for name in names:
         sha.update("/".join(name).encode() + hashlib.sha256(jpegs[name]).digest())
     code = (sys.modules[__name__],)
-    images = cache.frames(
+    images = cached_frames(
         NAME, sha.hexdigest(), code, lambda: np.stack([intensities(oriented_edges(_read(path, name, jpegs[name]))) for name in names])
     )
     train = split(labels)

@@ -5,7 +5,7 @@ import tarfile
 import pytest
 
 from export import UserError
-from model.archives import members
+from model.data.archives import members
 from tests.small_data import write_tar
 
 PATTERN = r"recordings/(\d)_(\w+)\.wav"

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from model import cache, cochlea, events
+from model.data import cochlea, events
+from model.data.dataset import cached_frames
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def frames(calls, digest="1", code=(events,)):
         calls.append(digest)
         return np.arange(6, dtype=np.uint8).reshape(2, 3)
 
-    found = cache.frames("sounds", digest, code, compute)
+    found = cached_frames("sounds", digest, code, compute)
     assert found.tolist() == [[0, 1, 2], [3, 4, 5]]
     assert found.dtype == np.uint8
 

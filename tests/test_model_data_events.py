@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from export import Encoder, UserError
-from model.events import EventCode
+from model.data.events import EventCode
 
 
 def brute_force(code, times, channels):

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from export import UserError
-from model import heidelberg
+from model.data import heidelberg
+from model.data.heidelberg import CODE
 from model.datasets import load
-from model.heidelberg import CODE
 
 COUNTS = {"shd_train.h5": 40, "shd_test.h5": 20}
 
@@ -36,7 +36,7 @@ def write(path, content):
 def data_dir(tmp_path, monkeypatch):
     """A data directory with the two files, of fewer recordings, and an empty cache."""
     monkeypatch.setenv("FIRSTSPIKE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(heidelberg, "RECORDINGS", COUNTS)
+    monkeypatch.setattr(heidelberg, "RECORDINGS", tuple(COUNTS.values()))
     for name, count in COUNTS.items():
         write(tmp_path / "shd" / name, recordings(count))
     return tmp_path

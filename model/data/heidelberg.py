@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from export import UserError
-from model import cache, download, events
-from model.datasets import Dataset
+from export.errors import prefixed
+from model.data import download, events
+from model.data.dataset import Dataset, cached_frames
 
 NAME = "shd"
-RECORDINGS = {"shd_train.h5": 8156, "shd_test.h5": 2264}
+RECORDINGS = 8156, 2264  # of shd_train.h5, shd_test.h5
 CLASSES = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
     "null", "eins", "zwei", "drei", "vier", "fuenf", "sechs", "sieben", "acht", "neun",
@@ -32,11 +33,9 @@ def load(data_dir: str | Path | None = None) -> Dataset:
         UserError: a file is missing or damaged, or its content is not as it should be.
         OSError: it cannot be read.
     """
-    folder = download.directory(NAME, data_dir)
     parts, digests = [], []
-    for name, count in RECORDINGS.items():
-        if not (path := folder / name).is_file():
-            raise UserError(f"data directory {folder} must have {name}, but it is missing")
+    for index, count in enumerate(RECORDINGS):
+        path = download.file(NAME, data_dir, index)
         with path.open("rb") as file:
             digests.append(hashlib.file_digest(file, "sha256").hexdigest())
         parts.append(_part(path, count, digests[-1]))
@@ -59,7 +58,7 @@ def _part(path: Path, count: int, digest: str) -> tuple[np.ndarray, np.ndarray]:
     import h5py
 
     try:
-        with h5py.File(path) as file:
+        with prefixed(path), h5py.File(path) as file:
             times, units, labels = (_dataset(file, key) for key in KEYS)
             for key, content in zip(KEYS, (times, units, labels), strict=True):
                 if content.shape != (count,):
@@ -68,9 +67,7 @@ def _part(path: Path, count: int, digest: str) -> tuple[np.ndarray, np.ndarray]:
             if found.dtype.kind not in "iu" or sorted(set(found.tolist())) != list(range(len(CLASSES))):
                 raise UserError(f"labels must be 0 to {len(CLASSES) - 1}, each at least once, not {np.unique(found).tolist()}")
             code = (events, sys.modules[__name__])
-            frames = cache.frames(f"{NAME}-{path.stem}", digest, code, lambda: _frames(times, units))
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+            frames = cached_frames(f"{NAME}-{path.stem}", digest, code, lambda: _frames(times, units))
     except OSError as error:
         raise UserError(f"{path}: must be a whole HDF5 file: {error}") from None
     return frames, found.astype(np.int64)

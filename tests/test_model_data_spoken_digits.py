@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from export import UserError
-from model import spoken_digits
+from model.data import spoken_digits
+from model.data.spoken_digits import COCHLEA, CODE, SPEAKERS
 from model.datasets import load
-from model.spoken_digits import COCHLEA, CODE, SPEAKERS
 from tests.small_data import write_tar
 
 ARCHIVE = "free-spoken-digits/free-spoken-digit-dataset.tar.gz"
