@@ -13,9 +13,9 @@ from operator import or_
 
 from export import Network
 from hw.core.accelerator import monitor_formats
+from hw.core.counting import count_width
 from hw.core.folding import Folding, LayerPlan
 from hw.core.memories import CHUNK, chunks, spram_shape
-from hw.core.neuron import count_width
 from hw.core.readout import result_layout
 from hw.core.words import WordFormat, bits_for
 from hw.encoder.plan import EncoderPlan
@@ -202,7 +202,7 @@ class AreaModel:
             yield from (shape for shape in (*filled, _written(*initial)) if shape.depth > 1)
         if plan.swap > 1:
             yield Shape("free", plan.beat_size * (1 + plan.membrane_bits), states << bits_for(plan.swap))
-        elif plan.membrane_rows > 1 and (plan.form == "xnor" or plan.loop_order == "step" or plan.neuron_folds > 1 or plan.contexts > 1):
+        elif plan.state_rows > 1 and (plan.form == "xnor" or plan.loop_order == "step" or plan.neuron_folds > 1 or plan.contexts > 1):
             yield Shape("free", plan.pe * (1 if plan.form == "xnor" else 1 + plan.membrane_bits), states)
         if plan.replays and plan.neuron_folds > 1:  # or they are there for swaps alone
             yield Shape("free", bits_for(plan.synapse_folds) + plan.simd, max(2, plan.synapse_folds + plan.split_words))
