@@ -123,6 +123,11 @@ class Cycles(ABC):
         self.places: deque[int] = deque()
         self.send_vector: Callable[[int, int, int], None]
 
+    @staticmethod
+    @abstractmethod
+    def busy(plan: LayerPlan, words: float, steps: float) -> float:
+        """Cycles that a layer works on a frame of so many words in so many steps."""
+
     def word(self, available: int, closes: bool, frame: int, *, new_frame: bool) -> int:
         """Take a word that is on the input from ``available`` on; the cycle in which it was taken."""
         return self._take(max(available, self.free), closes, frame, new_frame)

@@ -18,6 +18,10 @@ class StepCycles(Cycles):
         self._words = 0  # of this step so far
         self._resident: int | None = None
 
+    @staticmethod
+    def busy(plan: LayerPlan, words: float, steps: float) -> float:
+        return plan.neuron_folds * (words + steps * (plan.swap if plan.swap > 1 else 0))
+
     def _take(self, begin: int, closes: bool, frame: int, new_frame: bool) -> int:
         plan = self.plan
         context = frame % plan.contexts
