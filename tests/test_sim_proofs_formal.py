@@ -156,10 +156,10 @@ def test_what_is_kept_of_a_part(tmp_path):
     changed = replace(b, result="other")
     record.save("formal", [c, changed], tmp_path)
     assert record.load(tmp_path) == {"formal": [changed, a, c]}
-    (tmp_path / "formal.json").write_text("[1]")
-    with pytest.raises(UserError, match=r"formal.json must hold a list of entries with name, .*, but does not$"):
+    (tmp_path / "proofs-formal.json").write_text("[1]")
+    with pytest.raises(UserError, match=r"formal\.json: must be a JSON object, not list$"):
         record.save("formal", [c], tmp_path)
-    assert (tmp_path / "formal.json").read_text() == "[1]"
+    assert (tmp_path / "proofs-formal.json").read_text() == "[1]"
 
 
 def test_rows_and_table(tmp_path):
@@ -220,6 +220,6 @@ def test_what_was_found_before_a_tool_fails_is_kept(tmp_path, monkeypatch, capsy
 
 
 def test_damaged_rows(tmp_path):
-    (tmp_path / "formal.json").write_text('[{"name": 3}]')
-    with pytest.raises(UserError, match=r"formal\.json must hold a list of entries with name, .*, seconds, but does not$"):
+    (tmp_path / "proofs-formal.json").write_text('{"format": "else"}')
+    with pytest.raises(UserError, match=r"formal\.json: format must be 'firstspike-proofs', not 'else'$"):
         record.load(tmp_path)

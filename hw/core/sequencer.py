@@ -81,6 +81,11 @@ class Sequencer(wiring.Component):
             }
         )
 
+    @staticmethod
+    def memory_shape(plan: LayerPlan) -> tuple[int, int] | None:
+        """Bits of a row and rows of its memory; None where there is none."""
+        return None
+
     def _first_step(self, m: Module, word) -> Signal:
         """Whether ``word``, which is on the input, belongs to the first step of its frame."""
         began = Signal()

@@ -50,6 +50,12 @@ class StepSequencer(Sequencer):
     FETCH_TO_ISSUE = 1
     cycles = StepCycles
 
+    @staticmethod
+    def memory_shape(plan: LayerPlan) -> tuple[int, int] | None:
+        """Of the words of a step; of one fold, nothing is replayed."""
+        words = max(2, plan.synapse_folds + plan.split_words)
+        return (bits_for(plan.synapse_folds) + plan.simd, words) if plan.neuron_folds > 1 else None
+
     def elaborate(self, platform):
         m = Module()
         plan, word = self._plan, self.i.payload
