@@ -131,8 +131,8 @@ def outputs(path: Path, weights: str, *, vhdl: bool = False) -> tuple[Path, ...]
 
 
 def write(circuit: Accelerator | Wrapper, path: str | Path, *, name: str | None = None, vhdl: bool = False) -> tuple[Path, ...]:
-    """Write the Verilog to ``path``; beside it its port map, as ``.json``, if weights are loadable, the network's, as ``.weights``, and with
-    ``vhdl``, a package with the component's declaration, as ``.vhd``.
+    """Write the Verilog to ``path``; beside it its port map, as ``.json``, if weights are loadable, the network's, as ``.weights``, and
+    with ``vhdl``, a package with the component's declaration, as ``.vhd``.
 
     All of these files are written, or none. Returns their paths, in this order.
 
