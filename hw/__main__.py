@@ -4,7 +4,7 @@
 
 ``python -m hw fpga NETWORK --device …``: that circuit on a device, and what it costs there.
 ``python -m hw estimate NETWORK --device …``: the same before anything is generated, or a search for a folding.
-``python -m hw bench``: the committed networks' cycles and areas in one table. ``python -m hw calibrate``: the fit behind the estimate.
+``python -m hw bench``: the committed networks' cycles and areas in one table.
 """
 
 import argparse
@@ -26,7 +26,6 @@ COMMANDS = {
     "fpga": "hw.fpga.command",
     "estimate": "hw.fpga.estimate",
     "bench": "hw.fpga.bench",
-    "calibrate": "hw.fpga.calibrate",
 }
 """Modules of the commands that have a name; all but the first need packages that Verilog alone does not."""
 

@@ -233,5 +233,5 @@ def test_nothing_half_written(tmp_path, artifact):
 
 def test_command_that_there_is_not(tmp_path, artifact):
     done = command("generate", artifact, "--out", tmp_path / "accelerator.v")
-    message = "error: 'generate' must be a network's file or one of weights, fpga, estimate, bench, calibrate, but is neither\n"
+    message = "error: 'generate' must be a network's file or one of weights, fpga, estimate, bench, but is neither\n"
     assert (done.returncode, done.stderr) == (2, message)

@@ -1,13 +1,15 @@
-"""hw.core.sequencers: operations and their cycles against plain loops: forms, loop orders, contexts, gaps, stalls, resets."""
+"""hw.core.event, step and xnor: operations and their cycles against plain loops: forms, loop orders, contexts, gaps, stalls, resets."""
 
 import random
 
 import numpy as np
 import pytest
 
-from hw.core.folding import LayerPlan
-from hw.core.sequencers import FETCH_TO_ISSUE, EventSequencer, StepSequencer, XnorSequencer
+from hw.core.dense import DensePlan
+from hw.core.event import EventSequencer
+from hw.core.step import StepSequencer
 from hw.core.streams import input_format
+from hw.core.xnor import XnorSequencer
 from tests.circuit import Part, Source, fields, run
 from tests.networks import random_layer, random_spike_times
 from tests.pairwise import pairwise
@@ -20,7 +22,7 @@ STEPS = 4
 
 def make(way, inputs, outputs, simd, pe, *, swap=1, contexts=1):
     component, form, order = WAYS[way]
-    plan = LayerPlan(random_layer(np.random.default_rng(0), inputs, outputs), STEPS, simd, pe, form, order, swap, contexts)
+    plan = DensePlan(random_layer(np.random.default_rng(0), inputs, outputs), STEPS, simd, pe, form, order, swap, contexts)
     return plan, component(plan)
 
 
@@ -96,10 +98,12 @@ class Operations(Part):
         assert not self.done
         op = fields(ctx, self._dut.operation)
         self.cycles.append(cycle)
-        if op["swap"]:
+        assert op["state_row"] == op["frame"] % self._plan.contexts << (self._plan.neuron_folds - 1).bit_length() | op["fold"]
+        if not op["integrate"]:
             self.seen.append(("swap", op["fold"], op["beat"], op["first"], op["frame"] % self._plan.contexts))
             return
-        names = ("address", "fold", "spikes", "restart", "first", "test")
+        assert op["last"] == (op["fold"] == self._plan.neuron_folds - 1)
+        names = ("weight_row", "fold", "spikes", "restart", "first", "test")
         row = ("time", "last_of_frame", "error", "frame") if op["test"] else ()
         self.seen.append(("add", *(op[name] for name in (*names, *row))))
         assert self.tests - sum(op[0] == "add" and op[6] for op in self.seen) in (0, 1), "a place for each test, taken before"
@@ -167,5 +171,5 @@ def test_cycles(way, size, swap):
             begin += plan.neuron_folds * plan.synapse_folds
         assert operations.cycles == expected
     else:
-        late = FETCH_TO_ISSUE if way == "step" else 0
+        late = StepSequencer.FETCH_TO_ISSUE if way == "step" else 0
         assert operations.cycles == list(range(late, late + len(operations.seen)))

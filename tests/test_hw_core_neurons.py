@@ -1,11 +1,12 @@
-"""hw.core.neuron: sums, thresholds and flags of neurons side by side, and what the two forms count."""
+"""hw.core.neurons and hw.core.counting: sums, thresholds and flags of neurons side by side, and what the two forms count."""
 
 import random
 
 import pytest
 from amaranth.hdl import Module, Signal
 
-from hw.core.neuron import IFNeurons, count_width, delta_counts, xnor_counts
+from hw.core.counting import count_width, delta_counts, xnor_counts
+from hw.core.neurons import IFNeurons
 from tests.circuit import settle
 
 SIZES = [1, 2, 3, 4, 5, 7, 8, 9]
@@ -35,13 +36,13 @@ def test_neurons(pe):
                 fired = draw.choice([0, draw.getrandbits(pe)])
                 put(dut.potential, lanes(before, width))
                 put(dut.count, lanes(count, narrow))
-                put(dut.fired, fired)
+                put(dut.flags, fired)
                 put(dut.test, test)
                 after = [a + b for a, b in zip(before, count, strict=True)]
                 fire = sum(1 << p for p in range(pe) if test and after[p] >= 0 and not fired >> p & 1)  # [S3]: equality fires
                 assert [signed(get(dut.new_potential), p, width) for p in range(pe)] == after
                 assert get(dut.fire) == fire
-                assert get(dut.new_fired) == fired | fire
+                assert get(dut.new_flags) == fired | fire
 
     settle(m, bench)
 

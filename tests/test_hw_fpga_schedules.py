@@ -1,4 +1,4 @@
-"""Form, order and swap that the cost model picks."""
+"""Form, order and swap of each layer, picked by the cost model."""
 
 from argparse import ArgumentParser
 from dataclasses import replace
@@ -10,10 +10,10 @@ import pytest
 from export import UserError, load, reference
 from hw.arguments import add_folding_arguments, folding_from
 from hw.cost.speed import Speed
-from hw.fpga.devices import DEVICES
-from hw.fpga.forecast import forecast
+from hw.fpga.area import AreaModel
+from hw.fpga.devices import DEVICES, FAMILIES
+from hw.fpga.schedules import NEARLY, picked_folding
 from hw.fpga.target import add_target_arguments, leave_input_open, target
-from hw.fpga.ways import NEARLY, picked_folding
 from hw.host.boards import BOARDS
 from hw.inputs import random_spike_times
 from tests.networks import random_network
@@ -42,9 +42,13 @@ def times(network):
     return random_spike_times(network, 40, 3)
 
 
+def estimate(network, folding, frames_in, family, weights="rom", board=None):
+    return AreaModel(FAMILIES[family], weights, board).estimate(network, folding, frames_in)
+
+
 def cost_of(network, folding, times):
     golden = reference.run(network, times)
-    return forecast(network, folding, "words", "ecp5").placed, Speed.of(network, folding, times, golden).interval
+    return estimate(network, folding, "words", "ecp5").placed, Speed.of(network, folding, times, golden).interval
 
 
 @pytest.mark.parametrize("folding", [("--simd", "4,8", "--pe", "10,8"), ("--simd", "1,40", "--pe", "20,2"), ()], ids=str)
@@ -84,10 +88,10 @@ def test_a_way_that_fits_goes_before_a_fast_one(network, times):
     given = options("--simd", "4,8", "--pe", "20,8", "--contexts", "1")
     device = DEVICES["hx8k"]
     free = picked_folding(given, network, device, times)
-    needs = forecast(network, free, "words", "ice40").placed
+    needs = estimate(network, free, "words", "ice40").placed
     tight = replace(device, capacity=device.capacity | {"luts": needs - 1})
     picked = picked_folding(given, network, tight, times)
-    assert forecast(network, picked, "words", "ice40").placed < needs
+    assert estimate(network, picked, "words", "ice40").placed < needs
     assert (picked.form, picked.loop_order, picked.swap) != (free.form, free.loop_order, free.swap)
 
 
@@ -104,10 +108,10 @@ def test_on_a_board_the_host_link_and_its_memories_count():
     given = options("--board", "icebreaker", "--simd", "1,1", "--pe", "60,2")
     picked = picked_folding(given, network, DEVICES["up5k"], times, BOARDS["icebreaker"])
     assert picked.loop_order[0] == "step"
-    area = forecast(network, picked, "pixels", "ice40", "loadable", BOARDS["icebreaker"])
+    area = estimate(network, picked, "pixels", "ice40", "loadable", BOARDS["icebreaker"])
     assert area.sprams == 4
     assert area.fits(DEVICES["up5k"])
-    default = forecast(network, folding_from(given, network), "pixels", "ice40", "loadable", BOARDS["icebreaker"])
+    default = estimate(network, folding_from(given, network), "pixels", "ice40", "loadable", BOARDS["icebreaker"])
     assert default.block_rams > 30
 
 
