@@ -212,7 +212,7 @@ class AreaModel:
         assert plan.following_simd is not None
         pe, simd, slots = plan.pe, plan.following_simd, plan.vector_slots
         luts = 33 + 1.6 * pe + 1.9 * simd * (plan.neuron_folds > 1) + 1.6 * pe * (pe > simd)
-        row = pe + bits_for(plan.steps) + bits_for(plan.neuron_folds) + bits_for(plan.frames) + 4
+        row = pe + bits_for(plan.steps) + bits_for(plan.frames) + 4
         return Part(name, self._costs.control * luts, 40 + 2 * pe + simd, (Shape("through", row, slots),) if slots > 1 else ())
 
     def readout(self, plan: LayerPlan) -> Part:
