@@ -23,6 +23,7 @@ FORWARDED = {
     "folding": ("--simd", "--pe", "--form", "--order", "--swap", "--contexts", "--pixels", "--input"),
     "simulation": ("--images", "--jobs"),
 }  # options of `cosim` that go to the commands behind it
+PARALLEL = ("-n", "2", "--dist", "worksteal")  # of pytest-xdist: neighbours stay in one process, which shares what their module makes
 shared: dict[str, str] = {}  # the shared environment's "python", once the session `environment` has run
 
 
@@ -90,18 +91,19 @@ def train(session: nox.Session) -> None:
 
 @nox.session(python=False, requires=["environment"])
 def tests(session: nox.Session) -> None:
-    """Run the tests; arguments go to pytest."""
-    run(session, "-m", "pytest", *session.posargs)
+    """Run the tests, in two processes; arguments go to pytest (-n 0: in one)."""
+    run(session, "-m", "pytest", *PARALLEL, *session.posargs)
 
 
 @nox.session(python=False, requires=["environment"])
 def proofs(session: nox.Session) -> None:
-    """Prove what tests can only try: all, or [formal|netlist|mutants|protocol …]; a table and build/proofs/*.json."""
+    """Prove what tests can only try: all, or [formal|netlist|mutants|protocol|tests …]; a table and build/proofs/*.json."""
     parts = {
         "formal": ("-m", "sim.proofs", "formal"),
         "netlist": ("-m", "sim.proofs", "netlist"),
         "mutants": ("-m", "sim.proofs", "mutants"),
         "protocol": ("-m", "sim", "protocol", "--sequences", "10000"),
+        "tests": ("-m", "pytest", *PARALLEL, "-m", "proofs"),
     }
     for part in session.posargs:
         if part not in parts:

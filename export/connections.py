@@ -105,7 +105,7 @@ class Dense(Connection):
         return self.weights.T.astype(np.float32)
 
     def sums(self, spikes: np.ndarray) -> np.ndarray:
-        return spikes.astype(np.float32) @ self._transposed
+        return spikes.astype(np.float32, copy=False) @ self._transposed
 
     @cached_property
     def sum_range(self) -> tuple[np.ndarray, np.ndarray]:

@@ -3,13 +3,18 @@
 All arithmetic is on integers; the matrix products run in float32, which is exact here because no sum reaches 2**24.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 
+from export.events import RADIX, Events
 from export.network import Layer, Network
 
-CHUNK = 1024  # frames worked on at a time: bounds the memory
+# What is worked on at a time bounds the memory.
+CHUNK = 1024  # frames
+STATES = 1 << 21  # potentials of one layer
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,16 +38,73 @@ DECISION_FIELDS = tuple(field.name for field in fields(Decisions))
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
-    """Spike times of every layer and the decisions.
+class Summary:
+    """What scores need of a result.
 
     Attributes:
-        spike_times: one int32 array (frames, outputs) per layer, 0 … T, ``T`` = never.
+        decisions: the readout's decisions.
+        output_times: int32 (frames, outputs), spike times of the last layer, ``T`` = never.
+        hidden_spikes: int64 (frames,), the number of spikes in the other layers up to the decision.
+    """
+
+    decisions: Decisions
+    output_times: np.ndarray
+    hidden_spikes: np.ndarray
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["Summary"]) -> "Summary":
+        """Consecutive frames."""
+        arrays = (np.concatenate([getattr(part, name) for part in parts]) for name in ("output_times", "hidden_spikes"))
+        return cls(_concatenate([part.decisions for part in parts]), *arrays)
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Spikes of every layer and the decisions.
+
+    Attributes:
+        events: the spikes of each layer.
         decisions: the readout's decisions.
     """
 
-    spike_times: tuple[np.ndarray, ...]
+    events: tuple[Events, ...]
     decisions: Decisions
+
+    @classmethod
+    def from_spike_times(cls, spike_times: Sequence[np.ndarray], decisions: Decisions, steps: int) -> "Result":
+        """The result of neurons that spike once; ``spike_times`` are integers (frames, outputs) per layer, ``steps`` = never."""
+        return cls(tuple(Events.from_spike_times(times, steps) for times in spike_times), decisions)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["Result"]) -> "Result":
+        """Consecutive frames."""
+        events = tuple(Events.concatenate(layer) for layer in zip(*(part.events for part in parts), strict=True))
+        return cls(events, _concatenate([part.decisions for part in parts]))
+
+    def __len__(self) -> int:
+        """The number of frames."""
+        return len(self.decisions.step)
+
+    def __getitem__(self, frames: slice) -> "Result":
+        """The result of consecutive frames."""
+        decisions = Decisions(*(getattr(self.decisions, name)[frames] for name in DECISION_FIELDS))
+        return Result(tuple(events[frames] for events in self.events), decisions)
+
+    @cached_property
+    def spike_times(self) -> tuple[np.ndarray, ...]:
+        """The step of each neuron's first spike, one int32 array (frames, outputs) per layer, 0 … T, ``T`` = never."""
+        return tuple(events.spike_times() for events in self.events)
+
+    @property
+    def summary(self) -> Summary:
+        """What scores need of it."""
+        *hidden, outputs = self.events
+        counts = [np.bincount(h.frame[h.step <= self.decisions.step[h.frame]], minlength=len(self)) for h in hidden]
+        return Summary(self.decisions, outputs.spike_times(), np.sum([np.zeros(len(self), np.int64), *counts], axis=0))
+
+
+def _concatenate(parts: Sequence[Decisions]) -> Decisions:
+    return Decisions(*(np.concatenate([getattr(part, name) for part in parts]) for name in DECISION_FIELDS))
 
 
 def run(network: Network, spike_times: np.ndarray) -> Result:
@@ -56,42 +118,81 @@ def run(network: Network, spike_times: np.ndarray) -> Result:
         UserError: the spike times do not fit the network.
     """
     spike_times = network.check_spike_times(spike_times)
-    chunks = [_run_chunk(network, spike_times[at : at + CHUNK]) for at in range(0, max(1, len(spike_times)), CHUNK)]
-    times = tuple(np.concatenate(parts) for parts in zip(*(chunk.spike_times for chunk in chunks), strict=True))
-    decisions = Decisions(*(np.concatenate([getattr(c.decisions, name) for c in chunks]) for name in DECISION_FIELDS))
-    return Result(times, decisions)
+    chunk = chunk_of(network)
+    return Result.concatenate([_run_chunk(network, spike_times[at : at + chunk]) for at in range(0, max(1, len(spike_times)), chunk)])
 
 
-def _run_chunk(network: Network, times: np.ndarray) -> Result:
-    layer_times = []
+def chunk_of(network: Network) -> int:
+    """Frames of a network that are worked on at a time."""
+    return min(CHUNK, max(1, STATES // max(network.shape)))
+
+
+def _run_chunk(network: Network, spike_times: np.ndarray) -> Result:
+    events = [Events.from_spike_times(spike_times, network.steps)]
     for layer in network.layers[:-1]:
-        times = _run_layer(layer, times, network.steps)[0]
-        layer_times.append(times)
-    output_times, decisions = _run_layer(network.layers[-1], times, network.steps)
-    return Result((*layer_times, output_times), decisions)
+        events.append(_run_layer(layer, events[-1]))
+    readout = _Readout(len(spike_times), network.outputs, network.steps)
+    events.append(_run_layer(network.layers[-1], events[-1], readout))
+    return Result(tuple(events[1:]), readout.decisions())
 
 
-def _run_layer(layer: Layer, times: np.ndarray, steps: int) -> tuple[np.ndarray, Decisions]:
-    """Spike times (frames, outputs) of one layer, and what it would decide if it were the last."""
-    frames = len(times)
+class _Readout:
+    """The margins of each frame at its decision [S5]."""
+
+    def __init__(self, frames: int, outputs: int, steps: int):
+        self._margin = np.empty((frames, outputs), np.float32)
+        self._step = np.full(frames, steps - 1, np.int32)
+        self._undecided = np.ones(frames, bool)
+
+    def see(self, step: int, margin: np.ndarray, spikes: np.ndarray) -> None:
+        """A step of the last layer: margins and whether neurons spike, (frames, outputs) each."""
+        deciding = self._undecided & spikes.any(axis=1)
+        self._margin[deciding], self._step[deciding] = margin[deciding], step
+        self._undecided &= ~deciding
+
+    def end(self, margin: np.ndarray) -> None:
+        """The margins after the last step."""
+        self._margin[self._undecided] = margin[self._undecided]
+
+    def decisions(self) -> Decisions:
+        class_index = self._margin.argmax(axis=1)  # the lowest index on a tie
+        margin = self._margin[np.arange(len(class_index)), class_index]
+        return Decisions(class_index.astype(np.int32), self._step, margin.astype(np.int32), self._undecided)
+
+
+def _run_layer(layer: Layer, inputs: Events, readout: _Readout | None = None) -> Events:
+    """The spikes of a layer."""
+    frames, steps, _ = inputs.shape
     state = layer.neuron.start(frames)
-    fired_at = np.full((frames, layer.outputs), steps, np.int32)
-    decided_margin = np.empty_like(state.margin)
-    undecided = np.ones(frames, bool)
-    for t in range(steps):
-        spikes = times == t
-        active = spikes.any(axis=1)
-        state.margin[active] += layer.connection.sums(spikes[active])
-        fires = layer.neuron.step(state) != 0
-        fired_at[fires] = t
-        deciding = undecided & (fires.any(axis=1) | (t == steps - 1))
-        decided_margin[deciding] = state.margin[deciding]
-        undecided &= ~deciding
-    first = fired_at.min(axis=1)
-    class_index = decided_margin.argmax(axis=1)  # the lowest index on a tie
-    return fired_at, Decisions(
-        class_index=class_index.astype(np.int32),
-        step=np.minimum(first, steps - 1),
-        margin=decided_margin[np.arange(frames), class_index].astype(np.int32),
-        silent=first == steps,
-    )
+    found: list[tuple[np.ndarray, ...]] = [(np.empty(0, np.int64),) * 4]
+    for step, (active, spikes) in enumerate(_by_step(inputs)):
+        if len(active):
+            state.margin[active if len(active) < frames else slice(None)] += layer.connection.sums(spikes)
+        elif step and layer.neuron.skips_empty_steps:
+            continue
+        coefficients = layer.neuron.step(state)
+        fires = coefficients != 0
+        frame, neuron = np.nonzero(fires)
+        found.append((frame, np.full(len(frame), step), neuron, coefficients[frame, neuron]))
+        if readout is not None:
+            readout.see(step, state.margin, fires)
+    if readout is not None:
+        readout.end(state.margin)
+    frame, at, neuron, coefficient = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+    order = np.argsort(frame.astype(np.uint16) if frames <= RADIX else frame, kind="stable")
+    shape = (frames, steps, layer.outputs)
+    return Events(shape, frame[order], at[order].astype(np.int32), neuron[order].astype(np.int32), coefficient[order].astype(np.int8))
+
+
+def _by_step(events: Events) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """For each step, the frames with events, in order, and their coefficients, float32 (those frames, neurons)."""
+    _, steps, neurons = events.shape
+    order = np.argsort(events.step.astype(np.uint16), kind="stable")
+    bounds = np.searchsorted(events.step[order], np.arange(steps + 1))
+    for step in range(steps):
+        at = order[bounds[step] : bounds[step + 1]]
+        frame = events.frame[at]
+        begins = np.diff(frame, prepend=-1) != 0
+        spikes = np.zeros((np.count_nonzero(begins), neurons), np.float32)
+        spikes[np.cumsum(begins) - 1, events.neuron[at]] = events.coefficient[at]
+        yield frame[begins], spikes

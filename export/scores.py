@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from export.errors import UserError
-from export.reference import Result
+from export.reference import Result, Summary
 
 
 @dataclass(frozen=True)
@@ -34,24 +34,20 @@ class Scores:
         return asdict(self)
 
 
-def score(result: Result, labels: np.ndarray) -> Scores:
+def score(result: Result | Summary, labels: np.ndarray) -> Scores:
     """Score the decisions against integer labels (frames,).
 
     Raises:
         UserError: there are no frames, or not one label per frame.
     """
-    decisions, output_times = result.decisions, result.spike_times[-1]
-    labels = np.asarray(labels)
-    frames = len(output_times)
-    if frames == 0 or labels.shape != (frames,):
-        raise UserError(f"scores need at least one frame and one label per frame, not {frames} frames and labels of shape {labels.shape}")
-    if labels.min() < 0 or labels.max() >= output_times.shape[1]:
-        raise UserError(f"labels must be from 0 to {output_times.shape[1] - 1}, not {labels.min()} to {labels.max()}")
+    summary = result.summary if isinstance(result, Result) else result
+    decisions, output_times = summary.decisions, summary.output_times
+    labels, frames = np.asarray(labels), len(output_times)
+    check_labels(labels, *output_times.shape)
     strict = decisions.class_index == labels
     earliest = output_times == output_times.min(axis=1, keepdims=True)
     first_index = np.where(decisions.silent, strict, earliest.argmax(axis=1) == labels)
     lenient = np.where(decisions.silent, strict, earliest[np.arange(frames), labels])
-    hidden = sum((times <= decisions.step[:, None]).sum() for times in result.spike_times[:-1])
     return Scores(
         strict=_percent(strict),
         first_index=_percent(first_index),
@@ -59,8 +55,20 @@ def score(result: Result, labels: np.ndarray) -> Scores:
         fired=_percent(strict & ~decisions.silent),
         silent_share=_percent(decisions.silent),
         steps_mean=float((decisions.step + 1).mean()),
-        hidden_spikes_by_decision_mean=float(hidden / frames),
+        hidden_spikes_by_decision_mean=float(summary.hidden_spikes.mean()),
     )
+
+
+def check_labels(labels: np.ndarray, frames: int, classes: int) -> None:
+    """Refuse labels that frames cannot be scored against.
+
+    Raises:
+        UserError: there are no frames, or not one label per frame.
+    """
+    if frames == 0 or labels.shape != (frames,):
+        raise UserError(f"scores need at least one frame and one label per frame, not {frames} frames and labels of shape {labels.shape}")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise UserError(f"labels must be from 0 to {classes - 1}, not {labels.min()} to {labels.max()}")
 
 
 def _percent(hits: np.ndarray) -> float:

@@ -17,7 +17,7 @@ from export.cli import EXIT_BROKEN, Parser, run
 from export.files import refuse_overwriting
 from export.text import counted
 from hw.arguments import add_circuit_arguments, add_folding_arguments, check_circuit_arguments, folding_from
-from hw.buses.wrappers import wrap
+from hw.buses import wrap
 from hw.core.accelerator import Accelerator
 from hw.verilog import outputs, write
 

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 
 from export import Network, UserError
-from hw.buses.wrappers import WRAPPERS
+from hw.buses import WRAPPERS
 from hw.core.accelerator import INPUTS, WEIGHTS
 from hw.core.folding import CONTEXTS, FORMS, LOOP_ORDERS, Folding, default_contexts, default_folding
 

@@ -24,7 +24,7 @@ def run(network: SingleSpikeNetwork, times: Tensor) -> tuple[reference.Result, n
     margins = np.concatenate([part[1].cpu().numpy() for part in parts], axis=1).astype(np.int32)
     layers = zip(*(part[0] for part in parts), strict=True)
     spike_times = tuple(np.concatenate([part.cpu().numpy() for part in layer]).astype(np.int32) for layer in layers)
-    return reference.Result(spike_times, decide(margins)), margins
+    return reference.Result.from_spike_times(spike_times, decide(margins), len(margins)), margins
 
 
 def decide(margins: np.ndarray) -> reference.Decisions:

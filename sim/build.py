@@ -76,6 +76,11 @@ def cache_folder() -> Path:
     return files.cache_folder("builds")
 
 
+def object_cache() -> dict[str, str]:
+    """The environment variable with which Verilator's makefiles compile once what is the same in every simulator."""
+    return {"OBJCACHE": " ".join([sys.executable, objcache.__file__, str(cache_folder() / "objects")])}
+
+
 def build(design: Design, *, traced: bool = False, extra_flags: Sequence[str] = (), jobs: int = 2) -> Build:
     """The simulator of a design, from the cache or newly built. Processes that want the same one wait for the first.
 
@@ -141,7 +146,7 @@ def _build_in_place(
         objects, log = work / "objects", work / "build.log"
         runner = cocotb_runner.get_runner("verilator")
         if not _has_spaces(folder):
-            runner.env["OBJCACHE"] = " ".join([sys.executable, objcache.__file__, str(cache_folder() / "objects")])
+            runner.env |= object_cache()
         with tools.environment(), _parallel(jobs):
             try:
                 runner.build(

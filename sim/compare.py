@@ -1,7 +1,7 @@
-"""What came out of the circuit against what the golden model says: every spike time of every neuron, every decision.
+"""What came out of the circuit against what the golden model says: every spike of every neuron, with its coefficient, and every decision.
 
-In ``full`` mode all spike times are equal. In ``early`` mode those up to the decision are, and nothing comes after it. In both no neuron
-spikes twice, and the decisions are equal.
+In ``full`` mode all spikes are equal. In ``early`` mode those up to the decision are, and nothing comes after it. In both no neuron
+spikes twice in a step, nor in a frame if its kind spikes once, and the decisions are equal.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from export.reference import DECISION_FIELDS, Decisions, Result
+from export import Network
+from export.events import Events
+from export.reference import DECISION_FIELDS, Decisions, Result, Summary
 from sim.frames import Spikes
 from sim.simulate import Recording
 
@@ -29,6 +31,7 @@ class Difference:
         what: the thing that differs, such as "step" or "margin".
         expected: its golden value; None where nothing was expected.
         seen: its value in the circuit; None where nothing was seen.
+        step: of a coefficient; None elsewhere.
     """
 
     mode: str
@@ -38,6 +41,7 @@ class Difference:
     what: str
     expected: int | None
     seen: int | None
+    step: int | None = None
 
     def __str__(self) -> str:
         return f"{self.mode} mode, frame {self.frame}, {self.text}"
@@ -48,14 +52,19 @@ class Difference:
         place = self.layer if isinstance(self.layer, str) else f"layer {self.layer}"
         if self.neuron is not None:
             place += f", neuron {self.neuron}"
+        if self.step is not None:
+            place += f", step {self.step}"
         return f"{place}: {self.what} expected {_value(self.expected)}, seen {_value(self.seen)}"
 
     @property
-    def order(self) -> tuple[int, float, int]:
-        """What comes first: the lowest frame, and in it the layer that comes first, since a later one may only have followed it."""
-        steps = [step for step in (self.expected, self.seen) if step is not None]
+    def order(self) -> tuple[int, float, int, int]:
+        """What comes first: the lowest frame, and in it the layer that comes first, since a later one may only have followed it; there the
+        earliest step, and the lowest neuron."""
         layer = self.layer if isinstance(self.layer, int) else float("inf")
-        return self.frame, layer, min(steps) if self.neuron is not None else -1
+        if self.neuron is None:
+            return self.frame, layer, -1, -1
+        steps = [step for step in (self.expected, self.seen) if step is not None]
+        return self.frame, layer, min(steps) if self.step is None else self.step, self.neuron
 
 
 def _value(value: int | None) -> str:
@@ -69,13 +78,14 @@ class Comparison:
     Attributes:
         mode: "full" or "early".
         equal: bool (frames,), frames without any difference.
-        spike_times_compared: spike times of neurons that were compared, those that are "never" included.
+        spike_times_compared: spike times of neurons that were compared, those that are "never" included; of neurons that can spike more
+            than once, coefficients of all steps.
         spikes_compared: golden spikes that had to appear.
         spikes_received: spikes that did.
         differences: how many there are.
         first: the first of them: lowest frame, then lowest layer, earliest step, lowest neuron.
-        seen: int32 (frames, outputs) per layer, the circuit's spike times (steps = never).
-        decisions: the circuit's decisions; class -1 where there was no result.
+        seen: the circuit's spikes of each layer, but for impossible and second ones; none are kept of parts that were joined.
+        summary: what scores need of the circuit's result.
     """
 
     mode: str
@@ -85,8 +95,13 @@ class Comparison:
     spikes_received: int
     differences: int
     first: Difference | None
-    seen: tuple[np.ndarray, ...]
-    decisions: Decisions
+    seen: tuple[Events, ...]
+    summary: Summary
+
+    @property
+    def decisions(self) -> Decisions:
+        """The circuit's decisions; class -1 where there was no result."""
+        return self.summary.decisions
 
     @property
     def frames(self) -> int:
@@ -99,34 +114,36 @@ class Comparison:
         return self.differences == 0 and bool(self.equal.all()) and self.frames > 0 and self.spikes_compared > 0 and same
 
 
-def compare(mode: str, recording: Recording, golden: Result, steps: int) -> Comparison:
+def compare(mode: str, recording: Recording, golden: Result, network: Network) -> Comparison:
     """Compare a recording with the golden result of the same frames.
 
     Parameters:
         mode: "full" or "early".
         recording: what came out of the circuit.
         golden: what should have.
-        steps: ``T``.
+        network: the network.
     """
-    found = Found(mode, np.ones(len(golden.decisions.step), bool))
-    required_spikes, all_seen = 0, []
-    upto = golden.decisions.step if mode == "early" else np.full(len(found.equal), steps - 1)
-    for layer, (times, spikes) in enumerate(zip(golden.spike_times, recording.layers, strict=True)):
-        _compare_counts(found, layer, spikes)
-        seen = compare_spikes(found, layer, times, spikes, required=upto, allowed=upto, steps=steps)
-        required_spikes += int((times <= upto[:, None]).sum())
-        all_seen.append(seen)
+    frames, steps = len(golden), network.steps
+    found = Found(mode, np.ones(frames, bool))
+    upto = golden.decisions.step if mode == "early" else np.full(frames, steps - 1)
+    times_compared, spikes_compared, seen = 0, 0, []
+    for index, (layer, events, spikes) in enumerate(zip(network.layers, golden.events, recording.layers, strict=True)):
+        once = layer.neuron.spikes_once
+        _compare_counts(found, index, spikes)
+        seen.append(compare_spikes(found, index, events, spikes.events, required=upto, allowed=upto, once=once))
+        times_compared += frames * layer.outputs * (1 if once else steps)
+        spikes_compared += int((events.step <= upto[events.frame]).sum())
     _compare_decisions(found, recording, golden.decisions)
     return Comparison(
         mode=mode,
         equal=found.equal,
-        spike_times_compared=sum(times.size for times in golden.spike_times),
-        spikes_compared=required_spikes,
+        spike_times_compared=times_compared,
+        spikes_compared=spikes_compared,
         spikes_received=sum(len(spikes) for spikes in recording.layers),
         differences=found.differences,
         first=min(found.firsts, key=lambda difference: difference.order, default=None),
-        seen=tuple(all_seen),
-        decisions=_decisions(recording, len(found.equal), steps),
+        seen=tuple(seen),
+        summary=Result(tuple(seen), _decisions(recording, frames, steps)).summary,
     )
 
 
@@ -146,17 +163,30 @@ class Found:
     differences: int = 0
     firsts: list[Difference] = field(default_factory=list)
 
-    def spikes(self, layer: int, what: str, frame: np.ndarray, neuron: np.ndarray, expected: np.ndarray, seen: np.ndarray) -> None:
-        """Some differences of one kind between steps in one layer, -1 for none; the first is that of the lowest frame, then the earliest
-        step, then the lowest neuron."""
-        if len(frame) == 0:
+    def spikes(self, layer: int, what: str, events: Events, expected: np.ndarray | None, seen: np.ndarray | None) -> None:
+        """Some differences of one kind between steps in one layer.
+
+        Parameters:
+            layer: index of the layer.
+            what: the kind.
+            events: where they are: the golden spike or the one seen, whichever comes first.
+            expected, seen: integers (events,), steps, -1 for none; None stands for none everywhere.
+        """
+        self._differ(layer, what, events, [np.full(len(events), -1) if steps is None else steps for steps in (expected, seen)])
+
+    def coefficients(self, layer: int, events: Events, seen: np.ndarray) -> None:
+        """Golden events of which another coefficient was ``seen``."""
+        self._differ(layer, "coefficient", events, [events.coefficient, seen], coefficients=True)
+
+    def _differ(self, layer: int, what: str, events: Events, values: Sequence[np.ndarray], *, coefficients: bool = False) -> None:
+        if len(events) == 0:
             return
-        self.differences += len(frame)
-        self.equal[frame[frame < len(self.equal)]] = False
-        earliest = np.where(expected < 0, seen, np.where(seen < 0, expected, np.minimum(expected, seen)))
-        at = np.lexsort((neuron, earliest, frame))[0]
-        values = (None if value < 0 else value for value in (int(expected[at]), int(seen[at])))
-        self.firsts.append(Difference(self.mode, int(frame[at]), layer, int(neuron[at]), what, *values))
+        self.differences += len(events)
+        self.equal[events.frame[events.frame < len(self.equal)]] = False
+        at = np.lexsort((events.neuron, events.step, events.frame))[0]
+        expected, seen = (int(value[at]) if coefficients or value[at] >= 0 else None for value in values)
+        step = int(events.step[at]) if coefficients else None
+        self.firsts.append(Difference(self.mode, int(events.frame[at]), layer, int(events.neuron[at]), what, expected, seen, step))
 
     def frames(self, layer: int | str, what: str, frame: np.ndarray, expected: np.ndarray | int, seen: np.ndarray | int) -> None:
         """Some differences of one kind that are a frame's; the first is that of the lowest frame."""
@@ -193,44 +223,45 @@ def _compare_counts(found: Found, layer: int, spikes: Spikes) -> None:
 
 
 def compare_spikes(
-    found: Found, layer: int, times: np.ndarray, spikes: Spikes, *, required: np.ndarray, allowed: np.ndarray, steps: int
-) -> np.ndarray:
-    """Compare a layer's spikes with golden spike times; the circuit's, int32 (frames, outputs).
+    found: Found, layer: int, golden: Events, seen: Events, *, required: np.ndarray, allowed: np.ndarray, once: bool
+) -> Events:
+    """Compare a layer's spikes with golden ones; those of the circuit, but for impossible and second ones.
 
     Parameters:
         found: gets the differences.
         layer: index of the layer.
-        times: golden spike times, integers (frames, outputs).
-        spikes: of the circuit.
+        golden: the spikes of the golden model.
+        seen: those of the circuit.
         required: integers (frames,), the last step whose golden spikes must be there.
         allowed: integers (frames,), the last step whose golden spikes may be there, at least as late.
-        steps: ``T``.
+        once: neurons spike at most once per frame.
     """
-    seen = _spike_times(found, layer, spikes, times.shape, steps)
-    expected = np.where(times <= allowed[:, None], times, steps)
-    missing = (seen == steps) & (expected <= required[:, None]) & (expected < steps)
-    after = (seen < steps) & (seen == times) & (times != expected)  # golden, but nobody should know any more
-    other = (seen < steps) & (seen != expected) & ~after
-    for what, wrong in (("step", missing | other), ("spike after the decision", after)):
-        frame, neuron = np.nonzero(wrong)
-        none = [np.where(array[wrong] < steps, array[wrong], -1) for array in (expected, seen)]
-        found.spikes(layer, what, frame, neuron, *none)
-    return seen
+    frames, steps, neurons = golden.shape
+    possible = (seen.frame < frames) & (seen.step < steps) & (seen.neuron < neurons)
+    impossible = seen.select(~possible)
+    found.spikes(layer, "impossible spike", impossible, None, impossible.step)
+    seen = replace(seen.select(possible), shape=golden.shape)
+    first = np.zeros(len(seen), bool)
+    first[np.unique(seen.cell if once else seen.place, return_index=True)[1]] = True
+    second = seen.select(~first)
+    found.spikes(layer, "second spike", second, None, second.step)
+    seen = seen.select(first)
 
-
-def _spike_times(found: Found, layer: int, spikes: Spikes, shape: tuple[int, ...], steps: int) -> np.ndarray:
-    """The circuit's spike times, int32 (frames, outputs); what cannot be, and second spikes, are differences."""
-    frames, outputs = shape
-    possible = (spikes.frame < frames) & (spikes.neuron < outputs) & (spikes.step < steps)
-    frame, neuron, step = (array[~possible] for array in (spikes.frame, spikes.neuron, spikes.step))
-    found.spikes(layer, "impossible spike", frame, neuron, np.full(len(frame), -1), step)
-    cell, step = spikes.frame[possible] * outputs + spikes.neuron[possible], spikes.step[possible]
-    repeated = np.ones(len(cell), bool)
-    repeated[np.unique(cell, return_index=True)[1]] = False
-    frame, neuron = np.divmod(cell[repeated], outputs)
-    found.spikes(layer, "second spike", frame, neuron, np.full(len(frame), -1), step[repeated])
-    seen = np.full((frames, outputs), steps, np.int32)
-    seen.ravel()[cell[::-1]] = step[::-1]  # the first one of a neuron stands
+    expected = golden.select(golden.step <= allowed[golden.frame])
+    absent, extra = expected.select(expected.missing_in(seen)), seen.select(seen.missing_in(expected))
+    late = ~extra.missing_in(golden)  # golden, but nobody should know any more
+    found.spikes(layer, "spike after the decision", extra.select(late), None, extra.step[late])
+    extra = extra.select(~late)
+    missing, instead = absent.step <= required[absent.frame], np.full(len(extra), -1)
+    if once:  # a spike at another step is one difference, not two
+        _, which, of = np.intersect1d(absent.cell, extra.cell, assume_unique=True, return_indices=True)
+        missing[which], instead[of] = False, absent.step[which]
+    found.spikes(layer, "step", absent.select(missing), absent.step[missing], None)
+    earliest = np.where(instead < 0, extra.step, np.minimum(extra.step, instead))
+    found.spikes(layer, "step", replace(extra, step=earliest), instead, extra.step)
+    common = expected.select(~expected.missing_in(seen)), seen.select(~seen.missing_in(expected))
+    wrong = common[0].coefficient != common[1].coefficient
+    found.coefficients(layer, common[0].select(wrong), common[1].coefficient[wrong])
     return seen
 
 
@@ -260,8 +291,8 @@ def join(comparisons: Sequence[Comparison]) -> Comparison:
         spikes_received=sum(c.spikes_received for c in comparisons),
         differences=sum(c.differences for c in comparisons),
         first=firsts[0] if firsts else None,
-        seen=tuple(np.concatenate(parts) for parts in zip(*(c.seen for c in comparisons), strict=True)),
-        decisions=Decisions(*(np.concatenate([getattr(c.decisions, name) for c in comparisons]) for name in DECISION_FIELDS)),
+        seen=(),
+        summary=Summary.concatenate([c.summary for c in comparisons]),
     )
 
 

@@ -1,7 +1,8 @@
 """The whole of a co-simulation: golden model, Verilog, simulator, comparison, report."""
 
+import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,14 @@ import hw.cost.cycles
 import hw.verilog
 from export import Network, UserError, digest, reference
 from export.files import prepare_folder
-from export.reference import DECISION_FIELDS, Decisions, Result
-from export.scores import score
+from export.reference import Result
+from export.scores import check_labels
 from hw import Accelerator, Folding, default_folding
 from hw.core.words import WordFormat
-from sim import frames
 from sim.build import build
-from sim.compare import Comparison, Difference, compare, join
+from sim.compare import compare
+from sim.frames import Words, pack, pack_pixels
+from sim.outcome import Outcome
 from sim.ports import Ports
 from sim.report import Report, assemble
 from sim.simulate import MODES, simulate
@@ -28,6 +30,10 @@ from sim.wrapper import Design, design
 
 FIRST, FRAME = "first_difference", "frame"
 """Names of waveforms, before the mode."""
+SHARD_BYTES = 1 << 29
+"""Memory that a process takes for the frames that it works on, more or less."""
+SPIKE_BYTES, NEURON_BYTES = 100, 16
+"""Of that, for each spike of a frame, inputs included, and for each neuron and input."""
 LEAD_IN = 3
 """Frames that are run before the one whose waveform is wanted, in case it is what they left behind that matters."""
 
@@ -71,11 +77,11 @@ def cosimulate(
     began = time.monotonic()
     out = None if out is None else Path(out)
     spike_times = network.check_spike_times(spike_times)
-    golden = expected if expected is not None else reference.run(network, spike_times)
-    _refuse_nothing(network, spike_times, labels, golden, images, jobs)
+    labels = None if labels is None else np.asarray(labels)
+    _refuse_nothing(network, spike_times, labels, expected, images, jobs)
     if out is not None:
         _prepare(out)
-    seconds: dict[str, float] = {"golden": time.monotonic() - began}
+    seconds: dict[str, float] = {"golden": 0}
 
     began_generate = time.monotonic()
     frames_in = "words" if images is None else "pixels"
@@ -86,45 +92,34 @@ def cosimulate(
         verilog = hw.verilog.generate(accelerator), hw.verilog.port_map(accelerator)
     else:
         folding = _folding_of(verilog[1], network, folding, frames_in)
-    word = WordFormat(network.inputs, network.steps, folding.simd[0]) if images is None else None
-    job = _Job(design(verilog[0], Ports.from_map(verilog[1]), network.shape), word, folding.pixels, network.steps)
+    job = _Job(network, folding, design(verilog[0], Ports.from_map(verilog[1]), network.shape))
     seconds["generate"] = time.monotonic() - began_generate
 
     built = build(job.design)
     seconds["build"] = built.seconds
 
     began_simulate = time.monotonic()
-    sent = spike_times if images is None else images
-    shards = np.array_split(np.arange(len(spike_times)), min(jobs, len(spike_times)))
-    parts = joblib.Parallel(n_jobs=len(shards))(joblib.delayed(_run_shard)(job, sent[shard], _part(golden, shard)) for shard in shards)
-    comparisons = {mode: join([part.comparisons[mode] for part in parts]) for mode in MODES}
-    timings = {mode: Timing.join([part.timings[mode] for part in parts]) for mode in MODES}
-    seconds["simulate"] = time.monotonic() - began_simulate
+    frames = _Frames(spike_times, images, labels, expected)
+    bounds = [int(share[0]) for share in np.array_split(np.arange(len(spike_times)), min(jobs, len(spike_times)))] + [len(spike_times)]
+    shares = [frames[slice(*ends)] for ends in itertools.pairwise(bounds)]
+    parts = joblib.Parallel(n_jobs=len(shares))(joblib.delayed(_run_share)(job, share) for share in shares)
+    outcome = Outcome.join([part for part, _ in parts])
+    seconds["golden"] = max(golden_seconds for _, golden_seconds in parts)
+    seconds["simulate"] = time.monotonic() - began_simulate - seconds["golden"]
 
-    first = next((comparisons[mode].first for mode in MODES if comparisons[mode].first), None)
     waveforms: list[Path] = []
-    if out is not None and (first is not None or waves):
+    if out is not None and (outcome.first is not None or waves):
         began_waves = time.monotonic()
-        waveforms = _waveforms(job, sent, golden, first, shards, out)
+        waveforms = _waveforms(job, frames, outcome, out)
         seconds["waves"] = time.monotonic() - began_waves
     seconds["total"] = time.monotonic() - began
     report = assemble(
-        network,
-        spike_times,
-        labels,
-        golden,
-        comparisons,
-        timings,
-        limit=hw.cost.cycles.limit(network, folding, spike_times, golden),
-        folding=folding,
-        build=built,
-        seconds=seconds,
-        first=first,
-        waveforms=waveforms,
-        about=dict(about or {}),
+        network, spike_times, labels, outcome, folding=folding, build=built, seconds=seconds, waveforms=waveforms, about=dict(about or {})
     )
     if out is not None:
-        report.save(out)
+        from sim.page import save  # drawing pictures takes a second to load, and not every report is drawn
+
+        save(report, out)
     return report
 
 
@@ -137,29 +132,90 @@ def _prepare(out: Path) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class _Job:
-    """What a process needs to know to run some of the frames, on this machine or another."""
+class _Frames:
+    """Frames to run.
 
-    design: Design
-    word: WordFormat | None  # None: frames are sent as pixels
-    pixels: int  # per beat
-    steps: int
+    Attributes:
+        spike_times: int32 (frames, inputs).
+        images: uint8 (frames, inputs), if pixels are sent.
+        labels: integers (frames,), if there are any.
+        expected: the golden result, if it is given.
+    """
 
-    def words(self, sent: np.ndarray) -> frames.Words:
-        """The words, or pixels, of frames."""
-        return frames.pack_pixels(sent, self.pixels) if self.word is None else frames.pack(sent, self.word)
+    spike_times: np.ndarray
+    images: np.ndarray | None
+    labels: np.ndarray | None
+    expected: Result | None
+
+    def __len__(self) -> int:
+        return len(self.spike_times)
+
+    def __getitem__(self, frames: slice) -> "_Frames":
+        """Consecutive frames."""
+        return _Frames(
+            self.spike_times[frames],
+            None if self.images is None else self.images[frames],
+            None if self.labels is None else self.labels[frames],
+            None if self.expected is None else self.expected[frames],
+        )
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
-    comparisons: dict[str, Comparison]
-    timings: dict[str, Timing]
+class _Job:
+    """What a process needs to know to run some of the frames, on this machine or another."""
+
+    network: Network
+    folding: Folding
+    design: Design
+
+    def golden(self, frames: _Frames) -> Result:
+        """The golden result of frames."""
+        return reference.run(self.network, frames.spike_times) if frames.expected is None else frames.expected
+
+    def words(self, sent: _Frames) -> Words:
+        """The words, or pixels, of frames."""
+        if sent.images is not None:
+            return pack_pixels(sent.images, self.folding.pixels)
+        return pack(sent.spike_times, WordFormat(self.network.inputs, self.network.steps, self.folding.simd[0]))
+
+    def size(self, frames: _Frames, golden: Result) -> int:
+        """Bytes that co-simulating frames takes, more or less."""
+        spikes = int(np.count_nonzero(frames.spike_times < self.network.steps)) + sum(map(len, golden.events))
+        return NEURON_BYTES * len(frames) * sum(self.network.shape) + SPIKE_BYTES * spikes
+
+    def shards(self, frames: _Frames) -> Iterator[tuple[_Frames, Result]]:
+        """Frames and their golden results in parts, each of which takes some `SHARD_BYTES` at most."""
+        begin, size, parts = 0, 0, list[Result]()
+        chunk = reference.chunk_of(self.network)
+        for at in range(0, len(frames), chunk):
+            golden = self.golden(frames[at : at + chunk])
+            more = self.size(frames[at : at + chunk], golden)
+            if parts and size + more > SHARD_BYTES:
+                yield frames[begin:at], Result.concatenate(parts)
+                begin, size, parts = at, 0, []
+            size += more
+            parts.append(golden)
+        yield frames[begin:], Result.concatenate(parts)
+
+    def run(self, frames: _Frames, golden: Result) -> Outcome:
+        """Frames back to back, in both modes."""
+        recordings = simulate(build(self.design), self.design.ports, self.words(frames))
+        comparisons = {mode: compare(mode, recording, golden, self.network) for mode, recording in recordings.items()}
+        timings = {mode: Timing.of(recording) for mode, recording in recordings.items()}
+        limit = hw.cost.cycles.limit(self.network, self.folding, frames.spike_times, golden)
+        return Outcome.of(golden, comparisons, timings, limit, frames.labels)
 
 
-def _run_shard(job: _Job, sent: np.ndarray, golden: Result) -> _Part:
-    recordings = simulate(build(job.design), job.design.ports, job.words(sent))
-    comparisons = {mode: compare(mode, recording, golden, job.steps) for mode, recording in recordings.items()}
-    return _Part(comparisons, {mode: Timing.of(recording) for mode, recording in recordings.items()})
+def _run_share(job: _Job, frames: _Frames) -> tuple[Outcome, float]:
+    """Frames shard by shard, each forgotten but for its outcome; and the seconds that the golden model took."""
+    began, ran, outcome = time.monotonic(), 0.0, None
+    for shard, golden in job.shards(frames):
+        began_run = time.monotonic()
+        part = job.run(shard, golden)
+        outcome = part if outcome is None else Outcome.join([outcome, part])
+        ran += time.monotonic() - began_run
+    assert outcome is not None
+    return outcome, time.monotonic() - began - ran
 
 
 def _folding_of(port_map: Mapping[str, Any], network: Network, folding: Folding | None, frames_in: str) -> Folding:
@@ -181,29 +237,20 @@ def _folding_of(port_map: Mapping[str, Any], network: Network, folding: Folding 
     return given
 
 
-def _part(golden: Result, shard: np.ndarray) -> Result:
-    """The golden result of some of the frames."""
-    decisions = Decisions(*(getattr(golden.decisions, name)[shard] for name in DECISION_FIELDS))
-    return Result(tuple(times[shard] for times in golden.spike_times), decisions)
-
-
-def _waveforms(
-    job: _Job, sent: np.ndarray, golden: Result, first: Difference | None, shards: Sequence[np.ndarray], out: Path
-) -> list[Path]:
+def _waveforms(job: _Job, frames: _Frames, outcome: Outcome, out: Path) -> list[Path]:
     """Run some frames again in a simulator that can dump waveforms: of the first difference, or of frame 0 in both modes."""
-    built = build(job.design, traced=True)
-    frame = 0 if first is None else min(first.frame, len(sent) - 1)
-    run_began = int(next(shard[0] for shard in shards if frame <= shard[-1]))
+    built, first = build(job.design, traced=True), outcome.first
+    frame = 0 if first is None else min(first.frame, len(frames) - 1)
+    run_began = max(begin for begin in np.cumsum([0, *outcome.runs]).tolist() if begin <= frame)
     name = out / (FRAME if first is None else FIRST)
     modes = MODES if first is None else (first.mode,)
     waveforms = []
     lead_in = min(frame - run_began, LEAD_IN + (frame - run_began - LEAD_IN) % job.design.ports.contexts)  # each frame in its context
     for mode in modes:  # a simulator process dumps into one file
         for began in (frame - lead_in, run_began):
-            chosen = np.arange(began, frame + 1)
-            words = job.words(sent[chosen])
-            recordings = simulate(built, job.design.ports, words, modes=(mode,), waves=(name, frame - began))
-            if first is None or compare(mode, recordings[mode], _part(golden, chosen), job.steps).differences:
+            chosen = frames[began : frame + 1]
+            recordings = simulate(built, job.design.ports, job.words(chosen), modes=(mode,), waves=(name, frame - began))
+            if first is None or compare(mode, recordings[mode], job.golden(chosen), job.network).differences:
                 break  # else it takes more of what came before to bring the difference out
         waveforms.append(name.with_name(f"{name.name}_{mode}.vcd"))
     return waveforms
@@ -213,7 +260,7 @@ def _refuse_nothing(
     network: Network,
     spike_times: np.ndarray,
     labels: np.ndarray | None,
-    golden: Result,
+    expected: Result | None,
     images: np.ndarray | None,
     jobs: int,
 ) -> None:
@@ -222,15 +269,19 @@ def _refuse_nothing(
     Raises:
         UserError: it would, or could not.
     """
+    frames = len(spike_times)
     if jobs < 1:
         raise UserError(f"jobs must be at least 1, not {jobs}")
-    if len(spike_times) == 0:
+    if frames == 0:
         raise UserError("there must be at least one frame, not 0")
-    if images is not None and not np.array_equal(network.encode(images), spike_times):
+    chunk = reference.chunk_of(network)
+    chunks = [slice(at, at + chunk) for at in range(0, frames, chunk)]
+    if images is not None and not all(np.array_equal(network.encode(images[part]), spike_times[part]) for part in chunks):
         raise UserError("spike_times must be those of the images, but differ")
-    if len(golden.decisions.step) != len(spike_times):
-        raise UserError(f"expected results must be of {len(spike_times)} frames, not {len(golden.decisions.step)}")
-    if not any((times < network.steps).any() for times in golden.spike_times):
+    if expected is not None and len(expected) != frames:
+        raise UserError(f"expected results must be of {frames} frames, not {len(expected)}")
+    results = (reference.run(network, spike_times[part]) for part in chunks) if expected is None else [expected]
+    if not any(len(events) for result in results for events in result.events):
         raise UserError("some neuron must spike in some frame, but none does: there is nothing to compare")
     if labels is not None:
-        score(golden, labels)
+        check_labels(labels, frames, network.outputs)

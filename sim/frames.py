@@ -8,35 +8,32 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from export.events import Events
 from hw.core.words import WordFormat, pack_bits
 from hw.encoder.latency import pixel_layout
 from sim.ports import Payload
 
 # What is worked on at a time bounds the memory.
-FRAMES = 512
+PACKED = 1 << 19  # spike times, or pixels
 CHUNK = 1 << 16  # words
 
 
 @dataclass(frozen=True, eq=False)
 class Spikes:
-    """Spikes in the order in which they were seen.
+    """What a layer emitted.
 
     Attributes:
-        frame: int64 (spikes,).
-        neuron: int64 (spikes,).
-        step: int64 (spikes,).
+        events: the spikes; frames that were not sent, neurons and steps that do not exist can be among them.
         begun: int64 (frames,), the frames of which there was any word, sorted.
         ended: number of words that ended a frame.
     """
 
-    frame: np.ndarray
-    neuron: np.ndarray
-    step: np.ndarray
+    events: Events
     begun: np.ndarray
     ended: int
 
     def __len__(self) -> int:
-        return len(self.frame)
+        return len(self.events)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +75,7 @@ def pack(spike_times: np.ndarray, word: WordFormat) -> Words:
         word: the input's format.
     """
     records, counts = [], []
-    for at in range(0, max(1, len(spike_times)), FRAMES):
-        chunk = spike_times[at : at + FRAMES]
+    for chunk in _chunks(spike_times):
         words = word.from_spike_times(chunk)
         records.append(word.pack(words))
         counts.append(np.bincount(words.frame, minlength=len(chunk)))
@@ -95,22 +91,35 @@ def pack_pixels(images: np.ndarray, pixels: int = 1) -> Words:
     """
     frames, inputs = images.shape
     beats = -(-inputs // pixels)
-    padded = np.zeros((frames, beats * pixels), np.uint8)
-    padded[:, :inputs] = images
+    return Words(np.concatenate([_beats(chunk, beats, pixels) for chunk in _chunks(images)]), np.full(frames, beats))
+
+
+def _beats(images: np.ndarray, beats: int, pixels: int) -> np.ndarray:
+    padded = np.zeros((len(images), beats * pixels), np.uint8)
+    padded[:, : images.shape[1]] = images
     fields = {
         "intensity": np.unpackbits(padded.reshape(-1, pixels), axis=1, bitorder="little"),
-        "last_of_frame": np.tile(np.arange(beats) == beats - 1, frames)[:, None],
+        "last_of_frame": np.tile(np.arange(beats) == beats - 1, len(images))[:, None],
     }
     bits = [fields[name].astype(bool) for name, _ in pixel_layout(pixels)]
-    return Words(pack_bits(np.concatenate(bits, axis=1)), np.full(frames, beats))
+    return pack_bits(np.concatenate(bits, axis=1))
+
+
+def _chunks(frames: np.ndarray) -> Iterator[np.ndarray]:
+    """Frames (frames, inputs), some at a time, at least once."""
+    count = max(1, PACKED // frames.shape[1])
+    for at in range(0, max(1, len(frames)), count):
+        yield frames[at : at + count]
 
 
 def spikes(records: np.ndarray, payload: Payload, frame: np.ndarray) -> Spikes:
     """The spikes in the words that a layer emitted, given the frame of each word."""
     index, time = payload.get(records, "index"), payload.get(records, "time")
     word, lane = (np.concatenate(arrays) for arrays in zip(*_set_bits(records, payload), strict=True))
-    neuron = index[word] * payload["bits"].width + lane
-    return Spikes(frame[word], neuron, time[word], np.unique(frame), int(payload.get(records, "last_of_frame").sum()))
+    simd = payload["bits"].width
+    shape = (int(frame.max(initial=-1)) + 1, 1 << payload["time"].width, simd << payload["index"].width)
+    events = Events.sort(shape, frame[word], time[word], index[word] * simd + lane)
+    return Spikes(events, np.unique(frame), int(payload.get(records, "last_of_frame").sum()))
 
 
 def frame_numbers(records: np.ndarray, payload: Payload, contexts: int, starts: np.ndarray | None = None) -> np.ndarray:

@@ -14,6 +14,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+UNUSED = ("-DVM_TIMING=0", "-DVM_TIMING=1")
+"""Macros that no source of Verilator's run-time library and of cocotb's main function uses."""
+
 
 def object_of(command: list[str]) -> tuple[Path, Path] | None:
     """Source and object of a command that compiles a file from outside of the current folder; None for any other."""
@@ -30,7 +33,7 @@ def key(command: list[str], source: Path) -> str:
     compiler = itertools.takewhile(lambda word: not word.startswith("-"), command)  # more than one word in `ccache g++`
     version = subprocess.run([*compiler, "--version"], capture_output=True, check=False).stdout
     text, interface = source.read_bytes(), Path("Vtop.h")
-    parts = ["\0".join(command).encode(), version, text]
+    parts = ["\0".join(word for word in command if word not in UNUSED).encode(), version, text]
     if interface.name.encode() in text and interface.exists():
         parts.append(interface.read_bytes())
     parts += [path.read_bytes() for path in sorted(source.parent.glob("*.h"))]

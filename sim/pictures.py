@@ -8,34 +8,34 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from export.reference import Decisions, Result
+from export.events import Events
+from export.reference import Decisions
 from model.drawing import HARDWARE, MODEL, MUTED, STYLE, input_panel, name_outputs, raster_frame, steps_panel
+from sim.outcome import Drawn
 from sim.timing import Timing
 
 
 def rasters(
-    frames: Sequence[int],
+    frames: Mapping[int, Drawn],
     spike_times: np.ndarray,
-    golden: Result,
-    seen: Sequence[np.ndarray],
     steps: int,
     class_names: Sequence[str],
     labels: np.ndarray | None,
     image_shape: tuple[int, ...] | None,
 ) -> str:
     """Per frame: the input, then each layer's spikes, model (rings) and hardware (dots) over each other."""
-    layers = len(seen)
+    layers = len(next(iter(frames.values())).seen)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.4 * len(frames), 2.0 + 1.9 * layers), layout="constrained")
         axes = figure.subplots(1 + layers, len(frames), squeeze=False, height_ratios=[1.1] + [1.3] * (layers - 1) + [1])
-        for column, frame in enumerate(frames):
-            decided = class_names[golden.decisions.class_index[frame]]
+        for column, (frame, drawn) in enumerate(frames.items()):
+            decisions = drawn.golden.decisions
             label = "" if labels is None else f", label {class_names[labels[frame]]}"
             input_panel(axes[0][column], spike_times[frame], steps, image_shape)
-            axes[0][column].set_title(f"frame {frame}: decided {decided}{label}")
-            for layer in range(layers):
+            axes[0][column].set_title(f"frame {frame}: decided {class_names[decisions.class_index[0]]}{label}")
+            for layer, (golden, seen) in enumerate(zip(drawn.golden.events, drawn.seen, strict=True)):
                 panel = axes[1 + layer][column]
-                _raster(panel, golden.spike_times[layer][frame], seen[layer][frame], steps, int(golden.decisions.step[frame]))
+                _raster(panel, golden, seen, int(decisions.step[0]))
                 if column == 0:
                     panel.set_ylabel("output neuron" if layer == layers - 1 else f"layer {layer}, neuron")
                 if layer == layers - 1:
@@ -46,11 +46,11 @@ def rasters(
         return _svg(figure)
 
 
-def _raster(panel: Axes, golden: np.ndarray, seen: np.ndarray, steps: int, decision: int) -> None:
-    raster_frame(panel, len(golden), steps, decision)
-    expected, found = np.flatnonzero(golden < steps), np.flatnonzero(seen < steps)
-    panel.plot(golden[expected], expected, "o", mfc="none", mec=MODEL, mew=0.8, markersize=4.5, label="golden model")
-    panel.plot(seen[found], found, ".", color=HARDWARE, markersize=3.2, label="hardware (Verilog)")
+def _raster(panel: Axes, golden: Events, seen: Events, decision: int) -> None:
+    _, steps, neurons = golden.shape
+    raster_frame(panel, neurons, steps, decision)
+    panel.plot(golden.step, golden.neuron, "o", mfc="none", mec=MODEL, mew=0.8, markersize=4.5, label="golden model")
+    panel.plot(seen.step, seen.neuron, ".", color=HARDWARE, markersize=3.2, label="hardware (Verilog)")
 
 
 def histograms(timings: Mapping[str, Timing], decisions: Decisions, steps: int) -> str:

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from export import Network, digest
-from export.files import atomic_write
-from export.reference import Result
 from export.scores import Scores, score
 from hw import Folding
 from sim.build import Build
 from sim.compare import Comparison, Difference
+from sim.outcome import Outcome
 from sim.timing import Timing
 
 SIMULATED = "RTL (Verilator)"
@@ -32,10 +31,7 @@ class Report:
         network: the network.
         spike_times: int32 (frames, inputs).
         labels: int64 (frames,), or None.
-        golden: what the golden model says.
-        comparisons: by mode.
-        timings: by mode.
-        first_difference: the first place where something differs, or None.
+        outcome: what is kept of the frames.
         waveforms: files with the waveform of that place, or of the first frame if that was asked for.
         subject: what was compared with the golden model.
     """
@@ -44,12 +40,24 @@ class Report:
     network: Network
     spike_times: np.ndarray
     labels: np.ndarray | None
-    golden: Result
-    comparisons: Mapping[str, Comparison]
-    timings: Mapping[str, Timing]
-    first_difference: Difference | None
+    outcome: Outcome
     waveforms: tuple[Path, ...]
     subject: str = SIMULATED
+
+    @property
+    def comparisons(self) -> Mapping[str, Comparison]:
+        """By mode."""
+        return self.outcome.comparisons
+
+    @property
+    def timings(self) -> Mapping[str, Timing]:
+        """By mode."""
+        return self.outcome.timings
+
+    @property
+    def first_difference(self) -> Difference | None:
+        """The first place where something differs."""
+        return self.outcome.first
 
     @property
     def passed(self) -> bool:
@@ -111,41 +119,28 @@ class Report:
         """The text of ``report.json``."""
         return json.dumps(self.data, indent=2, allow_nan=False)
 
-    def save(self, folder: Path) -> None:
-        """Write ``report.json`` and ``report.html`` into a folder."""
-        from sim.page import page  # drawing pictures takes a second to load, and not every report is drawn
-
-        with atomic_write(folder / "report.json") as path:
-            path.write_text(self.json() + "\n", encoding="utf-8")
-        with atomic_write(folder / "report.html") as path:
-            path.write_text(page(self), encoding="utf-8")
-
 
 def assemble(
     network: Network,
     spike_times: np.ndarray,
     labels: np.ndarray | None,
-    golden: Result,
-    comparisons: Mapping[str, Comparison],
-    timings: Mapping[str, Timing],
+    outcome: Outcome,
     *,
-    limit: np.ndarray | None,
     folding: Folding,
     build: Build | None,
     seconds: Mapping[str, float],
-    first: Difference | None,
     waveforms: list[Path],
     about: Mapping[str, Any],
     subject: str = SIMULATED,
 ) -> Report:
-    """Work out everything that a report holds from what was found; ``timings``, ``limit`` and ``build`` are those of a simulation."""
-    full, early = comparisons["full"], comparisons["early"]
-    rtl = Result(full.seen, full.decisions)
-    unlabelled = score(rtl, np.zeros(full.frames, np.int64))  # for what does not depend on labels
+    """Work out everything that a report holds from what was found; ``build`` is that of a simulation."""
+    full, early = outcome.comparisons["full"], outcome.comparisons["early"]
+    first = outcome.first
+    unlabelled = score(full.summary, np.zeros(full.frames, np.int64))  # for what does not depend on labels
     accuracy = {
         "pytorch": None if labels is None else _pytorch(network, about, full.frames),
-        "golden": None if labels is None else _percentages(score(golden, labels)),
-        "rtl": None if labels is None else _percentages(score(rtl, labels)),
+        "golden": None if labels is None else _percentages(score(outcome.golden, labels)),
+        "rtl": None if labels is None else _percentages(score(full.summary, labels)),
     }
     data: dict[str, Any] = {
         "dataset": None,
@@ -159,17 +154,17 @@ def assemble(
         "accuracy": accuracy,
         "equal_to_pytorch": _equal_to_pytorch(accuracy["pytorch"], accuracy["golden"], full.frames),
         "silent_share": unlabelled.silent_share,
-        "cycles": None if limit is None else _cycle_counts(timings, limit),
+        "cycles": None if outcome.limit is None else _cycle_counts(outcome.timings, outcome.limit),
         "steps_mean": unlabelled.steps_mean,
         "hidden_spikes_by_decision_mean": unlabelled.hidden_spikes_by_decision_mean,
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
-        "simulation": {mode: {"cycles": timing.cycles, "seconds": round(timing.seconds, 3)} for mode, timing in timings.items()},
+        "simulation": {mode: {"cycles": timing.cycles, "seconds": round(timing.seconds, 3)} for mode, timing in outcome.timings.items()},
         "network": {"shape": list(network.shape), "steps": network.steps, "sha256": digest(network)},
         "folding": folding.as_dict(),
         "build_cached": None if build is None else build.cached,
         "versions": _versions(build),
     }
-    report = Report(data, network, spike_times, labels, golden, comparisons, timings, first, tuple(waveforms), subject)
+    report = Report(data, network, spike_times, labels, outcome, tuple(waveforms), subject)
     data["passed"] = report.passed
     return report
 

@@ -10,7 +10,7 @@ import hw.verilog
 from export import Network, UserError, reference
 from export.files import atomic_write
 from hw import Accelerator, Folding
-from hw.buses.wrappers import wrap
+from hw.buses import wrap
 from hw.loading.loader import load_content
 from sim import frames
 from sim.compare import RESULT_FIELDS
@@ -58,7 +58,7 @@ def write(
         folding: of the circuit.
         folder: is made if it is not there.
         images: uint8 (frames, inputs) of these spike times; if they are given, pixels are what goes in.
-        wrapper: one of `hw.buses.wrappers.WRAPPERS`. The spikes inside a wrapped circuit are not compared.
+        wrapper: one of `hw.buses.WRAPPERS`. The spikes inside a wrapped circuit are not compared.
         weights: "rom" or "loadable".
 
     Raises:

@@ -62,9 +62,9 @@ class SimulatedBoard:
         self._to_send += data
         return len(data)
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int, patience: int = PATIENCE) -> bytes:
         silent = 0
-        while len(self._received) < size and silent < PATIENCE:
+        while len(self._received) < size and silent < patience:
             before = len(self._received), len(self._to_send)
             self._now += self._turn
             self._simulator.run_until(self._now * 1e-6)
@@ -163,5 +163,5 @@ class Terminal:
         while not self._ends.is_set():
             with contextlib.suppress(BlockingIOError):
                 self._board.write(os.read(self._ours, 4096))
-            if data := self._board.read(1):
+            if data := self._board.read(1, patience=100):
                 os.write(self._ours, data)

@@ -1,17 +1,31 @@
 """What all tests share."""
 
+import contextlib
 import os
 
 import pytest
+
+from export import files
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before PyTorch loads: threads that wait awake slow down tests on busy cores
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory):
-    """Keep simulator builds away from the user's own, unless a folder for them is named."""
+    """One cache of simulator builds and syntheses for all test processes, away from the user's own, unless a folder for it is named.
+
+    Objects of Verilator's run-time library are the user's: they are the same for every circuit, and take long to compile.
+    """
     if "FIRSTSPIKE_CACHE" not in os.environ:
-        os.environ["FIRSTSPIKE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+        base = tmp_path_factory.getbasetemp()
+        folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+        objects = files.cache_folder("builds") / "objects"
+        os.environ["FIRSTSPIKE_CACHE"] = str(folder)
+        builds = files.cache_folder("builds")
+        builds.mkdir(parents=True, exist_ok=True)
+        objects.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):  # another process was first
+            (builds / "objects").symlink_to(objects)
         yield
         del os.environ["FIRSTSPIKE_CACHE"]
     else:

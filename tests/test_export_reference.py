@@ -232,3 +232,54 @@ def test_oracle_by_hand():
     """
     network = Network((Layer(Dense(np.array([[1, -1, 1], [-1, 1, 1]])), Single(np.array([2, 1]))),), 4)
     assert run_oracle(network, np.array([[0, 2, 2]])) == [oracle.Frame([[4, 2]], oracle.Decision(1, 2, 0, False))]
+
+
+class Rate(Single):
+    """Another neuron kind: it spikes in each step in which its potential reaches the threshold, which is then subtracted."""
+
+    spikes_once = False
+    skips_empty_steps = False
+
+    def step(self, state):
+        spikes = state.margin >= 0
+        state.margin -= np.where(spikes, self.thresholds, 0)
+        state.emitted += spikes
+        return spikes.astype(np.int8) * (2 if self.thresholds[0] > 2 else 1)
+
+
+def test_any_neuron_kind():
+    """Coefficients are multiplied, and steps without spikes are closed where neurons can act in them."""
+    first = Layer(Dense(np.array([[1, 1, 1], [1, 1, -1]])), Rate(np.array([3, 1])))  # spikes of 2
+    second = Layer(Dense(np.array([[1, -1]])), Rate(np.array([1])))
+    result = reference.run(Network((first, second), 5), np.array([[0, 0, 0], [5, 5, 5], [0, 0, 5]]))
+    events = [list(zip(e.frame.tolist(), e.step.tolist(), e.neuron.tolist(), e.coefficient.tolist(), strict=True)) for e in result.events]
+    assert events[0] == [(0, 0, 0, 2), (0, 0, 1, 2), (2, 0, 1, 2), (2, 1, 1, 2)]
+    assert events[1] == []
+    inputs = Network((Layer(Dense(np.array([[1, 1]])), Rate(np.array([1]))),), 4)
+    spikes = reference.run(inputs, np.array([[0, 0], [1, 4]])).events[0]
+    assert (spikes.frame.tolist(), spikes.step.tolist()) == ([0, 0, 1], [0, 1, 1])
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 50])
+def test_chunks(chunk, monkeypatch):
+    rng = np.random.default_rng(8)
+    network = random_network(rng, (9, 8, 3), 4)
+    times = random_spike_times(rng, 50, 9, 4)
+    whole = reference.run(network, times)
+    monkeypatch.setattr(reference, "STATES", 9 * chunk)
+    assert reference.chunk_of(network) == chunk
+    parts = reference.run(network, times)
+    assert all(a.equals(b) for a, b in zip(parts.events, whole.events, strict=True))
+    assert all(np.array_equal(getattr(parts.decisions, n), getattr(whole.decisions, n)) for n in reference.DECISION_FIELDS)
+
+
+def test_slices_and_spike_times():
+    rng = np.random.default_rng(9)
+    network = random_network(rng, (9, 8, 3), 4)
+    times = random_spike_times(rng, 20, 9, 4)
+    whole, part = reference.run(network, times), reference.run(network, times[5:9])
+    assert len(whole[5:9]) == 4
+    assert all(a.equals(b) for a, b in zip(whole[5:9].events, part.events, strict=True))
+    again = reference.Result.from_spike_times(whole.spike_times, whole.decisions, 4)
+    assert all(a.equals(b) for a, b in zip(again.events, whole.events, strict=True))
+    assert np.array_equal(whole[5:9].summary.hidden_spikes, part.summary.hidden_spikes)

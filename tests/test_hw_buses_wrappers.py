@@ -17,10 +17,10 @@ from amaranth.lib.wiring import In, Signature
 import export
 from export import Encoder, Network, UserError
 from hw import Accelerator, Folding, verilog
+from hw.buses import wrap
 from hw.buses.managed import input_payload
 from hw.buses.registers import ADDRESS_BITS
 from hw.buses.wishbone import WishboneAccelerator
-from hw.buses.wrappers import wrap
 from tests.networks import random_network
 
 ROOT = Path(__file__).parent.parent
@@ -84,10 +84,10 @@ def test_room(room):
 
 
 def test_without_amaranth_soc():
-    program = "import importlib.util as u; u.find_spec = lambda name: None\nimport hw.buses.wrappers\nimport hw.buses.soc"
+    program = "import importlib.util as u; u.find_spec = lambda name: None\nimport hw.buses"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.stderr.splitlines()[-1] == (
-        "export.errors.UserError: wrappers need amaranth-soc, but neither it nor luna-soc, which carries it, is installed "
+        "export.errors.UserError: hw needs amaranth-soc, but neither it nor luna-soc, which carries it, is installed "
         "('pip install luna-soc')"
     )
 

@@ -10,7 +10,7 @@ import pytest
 
 import export
 from hw import Accelerator, Folding, default_folding, verilog
-from hw.loading.command import read_room
+from hw.loading.command import read_capacity
 from hw.loading.fit import fit_into
 from hw.loading.loader import load_content
 from tests.networks import random_network
@@ -107,7 +107,7 @@ def test_weights_that_do_not_fit(tmp_path, artifact, loadable):
         wrong = tmp_path / "wrong.json"
         wrong.write_text(json.dumps(json.loads(loadable.read_text()) | {name: value}))
         with pytest.raises(export.UserError) as caught:
-            read_room(wrong)
+            read_capacity(wrong)
         message = f"{wrong} must be a port map, as python -m hw writes it beside the Verilog, but is not: {kind}('{said}')"
         assert str(caught.value) == message
     rom = tmp_path / "rom.json"

@@ -10,6 +10,7 @@ from hw.core.folding import LayerPlan
 from tests.circuit import Part, Sink, run
 from tests.networks import random_layer
 from tests.neuron_vectors import Step, VectorSource
+from tests.pairwise import pairwise
 
 STEPS = 5
 NAMES = ("time", "index", "bits", "last_of_step", "last_of_frame", "error", "first", "frame")
@@ -99,10 +100,11 @@ def assert_right(plan, steps, sink, step_done):
     assert step_done.frames == [step.frame for step in steps if not plain_words(step, plan)]
 
 
-@pytest.mark.parametrize(("outputs", "pe", "simd"), SIZES)
-@pytest.mark.parametrize(("contexts", "gaps", "stalls"), [(1, 0, 0), (1, 0.5, 0), (2, 0, 0.7), (4, 0.5, 0.5)])
-@pytest.mark.parametrize("order", ["event", "step"])
-def test_words(outputs, pe, simd, contexts, gaps, stalls, order):
+@pytest.mark.parametrize(
+    ("size", "stress", "order"), pairwise(SIZES, [(1, 0, 0), (1, 0.5, 0), (2, 0, 0.7), (4, 0.5, 0.5)], ["event", "step"])
+)
+def test_words(size, stress, order):
+    (outputs, pe, simd), (contexts, gaps, stalls) = size, stress
     plan, dut = emitter(outputs, pe, simd, contexts=contexts, order=order)
     steps = random_steps(plan, 14, seed=outputs)
     sink, _, step_done = run_emitter(plan, dut, steps, gaps=gaps, stalls=stalls)

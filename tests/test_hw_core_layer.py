@@ -14,6 +14,7 @@ from tests.circuit import Source, run
 from tests.networks import random_layer, random_spike_times
 from tests.neuron_vectors import Step, VectorSink
 from tests.oracle import potential
+from tests.pairwise import pairwise
 from tests.payloads import in_turn, word_payloads
 
 WAYS = [("delta", "event"), ("delta", "step"), ("xnor", "step")]
@@ -84,10 +85,9 @@ def assert_golden(plan, times, steps, sink):
         assert step == next(golden[frame]), f"frame {frame}, place {place}"
 
 
-@pytest.mark.parametrize(("form", "order"), WAYS)
-@pytest.mark.parametrize(("inputs", "outputs", "simd", "pe", "steps"), SIZES)
-@pytest.mark.parametrize(("contexts", "gaps", "stalls"), [(1, 0, 0), (1, 0.4, 0.7), (2, 0, 0.5), (4, 0.5, 0)])
-def test_random_layers(inputs, outputs, simd, pe, steps, form, order, contexts, gaps, stalls):
+@pytest.mark.parametrize(("size", "way", "stress"), pairwise(SIZES, WAYS, [(1, 0, 0), (1, 0.4, 0.7), (2, 0, 0.5), (4, 0.5, 0)]))
+def test_random_layers(size, way, stress):
+    (inputs, outputs, simd, pe, steps), (form, order), (contexts, gaps, stalls) = size, way, stress
     rng = np.random.default_rng(inputs * outputs + steps)
     split_words = 2 if gaps else 0
     plan = LayerPlan(random_layer(rng, inputs, outputs), steps, simd, pe, form, order, 1, contexts, None, split_words)
@@ -108,14 +108,12 @@ def test_swaps_that_take_several_cycles(outputs, pe, swap, contexts, gaps, stall
     assert_golden(plan, times, words, run_layer(plan, words, gaps=gaps, stalls=stalls, seed=pe))
 
 
-@pytest.mark.parametrize(("form", "order"), WAYS)
-@pytest.mark.parametrize("pe", [1, 2, 5])
-@pytest.mark.parametrize("sign", [-1, 1])
-def test_thresholds_from_end_to_end(form, order, pe, sign):
+@pytest.mark.parametrize(("way", "pe", "sign"), pairwise(WAYS, [1, 2, 5], [-1, 1]))
+def test_thresholds_from_end_to_end(way, pe, sign):
     """All weights alike; every threshold from -N to N + 1: equality fires, one more does not, N + 1 is dead."""
     inputs = 4
     thresholds = np.arange(-inputs, inputs + 2)
-    plan = LayerPlan(Layer(Dense(np.full((len(thresholds), inputs), sign)), Single(thresholds)), 4, 3, pe, form, order)
+    plan = LayerPlan(Layer(Dense(np.full((len(thresholds), inputs), sign)), Single(thresholds)), 4, 3, pe, *way)
     times = np.array([[0, 1, 2, 3], [3, 3, 3, 3], [0, 0, 0, 0], [4, 4, 4, 4], [1, 1, 4, 2]])
     words = words_of(plan, times)
     sink = run_layer(plan, words)
@@ -134,12 +132,12 @@ def test_error_in_a_step_s_last_word_flags_its_rows_and_no_others(form, order, c
     assert [step.error for step in sink.steps] == [int(place % 3 == 1) for place in range(len(steps))]
 
 
-@pytest.mark.parametrize(("form", "order", "swap"), [(*way, 1) for way in WAYS] + [("delta", "step", 2)])
-@pytest.mark.parametrize("contexts", [1, 2])
-@pytest.mark.parametrize("reset_at", [0, 1, 2, 5, 11, 23])
-def test_reset_in_the_middle(form, order, swap, contexts, reset_at):
+@pytest.mark.parametrize(
+    ("reset_at", "schedule", "contexts"), pairwise([0, 1, 2, 5, 11, 23], [*((*way, 1) for way in WAYS), ("delta", "step", 2)], [1, 2])
+)
+def test_reset_in_the_middle(reset_at, schedule, contexts):
     rng = np.random.default_rng(3)
-    plan = LayerPlan(random_layer(rng, 7, 5), 4, 2, 2, form, order, swap, contexts)
+    plan = LayerPlan(random_layer(rng, 7, 5), 4, 2, 2, *schedule, contexts)
     times = random_spike_times(rng, 4, 7, 4)
     words = words_of(plan, times)
     assert_golden(plan, times, words, run_layer(plan, words, reset_at=reset_at, stalls=0.3))

@@ -12,6 +12,7 @@ from hw.core.folding import LayerPlan
 from hw.core.readout import VECTOR_TO_STEP_DONE, Readout, vector_to_result
 from tests.circuit import Part, Sink, run
 from tests.neuron_vectors import Step, VectorSource
+from tests.pairwise import pairwise
 
 STEPS = 6
 
@@ -122,10 +123,13 @@ def run_readout(plan, frames, *, early, gaps=0.0, stalls=0.0, reset_at=None, see
     return run(dut, start, watch=lambda: [dut.o], reset_at=reset_at)
 
 
-@pytest.mark.parametrize(("outputs", "pe"), [(1, 1), (2, 1), (8, 8), (7, 4), (9, 4), (10, 3), (5, 5)])
-@pytest.mark.parametrize("early", [0, 1])
-@pytest.mark.parametrize(("contexts", "gaps", "stalls"), [(1, 0, 0), (1, 0.5, 0.6), (2, 0, 0), (2, 0.4, 0.9), (4, 0, 0.5)])
-def test_decisions(outputs, pe, early, contexts, gaps, stalls):
+SIZES = [(1, 1), (2, 1), (8, 8), (7, 4), (9, 4), (10, 3), (5, 5)]
+STRESS = [(1, 0, 0), (1, 0.5, 0.6), (2, 0, 0), (2, 0.4, 0.9), (4, 0, 0.5)]
+
+
+@pytest.mark.parametrize(("size", "stress", "early"), pairwise(SIZES, STRESS, [0, 1]))
+def test_decisions(size, stress, early):
+    (outputs, pe), (contexts, gaps, stalls) = size, stress
     frames = random_frames(outputs, 24, seed=outputs)
     sink, source = run_readout(plan_of(outputs, pe, contexts=contexts), frames, early=early, gaps=gaps, stalls=stalls, seed=pe)
     assert sink.received == [decision(frame) | {"error": 0} for frame in frames]
@@ -178,9 +182,7 @@ def test_error_at_the_frame_s_end_in_full_mode_and_at_the_decision_in_early_mode
         assert [result["error"] for result in sink.received] == errors
 
 
-@pytest.mark.parametrize("early", [0, 1])
-@pytest.mark.parametrize("contexts", [1, 2])
-@pytest.mark.parametrize("reset_at", [0, 1, 3, 6, 10])
+@pytest.mark.parametrize(("reset_at", "early", "contexts"), pairwise([0, 1, 3, 6, 10], [0, 1], [1, 2]))
 def test_reset_in_the_middle(reset_at, early, contexts):
     frames = random_frames(5, 5, seed=4)
     sink, _ = run_readout(plan_of(5, 2, contexts=contexts), frames, early=early, reset_at=reset_at, stalls=0.5)

@@ -11,6 +11,7 @@ from hw.core.scheduler import StepScheduler
 from hw.core.words import WordFormat
 from tests.circuit import Part, Source, fields, run
 from tests.networks import random_layer, random_spike_times
+from tests.pairwise import pairwise
 from tests.payloads import word_payloads
 
 INPUTS, STEPS, SIMD, VERDICTS = 7, 5, 3, 3
@@ -207,9 +208,7 @@ def test_mode_changes_at_any_time(contexts, gaps, stalls, slow):
     assert all(source.done for source in sources)
 
 
-@pytest.mark.parametrize("contexts", [1, 2])
-@pytest.mark.parametrize("early", [0, 1])
-@pytest.mark.parametrize("reset_at", [0, 1, 3, 6, 11, 20])
+@pytest.mark.parametrize(("reset_at", "early", "contexts"), pairwise([0, 1, 3, 6, 11, 20], [0, 1], [1, 2]))
 def test_reset_in_the_middle(reset_at, early, contexts):
     plan, dut = gate_of(contexts)
     frames = random_frames(6)

@@ -10,6 +10,7 @@ from hw.core.sequencers import FETCH_TO_ISSUE, EventSequencer, StepSequencer, Xn
 from hw.core.streams import input_format
 from tests.circuit import Part, Source, fields, run
 from tests.networks import random_layer, random_spike_times
+from tests.pairwise import pairwise
 from tests.payloads import in_turn, word_payloads
 
 WAYS = {"event": (EventSequencer, "delta", "event"), "step": (StepSequencer, "delta", "step"), "walk": (XnorSequencer, "xnor", "step")}
@@ -124,10 +125,9 @@ def random_steps(plan, count, *, seed=0):
     return steps
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize(("contexts", "gaps", "full"), [(1, 0, 0), (2, 0.5, 0), (4, 0, 0.7)])
-def test_operations(way, size, contexts, gaps, full):
+@pytest.mark.parametrize(("size", "way", "stress"), pairwise(SIZES, [*WAYS], [(1, 0, 0), (2, 0.5, 0), (4, 0, 0.7)]))
+def test_operations(size, way, stress):
+    contexts, gaps, full = stress
     plan, dut = make(way, *size, contexts=contexts)
     run_issue(way, plan, dut, random_steps(plan, 10, seed=size[0]), gaps=gaps, full=full)
 

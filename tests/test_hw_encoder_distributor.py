@@ -12,7 +12,7 @@ from hw.encoder.distributor import FrameDistributor
 from hw.encoder.latency import LatencyEncoder, pixel_layout
 from tests.circuit import Sink, Source, run
 from tests.payloads import pixel_payloads
-from tests.test_hw_encoder import TimedSink, golden_words, kept, random_images, spike_times
+from tests.test_hw_encoder_latency import TimedSink, golden_words, kept, random_images, spike_times
 
 
 @pytest.mark.parametrize("contexts", [1, 2, 3, 4])

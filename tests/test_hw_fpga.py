@@ -1,4 +1,7 @@
-"""Synthesis, place and route of circuits so small that each takes seconds; and everything around them."""
+"""Synthesis, place and route of circuits so small that each takes seconds; and everything around them.
+
+The tests place and route for one device, ``nox -s proofs`` for the others, too.
+"""
 
 import json
 import re
@@ -103,7 +106,7 @@ def test_what_does_not_fit(tmp_path):
     assert str(caught.value) == "the circuit must fit into hx8k, but needs 7,681 of 7,680 LUTs and 40 of 32 block RAMs and 1 of 0 SPRAMs"
 
 
-@pytest.mark.parametrize("name", ["hx8k", "ecp5-25k"])
+@pytest.mark.parametrize("name", ["hx8k", pytest.param("ecp5-25k", marks=pytest.mark.proofs)])
 def test_place_and_route(accelerator, name):
     device = DEVICES[name]
     design = flow.harnessed(accelerator)
@@ -122,7 +125,7 @@ def test_place_and_route(accelerator, name):
     assert (again.made.cached, again.mhz) == (True, first.mhz)
 
 
-@pytest.mark.parametrize("name", ["up5k", "hx8k", "ecp5-25k"])
+@pytest.mark.parametrize("name", ["hx8k", *(pytest.param(name, marks=pytest.mark.proofs) for name in ("up5k", "ecp5-25k"))])
 def test_devices_are_as_large_as_place_and_route_says(accelerator, name):
     names = {
         ECP5.lut: {"luts": ECP5.lut, "ffs": "TRELLIS_FF", "block_rams": "DP16KD", "dsps": "MULT18X18D"},

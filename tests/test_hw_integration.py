@@ -12,8 +12,7 @@ from amaranth.hdl import Fragment
 
 from export import load
 from hw import Accelerator, default_folding
-from hw.buses.registers import table
-from hw.buses.wrappers import WRAPPERS, wrap
+from hw.buses import WRAPPERS, wrap
 from hw.verilog import port_map, write
 from hw.verilog.header import WAIVERS
 from sim import toolchain
@@ -31,6 +30,21 @@ def circuits():
     made["loadable"] = wrap(Accelerator(network, default_folding(network), frames_in="pixels", weights="loadable"), "axi")
     Fragment.get(made["loadable"], None)
     return made
+
+
+def table(registers):
+    """The registers as a Markdown table."""
+
+    def bits(field):
+        high = field.offset + field.width - 1
+        return str(high) if field.width == 1 else f"{high}:{field.offset}"
+
+    rows = ["| address | name | access | fields (bits) | |", "|---|---|---|---|---|"]
+    for register in registers:
+        fields = ", ".join(f"`{name}` ({bits(field)})" for name, field in register.layout)
+        reset = f"; {register.value} after reset" if register.access == "rw" else ""
+        rows.append(f"| `0x{register.address:04X}` | `{register.name}` | {register.access} | {fields} | {register.about}{reset} |")
+    return "\n".join(rows) + "\n"
 
 
 def registers_of_page(circuits):

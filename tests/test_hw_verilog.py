@@ -15,7 +15,7 @@ import pytest
 
 from export import Encoder, Network, digest
 from hw import Accelerator, Folding, default_folding, verilog
-from hw.buses.wrappers import WRAPPERS, wrap
+from hw.buses import WRAPPERS, wrap
 from hw.verilog.header import VERSION, WAIVERS
 from sim import toolchain
 from sim.proofs.tools import yosys

@@ -15,8 +15,8 @@ from amaranth.lib.wiring import In, Out
 
 from export import Encoder, Network
 from hw import Accelerator, Folding
+from hw.buses import wrap
 from hw.buses.wishbone import WishboneAccelerator
-from hw.buses.wrappers import wrap
 from hw.verilog.design import identifier
 from hw.verilog.names import tidy
 from hw.verilog.operators import Expression, constant

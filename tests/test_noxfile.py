@@ -26,7 +26,7 @@ def test_names_of_proofs_are_looked_at_first(noxfile, monkeypatch):
     session.error.side_effect = RuntimeError
     with pytest.raises(RuntimeError):
         noxfile.proofs(session)
-    message = "what to prove must be out of formal, netlist, mutants, protocol (nox -s proofs -- formal), not 'nothing'"
+    message = "what to prove must be out of formal, netlist, mutants, protocol, tests (nox -s proofs -- formal), not 'nothing'"
     session.error.assert_called_once_with(message)
     assert ran == []
     session.posargs = ["netlist", "formal"]

@@ -43,10 +43,10 @@ def frames(network, count, seed=0):
 )
 def test_equal_to_the_golden_model(folding, weights, pins):
     network = board_network()
-    report = host.check(SerialLink(simulated(network, folding, weights=weights, pins=pins)), network, frames(network, 3 if pins else 6))
+    report = host.check(SerialLink(simulated(network, folding, weights=weights, pins=pins)), network, frames(network, 2 if pins else 6))
     assert report.passed
     full, early = report.comparisons["full"], report.comparisons["early"]
-    assert full.frames == early.frames == (3 if pins else 6)
+    assert full.frames == early.frames == (2 if pins else 6)
     assert full.spikes_received == full.spikes_compared > early.spikes_compared > 3
     assert report.table().splitlines()[1].startswith("circuit               ")
     assert f"equal to the golden model: {full.frames} frames, {full.frames * 10} spike times" in report.table()

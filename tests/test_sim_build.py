@@ -107,6 +107,11 @@ class TestObjcache:
         assert compiler("-O2" if what == "flags" else "-O1", str(compiler.source), "-c", "-o", "object.o") == 0
         assert compiler.calls() == 2
 
+    def test_does_not_compile_again_for_a_macro_that_nothing_uses(self, compiler, tmp_path):
+        for timing in (0, 1):
+            assert compiler("-O1", str(compiler.source), "-c", "-o", "object.o", f"-DVM_TIMING={timing}") == 0
+        assert compiler.calls() == 1
+
     @pytest.mark.parametrize("launched", [False, True])
     def test_compiles_again_with_another_compiler(self, compiler, tmp_path, launched):
         for version, calls in (("one", 1), ("one", 1), ("two", 2)):

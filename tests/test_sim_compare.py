@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from export import reference
-from sim.compare import Difference, compare, join
+from export.events import Events
+from sim.compare import Difference, Found, compare, compare_spikes, join
 from sim.frames import Spikes
 from sim.simulate import Recording
 from tests.networks import random_network, random_spike_times
@@ -16,15 +17,12 @@ GOLDEN = reference.run(NETWORK, TIMES)
 
 
 def perfect(mode="full"):
-    """What a circuit without faults would have given, in an order of its own."""
+    """What a circuit without faults would have given."""
+    ended = len(TIMES) if mode == "full" else 3  # a frame that is decided just stops
     layers = []
-    for times in GOLDEN.spike_times:
-        there = times < STEPS
-        if mode == "early":
-            there &= times <= GOLDEN.decisions.step[:, None]
-        frame, neuron = np.nonzero(there)
-        ended = len(TIMES) if mode == "full" else 3  # a frame that is decided just stops
-        layers.append(Spikes(frame, neuron, times[frame, neuron].astype(np.int64), np.arange(len(TIMES)), ended))
+    for events in GOLDEN.events:
+        shown = events.select(events.step <= GOLDEN.decisions.step[events.frame]) if mode == "early" else events
+        layers.append(Spikes(shown, np.arange(len(TIMES)), ended))
     decisions = {name: getattr(GOLDEN.decisions, name).astype(np.int64) for name in ("class_index", "step", "margin", "silent")}
     cycles = np.arange(len(TIMES))
     return Recording(tuple(layers), decisions | {"error": np.zeros(len(TIMES), np.int64)}, cycles, cycles + 9, False, 1.0)
@@ -36,6 +34,25 @@ def with_layer(recording, layer, **arrays):
     return replace(recording, layers=tuple(layers))
 
 
+def with_events(recording, layer, **changes):
+    """Spikes of a layer changed, and sorted as a recording has them."""
+    events = replace(recording.layers[layer].events, **changes)
+    shape = (GOLDEN.events[0].shape[0] + 1, STEPS + 1, events.shape[2] + 1)  # as of a circuit with faults
+    events = Events.sort(shape, events.frame, events.step, events.neuron, events.coefficient)
+    return with_layer(recording, layer, events=events)
+
+
+def with_spike(recording, layer, frame, step, neuron):
+    """One spike more."""
+    events = recording.layers[layer].events
+    more = {"frame": frame, "step": step, "neuron": neuron, "coefficient": 1}
+    return with_events(recording, layer, **{name: np.append(getattr(events, name), value) for name, value in more.items()})
+
+
+def without(recording, layer, kept):
+    return with_layer(recording, layer, events=recording.layers[layer].events.select(kept))
+
+
 def with_result(recording, name, frame, value):
     changed = recording.results[name].copy()
     changed[frame] = value
@@ -44,7 +61,7 @@ def with_result(recording, name, frame, value):
 
 @pytest.mark.parametrize("mode", ["full", "early"])
 def test_equal(mode):
-    result = compare(mode, perfect(mode), GOLDEN, STEPS)
+    result = compare(mode, perfect(mode), GOLDEN, NETWORK)
     assert result.passed
     assert result.equal.all()
     assert (result.differences, result.first) == (0, None)
@@ -55,7 +72,7 @@ def test_equal(mode):
 def test_early_mode_must_not_see_what_comes_after_the_decision():
     """Even if it is golden: it shows that something was computed in vain."""
     late = [(times < STEPS) & (times > GOLDEN.decisions.step[:, None]) for times in GOLDEN.spike_times]
-    result = compare("early", perfect("full"), GOLDEN, STEPS)
+    result = compare("early", perfect("full"), GOLDEN, NETWORK)
     assert (result.differences, result.passed) == (sum(array.sum() for array in late), False)
     frame = int(np.nonzero(late[0])[0][0])
     times = np.where(late[0][frame], GOLDEN.spike_times[0][frame], STEPS)
@@ -66,19 +83,19 @@ def test_early_mode_must_not_see_what_comes_after_the_decision():
 
 
 def test_full_mode_must_see_what_comes_after_the_decision():
-    assert perfect("early").layers[0].step.size < perfect("full").layers[0].step.size
-    assert not compare("full", perfect("early"), GOLDEN, STEPS).passed
+    assert len(perfect("early").layers[0]) < len(perfect("full").layers[0])
+    assert not compare("full", perfect("early"), GOLDEN, NETWORK).passed
 
 
 @pytest.mark.parametrize("mode", ["full", "early"])
 @pytest.mark.parametrize("layer", [0, 1])
 def test_late_spike(mode, layer):
     recording = perfect(mode)
-    step = recording.layers[layer].step.copy()
+    spikes = recording.layers[layer].events
+    step = spikes.step.copy()
     at = int(np.flatnonzero(step < STEPS - 1)[0])
     step[at] += 1
-    result = compare(mode, with_layer(recording, layer, step=step), GOLDEN, STEPS)
-    spikes = recording.layers[layer]
+    result = compare(mode, with_events(recording, layer, step=step), GOLDEN, NETWORK)
     expected = Difference(mode, int(spikes.frame[at]), layer, int(spikes.neuron[at]), "step", int(step[at]) - 1, int(step[at]))
     assert (result.first, result.differences, result.passed) == (expected, 1, False)
     assert np.flatnonzero(~result.equal).tolist() == [spikes.frame[at]]
@@ -90,15 +107,27 @@ def test_late_spike(mode, layer):
 @pytest.mark.parametrize("mode", ["full", "early"])
 def test_missing_spike(mode):
     recording = perfect(mode)
-    spikes = recording.layers[0]
+    spikes = recording.layers[0].events
     kept = np.ones(len(spikes), bool)
     kept[at := len(spikes) // 2] = False
-    fewer = {name: getattr(spikes, name)[kept] for name in ("frame", "neuron", "step")}
-    result = compare(mode, with_layer(recording, 0, **fewer), GOLDEN, STEPS)
+    result = compare(mode, without(recording, 0, kept), GOLDEN, NETWORK)
     assert (result.differences, result.passed) == (1, False)
     assert result.spikes_received == result.spikes_compared - 1
     assert result.first == Difference(mode, int(spikes.frame[at]), 0, int(spikes.neuron[at]), "step", int(spikes.step[at]), None)
     assert str(result.first).endswith("seen none")
+
+
+@pytest.mark.parametrize("mode", ["full", "early"])
+def test_coefficient(mode):
+    recording = perfect(mode)
+    spikes = recording.layers[0].events
+    coefficient = spikes.coefficient.copy()
+    coefficient[at := len(spikes) // 2] = -1
+    result = compare(mode, with_events(recording, 0, coefficient=coefficient), GOLDEN, NETWORK)
+    frame, neuron, step = (int(array[at]) for array in (spikes.frame, spikes.neuron, spikes.step))
+    assert (result.differences, result.passed) == (1, False)
+    assert result.first == Difference(mode, frame, 0, neuron, "coefficient", 1, -1, step)
+    assert str(result.first) == f"{mode} mode, frame {frame}, layer 0, neuron {neuron}, step {step}: coefficient expected 1, seen -1"
 
 
 @pytest.mark.parametrize(
@@ -111,41 +140,60 @@ def test_missing_spike(mode):
 )
 @pytest.mark.parametrize("mode", ["full", "early"])
 def test_impossible_spike(mode, frame, neuron, step, what):
-    recording = perfect(mode)
-    spikes = recording.layers[0]
-    more = {"frame": np.append(spikes.frame, frame), "neuron": np.append(spikes.neuron, neuron), "step": np.append(spikes.step, step)}
-    result = compare(mode, with_layer(recording, 0, **more), GOLDEN, STEPS)
+    result = compare(mode, with_spike(perfect(mode), 0, frame, step, neuron), GOLDEN, NETWORK)
     assert (result.differences, result.passed) == (1, False)
     assert result.first == Difference(mode, frame, 0, neuron, what, None, step)
 
 
+@pytest.mark.parametrize("later", [0, 1])
 @pytest.mark.parametrize("mode", ["full", "early"])
-def test_second_spike(mode):
-    recording = perfect(mode)
-    spikes = recording.layers[1]
-    more = {name: np.append(getattr(spikes, name), getattr(spikes, name)[0]) for name in ("frame", "neuron", "step")}
-    result = compare(mode, with_layer(recording, 1, **more), GOLDEN, STEPS)
+def test_second_spike(mode, later):
+    spikes = perfect(mode).layers[1].events
+    frame, neuron, step = int(spikes.frame[0]), int(spikes.neuron[0]), int(spikes.step[0]) + later
+    result = compare(mode, with_spike(perfect(mode), 1, frame, step, neuron), GOLDEN, NETWORK)
     assert (result.differences, result.passed) == (1, False)
-    assert result.first == Difference(mode, int(spikes.frame[0]), 1, int(spikes.neuron[0]), "second spike", None, int(spikes.step[0]))
+    assert result.first == Difference(mode, frame, 1, neuron, "second spike", None, step)
 
 
 def test_early_mode_refuses_a_late_spike_that_is_not_golden():
     late = (GOLDEN.spike_times[0] == STEPS) & (GOLDEN.decisions.step[:, None] < STEPS - 1)
     frame, neuron = (int(k[0]) for k in np.nonzero(late))
-    spikes = perfect("early").layers[0]
-    more = {
-        "frame": np.append(spikes.frame, frame),
-        "neuron": np.append(spikes.neuron, neuron),
-        "step": np.append(spikes.step, STEPS - 1),
-    }
-    result = compare("early", with_layer(perfect("early"), 0, **more), GOLDEN, STEPS)
+    result = compare("early", with_spike(perfect("early"), 0, frame, STEPS - 1, neuron), GOLDEN, NETWORK)
     assert result.first == Difference("early", frame, 0, neuron, "step", None, STEPS - 1)
+
+
+class TestNeuronsThatSpikeMoreThanOnce:
+    """A difference is a place: a spike at another step is two of them, and only one at the same step is a second one."""
+
+    GOLDEN = Events.sort((2, STEPS, 3), np.array([0, 0, 1]), np.array([1, 3, 2]), np.array([2, 2, 0]), np.array([1, -2, 1]))
+
+    def found(self, *, upto=STEPS - 1, golden=GOLDEN, **seen):
+        events = Events.sort((2, STEPS, 3), *(seen.get(name, getattr(golden, name)) for name in ("frame", "step", "neuron", "coefficient")))
+        found = Found("full", np.ones(2, bool))
+        bounds = np.full(2, upto)
+        compare_spikes(found, 0, golden, events, required=bounds, allowed=bounds, once=False)
+        return found.differences, [(first.what, first.frame, first.neuron, first.expected, first.seen) for first in found.firsts]
+
+    def test_equal(self):
+        assert self.found() == (0, [])
+
+    def test_another_step(self):
+        assert self.found(step=np.array([1, 4, 2])) == (2, [("step", 0, 2, 3, None), ("step", 0, 2, None, 4)])
+
+    def test_second_at_the_same_step(self):
+        assert self.found(step=np.array([1, 1, 2])) == (2, [("second spike", 0, 2, None, 1), ("step", 0, 2, 3, None)])
+
+    def test_coefficient(self):
+        assert self.found(coefficient=np.array([1, 2, 1])) == (1, [("coefficient", 0, 2, -2, 2)])
+
+    def test_after_the_decision(self):
+        assert self.found(upto=2) == (1, [("spike after the decision", 0, 2, None, 3)])
 
 
 @pytest.mark.parametrize("name", ["class_index", "step", "margin", "silent", "error"])
 def test_decision(name):
     value = int(perfect().results[name][7]) ^ 1
-    result = compare("full", with_result(perfect(), name, 7, value), GOLDEN, STEPS)
+    result = compare("full", with_result(perfect(), name, 7, value), GOLDEN, NETWORK)
     assert (result.differences, result.passed) == (1, False)
     assert result.first == Difference("full", 7, "readout", None, name, value ^ 1, value)
     assert np.flatnonzero(~result.equal).tolist() == [7]
@@ -154,7 +202,7 @@ def test_decision(name):
 def test_missing_result():
     recording = perfect()
     fewer = {name: values[:-1] for name, values in recording.results.items()}
-    result = compare("full", replace(recording, results=fewer, ends=recording.ends[:-1]), GOLDEN, STEPS)
+    result = compare("full", replace(recording, results=fewer, ends=recording.ends[:-1]), GOLDEN, NETWORK)
     assert result.first == Difference("full", 19, "readout", None, "number of results", 20, 19)
     assert result.decisions.class_index[19] == -1
     assert not result.passed
@@ -163,7 +211,7 @@ def test_missing_result():
 def test_result_too_many():
     recording = perfect()
     more = {name: np.append(values, 0) for name, values in recording.results.items()}
-    result = compare("full", replace(recording, results=more, ends=np.append(recording.ends, 99)), GOLDEN, STEPS)
+    result = compare("full", replace(recording, results=more, ends=np.append(recording.ends, 99)), GOLDEN, NETWORK)
     assert result.first == Difference("full", 20, "readout", None, "number of results", 20, 21)
     assert not result.passed
 
@@ -171,7 +219,7 @@ def test_result_too_many():
 @pytest.mark.parametrize("mode", ["full", "early"])
 @pytest.mark.parametrize(("begun", "at", "count"), [([*range(7), *range(8, 20)], 7, 19), ([*range(20), 22], 20, 21)])
 def test_frames_of_a_layer(mode, begun, at, count):
-    result = compare(mode, with_layer(perfect(mode), 1, begun=np.array(begun)), GOLDEN, STEPS)
+    result = compare(mode, with_layer(perfect(mode), 1, begun=np.array(begun)), GOLDEN, NETWORK)
     assert result.first == Difference(mode, at, 1, None, "number of frames", 20, count)
     assert (result.differences, result.passed) == (1, False)
     assert np.flatnonzero(~result.equal).tolist() == ([7] if at == 7 else [])
@@ -179,59 +227,59 @@ def test_frames_of_a_layer(mode, begun, at, count):
 
 @pytest.mark.parametrize("ended", [18, 23])
 def test_frames_that_end(ended):
-    result = compare("full", with_layer(perfect(), 1, ended=ended), GOLDEN, STEPS)
+    result = compare("full", with_layer(perfect(), 1, ended=ended), GOLDEN, NETWORK)
     assert result.first == Difference("full", min(ended, 20), 1, None, "number of frames that end", 20, ended)
     assert (result.differences, result.passed) == (abs(ended - 20), False)
-    assert compare("early", with_layer(perfect("early"), 1, ended=ended), GOLDEN, STEPS).passed
+    assert compare("early", with_layer(perfect("early"), 1, ended=ended), GOLDEN, NETWORK).passed
 
 
 def test_frames_that_were_not_taken():
     starts = perfect().starts.copy()
     starts[[4, 19]] = -1
-    result = compare("full", replace(perfect(), starts=starts), GOLDEN, STEPS)
+    result = compare("full", replace(perfect(), starts=starts), GOLDEN, NETWORK)
     assert result.first == Difference("full", 4, "readout", None, "number of frames taken", 20, 18)
     assert (result.differences, np.flatnonzero(~result.equal).tolist()) == (2, [4, 19])
 
 
 def test_a_run_without_an_end():
     """Words without spikes that never stop: nothing else is wrong."""
-    result = compare("full", replace(perfect(), stuck=True), GOLDEN, STEPS)
+    result = compare("full", replace(perfect(), stuck=True), GOLDEN, NETWORK)
     assert (result.first, result.passed) == (Difference("full", 20, "readout", None, "end of the run", 1, 0), False)
     missing = {name: values[:-1] for name, values in perfect().results.items()}
-    result = compare("full", replace(perfect(), results=missing, ends=perfect().ends[:-1], stuck=True), GOLDEN, STEPS)
+    result = compare("full", replace(perfect(), results=missing, ends=perfect().ends[:-1], stuck=True), GOLDEN, NETWORK)
     assert (result.first.what, result.differences) == ("number of results", 1)
 
 
 def test_first_is_the_lowest_frame_then_the_lowest_layer_then_the_earliest_step_then_the_lowest_neuron():
     recording = with_result(with_result(perfect(), "margin", 10, 99), "margin", 12, 99)
     for layer in (1, 0):  # nothing more comes from frame 10 on
-        spikes = recording.layers[layer]
-        fewer = {name: getattr(spikes, name)[spikes.frame < 10] for name in ("frame", "neuron", "step")}
-        recording = with_layer(recording, layer, **fewer)
+        recording = without(recording, layer, recording.layers[layer].events.frame < 10)
     times = GOLDEN.spike_times[0][10]
     assert (times == times.min()).sum() > 1
     assert np.unique(times[times < STEPS]).size > 1
-    result = compare("full", recording, GOLDEN, STEPS)
+    result = compare("full", recording, GOLDEN, NETWORK)
     assert result.first == Difference("full", 10, 0, int(times.argmin()), "step", int(times.min()), None)
     assert result.equal.tolist() == [frame < 10 for frame in range(20)]
 
 
 def test_nothing_compared_does_not_pass():
     nothing = reference.run(NETWORK, TIMES[:0])
-    empty = Spikes(*(np.empty(0, np.int64) for _ in range(4)), 0)
+    empty = [Spikes(events, np.empty(0, np.int64), 0) for events in nothing.events]
     results = {name: np.empty(0, np.int64) for name in perfect().results}
-    recording = Recording((empty, empty), results, np.empty(0, np.int64), np.empty(0, np.int64), False, 0.0)
-    result = compare("full", recording, nothing, STEPS)
+    recording = Recording(tuple(empty), results, np.empty(0, np.int64), np.empty(0, np.int64), False, 0.0)
+    result = compare("full", recording, nothing, NETWORK)
     assert result.differences == 0
     assert not result.passed
 
 
 def test_join():
     recording = with_result(perfect(), "margin", 7, 99)
-    one = compare("full", recording, GOLDEN, STEPS)
-    two = join([compare("full", perfect(), GOLDEN, STEPS), one, one])
+    one = compare("full", recording, GOLDEN, NETWORK)
+    two = join([compare("full", perfect(), GOLDEN, NETWORK), one, one])
     assert two.frames == 60
     assert two.first == replace(one.first, frame=27)
     assert np.flatnonzero(~two.equal).tolist() == [27, 47]
     assert (two.differences, two.spikes_compared) == (2, 3 * one.spikes_compared)
-    assert two.seen[1].shape == (60, 4)
+    assert np.array_equal(two.summary.output_times, np.concatenate([GOLDEN.spike_times[1]] * 3))
+    assert np.array_equal(two.summary.hidden_spikes, np.concatenate([GOLDEN.summary.hidden_spikes] * 3))
+    assert two.seen == ()  # forgotten

@@ -1,4 +1,6 @@
 import json
+import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,12 @@ from export import Dense, Encoder, Layer, Network, Single, UserError, digest, re
 from export.scores import score
 from hw import Accelerator, Folding
 from hw.verilog import generate, port_map
+from sim.build import Build
+from sim.compare import compare
+from sim.frames import Spikes
+from sim.outcome import Outcome
+from sim.recording import Recording
+from sim.timing import Timing
 from tests.networks import random_network, random_spike_times
 
 RNG = np.random.default_rng(11)
@@ -34,7 +42,10 @@ def test_equal(report):
     by_decision = sum(((times < 6) & (times <= GOLDEN.decisions.step[:, None])).sum() for times in GOLDEN.spike_times)
     assert early.spikes_compared == by_decision
     assert early.spikes_received == by_decision
-    assert all(np.array_equal(*pair) for pair in zip(full.seen, GOLDEN.spike_times, strict=True))
+    assert np.array_equal(full.summary.output_times, GOLDEN.spike_times[-1])
+    assert np.array_equal(full.summary.hidden_spikes, GOLDEN.summary.hidden_spikes)
+    for frame, drawn in report.outcome.drawn.items():
+        assert all(seen.equals(events[frame : frame + 1]) for seen, events in zip(drawn.seen, GOLDEN.events, strict=True))
 
 
 def test_json(report):
@@ -88,6 +99,67 @@ def test_jobs_find_the_same(report):
         other = several.comparisons[mode]
         assert (other.frames, other.spikes_compared, other.spikes_received) == (150, comparison.spikes_compared, comparison.spikes_received)
         assert len(several.timings[mode].intervals) == 147
+
+
+@pytest.fixture(scope="module")
+def wrong(report):
+    """A report of frames of which one is not what was expected, as it is without shards."""
+    return sim.cosimulate(NETWORK, OTHERS, LABELS, folding=FOLDING, expected=GOLDEN)
+
+
+OTHERS = TIMES.copy()
+OTHERS[100:] = 6
+ALIKE = ("frames", "frames_equal", "spikes_compared", "spikes_received", "spike_times_compared", "differences", "early", "first_difference")
+
+
+@pytest.mark.parametrize("size", [1, 7, 49])
+def test_shards_find_the_same(report, wrong, size, monkeypatch):
+    """Whatever the memory that frames may take: the same figures, pictured frames and first difference; only intervals have gaps."""
+    monkeypatch.setattr(reference, "CHUNK", size)
+    monkeypatch.setattr("sim.cosimulation.SHARD_BYTES", 1)
+    frames = 150 if size > 1 else 20
+    for times, expected, whole in ((TIMES, None, report[0]), (OTHERS, GOLDEN, wrong)):
+        if size == 1:
+            whole = sim.cosimulate(NETWORK, times[:20], LABELS[:20], folding=FOLDING, expected=expected and expected[:20])
+        found = sim.cosimulate(NETWORK, times[:frames], LABELS[:frames], folding=FOLDING, expected=expected and expected[:frames])
+        assert found.outcome.runs == tuple(min(size, frames - at) for at in range(0, frames, size))
+        names = (*ALIKE, "accuracy", "silent_share", "steps_mean", "hidden_spikes_by_decision_mean")
+        assert {name: found.data[name] for name in names} == {name: whole.data[name] for name in names}
+        assert found.data["cycles"]["limit_mean"] == whole.data["cycles"]["limit_mean"]
+        assert list(found.outcome.drawn) == list(whole.outcome.drawn)
+        for frame, drawn in found.outcome.drawn.items():
+            other = whole.outcome.drawn[frame]
+            assert all(a.equals(b) for a, b in zip((*drawn.golden.events, *drawn.seen), (*other.golden.events, *other.seen), strict=True))
+
+
+def test_memory_is_bounded_by_the_shard(monkeypatch):
+    """Four times as many frames take as much memory; the simulator is replaced by one that gives what is golden."""
+    network = random_network(np.random.default_rng(13), (16, 800, 3), 4, spread=0.5)
+    monkeypatch.setattr(reference, "CHUNK", 50)
+    monkeypatch.setattr("sim.cosimulation.SHARD_BYTES", 1)
+
+    def recordings(job, frames, golden):
+        cycles = np.arange(len(golden))
+        results = {name: getattr(golden.decisions, name).astype(np.int64) for name in reference.DECISION_FIELDS} | {"error": 0 * cycles}
+        layers = tuple(Spikes(events, cycles, len(golden)) for events in golden.events)
+        recording = Recording(layers, results, cycles, cycles + 1, False, 1.0)
+        timing, comparison = Timing.of(recording), compare("full", recording, golden, network)
+        return Outcome.of(golden, {"full": comparison, "early": comparison}, {"full": timing, "early": timing}, cycles, None)
+
+    monkeypatch.setattr("sim.cosimulation._Job.run", recordings)
+    monkeypatch.setattr("sim.cosimulation.build", lambda design: Build(Path(), "bench", 0, True, False, "", ""))
+    peaks = []
+    for frames in (400, 400, 1600):  # the first run makes what is made once
+        times = random_spike_times(np.random.default_rng(14), frames, 16, 4)
+        tracemalloc.start()
+        report = sim.cosimulate(network, times, folding=Folding((16, 16), (16, 3), ("delta", "delta")))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert len(report.outcome.runs) == frames // 50
+        assert report.comparisons["full"].spikes_compared > 100 * frames
+    shard = 50 * 803 * 16
+    assert peaks[2] - peaks[1] < shard, peaks
+    assert peaks[2] > shard
 
 
 def test_frames_in_turn():

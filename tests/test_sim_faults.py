@@ -1,10 +1,12 @@
 """Faults planted in the generated Verilog, or in what goes in: co-simulation sees each, and names the place.
 
-Which faults can be seen, and where first, the golden model says.
+Which faults can be seen, and where first, the golden model says. All faults of the Verilog are in one text, which is built once; plus
+arguments ``+fault_NAME.`` choose among them.
 """
 
 import re
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ import sim
 from export import Dense, Layer, Network, Single, reference
 from hw import Accelerator, Folding
 from hw.verilog import generate, port_map
+from sim import simulate
 from sim.compare import Difference
 from tests.networks import random_network, random_spike_times
 
@@ -21,12 +24,6 @@ FOLDING = Folding((2, 4), (5, 3), ("xnor", "delta"), contexts=2)
 NETWORK = random_network(np.random.default_rng(21), (14, 10, 6), STEPS, spread=0.5)
 TIMES = random_spike_times(np.random.default_rng(29), 60, 14, STEPS)
 GOLDEN = reference.run(NETWORK, TIMES)
-
-
-@pytest.fixture(scope="module")
-def verilog():
-    accelerator = Accelerator(NETWORK, FOLDING)
-    return generate(accelerator), port_map(accelerator)
 
 
 def changed(layer, *, weight=None, threshold=None, shift=1):
@@ -80,27 +77,80 @@ def visible(candidates):
     raise AssertionError("some fault must be visible")
 
 
-def plant(text, layer, memory, row, change):
-    """The Verilog with another value in one row of a layer's memory."""
+def plant(text, name, layer, memory, row, change):
+    """The Verilog in which a fault gives another value to one row of a layer's memory."""
     begin = text.index(f"module accelerator_layer_{layer}_{memory} (")
-    match = re.compile(rf"( memory\[{row}\] = \d+'h)([0-9a-f]+);").search(text, begin)
+    match = re.compile(rf"    (memory\[{row}\] = \d+'h)([0-9a-f]+);\n").search(text, begin)
     assert match.start() < text.index("endmodule", begin)
-    return f"{text[: match.end(1)]}{change(int(match[2], 16)):x}{text[match.end(2) :]}"
+    faulty = f'    if ($test$plusargs("fault_{name}.")) {match[1]}{change(int(match[2], 16)):x};\n'
+    return text[: match.end()] + faulty + text[match.end() :]
 
 
-def flip(text, layer, weight):
-    """The Verilog with one bit of a layer's weight memory flipped."""
+def flip(text, name, layer, weight):
+    """The Verilog with a fault in one bit of a layer's weight memory."""
     (neuron, source), simd, pe = weight, FOLDING.simd[layer], FOLDING.pe[layer]
     words = -(-NETWORK.layers[layer].inputs // simd)
     bit = neuron % pe * simd + source % simd
-    return plant(text, layer, "weights", neuron // pe * words + source // simd, lambda value: value ^ 1 << bit)
+    return plant(text, name, layer, "weights", neuron // pe * words + source // simd, lambda value: value ^ 1 << bit)
 
 
-def shifted(text, layer, neuron, amount):
-    """The Verilog with something added to one of the values from which a layer's neurons start."""
+def shifted(text, name, layer, neuron, amount):
+    """The Verilog with a fault that adds something to one of the values from which a layer's neurons start."""
     row, lane = divmod(neuron, FOLDING.pe[layer])
     width = FOLDING.plans(NETWORK)[layer].membrane_bits
-    return plant(text, layer, "initial", row, lambda value: add(value, lane, width, amount))
+    return plant(text, name, layer, "initial", row, lambda value: add(value, lane, width, amount))
+
+
+def add(row, lane, width, amount):
+    """A row of a threshold memory with something added to one of its values."""
+    mask = (1 << width) - 1
+    value = (row >> lane * width) + amount & mask
+    return row & ~(mask << lane * width) | value << lane * width
+
+
+IN_THE_TOP_MODULE = ("takes_nothing", "takes_every_other_frame", "wrong_tags", "too_much")
+
+
+def plant_in_top(text):
+    """The Verilog with `IN_THE_TOP_MODULE`."""
+    begin = text.index("module accelerator (")
+    end = text.index("endmodule", begin)
+    head, _, top = text[begin:end].partition(";\n")
+    for pattern, replacement in (
+        (r"\((i_[01]__ready|o__valid)\)", r"(\1_sound)"),
+        (r"(assign monitor_1__payload = \{\s+)", r"\1{1'b1, ~wrong_tags} & "),
+    ):
+        top, changes = re.subn(pattern, replacement, top)
+        assert changes
+    chosen = "".join(f'  reg {name};\n  initial {name} = $test$plusargs("fault_{name}.");\n' for name in IN_THE_TOP_MODULE)
+    ports = """  wire i_0__ready_sound, i_1__ready_sound, o__valid_sound;
+  assign i_0__ready = i_0__ready_sound & ~takes_nothing;
+  assign i_1__ready = i_1__ready_sound & ~takes_nothing & ~takes_every_other_frame;
+  assign o__valid = o__valid_sound | too_much;
+"""
+    return f"{text[:begin]}{head};\n{chosen}{ports}{top}{text[end:]}"
+
+
+@cache
+def planted():
+    """The Verilog with all faults, its port map, and the first difference that each fault in a memory makes."""
+    accelerator = Accelerator(NETWORK, FOLDING)
+    text, firsts = plant_in_top(generate(accelerator)), {}
+    for k, layer in enumerate(NETWORK.layers):
+        weights, shifts = layer.connection.weights, [(neuron, shift) for neuron in range(layer.outputs) for shift in (1, -1)]
+        name = f"weight_{k}"
+        fault, firsts[name] = visible({"layer": k, "weight": (int(j), int(i))} for j, i in np.ndindex(weights.shape))
+        text = flip(text, name, k, fault["weight"])
+        if FOLDING.form[k] == "xnor":
+            text = shifted(text, name, k, fault["weight"][0], -int(weights[fault["weight"]]))
+            for weight in (1, -1):
+                name, found = f"bit_{weight:+}", np.argwhere(weights == weight).tolist()
+                fault, firsts[name] = visible({"layer": k, "weight": (j, i), "threshold": j, "shift": -weight} for j, i in found)
+                text = flip(text, name, k, fault["weight"])
+        name = f"threshold_{k}"
+        fault, firsts[name] = visible({"layer": k, "threshold": neuron, "shift": shift} for neuron, shift in shifts)
+        text = shifted(text, name, k, fault["threshold"], -fault["shift"])
+    return text, port_map(accelerator), firsts
 
 
 def assert_seen(report, first, out=None):
@@ -121,40 +171,36 @@ def assert_seen(report, first, out=None):
     assert "differences" in (out / "report.html").read_text()
 
 
+def cosimulate(fault, monkeypatch, **options):
+    """Run the circuit with one of its faults."""
+    run_module = simulate.run_module
+
+    def run_faulty(build, module, folder, plusargs, *rest):
+        run_module(build, module, folder, [*plusargs, f"+fault_{fault}."], *rest)
+
+    monkeypatch.setattr(simulate, "run_module", run_faulty)
+    return sim.cosimulate(NETWORK, TIMES, verilog=planted()[:2], **options)
+
+
+def test_no_fault(monkeypatch):
+    assert cosimulate("none", monkeypatch).passed
+
+
 @pytest.mark.parametrize("layer", [0, 1])
-def test_one_weight(verilog, layer):
-    weights = NETWORK.layers[layer].connection.weights
-    fault, first = visible({"layer": layer, "weight": (int(j), int(i))} for j, i in np.ndindex(weights.shape))
-    faulty = flip(verilog[0], layer, fault["weight"])
-    if FOLDING.form[layer] == "xnor":
-        faulty = shifted(faulty, layer, fault["weight"][0], -int(weights[fault["weight"]]))
-    assert_seen(sim.cosimulate(NETWORK, TIMES, verilog=(faulty, verilog[1])), first)
+def test_one_weight(monkeypatch, layer):
+    assert_seen(cosimulate(f"weight_{layer}", monkeypatch), planted()[2][f"weight_{layer}"])
 
 
 @pytest.mark.parametrize("weight", [1, -1])
-def test_one_weight_bit_in_the_xnor_form(verilog, weight):
+def test_one_weight_bit_in_the_xnor_form(monkeypatch, weight):
     """The threshold memory holds θ + K, which counts the weight too: the bit alone also shifts the sum by one for good."""
-    layer = FOLDING.form.index("xnor")
-    found = np.argwhere(NETWORK.layers[layer].connection.weights == weight).tolist()
-    fault, first = visible({"layer": layer, "weight": (j, i), "threshold": j, "shift": -weight} for j, i in found)
-    faulty = flip(verilog[0], layer, fault["weight"])
-    assert_seen(sim.cosimulate(NETWORK, TIMES, verilog=(faulty, verilog[1])), first)
+    assert_seen(cosimulate(f"bit_{weight:+}", monkeypatch), planted()[2][f"bit_{weight:+}"])
 
 
 @pytest.mark.parametrize("layer", [0, 1])
-def test_one_threshold(verilog, tmp_path, layer):
-    outputs = NETWORK.layers[layer].outputs
-    fault, first = visible({"layer": layer, "threshold": neuron, "shift": shift} for neuron in range(outputs) for shift in (1, -1))
-    faulty = shifted(verilog[0], layer, fault["threshold"], -fault["shift"])
+def test_one_threshold(monkeypatch, tmp_path, layer):
     out = tmp_path if layer == 0 else None  # a waveform takes a build of its own
-    assert_seen(sim.cosimulate(NETWORK, TIMES, verilog=(faulty, verilog[1]), out=out), first, out)
-
-
-def add(row, lane, width, amount):
-    """A row of a threshold memory with something added to one of its values."""
-    mask = (1 << width) - 1
-    value = (row >> lane * width) + amount & mask
-    return row & ~(mask << lane * width) | value << lane * width
+    assert_seen(cosimulate(f"threshold_{layer}", monkeypatch, out=out), planted()[2][f"threshold_{layer}"], out)
 
 
 def test_one_input_spike():
@@ -170,48 +216,38 @@ def test_one_input_spike():
     assert np.flatnonzero(~report.comparisons["full"].equal).tolist() == [frame]
 
 
-def top_changed(verilog, pattern, replacement):
-    """The Verilog with a change in the top module."""
-    begin = verilog[0].index("module accelerator (")
-    end = verilog[0].index("endmodule", begin)
-    text, changes = re.subn(pattern, replacement, verilog[0][begin:end])
-    assert changes
-    return verilog[0][:begin] + text + verilog[0][end:], verilog[1]
-
-
-def test_a_circuit_that_takes_nothing(verilog):
+def test_a_circuit_that_takes_nothing(monkeypatch):
     """Inside, the first word is taken again and again; outside it never is. The run is given up, though words keep coming out."""
-    report = sim.cosimulate(NETWORK, TIMES, verilog=top_changed(verilog, r"\(i_[01]__ready\)", "()"))
+    report = cosimulate("takes_nothing", monkeypatch)
     assert not report.passed
     assert report.first_difference.frame == 0
     assert report.data["frames_equal"] == report.data["early"]["frames_equal"] == 0
     assert report.comparisons["full"].decisions.class_index.tolist()[1:] == [-1] * (len(TIMES) - 1)
 
 
-def test_a_circuit_that_takes_every_other_frame(verilog):
+def test_a_circuit_that_takes_every_other_frame(monkeypatch):
     """One of its streams never is ready; inside, the first word on it, which is a frame, is taken again and again."""
-    report = sim.cosimulate(NETWORK, TIMES, verilog=top_changed(verilog, r"\(i_1__ready\)", "()"))
+    report = cosimulate("takes_every_other_frame", monkeypatch)
     assert not report.passed
     for mode, comparison in report.comparisons.items():
         assert comparison.first == Difference(mode, 1, "readout", None, "number of frames taken", 60, 30)
         assert np.flatnonzero(comparison.equal).tolist() == list(range(0, 60, 2))
 
 
-def test_tags_that_are_wrong(verilog):
+def test_tags_that_are_wrong(monkeypatch):
     """The lowest bit of the tags on a monitor is stuck at 0: spikes of odd frames seem to be those of even ones."""
-    tag = verilog[1]["ports"]["monitor_1__payload"]["fields"]["frame"]
-    assert tag["offset"] + tag["width"] == verilog[1]["ports"]["monitor_1__payload"]["width"]
-    faulty = top_changed(verilog, r"(assign monitor_1__payload = \{\s+)", r"\g<1>2'h2 & ")
-    report = sim.cosimulate(NETWORK, TIMES, verilog=faulty)
+    ports = planted()[1]["ports"]
+    tag = ports["monitor_1__payload"]["fields"]["frame"]
+    assert tag["offset"] + tag["width"] == ports["monitor_1__payload"]["width"]
+    report = cosimulate("wrong_tags", monkeypatch)
     for mode, comparison in report.comparisons.items():
         assert (comparison.first.mode, comparison.first.frame, comparison.first.layer) == (mode, 0, 1)
         assert comparison.differences >= len(TIMES)
 
 
-def test_a_circuit_that_gives_too_much(verilog):
+def test_a_circuit_that_gives_too_much(monkeypatch):
     """A result in every cycle: the run ends soon after there are as many as frames."""
-    flood = top_changed(verilog, r"\.o__valid\(o__valid\)", ".o__valid()")
-    report = sim.cosimulate(NETWORK, TIMES, verilog=top_changed(flood, r"\Z", "  assign o__valid = 1'b1;\n"))
+    report = cosimulate("too_much", monkeypatch)
     assert not report.passed
     assert report.first_difference.frame == 0
     assert report.comparisons["full"].differences > len(TIMES)

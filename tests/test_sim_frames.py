@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -58,21 +60,19 @@ def test_round_trip(simd, steps):
     assert seen.begun.tolist() == list(range(50))
     assert seen.ended == 50
     assert len(seen) == (times < steps).sum() > 0
-    found = np.full_like(times, steps)
-    found[seen.frame, seen.neuron] = seen.step
-    assert np.array_equal(found, times)
+    assert np.array_equal(replace(seen.events, shape=(50, steps, 33)).spike_times(), times)
 
 
 def test_many_frames_in_chunks(monkeypatch):
     form = WordFormat(7, 3, 2)
     times = random_spike_times(np.random.default_rng(3), 100, 7, 3)
     whole = frames.pack(times, form)
-    monkeypatch.setattr(frames, "FRAMES", 7)
+    monkeypatch.setattr(frames, "PACKED", 7 * 7)
     monkeypatch.setattr(frames, "CHUNK", 11)
     parts = frames.pack(times, form)
     assert parts.file() == whole.file()
     seen = [spikes(words, form) for words in (parts, whole)]
-    assert np.array_equal(seen[0].neuron, seen[1].neuron)
+    assert seen[0].events.equals(seen[1].events)
 
 
 def test_no_frames():

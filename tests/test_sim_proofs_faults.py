@@ -1,4 +1,7 @@
-"""Faults planted in the circuit make the formal proofs of layers and circuits fail, and each proof names its place."""
+"""Faults planted in the circuit make the formal proofs of layers and circuits fail, and each proof names its place.
+
+The tests have one per harness, ``nox -s proofs`` the others, too.
+"""
 
 import re
 from pathlib import Path
@@ -91,12 +94,13 @@ def small_layer(*, form="delta", holds_vectors=False):
     return layer.neuron_vectors((2, 2), 2, Folding((1,), (1,), (form,)), neuron=1, holds_vectors=holds_vectors)
 
 
-@pytest.mark.parametrize("form", ["delta", "xnor"])
+@pytest.mark.parametrize("form", ["delta", pytest.param("xnor", marks=pytest.mark.proofs)])
 def test_threshold(form, monkeypatch):
     monkeypatch.setattr(hw.core.layer, "IFNeurons", AboveThreshold)
     assert "row.fire[lane] ==" in fails(small_layer(form=form), 12)
 
 
+@pytest.mark.proofs
 def test_rows_without_a_place(monkeypatch):
     monkeypatch.setattr(IFLayer, "_place_for_row", lambda self, m, issue: 1)
     assert "held != plan.vector_slots" in fails(small_layer(holds_vectors=True), 12)
@@ -107,12 +111,14 @@ def test_results_that_do_not_wait(monkeypatch):
     assert "Assert(held)" in fails(circuit.streams(catalogue.SMALL), 18)
 
 
+@pytest.mark.proofs
 def test_deadlock(monkeypatch):
     monkeypatch.setattr(hw.core.accelerator, "Readout", SaysNothing)
     monkeypatch.setattr(hw.core.accelerator, "FrameCheck", EmptyFrame)
     assert "idle != bound" in fails(circuit.moves(catalogue.SMALL, stalls=1, bound=20), 26)
 
 
+@pytest.mark.proofs
 def test_a_circuit_that_takes_one_frame_only(monkeypatch):
     monkeypatch.setattr(hw.core.accelerator, "FrameCheck", OneFrame)
     assert "idle != bound" in fails(circuit.moves(catalogue.FOLDED, stalls=1, bound=23, covered=22), 42)
@@ -127,7 +133,7 @@ def test_an_encoder_of_another_threshold(monkeypatch):
     assert "time == form.steps" in fails(encoder.encoder(WordFormat(3, 2, 2), p_min=1, pixels=1), 12)
 
 
-@pytest.mark.parametrize("base", [observer.Observer, observer.AgreementObserver])
+@pytest.mark.parametrize("base", [observer.Observer, pytest.param(observer.AgreementObserver, marks=pytest.mark.proofs)])
 def test_a_sum_that_is_not_the_definition(base):
     class OneTooMuch(base):
         """A sum that is one too large."""

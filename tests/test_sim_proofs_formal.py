@@ -26,7 +26,12 @@ def holds(harness, method="pdr", depth=0, reach=8):
     return prove(Proof("", "", lambda: harness, method, depth, reach))
 
 
-@pytest.mark.parametrize("proof", catalogue.PARTS, ids=lambda proof: proof.name)
+LONG = ("latency encoder", "loader")
+
+
+@pytest.mark.parametrize(
+    "proof", [pytest.param(proof, marks=[pytest.mark.proofs] * (proof.name in LONG), id=proof.name) for proof in catalogue.PARTS]
+)
 def test_parts(proof):
     outcome = prove(proof)
     assert outcome.holds, outcome.failed
@@ -34,7 +39,14 @@ def test_parts(proof):
     assert outcome.covers
 
 
-@pytest.mark.parametrize("form", [WordFormat(5, 4, 2), WordFormat(6, 3, 2), WordFormat(7, 3, 2)], ids=["time", "padding", "index"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param(WordFormat(5, 4, 2), marks=pytest.mark.proofs, id="time"),
+        pytest.param(WordFormat(6, 3, 2), marks=pytest.mark.proofs, id="padding"),
+        pytest.param(WordFormat(7, 3, 2), id="index"),
+    ],
+)
 def test_frame_check_that_lets_something_pass(form):
     """A check of other sizes, whose fields are as wide, takes what is out of range for these."""
     assert form.layout == FORM.layout
@@ -80,7 +92,7 @@ class Fickle(wiring.Component):
         return m
 
 
-@pytest.mark.parametrize("method", ["induction", "pdr", "bmc"])
+@pytest.mark.parametrize("method", [*(pytest.param(name, marks=pytest.mark.proofs) for name in ("induction", "pdr")), "bmc"])
 def test_a_payload_that_changes(method):
     def fill(m):
         m.submodules.dut = dut = Fickle()

@@ -1,4 +1,7 @@
-"""Formal proofs of what stands around the circuit, buses and the loader, are seen to fail by faults planted there."""
+"""Formal proofs of what stands around the circuit, buses and the loader, are seen to fail by faults planted there.
+
+The tests have one per harness, ``nox -s proofs`` the others, too.
+"""
 
 import pytest
 from amaranth.hdl import Signal
@@ -15,6 +18,7 @@ from sim.proofs.sby import prove
 from tests.test_sim_proofs_faults import fails
 
 
+@pytest.mark.proofs
 def test_proof():
     (proof,) = (proof for proof in catalogue.WRAPPERS if proof.name == "AXI-Lite bridge")
     outcome = prove(proof)
@@ -42,11 +46,14 @@ class FirstByte(AXILiteBridge):
         return m
 
 
-@pytest.mark.parametrize(("fault", "assertion"), [(Restless, "Assert(held)"), (FirstByte, "Assert(bus.w_data ==")])
+@pytest.mark.parametrize(
+    ("fault", "assertion"), [pytest.param(Restless, "Assert(held)", marks=pytest.mark.proofs), (FirstByte, "Assert(bus.w_data ==")]
+)
 def test_bridge(fault, assertion):
     assert assertion in fails(axi.bridge(fault), 20)
 
 
+@pytest.mark.proofs
 def test_a_bound_that_is_too_small(monkeypatch):
     """A write may wait for a read, 14 cycles in all."""
     monkeypatch.setattr(axi, "BOUND", axi.BOUND - 1)
@@ -87,6 +94,7 @@ def test_a_result_that_is_taken_back():
     assert "Assert(held)" in fails(axi.wrapper(catalogue.SMALL, make=TakesBack), 6)
 
 
+@pytest.mark.proofs
 @pytest.mark.parametrize(("fault", "assertion"), [(Hasty, "Assert(inside.valid =="), (Careless, "Assert(came == expected)")])
 def test_loadable(fault, assertion, monkeypatch):
     monkeypatch.setattr(hw.buses.axi, "ManagedAccelerator", fault)
@@ -116,6 +124,7 @@ def test_an_ack_too_many(monkeypatch):
     assert "Assert(bus.ack ==" in fails(wishbone.wrapper(catalogue.SMALL), 6)
 
 
+@pytest.mark.proofs
 def test_an_interrupt_without_a_result():
     assert "Assert(~dut.interrupt" in fails(wishbone.wrapper(catalogue.SMALL, Alarms), 4)
 

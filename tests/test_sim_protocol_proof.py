@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -70,11 +71,12 @@ def test_text_of_a_circuit():
 SELECTOR = '  integer fault;\n  initial begin fault = 0; if ($value$plusargs("fault=%d", fault)) begin end end\n'
 
 
-def plant(text, module, faults):
+def plant(text, module, faults, begin_at):
     """The Verilog with faults in a module, each there if the plus argument ``fault`` is its number; and a name for each number.
 
     Parameters:
         faults: by name, a pattern and what replaces it, where ``FAULT`` stands for the condition. Each place is a fault of its own.
+        begin_at: number of the first one.
     """
     begin = text.index(f"module accelerator_{module} (")
     end = text.index("endmodule", begin)
@@ -82,7 +84,7 @@ def plant(text, module, faults):
 
     def replaced(match, name, replacement):
         names.append(name)
-        return match.expand(replacement.replace("FAULT", f"fault == {len(names)}"))
+        return match.expand(replacement.replace("FAULT", f"fault == {begin_at + len(names) - 1}"))
 
     for name, (pattern, replacement) in faults.items():
         count = len(names)
@@ -105,22 +107,35 @@ FAULTS = {
 }
 
 
+@cache
+def planted():
+    """Verilog with all faults, and port map; by module, number and name of its faults."""
+    (text, port_map), numbered, number = CIRCUITS[0].verilog(), {}, 1
+    for module, faults in FAULTS.items():
+        text, names = plant(text, module, faults, number)
+        numbered[module] = dict(enumerate(names, number))
+        number += len(names)
+    return (text, port_map), numbered
+
+
 @pytest.mark.parametrize("module", FAULTS)
 def test_planted_fault(module):
     network = CIRCUITS[0].network
-    text, port_map = CIRCUITS[0].verilog()
-    text, names = plant(text, module, FAULTS[module])
+    verilog, numbered = planted()
     seen = set()
-    for number, name in enumerate(names, 1):
-        outcome = prove(network, (text, port_map), range(60), seed=0, modes=MODES[:2], plusargs=[f"+fault={number}"])
+    for number, name in numbered[module].items():
+        outcome = prove(network, verilog, range(60), seed=0, modes=MODES[:2], plusargs=[f"+fault={number}"])
         assert outcome.found, name
         first = outcome.found[0]
         place = r"(readout|input|layer \d(, neuron \d+)?)"
         named = rf"{first.mode} mode, sequence {first.sequence}, after reset \d, frame \d \([a-z0 ]+\), {place}: "
         assert re.match(named, first.text)
         seen.add(first.text)
-    assert len(seen) == len(names)
-    assert prove(network, (text, port_map), range(60), seed=0).found == []
+    assert len(seen) == len(numbered[module])
+
+
+def test_no_fault():
+    assert prove(CIRCUITS[0].network, planted()[0], range(60), seed=0).found == []
 
 
 def test_command_with_a_fault(monkeypatch, tmp_path, capsys):
@@ -128,10 +143,10 @@ def test_command_with_a_fault(monkeypatch, tmp_path, capsys):
 
     class Faulty(Circuit):
         def verilog(self):
-            text, port_map = super().verilog()
-            return plant(text, "frame_check_0", FAULTS["frame_check_0"])[0].replace("fault = 0;", "fault = 9;"), port_map
+            return planted()[0]
 
     monkeypatch.setattr(command, "CIRCUITS", [Faulty(CIRCUITS[0].network, CIRCUITS[0].folding)])
+    monkeypatch.setattr(command, "prove", partial(prove, plusargs=["+fault=9"]))
     assert command.main(["--sequences", "20", "--out", str(tmp_path / "out")]) == 1
     said = capsys.readouterr().out
     mode, number = re.search(r"^  (full|early|changing) mode, sequence (\d+), after reset \d, frame \d \(", said, re.MULTILINE).groups()

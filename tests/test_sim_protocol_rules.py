@@ -7,7 +7,7 @@ import pytest
 from hw.core.words import WordFormat
 from sim.protocol.rules import Verdict, Word, judge
 from sim.protocol.sequences import KINDS, good
-from tests.test_hw_frame_check import ALLOWED, BROKEN, FORM, checked
+from tests.test_hw_core_frame_check import ALLOWED, BROKEN, FORM, checked
 
 NEVER = FORM.steps
 

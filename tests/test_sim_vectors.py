@@ -12,6 +12,7 @@ import pytest
 from export import Encoder, Network, UserError, reference
 from hw import Folding
 from sim import toolchain
+from sim.build import object_cache
 from sim.vectors import write
 from tests.networks import random_network, random_spike_times
 
@@ -49,7 +50,7 @@ def commands(folder, tool):
 
 
 def shell(command, work):
-    environment = os.environ | toolchain.find().variables
+    environment = os.environ | toolchain.find().variables | object_cache()
     done = subprocess.run(command, shell=True, cwd=work, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout

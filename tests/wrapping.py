@@ -6,7 +6,7 @@ import numpy as np
 
 from export import Dense, Encoder, Layer, Network, Single, save
 from hw import Accelerator, Folding
-from hw.buses.wrappers import wrap
+from hw.buses import wrap
 from hw.loading.loader import load_content
 from hw.verilog import write
 from sim.build import FLAGS, compile_model

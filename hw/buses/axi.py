@@ -7,14 +7,10 @@ from amaranth.lib import data, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out, connect
 
-from hw.buses.managed import ManagedAccelerator, assemble, outside_layout
-from hw.buses.register_bank import BUS_BITS
-from hw.buses.registers import ADDRESS_BITS, Register
-from hw.buses.soc import csr
-from hw.buses.wrappers import Wrapper
+from hw.buses.managed import ManagedAccelerator, Wrapper, assemble, outside_layout
+from hw.buses.registers import ADDRESS_BITS, BUS, Register
 from hw.core.accelerator import Accelerator
 
-PACKET = Register("packet", 0x14, "rw", {"results": 16}, "results in a packet on m_axis, the last of which has tlast; 0: none has", 1)
 LANES = 4
 """Bytes of a register word."""
 ANSWER = LANES + 2
@@ -51,7 +47,9 @@ class AXIAccelerator(Wrapper):
 
     def __init__(self, accelerator: Accelerator):
         self.accelerator = accelerator
-        self._managed = ManagedAccelerator(accelerator, (PACKET,))
+        about = "results in a packet on m_axis, the last of which has tlast; 0: none has"
+        packet = Register("packet", 0x14, "rw", {"results": 16}, about, 1)
+        self._managed = ManagedAccelerator(accelerator, (packet,))
         self._bridge = AXILiteBridge()
         self.registers = self._managed.registers
         frame, result = (outside_layout(self._managed.i.payload.shape()), self._managed.o.payload.shape())
@@ -117,7 +115,7 @@ class AXIAccelerator(Wrapper):
         ends = Signal()
         m.d.comb += [
             managed.o.ready.eq(~self.m_axis_tvalid | self.m_axis_tready),
-            ends.eq(place + 1 == managed.packet.results),
+            ends.eq(place + 1 == managed.values["packet"].results),
         ]
         with m.If(self.m_axis_tready):
             m.d.sync += self.m_axis_tvalid.eq(0)
@@ -152,55 +150,37 @@ class AXILiteBridge(wiring.Component):
                 **_channel("s_axi_b", Out, {"resp": 2}),
                 **_channel("s_axi_ar", In, address),
                 **_channel("s_axi_r", Out, {"data": 8 * LANES, "resp": 2}),
-                "bus": Out(csr.Signature(addr_width=ADDRESS_BITS, data_width=BUS_BITS)),
+                "bus": Out(BUS),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
         lane = Signal(range(LANES))
-        wrote = Signal()  # the access before
-        write_waits = Signal()
+        writing = Signal()  # this access, or the one before
         m.d.comb += [
-            write_waits.eq(self.s_axi_awvalid & self.s_axi_wvalid),
-            self.s_axi_wready.eq(self.s_axi_awready),
+            self.bus.addr.eq(Cat(lane, Mux(writing, self.s_axi_awaddr[2:], self.s_axi_araddr[2:]))),
             self.bus.w_data.eq(self.s_axi_wdata.word_select(lane, 8)),
+            self.s_axi_wready.eq(self.s_axi_awready),
         ]
         # What is offered holds until it is taken, so it is worked on first, and taken then.
         with m.FSM():
             with m.State("idle"):
-                with m.If(write_waits & ~(wrote & self.s_axi_arvalid)):
-                    m.next = "write"
-                with m.Elif(self.s_axi_arvalid):
-                    m.next = "read"
-            with m.State("write"):
-                m.d.comb += [
-                    self.bus.addr.eq(Cat(lane, self.s_axi_awaddr[2:])),
-                    self.bus.w_stb.eq(self.s_axi_wstrb.bit_select(lane, 1)),
-                ]
+                write_waits = self.s_axi_awvalid & self.s_axi_wvalid
+                with m.If(write_waits | self.s_axi_arvalid):
+                    m.d.sync += writing.eq(write_waits & ~(writing & self.s_axi_arvalid))
+                    m.next = "access"
+            with m.State("access"):
+                m.d.comb += [self.bus.w_stb.eq(writing & self.s_axi_wstrb.bit_select(lane, 1)), self.bus.r_stb.eq(~writing)]
                 m.d.sync += lane.eq(lane + 1)
                 with m.If(lane == LANES - 1):
-                    m.next = "take write"
-            with m.State("take write"):
-                m.d.comb += self.s_axi_awready.eq(1)
-                m.d.sync += wrote.eq(1)
+                    m.next = "take"
+            with m.State("take"):
+                m.d.comb += [self.s_axi_awready.eq(writing), self.s_axi_arready.eq(~writing)]
                 m.next = "respond"
             with m.State("respond"):
-                m.d.comb += self.s_axi_bvalid.eq(1)
-                with m.If(self.s_axi_bready):
-                    m.next = "idle"
-            with m.State("read"):
-                m.d.comb += [self.bus.addr.eq(Cat(lane, self.s_axi_araddr[2:])), self.bus.r_stb.eq(1)]
-                m.d.sync += lane.eq(lane + 1)
-                with m.If(lane == LANES - 1):
-                    m.next = "take read"
-            with m.State("take read"):
-                m.d.comb += self.s_axi_arready.eq(1)
-                m.d.sync += wrote.eq(0)
-                m.next = "give"
-            with m.State("give"):
-                m.d.comb += self.s_axi_rvalid.eq(1)
-                with m.If(self.s_axi_rready):
+                m.d.comb += [self.s_axi_bvalid.eq(writing), self.s_axi_rvalid.eq(~writing)]
+                with m.If(Mux(writing, self.s_axi_bready, self.s_axi_rready)):
                     m.next = "idle"
         read_lane = Signal.like(lane)  # a byte comes one cycle after it was asked for
         reading = Signal()

@@ -7,58 +7,82 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from export import UserError
-from hw.buses.register_bank import BUS_BITS, RegisterBank
-from hw.buses.registers import ADDRESS_BITS, Register, common_registers, result_payload
+from hw.buses.registers import BUS, Register, common_registers, result_payload
 from hw.buses.soc import csr
 from hw.core.accelerator import Accelerator
 
 
+class Wrapper(wiring.Component):
+    """An accelerator with other interfaces. Its ports keep their names in Verilog.
+
+    Attributes:
+        accelerator: what is inside.
+        registers: that it has.
+        name: of its Verilog module.
+    """
+
+    accelerator: Accelerator
+    registers: tuple[Register, ...]
+    name: str
+
+
 class ManagedAccelerator(wiring.Component):
-    """An accelerator, its registers, and counters of its results.
+    """An accelerator, its registers on an amaranth-soc CSR bus of 8 bits, and counters of its results.
+
+    A register is captured when its lowest byte is read, so that registers of 64 bits read as one if nothing else is read in between.
+    It is written when its highest byte is. What is not there reads as 0.
 
     Parameters:
         accelerator: with one input stream.
         extra: registers that the wrapper adds.
 
     Members:
-        bus: amaranth-soc CSR bus.
+        bus: CSR bus.
         i, o: the accelerator's streams.
         reset: high for one cycle, in which the accelerator and the counters are reset (a write to the ``reset`` register).
-        `Register.ports` of each register of ``extra``.
+
+    Attributes:
+        registers: all of them, by address.
+        values: by name, what an ``"r"`` register reads as, what an ``"rw"`` one holds, and in which cycle ones are written to a ``"w"``
+            register.
+        fields: of each CSR register, by its name.
 
     Raises:
         UserError: the accelerator has several input streams.
     """
 
     def __init__(self, accelerator: Accelerator, extra: tuple[Register, ...] = ()):
-        frame = input_payload(accelerator)
+        frame, result = input_payload(accelerator), result_payload(accelerator)
         self.accelerator = accelerator
         self.registers = tuple(sorted((*common_registers(accelerator), *extra), key=lambda register: register.address))
-        self._bank = RegisterBank(self.registers)
-        members = {name: member for register in extra for name, member in register.ports.items()}
-        super().__init__(
-            {
-                "bus": In(csr.Signature(addr_width=ADDRESS_BITS, data_width=BUS_BITS)),
-                "i": In(stream.Signature(frame)),
-                "o": Out(stream.Signature(result_payload(accelerator))),
-                "reset": Out(1),
-                **members,
-            }
-        )
-        self.bus.memory_map = self._bank.bus.memory_map
-        self._extra = members
+        builder = csr.Builder(addr_width=BUS.addr_width, data_width=BUS.data_width)
+        self.fields = {r.name: builder.add(r.name, r.csr, offset=r.address).f for r in self.registers}
+        self.values = {
+            r.name: Signal(r.layout, name=r.name) if r.value is None or r.access != "r" else data.Const(r.layout, r.value)
+            for r in self.registers
+        }
+        super().__init__({"bus": In(BUS), "i": In(stream.Signature(frame)), "o": Out(stream.Signature(result)), "reset": Out(1)})
+        self.bus.memory_map = builder.as_memory_map()
 
     def elaborate(self, platform):
         m = Module()
-        accelerator, bank = self.accelerator, self._bank
-        m.submodules.registers = bank
+        accelerator, values = self.accelerator, self.values
+        m.submodules.registers = bank = csr.Bridge(self.bus.memory_map)
         m.submodules.accelerator = ResetInserter(self.reset)(accelerator)
-        m.submodules.counters = counters = ResetInserter(self.reset)(Counters(accelerator))
         connect(m, flipped(self.bus), bank.bus)
+        for register in self.registers:
+            for name, field in self.fields[register.name].items():
+                value = values[register.name][name]
+                if register.access == "r":
+                    m.d.comb += field.r_data.eq(value)
+                elif register.access == "rw":
+                    m.d.comb += value.eq(field.data)
+                else:
+                    m.d.comb += value.eq(field.w_data & field.w_stb.replicate(len(field.w_data)))
         may_begin: ValueLike = 1
         if accelerator.weights == "loadable":
             may_begin = accelerator.loaded
-            m.d.comb += bank.status.loaded.eq(accelerator.loaded)
+            m.d.comb += values["status"].loaded.eq(accelerator.loaded)
             self._load(m)
         m.d.comb += [
             accelerator.i.payload.eq(self.i.payload),
@@ -66,83 +90,38 @@ class ManagedAccelerator(wiring.Component):
             self.i.ready.eq(accelerator.i.ready & may_begin),
         ]
         connect(m, accelerator.o, flipped(self.o))
-        m.d.comb += [
-            accelerator.early.eq(bank.control.early),
-            self.reset.eq(bank.reset.reset),
-            counters.taken.eq(self.i.valid & self.i.ready),
-            counters.last.eq(self.i.payload.last_of_frame),
-            counters.given.eq(self.o.valid & self.o.ready),
-            counters.result.eq(self.o.payload),
-            bank.status.busy.eq(counters.busy),
-            bank.frames.frames.eq(counters.frames),
-            bank.errors.errors.eq(counters.errors),
-            bank.silent.silent.eq(counters.silent),
-            bank.cycles.cycles.eq(counters.cycles),
-            bank.last_result.eq(counters.last_result),
-        ]
-        for name, member in self._extra.items():
-            inside, outside = getattr(bank, name), getattr(self, name)
-            m.d.comb += outside.eq(inside) if member.flow is Out else inside.eq(outside)
+        m.d.comb += [accelerator.early.eq(values["control"].early), self.reset.eq(values["reset"].reset)]
+        self._count(m)
         return m
+
+    def _count(self, m: Module) -> None:
+        """Count results, and the cycles in which a frame was in the circuit: from its first transfer until its result is given."""
+        m.submodules.counters = ResetInserter(self.reset)(counters := Module())
+        frames, errors, silent, cycles = (self.values[name][name] for name in ("frames", "errors", "silent", "cycles"))
+        result, busy = self.o.payload, self.values["status"].busy
+        taken, given = self.i.valid & self.i.ready, self.o.valid & self.o.ready
+        inside = Signal()  # of a frame that is coming in
+        begun = Signal(8)  # frames in the circuit; fewer than 256: up to 32 have tags, up to 16 contexts have two each on their way in
+        begins = Signal()
+        m.d.comb += [begins.eq(taken & ~inside), busy.eq((begun != 0) | begins)]
+        counters.d.sync += [begun.eq(begun + begins - given), cycles.eq(cycles + busy)]
+        with counters.If(taken):
+            counters.d.sync += inside.eq(~self.i.payload.last_of_frame)
+        with counters.If(given):
+            counters.d.sync += [
+                frames.eq(frames + 1),
+                errors.eq(errors + result.error),
+                silent.eq(silent + (result.silent & ~result.error)),
+                self.values["last_result"].eq(result),
+            ]
 
     def _load(self, m: Module) -> None:
         """A byte that was written to the register ``load`` stays until it is taken, a cycle or two later."""
-        load, written = self.accelerator.load, self._bank.load
+        load, written = self.accelerator.load, self.values["load"]
         with m.If(load.ready):
             m.d.sync += load.valid.eq(0)
         with m.If(written.write):
             m.d.sync += [load.valid.eq(1), load.payload.data.eq(written.data), load.payload.first.eq(written.first)]
-
-
-class Counters(wiring.Component):
-    """Counts results, and the cycles in which a frame was in the circuit: from its first transfer until its result is given.
-
-    Parameters:
-        accelerator: whose they are.
-
-    Members:
-        taken: something passes on the input; ``last`` tells whether it is a frame's last.
-        given: a ``result`` passes on the output.
-        busy: a frame is in the circuit.
-        the others are registers' contents.
-    """
-
-    def __init__(self, accelerator: Accelerator):
-        result = result_payload(accelerator)
-        super().__init__(
-            {
-                "taken": In(1),
-                "last": In(1),
-                "given": In(1),
-                "result": In(result),
-                "busy": Out(1),
-                "frames": Out(32),
-                "errors": Out(32),
-                "silent": Out(32),
-                "cycles": Out(64),
-                "last_result": Out(result),
-            }
-        )
-
-    def elaborate(self, platform):
-        m = Module()
-        inside = Signal()  # of a frame that is coming in
-        begun = Signal(8)  # frames in the circuit; fewer than 256: up to 32 have tags, up to 16 contexts have two each on their way in
-        begins = Signal()
-        m.d.comb += [begins.eq(self.taken & ~inside), self.busy.eq((begun != 0) | begins)]
-        with m.If(self.taken):
-            m.d.sync += inside.eq(~self.last)
-        m.d.sync += begun.eq(begun + begins - self.given)
-        with m.If(self.busy):
-            m.d.sync += self.cycles.eq(self.cycles + 1)
-        with m.If(self.given):
-            m.d.sync += [
-                self.frames.eq(self.frames + 1),
-                self.errors.eq(self.errors + self.result.error),
-                self.silent.eq(self.silent + (self.result.silent & ~self.result.error)),
-                self.last_result.eq(self.result),
-            ]
-        return m
 
 
 def input_payload(accelerator: Accelerator) -> data.StructLayout:

@@ -1,37 +1,37 @@
-"""The registers of a wrapped accelerator: one definition, from which circuit, port map and documentation are made."""
+"""The registers of a wrapped accelerator: amaranth-soc CSR registers, from which circuit, memory map and port map are made."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from amaranth.hdl import Shape, ShapeLike
 from amaranth.lib import data
-from amaranth.lib.wiring import In, Out
 
 from export import digest
+from hw.buses.soc import action, csr
 from hw.core.accelerator import Accelerator
 
 ID = int.from_bytes(b"SPK1", "little")
 MAP_VERSION = 1
 ADDRESS_BITS = 12
 """All registers lie in 4 KiB of byte addresses."""
+BUS = csr.Signature(addr_width=ADDRESS_BITS, data_width=8)
 LOADED = "; whether weights are, without which frames wait"
 LOAD_ABOUT = "with `write`, the next byte of weights; `first` with the first one"
 SIZES = 0x88
 """Address of the first layer size."""
+ACTIONS = {"r": action.R, "rw": action.RW, "w": action.W}
 
 
 @dataclass(frozen=True)
 class Register:
-    """A register.
+    """A register: what amaranth-soc has to know, a sentence for the port map, and a value.
 
     Attributes:
-        name: also that of its port inside the circuit.
-        address: in bytes, a multiple of 4.
-        access: ``"r"``, ``"rw"``, or ``"w"`` for one whose fields are 1 for one cycle when 1 is written.
+        name, address: in the memory map; the address in bytes, a multiple of 4.
+        access: ``"r"``, ``"rw"``, or ``"w"`` for one whose fields count in the cycle in which they are written.
         fields: shape of each, by name, the first at bit 0, without gaps.
         about: one sentence.
         value: of an ``"r"`` register that never changes; of an ``"rw"`` register after reset.
-        takes: reading it takes what it shows away, and the next is shown.
     """
 
     name: str
@@ -40,19 +40,19 @@ class Register:
     fields: dict[str, ShapeLike]
     about: str
     value: int | None = None
-    takes: bool = False
 
     @property
     def layout(self) -> data.StructLayout:
         return data.StructLayout(self.fields)
 
     @property
-    def ports(self) -> dict[str, Any]:
-        """Members of a signature: how the circuit has to do with it."""
-        if self.access == "r" and self.value is not None:
-            return {}
-        flow = In if self.access == "r" else Out
-        return {self.name: flow(self.layout), **({f"{self.name}_taken": Out(1)} if self.takes else {})}
+    def csr(self) -> csr.Register:
+        """A new CSR register of these fields."""
+        fields = {}
+        for name, field in self.layout:
+            init = {"init": (self.value or 0) >> field.offset & (1 << field.width) - 1} if self.access == "rw" else {}
+            fields[name] = csr.Field(ACTIONS[self.access], field.shape, **init)
+        return csr.Register(fields, access=self.access)
 
 
 def common_registers(accelerator: Accelerator) -> tuple[Register, ...]:
@@ -104,18 +104,3 @@ def register_map(registers: tuple[Register, ...]) -> dict[str, Any]:
         return {"address": register.address, "access": register.access, "fields": fields, **value, "about": register.about}
 
     return {register.name: entry(register) for register in registers}
-
-
-def table(registers: tuple[Register, ...]) -> str:
-    """The registers as a Markdown table."""
-
-    def bits(field: data.Field) -> str:
-        high = field.offset + field.width - 1
-        return str(high) if field.width == 1 else f"{high}:{field.offset}"
-
-    rows = ["| address | name | access | fields (bits) | |", "|---|---|---|---|---|"]
-    for register in registers:
-        fields = ", ".join(f"`{name}` ({bits(field)})" for name, field in register.layout)
-        reset = f"; {register.value} after reset" if register.access == "rw" else ""
-        rows.append(f"| `0x{register.address:04X}` | `{register.name}` | {register.access} | {fields} | {register.about}{reset} |")
-    return "\n".join(rows) + "\n"

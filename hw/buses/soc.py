@@ -1,6 +1,6 @@
-"""Where amaranth-soc comes from: the name on PyPI is only reserved, but luna-soc, which is there, carries a copy of it.
+"""The one place that amaranth-soc is imported from: luna-soc carries a copy, since the name on PyPI is only a placeholder.
 
-Import its parts from here. An amaranth-soc that is installed under its own name comes first.
+An amaranth-soc that is installed under its own name comes first.
 """
 
 import importlib.util
@@ -12,7 +12,7 @@ from export import UserError
 if importlib.util.find_spec("amaranth_soc") is None:
     carrier = importlib.util.find_spec("luna_soc")  # only looked up: importing it would import much else
     if carrier is None or carrier.origin is None:
-        raise UserError("wrappers need amaranth-soc, but neither it nor luna-soc, which carries it, is installed ('pip install luna-soc')")
+        raise UserError("hw needs amaranth-soc, but neither it nor luna-soc, which carries it, is installed ('pip install luna-soc')")
     sys.path.append(str(Path(carrier.origin).parent / "gateware" / "vendor"))
 
 from amaranth_soc import csr, wishbone

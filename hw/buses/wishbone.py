@@ -7,16 +7,13 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from export import UserError
 from hw.buses.frame_window import LANES, UNIT, FrameWindow, Gather, Split, splits
-from hw.buses.managed import ManagedAccelerator, input_payload, outside_layout
+from hw.buses.managed import ManagedAccelerator, Wrapper, input_payload, outside_layout
 from hw.buses.registers import ADDRESS_BITS, Register, result_payload
 from hw.buses.soc import WishboneCSRBridge, wishbone
-from hw.buses.wrappers import Wrapper
 from hw.core.accelerator import Accelerator
 
 DATA, LAST = 1 << ADDRESS_BITS, 3 << ADDRESS_BITS - 1
 """Where frames are written: all but the last word, and the last."""
-RESULTS = 16
-"""Results that wait to be read."""
 BUS = wishbone.Signature(addr_width=ADDRESS_BITS + 1 - 2, data_width=UNIT, granularity=8)
 PORTS = {
     "wb_adr_i": "adr",
@@ -42,6 +39,7 @@ class WishboneAccelerator(wiring.Component):
     Parameters:
         accelerator: with one input stream.
         room: words that wait to be taken.
+        results: that wait to be read, at most 255.
 
     Members:
         bus: Wishbone, see `amaranth_soc.wishbone`.
@@ -52,10 +50,10 @@ class WishboneAccelerator(wiring.Component):
             ``room`` is less than 2 or above 32767.
     """
 
-    def __init__(self, accelerator: Accelerator, *, room: int = 256):
+    def __init__(self, accelerator: Accelerator, *, room: int = 256, results: int = 16):
         if not 2 <= room < 1 << 15:
             raise UserError(f"room must be from 2 to {(1 << 15) - 1} words, not {room}")
-        self.accelerator = accelerator
+        self.accelerator, self._results = accelerator, results
         frame = input_payload(accelerator)
         Unpack = Split if splits(frame) else Gather
         queues = {"room": 16, "results": 8, "lost": 1}
@@ -63,7 +61,7 @@ class WishboneAccelerator(wiring.Component):
         extra = (
             Register("waiting", 0x14, "rw", {"wait": 1}, "a word that finds no room waits, and the bus with it (1), or is lost (0)", 0),
             Register("queues", 0x18, "r", queues, "room for words; results that wait; whether a word was lost"),
-            Register("result", 0x50, "r", shown, "the next result, if there is one (valid); reading it takes it", takes=True),
+            Register("result", 0x50, "r", shown, "the next result, if there is one (valid); reading it takes it"),
         )
         self._managed = managed = ManagedAccelerator(accelerator, extra)
         fields = {f"pixel_{lane}": 8 for lane in range(LANES)} if Unpack is Split else dict(outside_layout(frame).members)
@@ -88,23 +86,24 @@ class WishboneAccelerator(wiring.Component):
         m.submodules.bridge = self._bridge
         m.submodules.window = ResetInserter(managed.reset)(self._window)
         m.submodules.unpack = ResetInserter(managed.reset)(self._unpack)
-        results = SyncFIFOBuffered(width=managed.o.payload.shape().size, depth=RESULTS)
+        results = SyncFIFOBuffered(width=managed.o.payload.shape().size, depth=self._results)
         m.submodules.results = ResetInserter(managed.reset)(results)
         connect(m, flipped(self.bus), self._decoder.bus)
         connect(m, self._window.o, self._unpack.i)
         connect(m, self._unpack.o, managed.i)
-        shown = managed.o.payload.shape()(results.r_data)
+        content = managed.o.payload.shape()(results.r_data)
+        waiting, queues, shown = (managed.values[name] for name in ("waiting", "queues", "result"))
         m.d.comb += [
-            self._window.wait.eq(managed.waiting.wait),
-            managed.queues.room.eq(self._window.room),
-            managed.queues.lost.eq(self._window.lost),
-            managed.queues.results.eq(results.level),
+            self._window.wait.eq(waiting.wait),
+            queues.room.eq(self._window.room),
+            queues.lost.eq(self._window.lost),
+            queues.results.eq(results.level),
             results.w_data.eq(managed.o.payload),
             results.w_en.eq(managed.o.valid),
             managed.o.ready.eq(results.w_rdy),
-            results.r_en.eq(managed.result_taken),
-            managed.result.valid.eq(results.r_rdy),
-            *(managed.result[name].eq(shown[name]) for name, _ in managed.o.payload.shape()),
+            results.r_en.eq(managed.fields["result"].valid.r_stb),
+            shown.valid.eq(results.r_rdy),
+            *(shown[name].eq(content[name]) for name, _ in content.shape()),
             self.interrupt.eq(results.r_rdy),
         ]
         return m

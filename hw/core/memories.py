@@ -40,7 +40,7 @@ class RowMemory(wiring.Component):
 
     Writable memories have no initial content, so that they can be made of parts that cannot have any: on an iCE40UP5K (told by
     ``platform.device``), one of more than 64 kbit is built of its four single-port RAMs. What is read in a cycle in which something is
-    written is undefined.
+    written is undefined. A platform with a method ``get_row_memory`` makes the memory from this one, as proofs do for symbolic contents.
 
     Parameters:
         width: bits of a row.
@@ -66,6 +66,8 @@ class RowMemory(wiring.Component):
         super().__init__(members)
 
     def elaborate(self, platform):
+        if hasattr(platform, "get_row_memory"):
+            return platform.get_row_memory(self)
         m = Module()
         spram = spram_shape(self.width, len(self.rows)) if self.writable else None
         if spram and getattr(platform, "device", None) == SPRAM_DEVICE:

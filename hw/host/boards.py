@@ -1,4 +1,4 @@
-"""Accelerators on boards that one can buy, with a serial line to a host."""
+"""Top levels for development boards, with a serial line to a host."""
 
 import importlib
 from collections.abc import Callable
@@ -24,7 +24,7 @@ class Board:
     """A board.
 
     Attributes:
-        name: what a user calls it.
+        name: on the command line.
         device: the name of its FPGA in this project.
         platform: module and class in amaranth-boards.
         reference: the resource of its oscillator.
@@ -60,7 +60,7 @@ class Board:
         baud: int | None = None,
         weights: str | None = None,
     ) -> "BoardDesign":
-        """The whole of what goes onto the board.
+        """The top level for the board, with its pins and clock.
 
         Parameters:
             network, folding: of the accelerator.

@@ -1,4 +1,4 @@
-"""The circuit's end of the packets of `hw.host.packets`."""
+"""The packet protocol of `hw.host.packets`, on the circuit's side."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
@@ -27,7 +27,7 @@ def info_content(info: bytes) -> bytes:
 
 
 class HostLink(wiring.Component):
-    """Takes requests, answers them: one at a time, and what comes meanwhile is dropped.
+    """Serves one request at a time; what comes meanwhile is dropped.
 
     A byte must be offered for eight cycles, in which its bits pass through the checksum; ten cycles suffice for the next. Anything but a
     packet is skipped, up to the next `MAGIC`. Where a packet is given up, is wrong, or gets no result, ``reset`` is high for a cycle, and
@@ -36,8 +36,8 @@ class HostLink(wiring.Component):
     Parameters:
         pixels: per frame.
         result: layout of a result.
-        info: what the circuit says of itself.
-        loadable: weights come from the host.
+        info: the circuit's description (`hw.host.hosted.describe`).
+        loadable: the host loads the weights.
         timeout_bits: see `TIMEOUT_BITS`.
 
     Members:
@@ -86,7 +86,7 @@ class HostLink(wiring.Component):
         with m.Elif(counts):
             m.d.sync += at.eq(at + 1)
 
-        passing = _Passing()
+        passing = _BitSerial()
         passing.add_to(m, self.i, self.o)
         begins, came, goes, bit, beside = passing.begins, passing.came, passing.goes, passing.bit, passing.beside
 
@@ -234,8 +234,8 @@ class HostLink(wiring.Component):
         return m
 
 
-class _Passing:
-    """A byte passes in eight cycles or more, a bit at a time: into the checksum, or, where it is part of one itself, beside it.
+class _BitSerial:
+    """Shifts a byte through the CRC, or, where it is part of a checksum, past it: one bit per cycle, eight cycles or more.
 
     Attributes:
         receives: a byte is taken from the host; ``ready``: whoever gets it can take it.

@@ -1,4 +1,4 @@
-"""An accelerator that speaks with a host."""
+"""An accelerator behind a host link, and one on a serial line."""
 
 import json
 
@@ -17,7 +17,7 @@ from hw.host.uart import BYTES, UARTReceiver, UARTTransmitter
 
 
 def describe(network: Network, folding: Folding, weights: str) -> bytes:
-    """What a circuit says of itself: JSON, from which a host can tell what to load and how to read what it gets."""
+    """A circuit's description as JSON, from which a host can tell what to load and how to read results."""
     content = {
         "version": VERSION,
         "shape": network.shape,
@@ -31,7 +31,7 @@ def describe(network: Network, folding: Folding, weights: str) -> bytes:
 
 
 def check_host_pixels(pixels: int) -> None:
-    """Refuse several pixels at a time where there is a byte.
+    """Refuse several pixels per transfer.
 
     Raises:
         UserError: they are.
@@ -41,9 +41,9 @@ def check_host_pixels(pixels: int) -> None:
 
 
 class HostedAccelerator(wiring.Component):
-    """An accelerator for pixels whose frames, weights and results come and go as packets (see `hw.host.packets`).
+    """An accelerator for pixels behind a packet protocol for frames, weights and results (see `hw.host.packets`).
 
-    Every frame's spikes are recorded, so that a host can compare them all with the golden model.
+    Every frame's spikes are recorded, for comparison with the golden model on the host.
 
     Parameters:
         network, folding, weights: see `hw.Accelerator`.

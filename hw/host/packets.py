@@ -18,7 +18,7 @@ class Request(IntEnum):
     """Kinds of packets to the circuit. Their bodies have lengths that both ends know."""
 
     INFO = 1
-    """No body. What the circuit is."""
+    """No body. Asks for the circuit's description."""
     LOAD = 2
     """The content of all row memories (see `hw.loading.loader.load_content`)."""
     FRAME = 8
@@ -31,7 +31,7 @@ class Frame(IntFlag):
     EARLY = 1
     """Early mode, else full mode."""
     SPIKES = 2
-    """Send what every layer emitted, too."""
+    """Send every layer's spike words, too."""
 
 
 class Reply(IntFlag):

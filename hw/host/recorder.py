@@ -1,4 +1,4 @@
-"""What the layers emit in a frame, written down for a host."""
+"""A recorder of the spike words of a frame, for a host."""
 
 from collections.abc import Sequence
 
@@ -33,7 +33,7 @@ def most_records(forms: Sequence[WordFormat]) -> list[int]:
 
 
 class SpikeRecorder(wiring.Component):
-    """Keeps the words of one frame on each monitor, then sends them.
+    """Records the words of one frame on each monitor, and sends them on request.
 
     A word is kept in the cycle in which it passes. For each monitor in turn, ``o`` gives the number of words (two bytes, least significant
     first) and the words, each on whole bytes. A byte comes at least two cycles after the one before. Words beyond `most_records` are lost.

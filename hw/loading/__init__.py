@@ -1,1 +1,1 @@
-"""Weights and thresholds that are written at run time."""
+"""Loading weights and thresholds at run time."""

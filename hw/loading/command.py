@@ -1,4 +1,4 @@
-"""``python -m hw weights NETWORK --circuit VERILOG.json --out FILE``: what to load into a circuit that was made for another network."""
+"""``python -m hw weights NETWORK --circuit VERILOG.json --out FILE``: the load of a circuit that was made for another network."""
 
 import json
 from argparse import Namespace
@@ -10,7 +10,7 @@ from export.cli import Parser
 from export.files import atomic_write, refuse_overwriting
 from export.text import dashed
 from hw.core.folding import Folding
-from hw.loading.fit import Room, fit
+from hw.loading.fit import Capacity, fit
 from hw.loading.loader import load_content
 
 
@@ -26,10 +26,10 @@ def parser() -> Parser:
 
 def main(arguments: Sequence[str]) -> int:
     options: Namespace = parser().parse_args(arguments)
-    network, room = load(options.network), read_room(options.circuit)
+    network, capacity = load(options.network), read_capacity(options.circuit)
     for source in (options.network, options.circuit):
         refuse_overwriting(source, options.out)
-    larger, plans = fit(network, room)
+    larger, plans = fit(network, capacity)
     with atomic_write(options.out) as file:
         file.write_bytes(load_content(plans))
     added = "" if larger.shape == network.shape else f" in a circuit of {dashed(larger.shape)}"
@@ -37,8 +37,8 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def read_room(path: Path) -> Room:
-    """What a circuit has room for, from its port map.
+def read_capacity(path: Path) -> Capacity:
+    """The capacity of a circuit, from its port map.
 
     Raises:
         UserError: the file is no port map, or the circuit's weights are not loadable.
@@ -52,9 +52,9 @@ def read_room(path: Path) -> Room:
             raise ValueError("shape and membrane_bits must be lists of integers, steps an integer")
         if len(bits) != len(shape) - 1:
             raise ValueError("membrane_bits must have one entry per layer")
-        room = Room(tuple(shape), steps, content["p_min"], Folding.from_dict(content["folding"]), tuple(bits))
+        capacity = Capacity(tuple(shape), steps, content["p_min"], Folding.from_dict(content["folding"]), tuple(bits))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} must be a port map, as python -m hw writes it beside the Verilog, but is not: {error!r}") from None
     if weights != "loadable":
         raise UserError(f"the circuit's weights must be loadable (--weights loadable), but those of {path} are {weights}")
-    return room
+    return capacity

@@ -12,8 +12,8 @@ from hw.core.folding import Folding, LayerPlan, signed_bits
 
 
 @dataclass(frozen=True)
-class Room:
-    """What a circuit whose weights are loaded has room for.
+class Capacity:
+    """The capacity of a circuit whose weights are loaded.
 
     Attributes:
         shape: sizes of the network that it was generated for.
@@ -30,23 +30,23 @@ class Room:
     membrane_bits: tuple[int, ...]
 
 
-def fit(network: Network, room: Room) -> tuple[Network, tuple[LayerPlan, ...]]:
+def fit(network: Network, capacity: Capacity) -> tuple[Network, tuple[LayerPlan, ...]]:
     """The network with neurons added up to the circuit's sizes, and its plans, as the circuit has them.
 
     Raises:
         UserError: the circuit cannot run it; the message says what does not fit.
     """
-    if network.steps != room.steps:
-        raise UserError(f"the network's T must be the circuit's, {room.steps}, not {network.steps}")
-    if room.p_min is not None:
-        for name, own, others in (("encoder", network.encoder.kind, "latency"), ("p_min", network.encoder.p_min, room.p_min)):
+    if network.steps != capacity.steps:
+        raise UserError(f"the network's T must be the circuit's, {capacity.steps}, not {network.steps}")
+    if capacity.p_min is not None:
+        for name, own, others in (("encoder", network.encoder.kind, "latency"), ("p_min", network.encoder.p_min, capacity.p_min)):
             if own != others:
                 raise UserError(f"the network's {name} must be the circuit's, {others}, not {own}")
-    larger = fit_into(network, room.shape)
-    for layer, (needed, bits) in enumerate(zip(membrane_bits(network, room.shape), room.membrane_bits, strict=True)):
+    larger = fit_into(network, capacity.shape)
+    for layer, (needed, bits) in enumerate(zip(membrane_bits(network, capacity.shape), capacity.membrane_bits, strict=True)):
         if needed > bits:
             raise UserError(f"margins of layer {layer} must fit into the circuit's {bits} bits, but need {needed}")
-    return larger, room.folding.plans(larger, membrane_bits=room.membrane_bits)
+    return larger, capacity.folding.plans(larger, membrane_bits=capacity.membrane_bits)
 
 
 def fit_into(network: Network, shape: Sequence[int]) -> Network:

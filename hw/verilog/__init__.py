@@ -13,8 +13,8 @@ from amaranth.lib.wiring import In
 
 from export import UserError, digest
 from export.files import atomic_write
+from hw.buses.managed import Wrapper
 from hw.buses.registers import register_map
-from hw.buses.wrappers import Wrapper
 from hw.core.accelerator import Accelerator
 from hw.loading.loader import load_content
 from hw.verilog.header import comment, header, module_comments, waivers

@@ -69,7 +69,7 @@ class Record:
             margin.numpy().astype(np.int32),
             self.silent.numpy(),
         )
-        return Result(tuple(times.numpy() for times in self.spike_times), decisions)
+        return Result.from_spike_times([times.numpy() for times in self.spike_times], decisions, self.steps)
 
 
 Evaluator = Callable[[TimedNetwork, Tensor], Record]
@@ -77,10 +77,7 @@ Evaluator = Callable[[TimedNetwork, Tensor], Record]
 
 def evaluate(evaluator: Evaluator, network: TimedNetwork, times: Tensor) -> Result:
     """Run frames (frames, inputs) in chunks."""
-    results = [evaluator(network, chunk).result() for chunk in times.split(CHUNK)]
-    spike_times = tuple(np.concatenate(layer) for layer in zip(*(result.spike_times for result in results), strict=True))
-    fields = zip(*(vars(result.decisions).values() for result in results), strict=True)
-    return Result(spike_times, Decisions(*map(np.concatenate, fields)))
+    return Result.concatenate([evaluator(network, chunk).result() for chunk in times.split(CHUNK)])
 
 
 @torch.inference_mode()

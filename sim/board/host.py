@@ -19,7 +19,8 @@ from hw.loading.fit import fit
 from hw.loading.loader import load_content
 from sim.board.link import Info, SerialLink
 from sim.compare import RESULT_FIELDS, compare
-from sim.frames import Spikes
+from sim.frames import Spikes, spikes
+from sim.outcome import Outcome
 from sim.ports import Field, Payload
 from sim.report import Report, assemble
 from sim.simulate import MODES, Recording
@@ -123,20 +124,16 @@ def check(link: SerialLink, network: Network, frames: Inputs, progress: Progress
     comparisons = {}
     for mode in MODES:
         recording = run(link, circuit, progress(mode, images), mode)
-        comparisons[mode] = compare(mode, recording, golden, network.steps)
+        comparisons[mode] = compare(mode, recording, golden, circuit.network)
         seconds[mode] = recording.seconds
     return assemble(
         circuit.network,
         times,
         frames.labels,
-        golden,
-        comparisons,
-        {},
-        limit=None,
+        Outcome.of(golden, comparisons, {}, None, frames.labels),
         folding=circuit.info.folding,
         build=None,
         seconds=seconds,
-        first=next((comparisons[mode].first for mode in MODES if comparisons[mode].first), None),
         waveforms=[],
         about=frames.about,
         subject=SUBJECT,
@@ -145,7 +142,7 @@ def check(link: SerialLink, network: Network, frames: Inputs, progress: Progress
 
 def _payload(layout: data.StructLayout) -> Payload:
     fields = {name: Field(field.offset, field.width, bool(getattr(field.shape, "signed", False))) for name, field in layout}
-    return Payload(layout.size, fields)
+    return Payload(layout.size, {"index": Field(0, 0)} | fields)  # words that hold all neurons have no index
 
 
 def _records(parts: Sequence[bytes], size: int) -> np.ndarray:
@@ -156,11 +153,7 @@ def _records(parts: Sequence[bytes], size: int) -> np.ndarray:
 
 def _spikes(form: WordFormat, parts: Sequence[bytes]) -> Spikes:
     """The spikes in the words that a layer emitted, by frame."""
-    payload, size = _payload(record_layout(form)), record_size(form)
-    records = _records(parts, size)
-    frame = np.repeat(np.arange(len(parts)), [len(part) // size for part in parts])
-    word, lane = np.nonzero(payload.get_bits(records, "bits"))
-    index = payload.get(records, "index") if "index" in payload.fields else np.zeros(len(records), np.int64)
-    neuron = index[word] * form.simd + lane
-    ended = int(payload.get(records, "last_of_frame").sum())
-    return Spikes(frame[word], neuron, payload.get(records, "time")[word], np.unique(frame), ended)
+    size = record_size(form)
+    return spikes(
+        _records(parts, size), _payload(record_layout(form)), np.repeat(np.arange(len(parts)), [len(part) // size for part in parts])
+    )

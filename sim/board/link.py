@@ -10,7 +10,7 @@ from export.errors import UserError
 from hw.core.folding import Folding
 from hw.host.host_link import DIGEST_SIZE, LENGTH_SIZE
 from hw.host.packets import CRC_SIZE, VERSION, Error, Frame, Reply, Request, checksum, packet
-from hw.loading.fit import Room
+from hw.loading.fit import Capacity
 
 ATTEMPTS = 3
 """How often something is asked before the line is given up."""
@@ -31,7 +31,7 @@ class Port(Protocol):
 
 
 @dataclass(frozen=True)
-class Info(Room):
+class Info(Capacity):
     """What a circuit says of itself.
 
     Attributes:

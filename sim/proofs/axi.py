@@ -9,10 +9,9 @@ from amaranth.hdl import Assert, Cat, ClockSignal, Const, Cover, DomainRenamer, 
 from hw import Accelerator
 from hw.buses.axi import ANSWER, LANES, AXIAccelerator, AXILiteBridge
 from sim.proofs import symbolic
-from sim.proofs.any_accelerator import AnyAccelerator
 from sim.proofs.circuit import Size
 from sim.proofs.parts import Harness
-from sim.proofs.streams import anything, hold, offer
+from sim.proofs.streams import hold, offer
 
 BOUND = 2 * ANSWER + 2
 """Cycles from the offer of an access to its response, both included, where another access comes first."""
@@ -40,7 +39,7 @@ def channel(dut: Any, prefix: str, *names: str) -> Channel:
 
 
 class Lite:
-    """Anything on AXI4-Lite that the protocol allows, and what it asks of a subordinate.
+    """An unconstrained AXI4-Lite manager within the protocol, and what that asks of a subordinate.
 
     Each response holds until it is taken, is OKAY, and comes behind its access, one for each; if nobody stalls it, it comes within `BOUND`
     cycles from when the access is offered.
@@ -95,8 +94,8 @@ def bridge(make: Callable[[], Any] = AXILiteBridge) -> Harness:
             m.d.comb += [Assert(lite.w.taken), Assert(written == dut.s_axi_wstrb), Cover(written == 0b0110)]
             m.d.sync += written.eq(0)
 
-        # All bytes are read; each comes a cycle later, and may be anything.
-        read, content, given = Signal(LANES), anything(bus.r_data), Signal(8 * LANES)
+        # All bytes are read; each comes a cycle later, with an arbitrary value.
+        read, content, given = Signal(LANES), AnySeq(len(bus.r_data)), Signal(8 * LANES)
         m.d.sync += bus.r_data.eq(content)
         with m.If(bus.r_stb):
             m.d.sync += [read.bit_select(lane, 1).eq(1), given.word_select(lane, 8).eq(content)]
@@ -114,7 +113,7 @@ def bridge(make: Callable[[], Any] = AXILiteBridge) -> Harness:
 
 
 def wrapper(size: Size, *, weights: str = "rom", make: Callable[[Accelerator], Any] = AXIAccelerator) -> Harness:
-    """Anything on all ports, resets by software included, around an accelerator that does anything.
+    """Arbitrary inputs on all ports, resets by software included, around an arbitrary accelerator.
 
     The protocols of AXI4-Lite and AXI4-Stream; every word reaches the accelerator and every result comes out, in order and as it was, but
     for what a reset forgets: words that wait, and the rest of a packet. ``tlast`` comes with every so many results. Where weights are
@@ -122,7 +121,7 @@ def wrapper(size: Size, *, weights: str = "rom", make: Callable[[Accelerator], A
     """
 
     def fill(m: Module) -> None:
-        inside = AnyAccelerator(symbolic.network(size.shape, size.steps), size.folding, weights=weights)
+        inside = symbolic.ArbitraryAccelerator(symbolic.network(size.shape, size.steps), size.folding, weights=weights)
         dut = make(inside)
         fragment = Fragment.get(dut, None)
         m.submodules.dut = DomainRenamer("axi")(fragment)
@@ -138,7 +137,7 @@ def wrapper(size: Size, *, weights: str = "rom", make: Callable[[Accelerator], A
             may_begin = inside.loaded
             _bytes(m, dut, lite, inside.load)
         _words(m, dut, frames, inside.i, may_begin, managed.reset)
-        _results(m, dut, results, inside.o, managed.reset, managed.packet.results)
+        _results(m, dut, results, inside.o, managed.reset, managed.values["packet"].results)
 
     return Harness(fill)
 

@@ -15,39 +15,38 @@ from sim.proofs.record import Row
 from sim.proofs.sby import Proof, prove
 
 
-def _for_ever(name: str, what: str, harness: Callable[[], Harness], *, reach: int) -> Proof:
+def _unbounded(name: str, what: str, harness: Callable[[], Harness], *, reach: int) -> Proof:
     return Proof(name, what, harness, "pdr", 0, reach)
 
 
-def _by_induction(name: str, what: str, harness: Callable[[], Harness], *, reach: int) -> Proof:
+def _inductive(name: str, what: str, harness: Callable[[], Harness], *, reach: int) -> Proof:
     return Proof(name, what, harness, "induction", 1, reach)
 
 
-def _all_runs(name: str, what: str, harness: Callable[[], Harness], *, depth: int, why: str, reach: int | None = None) -> Proof:
-    """Of ``depth`` cycles; ``why`` they are enough."""
+def _bounded(name: str, what: str, harness: Callable[[], Harness], *, depth: int, why: str, reach: int | None = None) -> Proof:
     return Proof(name, what, harness, "reduced", depth, depth if reach is None else reach, why)
 
 
 PARTS = (
-    _for_ever(
+    _unbounded(
         "frame check",
         "words of lawful frames pass unchanged; from the first word that breaks a rule a frame is flagged and silent, and the next is not",
         lambda: parts.frame_check(WordFormat(inputs=5, steps=3, simd=2)),
         reach=8,
     ),
-    _for_ever(
+    _unbounded(
         "argmax",
         "of any five numbers the largest, at the lowest place where there are several",
         lambda: parts.argmax(count=5, width=4, always=3),
         reach=8,
     ),
-    _by_induction(
+    _inductive(
         "counts",
         "both forms count what the definition says, and a neuron fires once, at its threshold",
         lambda: parts.counts(5),
         reach=2,
     ),
-    _all_runs(
+    _bounded(
         "latency encoder",
         "any pixels, frames of any length, words that wait and are cancelled: words hold and keep the rules; any frame of three pixels, "
         "T = 2, has the spikes of [S2], or an error if its length is wrong",
@@ -55,7 +54,7 @@ PARTS = (
         depth=16,
         why="a frame behind another is covered",
     ),
-    _for_ever(
+    _unbounded(
         "loader",
         "any bytes, gaps, new beginnings and resets: memories are loaded if, and only if, all bytes have come since the last first one, "
         "and then any byte of any row is the one that came at its place; three memories, of rows of 5, 9 and 16 bits",
@@ -75,7 +74,7 @@ def _layer(
     """A proof for each neuron of a layer."""
     sizes, steps = size
     for neuron in range(sizes[1]):
-        yield _all_runs(
+        yield _bounded(
             f"layer, {name}, neuron {neuron}",
             f"a layer of {sizes[1]} neurons with {sizes[0]} inputs, T = {steps}: every row of any frame has the spike and the margin of "
             f"neuron {neuron} that the definition says, for any weights, thresholds and words, whatever frames came before",
@@ -86,19 +85,19 @@ def _layer(
 
 
 LAYERS = (
-    _by_induction(
+    _inductive(
         "definition",
         "what the harnesses hold a neuron against, a running sum, is the definition, [S3] and [S4], for any frame of five inputs, T = 3",
         lambda: observer.equals_definition(WordFormat(5, 3, 2), 1),
         reach=10,
     ),
-    _by_induction(
+    _inductive(
         "definition, as agreement",
         "and what xnor layers are held against, weights and spikes that agree, counted anew [S7], is the same, for such a frame",
         lambda: observer.equals_definition(WordFormat(5, 3, 2), 1, observer.AgreementObserver),
         reach=10,
     ),
-    _by_induction(
+    _inductive(
         "definition of the decision",
         "and the definition of [S5], for any frame of three inputs and two outputs, T = 2",
         lambda: observer.equals_definition(WordFormat(3, 2, 2), 2),
@@ -142,87 +141,75 @@ FRAME = (
 )
 
 
-def _moves(size: Size, bound: int) -> str:
+PROGRESS = (
+    ("", SMALL, 20, 26, 40, 19),
+    (", folded", FOLDED, 23, 30, 42, 22),
+    (", step, folded", STEPPED, 36, 42, 60, 12),
+    (", xnor", WALKED, 25, 30, 48, 12),
+    (", two contexts", IN_TURN, 20, 28, 42, 19),
+)
+"""Circuits, their bound in cycles, depths of the proof from a reset and of that behind a frame, and the longest wait that is covered there;
+one less than the bound shows that the bound is tight."""
+
+
+def _progress(name: str, size: Size, bound: int, depth: int, depth_behind: int, covered: int) -> Iterator[Proof]:
     several = "on all streams, each of which goes on with a frame that it has begun, " if size.folding.contexts > 1 else ""
-    return (
+    what = (
         f"while words are offered, {several}or the oldest frame has ended, a word or a result passes within {bound} cycles, if results "
         "wait for one at most; no result without its frame"
     )
-
-
-def _progress(name: str, size: Size, bound: int, depth: int, less: int, fails: int) -> Proof:
-    """Within ``bound`` cycles; with a bound of ``less`` it fails in cycle ``fails``."""
-    return _all_runs(
-        name,
-        _moves(size, bound),
-        lambda: circuit.moves(size, stalls=1, bound=bound),
-        depth=depth,
-        reach=24,
-        why=f"the longest span is under way by then: with a bound of {less}, it fails in cycle {fails}",
-    )
-
-
-def _progress_behind(name: str, size: Size, bound: int, depth: int, covered: int, fails: str = "") -> Proof:
-    """The same behind a frame; a span of ``covered`` cycles behind it is covered; ``fails`` says which bounds are too small."""
-    return _all_runs(
-        name,
-        f"behind a frame of one empty word, good or bad, and its result, which is taken at once, anything: {_moves(size, bound)}",
-        lambda: circuit.moves(size, stalls=1, bound=bound, covered=covered),
-        depth=depth,
-        why=f"a span of {covered} cycles that ends behind the first result is covered{fails}",
+    make = partial(circuit.moves, size, stalls=1, bound=bound)
+    yield _bounded(f"progress{name}", what, make, depth=depth, reach=24, why="the longest wait is under way by then")
+    yield _bounded(
+        f"progress behind a frame{name}",
+        f"behind a frame of one empty word, good or bad, and its result, which is taken at once: {what}",
+        partial(make, covered=covered),
+        depth=depth_behind,
+        why=f"a wait of {covered} cycles that ends behind the first result is covered",
     )
 
 
 CIRCUITS = (
-    _all_runs("circuit, hidden layer", HIDDEN, lambda: circuit.equals_definition(SMALL, 0), depth=22, why=FRAME),
-    _all_runs("circuit, last layer", LAST, lambda: circuit.equals_definition(SMALL, 1), depth=22, why=FRAME),
-    _all_runs("circuit, two contexts, hidden layer", HIDDEN, lambda: circuit.equals_definition(IN_TURN, 0), depth=22, why=FRAME),
-    _all_runs("circuit, two contexts, last layer", LAST, lambda: circuit.equals_definition(IN_TURN, 1), depth=22, why=FRAME),
-    _for_ever("result stream", "a result holds until it is taken, in both modes", lambda: circuit.result_stream(SMALL), reach=20),
-    _all_runs(
+    _bounded("circuit, hidden layer", HIDDEN, lambda: circuit.equals_definition(SMALL, 0), depth=22, why=FRAME),
+    _bounded("circuit, last layer", LAST, lambda: circuit.equals_definition(SMALL, 1), depth=22, why=FRAME),
+    _bounded("circuit, two contexts, hidden layer", HIDDEN, lambda: circuit.equals_definition(IN_TURN, 0), depth=22, why=FRAME),
+    _bounded("circuit, two contexts, last layer", LAST, lambda: circuit.equals_definition(IN_TURN, 1), depth=22, why=FRAME),
+    _unbounded("result stream", "a result holds until it is taken, in both modes", lambda: circuit.result_stream(SMALL), reach=20),
+    _bounded(
         "streams",
-        "every stream inside, from check, gate, emitter and results, holds what it offers, in both modes, whatever comes in",
+        "every stream inside, from frame check, scheduler, emitter and results, holds what it offers, in both modes, for arbitrary inputs",
         lambda: circuit.streams(FOLDED),
         depth=28,
         reach=24,
         why="a whole frame takes some sixteen cycles, and the next one follows at once",
     ),
-    _progress("progress", SMALL, 20, 26, 17, 19),
-    _progress("progress, folded", FOLDED, 23, 30, 22, 25),
-    _progress("progress, step, folded", STEPPED, 36, 42, 34, 36),
-    _progress("progress, xnor", WALKED, 25, 30, 22, 24),
-    _progress("progress, two contexts", IN_TURN, 20, 28, 19, 21),
-    _progress_behind("progress behind a frame", SMALL, 20, 40, 19),
-    _progress_behind("progress behind a frame, folded", FOLDED, 23, 42, 22),
-    _progress_behind("progress behind a frame, step, folded", STEPPED, 36, 60, 12, "; with a bound of 35, it fails in cycle 57"),
-    _progress_behind("progress behind a frame, xnor", WALKED, 25, 48, 12, "; with a bound of 22, it fails in cycle 39"),
-    _progress_behind("progress behind a frame, two contexts", IN_TURN, 20, 42, 19),
+    *(proof for row in PROGRESS for proof in _progress(*row)),
 )
 
 WRAPPERS = (
-    _for_ever(
+    _unbounded(
         "AXI-Lite bridge",
         "any accesses: each has its bytes on the bus of the registers, once and no others, and one response behind it, OKAY, which holds "
         "and comes within 14 cycles, if none is kept waiting",
         axi.bridge,
         reach=24,
     ),
-    _for_ever(
+    _unbounded(
         "AXI",
-        "around any accelerator, whatever comes in on all ports, resets by software included: all streams keep the protocol, words and "
+        "around any accelerator, for arbitrary inputs on all ports, resets by software included: all streams keep the protocol, words and "
         "results pass in order and as they were but for what a reset forgets, tlast comes with every so many results",
         lambda: axi.wrapper(SMALL),
         reach=24,
     ),
-    _for_ever(
+    _unbounded(
         "AXI, loadable weights",
         "the same; words wait until weights are loaded, and each byte that is written reaches the loader, once",
         lambda: axi.wrapper(SMALL, weights="loadable"),
         reach=24,
     ),
-    _for_ever(
+    _unbounded(
         "Wishbone",
-        "around any accelerator, whatever is asked for, resets by software included: an ack for each access, after two or six cycles, or "
+        "around any accelerator, for arbitrary accesses, resets by software included: an ack for each access, after two or six cycles, or "
         "when there is room; any word that is not lost passes in order, and tells if others were; any result is read once, in order",
         lambda: wishbone.wrapper(SMALL),
         reach=20,
@@ -253,9 +240,9 @@ def _carried_out(proofs: Sequence[Proof], out: Path, timeout: int) -> Iterator[R
         if outcome.holds:
             shutil.rmtree(folder)
         how = {
-            "reduced": f"all runs of {proof.depth} cycles: {proof.why}",
-            "induction": f"for ever (induction, {proof.depth} cycles)",
-            "pdr": "for ever (pdr)",
+            "reduced": f"bounded model checking, depth {proof.depth}: {proof.why}",
+            "induction": "unbounded (induction)",
+            "pdr": "unbounded (property-directed reachability)",
         }
         result = outcome.failed or f"{outcome.assertions} assertions hold, {outcome.covers} covers reached"
         yield Row(proof.name, proof.what, how[proof.method], result, outcome.holds, outcome.seconds)

@@ -1,10 +1,10 @@
-"""Harnesses of whole circuits: what comes out equals the definition, whatever comes in, and something always moves."""
+"""Harnesses of whole circuits: correctness against the definition, streams that hold, and progress, for arbitrary inputs."""
 
 import itertools
 from dataclasses import dataclass
 
 from amaranth.asserts import AnyConst, AnySeq
-from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Module, Mux, Signal
+from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Fragment, Module, Mux, Signal
 
 from hw import Accelerator, Folding
 from hw.core.words import bits_for
@@ -35,10 +35,10 @@ class Size:
 
 
 class Bench:
-    """A circuit with anything on its inputs and on ``ready`` of its output.
+    """A circuit with arbitrary inputs, and an arbitrary ``ready`` of its output.
 
-    One layer at most has weights and thresholds, which are symbols; what the memories of the others deliver may be anything, another in
-    each cycle. That includes every network, and so what holds here holds for all.
+    One layer at most has weights and thresholds, which are symbols; the memories of the others deliver arbitrary rows in each
+    cycle. That includes every network, and so what holds here holds for all.
 
     Attributes:
         dut: the circuit.
@@ -56,7 +56,7 @@ class Bench:
         sizes = list(itertools.pairwise(size.shape))
         self.layer = None if focus is None else SymbolicLayer(m, *sizes[focus], focus)
         layers = {plan: self.layer if index == focus else None for index, plan in enumerate(self.dut.plans)}
-        m.submodules.dut = self.fragment = symbolic.elaborated(self.dut, layers)
+        m.submodules.dut = self.fragment = Fragment.get(self.dut, symbolic.SymbolicMemories(layers))
         self.early = Signal(name="early_mode")
         m.d.comb += [self.early.eq(AnyConst(1)), self.dut.early.eq(self.early), self.dut.o.ready.eq(AnySeq(1))]
         self.inputs = []
@@ -199,7 +199,7 @@ def equals_definition(size: Size, focus: int) -> Harness:
 
 
 def result_stream(size: Size) -> Harness:
-    """Results are held, whatever comes in."""
+    """Results are held, for arbitrary inputs."""
 
     def fill(m: Module) -> None:
         hold(m, Bench(m, size, None).dut.o)
@@ -208,7 +208,7 @@ def result_stream(size: Size) -> Harness:
 
 
 def streams(size: Size) -> Harness:
-    """Every stream holds what it offers until it is taken, inside and outside, whatever comes in."""
+    """Every stream holds what it offers until it is taken, inside and outside, for arbitrary inputs."""
 
     def fill(m: Module) -> None:
         bench = Bench(m, size, None)

@@ -7,7 +7,7 @@ from amaranth.hdl import Assume, Const, Module, Mux, Signal, Value, signed
 
 
 class SymbolicLayer:
-    """A layer whose weights and thresholds may be anything.
+    """A layer of arbitrary weights and thresholds.
 
     Attributes:
         inputs, outputs: sizes.

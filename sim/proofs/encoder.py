@@ -6,7 +6,7 @@ from amaranth.hdl import Assert, Cover, Module, Mux, Signal, Value
 from hw.core.words import WordFormat
 from hw.encoder.latency import LatencyEncoder
 from sim.proofs.parts import Harness
-from sim.proofs.streams import Rules, offer
+from sim.proofs.streams import Rules, hold, offer
 
 NUMBER_BITS = 3
 """Of frames' numbers; two frames are inside at most."""
@@ -56,18 +56,10 @@ def encoder(form: WordFormat, p_min: int, pixels: int) -> Harness:
         offer(m, dut.i)
         cancels = Signal()
         m.d.comb += [dut.o.stream.ready.eq(AnySeq(1)), cancels.eq(AnySeq(1)), dut.o.cancel.eq(cancels)]
-        _hold(m, dut.o.stream, cancels)
+        hold(m, dut.o.stream, unless=cancels)
         _words(m, form, dut.o.stream, cancels, ChosenFrame(m, form, dut.i, p_min, pixels))
 
     return Harness(fill)
-
-
-def _hold(m: Module, sent, cancels: Value) -> None:
-    """What is offered is offered until it is taken or cancelled."""
-    waited, before = Signal(), Signal.like(Value.cast(sent.payload))
-    m.d.sync += [waited.eq(sent.valid & ~sent.ready & ~cancels), before.eq(Value.cast(sent.payload))]
-    with m.If(waited):
-        m.d.comb += Assert(sent.valid & (Value.cast(sent.payload) == before))
 
 
 def _words(m: Module, form: WordFormat, sent, cancels: Value, chosen: ChosenFrame) -> None:

@@ -1,7 +1,7 @@
 """Harness of a layer: its vectors are those of the definition, for any weights, any thresholds and any frames."""
 
 from amaranth.asserts import AnySeq
-from amaranth.hdl import Array, Assert, Assume, Cover, Module, Mux, Signal
+from amaranth.hdl import Array, Assert, Assume, Cover, Fragment, Module, Mux, Signal
 
 from hw import Folding
 from hw.core.folding import LayerPlan
@@ -71,7 +71,7 @@ def neuron_vectors(
         (plan,) = folding.plans(symbolic.network(sizes, steps))
         layer = SymbolicLayer(m, *sizes, 0)
         dut = IFLayer(plan, holds_vectors=holds_vectors)
-        m.submodules.dut = symbolic.elaborated(dut, {plan: layer})
+        m.submodules.dut = Fragment.get(dut, symbolic.SymbolicMemories({plan: layer}))
         frames = Frames(m, plan, dut.i)
         word, vector = dut.i.payload, dut.o.payload
         if holds_vectors:

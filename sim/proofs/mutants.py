@@ -57,22 +57,12 @@ class Mutant:
     command: str
 
     @property
-    def cell(self) -> str:
-        """Name of the cell, as in the netlist."""
-        return self._part("cell")
-
-    @property
-    def port(self) -> str:
-        """The port of that cell that the fault is on."""
-        return self._part("port")
-
-    @property
     def place(self) -> str:
         """Cell, port, bit and mode; for a bit that has a name, the name."""
         control, wire = self._part("ctrlbit"), self._part("wire")
-        cell = self.cell.replace("$flatten\\", "").replace("\\", "")
+        cell = self._part("cell").replace("$flatten\\", "").replace("\\", "")
         named = f" ({wire}[{self._part('wirebit')}])" if wire else ""
-        return f"{cell} {self.port}[{self._part('portbit')}]{named} {self._part('mode')}" + (f" by [{control}]" if control else "")
+        return f"{cell} {self._part('port')}[{self._part('portbit')}]{named} {self._part('mode')}" + (f" by [{control}]" if control else "")
 
     def _part(self, option: str) -> str:
         found = re.search(rf" -{option} (\S+)", self.command)
@@ -87,15 +77,13 @@ class Mutated:
         network: its network.
         folding: its folding.
         ports: its port map.
-        netlist: it, flat, as Yosys's RTLIL.
-        mutants: faults in that.
+        mutants: faults in its flat netlist.
         verilog: of the circuit with all of them; the signal ``mutant`` says which is active, 0 none.
     """
 
     network: Network
     folding: Folding
     ports: Mapping[str, Any]
-    netlist: str
     mutants: tuple[Mutant, ...]
     verilog: str
 
@@ -129,9 +117,8 @@ def mutate(network: Network, folding: Folding, count: int, seed: int = SEED) -> 
         text = re.sub(
             rf"^  input \[{SELECTOR_BITS - 1}:0\] mutant;\n  wire (\[.*?\] mutant);", r"  reg \1;", text, count=1, flags=re.MULTILINE
         )
-        netlist = (folder / "flat.il").read_text()
     mutants = tuple(Mutant(number, command) for number, command in enumerate(commands, 1))
-    return Mutated(network, folding, port_map(accelerator), netlist, mutants, text)
+    return Mutated(network, folding, port_map(accelerator), mutants, text)
 
 
 def kill(mutated: Mutated) -> Iterator[tuple[Mutant, str]]:
@@ -242,7 +229,7 @@ class Cycles(Bench):
 
     def look(self, mode: str, transcript: Transcript) -> str:
         network, folding = self.mutated.network, self.mutated.folding
-        comparison = compare(mode, transcript.recording, self.golden, network.steps)
+        comparison = compare(mode, transcript.recording, self.golden, network)
         if not comparison.passed:
             return f"co-simulation: {comparison.first}"
         timing = Timing.of(transcript.recording)

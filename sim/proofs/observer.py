@@ -8,7 +8,6 @@ from amaranth.hdl import Array, Assert, Assume, Cat, Cover, Module, Mux, Signal,
 from hw.core.words import WordFormat, bits_for
 from sim.proofs.definition import SymbolicLayer, spikes, total
 from sim.proofs.parts import Harness
-from sim.proofs.streams import anything
 
 
 class Observer:
@@ -109,7 +108,7 @@ def equals_definition(form: WordFormat, outputs: int, make: Callable[..., Observ
     def fill(m: Module) -> None:
         layer = SymbolicLayer(m, form.inputs, outputs, 0)
         word, mine, ended = Signal(form.layout), Signal(), Signal()
-        m.d.comb += [word.as_value().eq(anything(word)), mine.eq(AnySeq(1) & ~ended)]
+        m.d.comb += [word.as_value().eq(AnySeq(form.layout.size)), mine.eq(AnySeq(1) & ~ended)]
         seen = make(m, layer, form, word, mine, "observer")
 
         # The frame by its spike times.

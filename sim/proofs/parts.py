@@ -11,7 +11,7 @@ from hw.core.argmax import ArgMax
 from hw.core.frame_check import FrameCheck
 from hw.core.neuron import IFNeurons, count_width, delta_counts, xnor_counts
 from hw.core.words import WordFormat
-from sim.proofs.streams import Rules, anything, hold, offer
+from sim.proofs.streams import Rules, hold, offer
 
 
 class Harness(wiring.Component):
@@ -76,7 +76,7 @@ def argmax(count: int, width: int, always: int, make: Callable[..., wiring.Compo
 
     def fill(m: Module) -> None:
         m.submodules.dut = dut = make(count=count, width=width, always=always)
-        m.d.comb += [dut.values.eq(anything(dut.values)), dut.all_present.eq(AnySeq(1))]
+        m.d.comb += [dut.values.eq(AnySeq(len(dut.values))), dut.all_present.eq(AnySeq(1))]
         values, present, filled = dut.values, dut.all_present, 1
         for _ in range(dut.latency):  # the row that the output belongs to
             later, later_present, later_filled = Signal(count * width), Signal(), Signal()
@@ -101,7 +101,7 @@ def counts(simd: int, neurons: Callable[..., wiring.Component] = IFNeurons) -> H
     def fill(m: Module) -> None:
         weights, spikes = Signal(simd), Signal(simd)
         width = count_width(simd)
-        m.d.comb += [weights.eq(anything(weights)), spikes.eq(anything(spikes))]
+        m.d.comb += [weights.eq(AnySeq(simd)), spikes.eq(AnySeq(simd))]
         total: Value = Const(0)
         negatives: Value = Const(0)
         for weight, spike in zip(weights, spikes, strict=True):
@@ -114,7 +114,7 @@ def counts(simd: int, neurons: Callable[..., wiring.Component] = IFNeurons) -> H
         m.submodules.dut = dut = neurons(pe=1, width=width + 1, count_width=width)
         before = Signal(signed(width + 1))
         m.d.comb += [
-            before.eq(anything(before)),
+            before.eq(AnySeq(width + 1)),
             dut.potential.eq(before),
             dut.count.eq(delta),
             dut.fired.eq(AnySeq(1)),

@@ -17,21 +17,20 @@ from sim.proofs.tools import ToolError, abc, environment
 METHODS = {
     "induction": ("prove", "smtbmc z3"),
     "pdr": ("prove", "abc orpos; pdr"),
-    "correspondence": ("prove", "abc orpos; scorr; dc2; scorr -F 2; dc2; scorr -F 4; pdr"),
     "bmc": ("bmc", "smtbmc z3"),
     "reduced": ("bmc", "abc scorr; dc2; dc2; bmc3 -c"),
     "unreduced": ("bmc", "abc bmc3"),
     "cover": ("cover", "smtbmc z3"),
 }
-"""Mode and engine of sby: k-induction, property directed reachability (alone, or of a circuit whose equal registers have been merged), all
-runs of so many cycles (by Z3; by ABC; or by CaDiCaL in ABC, of a circuit that is reduced first), and a run to each ``Cover``."""
+"""Mode and engine of sby: k-induction, property directed reachability, bounded model checking
+(by Z3; by ABC; or by CaDiCaL in ABC, of a circuit that is reduced first), and a run to each ``Cover``."""
 BOUNDED = ("bmc", "reduced", "unreduced")
 NAMED_BY = {"reduced": "unreduced", "unreduced": "bmc", "pdr": "bmc"}
 """What finds a failure's name again: a circuit that was reduced has no names, and with memories sby does not read the traces of ABC."""
 
 ANY_CONTENT = "delete */t:$meminit_v2"
-"""A pass of Yosys: memories begin with anything. A reset gives every register of ours its first value and leaves memories as they are, so
-what holds from such a beginning holds after a reset in any cycle."""
+"""A pass of Yosys: memories begin with arbitrary contents. A reset gives every register of ours its first value and leaves memories as they
+are, so what holds from such a beginning holds after a reset in any cycle."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Proof:
         name: of it.
         what: a sentence.
         harness: makes a component without ports that holds the circuit, assumptions about its surroundings, assertions and covers.
-        method: one of `METHODS`; "bmc" and "reduced" hold for all runs of ``depth`` cycles, the others for ever.
+        method: one of `METHODS`; those in `BOUNDED` are bounded model checking, the others unbounded.
         depth: cycles looked at; of an induction, its length (a "pdr" has none).
         reach: cycles in which a run can reach every ``Cover`` of the harness, without which nothing much was proved; not more than the
             ``depth`` of a bounded proof.

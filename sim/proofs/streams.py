@@ -1,44 +1,34 @@
-"""Streams in harnesses: surroundings that may do anything that the rules allow, and the rules themselves as assertions.
+"""Streams in harnesses: an unconstrained environment within the rules, and the rules themselves as assertions.
 
 Assertions and assumptions are about settled signals of a cycle.
 """
 
-from amaranth.asserts import AnyConst, AnySeq
-from amaranth.hdl import Assert, Cover, Module, Mux, Signal, Value
+from amaranth.asserts import AnySeq
+from amaranth.hdl import Assert, Cover, Module, Mux, Signal, Value, ValueLike
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from hw.core.words import WordFormat, bits_for
 
 
-def anything(like) -> Value:
-    """Any value as wide as a signal, another one in every cycle."""
-    return AnySeq(len(Value.cast(like)))
-
-
-def something(like) -> Value:
-    """Any value as wide as a signal, always the same one."""
-    return AnyConst(len(Value.cast(like)))
-
-
-def _waiting(m: Module, port) -> tuple[Signal, Signal]:
-    """That a payload was offered and not taken in the cycle before; and that payload."""
+def _waiting(m: Module, port, unless: ValueLike = 0) -> tuple[Signal, Signal]:
+    """That a payload was offered and not taken, nor ``unless``, in the cycle before; and that payload."""
     payload = Value.cast(port.payload)
     waiting, before = Signal(), Signal(len(payload))
-    m.d.sync += [waiting.eq(port.valid & ~port.ready), before.eq(payload)]
+    m.d.sync += [waiting.eq(port.valid & ~port.ready & ~Value.cast(unless)[0]), before.eq(payload)]
     return waiting, before
 
 
 def offer(m: Module, port) -> None:
-    """Send anything at any time over a stream that a circuit takes; what is offered holds until it is taken."""
+    """Drive a circuit's input stream with arbitrary payloads at arbitrary times; what is offered holds until it is taken."""
     waiting, before = _waiting(m, port)
     payload = Value.cast(port.payload)
-    m.d.comb += [port.valid.eq(waiting | AnySeq(1)), payload.eq(Mux(waiting, before, anything(payload)))]
+    m.d.comb += [port.valid.eq(waiting | AnySeq(1)), payload.eq(Mux(waiting, before, AnySeq(len(payload))))]
 
 
-def hold(m: Module, port) -> None:
-    """Assert that a circuit holds what it offers until it is taken, and see that it can come to that."""
-    waiting, before = _waiting(m, port)
+def hold(m: Module, port, unless: ValueLike = 0) -> None:
+    """Assert that a circuit holds what it offers until it is taken, or ``unless`` is high, and see that it can come to that."""
+    waiting, before = _waiting(m, port, unless)
     held = port.valid & (Value.cast(port.payload) == before)
     with m.If(waiting):
         m.d.comb += Assert(held)

@@ -1,21 +1,19 @@
-"""Puts symbols into a circuit's memories of weights and thresholds, in the place of a network's."""
+"""Circuits for proofs: symbolic weights and thresholds in their memories, or an accelerator that is arbitrary altogether."""
 
 import itertools
-import unittest.mock
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from amaranth.asserts import AnySeq
-from amaranth.hdl import Array, Cat, Const, Fragment, Value, signed
-from amaranth.hdl import Module as HdlModule
+from amaranth.hdl import Array, Cat, Const, Fragment, Module, Signal, Value, signed
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 
-import hw.core.layer
 from export import Dense, Layer, Network, Single
+from hw import Accelerator
 from hw.core.folding import LayerPlan
-from hw.core.words import bits_for
+from hw.core.memories import RowMemory
 from sim.proofs.definition import SymbolicLayer
+from sim.proofs.streams import offer
 
 
 def network(shape: Sequence[int], steps: int) -> Network:
@@ -28,35 +26,46 @@ def network(shape: Sequence[int], steps: int) -> Network:
     return Network(tuple(layers), steps)
 
 
-class Rows(wiring.Component):
-    """Rows of symbols, with the ports of `hw.core.memories.RowMemory`; without symbols, anything in each cycle."""
+class SymbolicMemories:
+    """A platform whose row memories hold symbols instead of a network, or, where a layer has none, deliver arbitrary rows in each cycle.
 
-    def __init__(self, width: int, rows: int, values: Sequence[Value] | None):
-        self._values = values
-        super().__init__({"address": In(bits_for(rows)), "data": Out(width)})
+    Parameters:
+        layers: symbols by plan.
+    """
 
-    def elaborate(self, platform):
-        m = HdlModule()
-        if self._values is None:
-            m.d.comb += self.data.eq(AnySeq(len(self.data)))
+    def __init__(self, layers: Mapping[LayerPlan, SymbolicLayer | None]):
+        self._rows: dict[int, list[Value] | None] = {}
+        for plan, layer in layers.items():
+            self._rows[id(plan.weight_rows)] = None if layer is None else _weight_rows(plan, layer)
+            self._rows[id(plan.initial_potentials)] = None if layer is None else _initial_potentials(plan, layer)
+
+    def get_row_memory(self, memory: RowMemory) -> Module:
+        """What `RowMemory` elaborates to."""
+        m = Module()
+        rows = self._rows[id(memory.rows)]
+        if rows is None:
+            m.d.comb += memory.data.eq(AnySeq(memory.width))
         else:
-            m.d.sync += self.data.eq(Array(self._values)[self.address])
+            m.d.sync += memory.data.eq(Array(rows)[memory.address])
         return m
 
 
-def elaborated(dut: wiring.Component, layers: Mapping[LayerPlan, SymbolicLayer | None]) -> Fragment:
-    """A circuit of layers of these plans, with symbols for weights and thresholds; None: anything, another in each cycle."""
-    content: dict[int, list[Value] | None] = {}
-    for plan, layer in layers.items():
-        content[id(plan.weight_rows)] = None if layer is None else _weight_rows(plan, layer)
-        content[id(plan.initial_potentials)] = None if layer is None else _initial_rows(plan, layer)
+class ArbitraryAccelerator(Accelerator):
+    """The environment of a wrapper: an accelerator that takes words and gives arbitrary results at arbitrary times.
 
-    def make(width: int, rows: Sequence[int], *, writable: bool) -> Rows:
-        assert not writable
-        return Rows(width, len(rows), content[id(rows)])
+    Results hold until they are taken; bytes for the loader wait for a cycle at most.
+    """
 
-    with unittest.mock.patch.object(hw.core.layer, "RowMemory", make):
-        return Fragment.get(dut, None)
+    def elaborate(self, platform):
+        m = Module()
+        for name in self.input_names:
+            m.d.comb += [getattr(self, name).ready.eq(AnySeq(1)), getattr(self, f"{name}_cancel").eq(AnySeq(1))]
+        offer(m, self.o)
+        if self.weights == "loadable":
+            refused = Signal()
+            m.d.sync += refused.eq(self.load.valid & ~self.load.ready)
+            m.d.comb += [self.load.ready.eq(AnySeq(1) | refused), self.load_ends.eq(AnySeq(1)), self.loaded.eq(AnySeq(1))]
+        return m
 
 
 def component(fragment: Fragment) -> wiring.Component:
@@ -79,7 +88,7 @@ def _weight_rows(plan: LayerPlan, layer: SymbolicLayer) -> list[Value]:
     ]
 
 
-def _initial_rows(plan: LayerPlan, layer: SymbolicLayer) -> list[Value]:
+def _initial_potentials(plan: LayerPlan, layer: SymbolicLayer) -> list[Value]:
     def start(j: int) -> Value:
         if j >= layer.outputs:
             return Const(0, plan.membrane_bits)

@@ -2,16 +2,13 @@
 
 from collections.abc import Callable
 from typing import Any
-from unittest.mock import patch
 
 from amaranth.asserts import AnySeq
 from amaranth.hdl import Assert, Assume, Cat, Cover, Fragment, Module, Mux, Signal, Value
 
-import hw.buses.wishbone
 from hw.buses.frame_window import LANES
 from hw.buses.wishbone import WishboneAccelerator
 from sim.proofs import symbolic
-from sim.proofs.any_accelerator import AnyAccelerator
 from sim.proofs.circuit import Size
 from sim.proofs.parts import Harness
 
@@ -22,7 +19,7 @@ ROOM = 2
 
 
 class Bus:
-    """Anything on the bus that the protocol of classic cycles allows: what is asked for stays until it is acknowledged.
+    """An unconstrained Wishbone master within the protocol of classic cycles: an access stays until it is acknowledged.
 
     Attributes:
         asks: an access is under way.
@@ -50,7 +47,7 @@ class Bus:
 
 
 def wrapper(size: Size, make: Callable[..., Any] = WishboneAccelerator) -> Harness:
-    """Anything on the bus, resets by software included, around an accelerator that takes spike words and does anything.
+    """Arbitrary accesses, resets by software included, around an arbitrary accelerator for spike words.
 
     There is an ack for each access and no other, after six cycles among the registers, and after two in frames, if it has not to wait for
     room. Of any one word that is written and finds room: it reaches the accelerator, behind those before it, and tells if words were lost.
@@ -58,16 +55,15 @@ def wrapper(size: Size, make: Callable[..., Any] = WishboneAccelerator) -> Harne
     """
 
     def fill(m: Module) -> None:
-        inside = AnyAccelerator(symbolic.network(size.shape, size.steps), size.folding)
-        with patch.object(hw.buses.wishbone, "RESULTS", ROOM):
-            dut = make(inside, room=ROOM)
-            fragment = Fragment.get(dut, None)
+        inside = symbolic.ArbitraryAccelerator(symbolic.network(size.shape, size.steps), size.folding)
+        dut = make(inside, room=ROOM, results=ROOM)
+        fragment = Fragment.get(dut, None)
         m.submodules.dut = fragment
         parts = {name: symbolic.component(part) for part, name, _ in fragment.subfragments if name in ("managed", "window")}
         managed, window = parts["managed"], parts["window"]
         bus, access = dut.bus, Bus(m, dut.bus)
         stays = Signal()  # what is written waits for room
-        m.d.sync += stays.eq(bus.we & bus.sel.any() & managed.waiting.wait & (window.room == 0))
+        m.d.sync += stays.eq(bus.we & bus.sel.any() & managed.values["waiting"].wait & (window.room == 0))
         expected = Mux(access.frames, (access.age >= FRAME_CYCLES - 1) & ~stays, access.age == REGISTER_CYCLES - 1)
         m.d.comb += [
             Assert(bus.ack == (access.asks & expected)),
@@ -98,7 +94,7 @@ def _words(m: Module, bus: Any, access: Bus, inside: Any, managed: Any) -> None:
     m.d.sync += level.eq(level + enters - leaves)
     with m.If(enters):
         m.d.sync += missing.eq(0)
-    with m.Elif(writes & ~managed.waiting.wait):
+    with m.Elif(writes & ~managed.values["waiting"].wait):
         m.d.sync += [missing.eq(1), lost.eq(1)]
     with m.If(enters & AnySeq(1) & ~there):
         m.d.sync += [there.eq(1), chosen.eq(word), ahead.eq(level - leaves)]
@@ -114,8 +110,8 @@ def _words(m: Module, bus: Any, access: Bus, inside: Any, managed: Any) -> None:
     waits = Signal(2)
     m.d.sync += waits.eq(Mux((level == 0) | inside.valid, 0, waits + 1))
     m.d.comb += [
-        Assert(managed.queues.lost == lost),
-        Assert(managed.queues.room == ROOM - level),
+        Assert(managed.values["queues"].lost == lost),
+        Assert(managed.values["queues"].room == ROOM - level),
         Assert(~inside.valid | (level != 0)),
         Assert(waits != 2),
     ]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from export import Network
 from export.reference import DECISION_FIELDS
 from sim.compare import INPUT, READOUT, Difference, Found, compare_spikes
 from sim.frames import spikes
@@ -13,7 +14,7 @@ from sim.recording import Transcript
 from sim.stimuli import Pace
 
 
-def differences(mode: str, runs: Sequence[Pace], transcript: Transcript, expected: Expectation, steps: int) -> list[Difference]:
+def differences(mode: str, runs: Sequence[Pace], transcript: Transcript, expected: Expectation, network: Network) -> list[Difference]:
     """All that differs in one mode, the first of each kind per port, in order; ``runs`` are those that were played."""
     found = Found(mode, np.ones(len(expected.taken), bool))
     whole = np.array([run.cut == 0 for run in runs], bool)
@@ -21,7 +22,7 @@ def differences(mode: str, runs: Sequence[Pace], transcript: Transcript, expecte
     _inputs(found, expected, over)
     _results(found, whole, transcript, expected)
     for layer in range(len(transcript.monitors)):
-        _monitor(found, layer, transcript, expected, steps, over)
+        _monitor(found, layer, transcript, expected, network.layers[layer].neuron.spikes_once, over)
     found.frames(READOUT, "offered results that change", transcript.frames[:-1][transcript.held > 0], 0, 1)
     if transcript.stuck and not found.differences:
         found.frames(READOUT, "runs that come to no end", transcript.frames[-2:-1], 0, 1)
@@ -63,11 +64,12 @@ def _results(found: Found, whole: np.ndarray, transcript: Transcript, expected: 
         found.field(name, frame[right], golden, values[name][right])
 
 
-def _monitor(found: Found, layer: int, transcript: Transcript, expected: Expectation, steps: int, over: np.ndarray) -> None:
+def _monitor(found: Found, layer: int, transcript: Transcript, expected: Expectation, once: bool, over: np.ndarray) -> None:
     log, payload = transcript.monitors[layer], transcript.ports.monitors[layer]
-    times = expected.golden.spike_times[layer]
+    golden = expected.golden.events[layer]
+    frames, _, neurons = golden.shape
     frame = transcript.frame_of_words(layer)
-    real = frame < len(times)
+    real = frame < frames
     found.frames(layer, "words of frames that were not sent", transcript.frames[1:][log.run[~real]] - 1, 0, 1)
     words, frame = log.payload[real], frame[real]
     silent = over.copy()
@@ -75,10 +77,10 @@ def _monitor(found: Found, layer: int, transcript: Transcript, expected: Expecta
     found.frames(layer, "words", np.flatnonzero(silent), 1, 0)
 
     # Rules of words, whatever their spikes; and each whole frame ends, a good one in the step in which its words ended.
-    for rule, broken in breaches(words, frame, payload, times.shape[1], last_layer=layer == len(transcript.monitors) - 1).items():
+    for rule, broken in breaches(words, frame, payload, neurons, last_layer=layer == len(transcript.monitors) - 1).items():
         found.frames(layer, f'word rule "{rule}"', broken, 1, 0)
     if found.mode == "full":
-        ended = end_times(words, frame, payload, len(times))
+        ended = end_times(words, frame, payload, frames)
         found.frames(layer, "ends", np.flatnonzero(over & (ended < 0)), 1, 0)
         wrong = np.flatnonzero((ended >= 0) & ~expected.breach & ~expected.unchecked & (ended != expected.closed))
         found.frames(layer, "step of the end", wrong, expected.closed[wrong], ended[wrong])
@@ -89,9 +91,9 @@ def _monitor(found: Found, layer: int, transcript: Transcript, expected: Expecta
     compare_spikes(
         found,
         layer,
-        times,
-        spikes(words[counts], payload, frame[counts]),
+        golden,
+        spikes(words[counts], payload, frame[counts]).events,
         required=np.where(over & ~expected.unchecked, expected.closed if found.mode == "full" else decided, -1),
         allowed=decided if found.mode == "early" else expected.closed,
-        steps=steps,
+        once=once,
     )

@@ -119,7 +119,7 @@ def judge_all(
     """What must come out of runs, and what differs from it."""
     played = runs[: len(transcript.held)]
     expected = expect(network, form, played, transcript)
-    return expected, differences(mode, played, transcript, expected, network.steps)
+    return expected, differences(mode, played, transcript, expected, network)
 
 
 def _named(difference: Difference, transcript: Transcript, runs: Sequence[Run], origins: Sequence[tuple[int, int]]) -> Found:

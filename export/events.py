@@ -1,0 +1,114 @@
+"""Spikes as events: a sparse array over frames, steps and neurons, as the golden model gives it and a circuit emits it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+RADIX = 1 << 16  # numpy sorts keys of 16 bits by radix, which is several times faster
+
+
+@dataclass(frozen=True, eq=False)
+class Events:
+    """The spikes of one layer, sorted by frame, then step, then neuron.
+
+    Attributes:
+        shape: frames, steps and neurons of the array whose entries other than 0 the events are.
+        frame: int64 (events,).
+        step: int32 (events,).
+        neuron: int32 (events,).
+        coefficient: int8 (events,), what each is worth.
+    """
+
+    shape: tuple[int, int, int]
+    frame: np.ndarray
+    step: np.ndarray
+    neuron: np.ndarray
+    coefficient: np.ndarray
+
+    @classmethod
+    def sort(
+        cls, shape: tuple[int, int, int], frame: np.ndarray, step: np.ndarray, neuron: np.ndarray, coefficient: np.ndarray | int = 1
+    ) -> "Events":
+        """Events in any order, inside the array; those of the same place stay in theirs."""
+        frame, coefficient = np.asarray(frame, np.int64), np.broadcast_to(np.asarray(coefficient, np.int8), len(frame))
+        events = cls(shape, frame, np.asarray(step, np.int32), np.asarray(neuron, np.int32), coefficient)
+        return events.select(np.argsort(events.place, kind="stable"))
+
+    @classmethod
+    def from_spike_times(cls, spike_times: np.ndarray, steps: int) -> "Events":
+        """The events of neurons that spike once.
+
+        Parameters:
+            spike_times: integers (frames, neurons), 0 … steps, ``steps`` = never.
+            steps: ``T``.
+        """
+        frame, neuron = np.nonzero(spike_times < steps)
+        step = spike_times[frame, neuron]
+        key = frame * steps + step
+        order = np.argsort(key.astype(np.uint16) if len(spike_times) * steps <= RADIX else key, kind="stable")
+        ones = np.ones(len(order), np.int8)
+        shape = (len(spike_times), steps, spike_times.shape[1])
+        return cls(shape, frame[order], step[order].astype(np.int32), neuron[order].astype(np.int32), ones)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["Events"]) -> "Events":
+        """Consecutive frames, at least one part; steps and neurons are those of the first."""
+        first = np.cumsum([0, *(part.shape[0] for part in parts)])
+        _, steps, neurons = parts[0].shape
+        return cls(
+            (int(first[-1]), steps, neurons),
+            np.concatenate([part.frame + at for part, at in zip(parts, first, strict=False)]),
+            *(np.concatenate([getattr(part, name) for part in parts]) for name in ("step", "neuron", "coefficient")),
+        )
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def __getitem__(self, frames: slice) -> "Events":
+        """The events of consecutive frames, counted from the first of them."""
+        begin, end, stride = frames.indices(self.shape[0])
+        if stride != 1:
+            raise ValueError(f"a slice of events must be of consecutive frames, not of every {stride}th")
+        end = max(begin, end)
+        part = slice(*np.searchsorted(self.frame, (begin, end)))
+        shape = (end - begin, *self.shape[1:])
+        return Events(shape, self.frame[part] - begin, self.step[part], self.neuron[part], self.coefficient[part])
+
+    def select(self, which: np.ndarray) -> "Events":
+        """Some of the events.
+
+        Parameters:
+            which: bool (events,), or indices in an order in which the events are sorted.
+        """
+        return Events(self.shape, self.frame[which], self.step[which], self.neuron[which], self.coefficient[which])
+
+    @property
+    def place(self) -> np.ndarray:
+        """Each event's place in the array, int64 (events,), ascending if all lie inside it."""
+        _, steps, neurons = self.shape
+        return (self.frame * steps + self.step) * neurons + self.neuron
+
+    @property
+    def cell(self) -> np.ndarray:
+        """``frame * neurons + neuron`` of each event, int64 (events,)."""
+        return self.frame * self.shape[2] + self.neuron
+
+    def spike_times(self) -> np.ndarray:
+        """The step of each neuron's first spike, int32 (frames, neurons), ``steps`` = never."""
+        frames, steps, neurons = self.shape
+        times = np.full((frames, neurons), steps, np.int32)
+        late_first = np.arange(len(self))[::-1]  # so that the first spike is what stays
+        times[self.frame[late_first], self.neuron[late_first]] = self.step[late_first]
+        return times
+
+    def equals(self, other: "Events") -> bool:
+        """Whether both are the same events of arrays of the same shape."""
+        same = self.shape == other.shape and len(self) == len(other)
+        return same and all(np.array_equal(getattr(self, n), getattr(other, n)) for n in ("frame", "step", "neuron", "coefficient"))
+
+    def missing_in(self, other: "Events") -> np.ndarray:
+        """Which events have none at their place in ``other``, of the same shape: bool (events,)."""
+        place, others = self.place, other.place
+        found = np.searchsorted(others, place)
+        return np.append(others, -1)[found] != place
