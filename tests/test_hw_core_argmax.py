@@ -1,10 +1,10 @@
-"""hw.core.argmax: the winner and its place against Python's own, a row per cycle."""
+"""hw.core.trees: the winner and its place against Python's own, a row per cycle."""
 
 import random
 
 import pytest
 
-from hw.core.argmax import ArgMax
+from hw.core.trees import ArgMax
 from tests.circuit import Part, run
 
 

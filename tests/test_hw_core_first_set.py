@@ -1,9 +1,9 @@
-"""hw.core.first_set against Python."""
+"""hw.core.trees against Python."""
 
 import pytest
 from amaranth.hdl import Module, Signal
 
-from hw.core.first_set import first_set
+from hw.core.trees import first_set
 from tests.circuit import settle
 
 

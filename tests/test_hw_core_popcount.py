@@ -1,11 +1,11 @@
-"""hw.core.popcount against Python's own."""
+"""hw.core.trees against Python's own."""
 
 import random
 
 import pytest
 from amaranth.hdl import Module, Signal
 
-from hw.core.popcount import popcount
+from hw.core.trees import popcount
 from tests.circuit import settle
 
 

@@ -5,7 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import WritePort
 from amaranth.lib.wiring import In, Out
 
-from hw.core.first_set import first_set
+from hw.core.trees import first_set
 from hw.core.words import bits_for
 from hw.encoder.plan import EncoderPlan, pixel_layout
 
