@@ -24,7 +24,7 @@ def sequencer_of(plan: LayerPlan) -> type[Sequencer]:
 
 def word_to_vector(plan: LayerPlan) -> int:
     """Cycles from the one in which a fold takes up the last word of a step, new or replayed, to its neuron vector."""
-    return ISSUE_TO_VECTOR + sequencer_of(plan).FETCH_TO_ISSUE
+    return ISSUE_TO_VECTOR + sequencer_of(plan).fetch_to_issue
 
 
 def cycles_of(plan: LayerPlan) -> Cycles:
