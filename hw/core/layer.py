@@ -86,7 +86,7 @@ class IFLayer(wiring.Component):
             m.d.comb += [port[name].eq(stage[name]) for name in ("state_row", "beat", "restart", "first", "integrate", "test")]
         m.d.comb += [
             initial.address.eq(counting.fold * plan.swap + counting.beat),
-            state.initial.eq(initial.data),
+            state.start.eq(initial.data),
             state.new_potential.eq(neurons.new_potential),
             state.new_flags.eq(neurons.new_flags),
             neurons.potential.eq(state.potential),
