@@ -9,7 +9,7 @@ from export import Dense, Layer, Single
 from hw.core.dense import DensePlan
 from hw.core.layer import IFLayer, word_to_vector
 from hw.core.sequencer import ISSUE_TO_VECTOR
-from hw.core.step import StepSequencer
+from hw.core.step import FETCH_TO_ISSUE
 from hw.core.streams import input_format
 from tests.circuit import Source, run
 from tests.networks import random_layer, random_spike_times
@@ -164,7 +164,7 @@ def test_cycles(form, order, simd, pe, swap):
         swaps = swap if swap > 1 else 0
         per_frame = folds * (swaps + words)
         closes = [(fold + 1) * (swaps + words) - 1 for fold in range(folds)]
-    fetch = StepSequencer.FETCH_TO_ISSUE if order == "step" and form == "delta" and folds > 1 else 0
+    fetch = FETCH_TO_ISSUE if order == "step" and form == "delta" and folds > 1 else 0
     assert word_to_vector(plan) == ISSUE_TO_VECTOR + fetch
     rows = [cycle + word_to_vector(plan) for cycle in closes]
     assert sink.vector_cycles == rows + [cycle + per_frame for cycle in rows]

@@ -7,7 +7,7 @@ import pytest
 
 from hw.core.dense import DensePlan
 from hw.core.event import EventSequencer
-from hw.core.step import StepSequencer
+from hw.core.step import FETCH_TO_ISSUE, StepSequencer
 from hw.core.streams import input_format
 from hw.core.xnor import XnorSequencer
 from tests.circuit import Part, Source, fields, run
@@ -171,5 +171,5 @@ def test_cycles(way, size, swap):
             begin += plan.neuron_folds * plan.synapse_folds
         assert operations.cycles == expected
     else:
-        late = StepSequencer.FETCH_TO_ISSUE if way == "step" else 0
+        late = FETCH_TO_ISSUE if way == "step" else 0
         assert operations.cycles == list(range(late, late + len(operations.seen)))

@@ -24,7 +24,7 @@ def sequencer_of(plan: LayerPlan) -> type[Sequencer]:
 
 def word_to_vector(plan: LayerPlan) -> int:
     """Cycles from the one in which a fold takes up the last word of a step, new or replayed, to its neuron vector."""
-    return ISSUE_TO_VECTOR + sequencer_of(plan).FETCH_TO_ISSUE
+    return ISSUE_TO_VECTOR + sequencer_of(plan).fetch_to_issue
 
 
 def cycles_of(plan: LayerPlan) -> Cycles:
@@ -86,7 +86,7 @@ class IFLayer(wiring.Component):
             m.d.comb += [port[name].eq(stage[name]) for name in ("state_row", "beat", "restart", "first", "integrate", "test")]
         m.d.comb += [
             initial.address.eq(counting.fold * plan.swap + counting.beat),
-            state.initial.eq(initial.data),
+            state.start.eq(initial.data),
             state.new_potential.eq(neurons.new_potential),
             state.new_flags.eq(neurons.new_flags),
             neurons.potential.eq(state.potential),

@@ -36,7 +36,7 @@ class Membranes(wiring.Component):
     Members:
         ahead: the operation that integrates in the next cycle.
         now: the one that integrates.
-        initial: potentials to start from, of the neurons that integrate.
+        start: potentials to start from, of the neurons that integrate.
         new_potential, new_flags: the state after the operation.
         potential, flags: the state before it.
     """
@@ -48,7 +48,7 @@ class Membranes(wiring.Component):
             {
                 "ahead": In(access(plan)),
                 "now": In(access(plan)),
-                "initial": In(plan.initial_width),
+                "start": In(plan.initial_width),
                 "new_potential": In(self._potential_bits),
                 "new_flags": In(plan.pe),
                 "potential": Out(self._potential_bits),
@@ -82,7 +82,7 @@ class StateMemory(Membranes):
         m = Module()
         stored = self._memory(m, Cat(self.new_flags, self.new_potential), write=self.now.valid)
         m.d.comb += [
-            self.potential.eq(Mux(self.now.restart, self.initial, stored[self._plan.pe :])),
+            self.potential.eq(Mux(self.now.restart, self.start, stored[self._plan.pe :])),
             self.flags.eq(Mux(self.now.restart, 0, stored[: self._plan.pe])),
         ]
         return m
@@ -107,7 +107,7 @@ class Registers(Membranes):
             m.d.sync += swaps.eq(ahead.state_row != Mux(now.valid, now.state_row, resident))
             potential, flags = Mux(swaps, stored[plan.pe :], kept_potential), Mux(swaps, stored[: plan.pe], kept_flags)
         m.d.comb += [
-            self.potential.eq(Mux(now.restart, self.initial, potential)),
+            self.potential.eq(Mux(now.restart, self.start, potential)),
             self.flags.eq(Mux(now.restart, 0, flags)),
         ]
         return m
@@ -134,7 +134,7 @@ class SwappedRegisters(Membranes):
         arriving_potential = Signal(size * plan.membrane_bits)
         m.d.comb += [
             arriving_flags.eq(Mux(now.first, 0, read.data[:size])),
-            arriving_potential.eq(Mux(now.first, self.initial, read.data[size:])),
+            arriving_potential.eq(Mux(now.first, self.start, read.data[size:])),
             write.data.eq(Cat(flags[:size], potential[: len(arriving_potential)])),
         ]
         with m.If(now.valid):
@@ -178,5 +178,5 @@ class Sums(Membranes):
             flags = Signal(plan.pe)
             with m.If(now.valid):
                 m.d.sync += flags.eq(self.new_flags)
-        m.d.comb += [self.potential.eq(Mux(now.restart, self.initial, partial)), self.flags.eq(Mux(now.first, 0, flags))]
+        m.d.comb += [self.potential.eq(Mux(now.restart, self.start, partial)), self.flags.eq(Mux(now.first, 0, flags))]
         return m

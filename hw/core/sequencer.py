@@ -65,7 +65,7 @@ class Sequencer(wiring.Component):
         valid, operation: what to do now.
     """
 
-    FETCH_TO_ISSUE: ClassVar[int] = 0
+    fetch_to_issue: ClassVar[int] = 0
     """Cycles from the fetch of a word, from the input or from those of the step, to its issue."""
     cycles: ClassVar[type["Cycles"]]
 

@@ -9,6 +9,8 @@ from hw.core.plan import LayerPlan
 from hw.core.sequencer import Cycles, Sequencer, idle, operation
 from hw.core.words import bits_for
 
+FETCH_TO_ISSUE = 1  # cycles from the fetch of a word to its issue
+
 
 class StepCycles(Cycles):
     """``neuron_folds`` times as many cycles as a step has words, and those of the swaps."""
@@ -47,7 +49,7 @@ class StepSequencer(Sequencer):
     only where the context changes). One cycle passes between the fetch of a word and its issue.
     """
 
-    FETCH_TO_ISSUE = 1
+    fetch_to_issue = FETCH_TO_ISSUE
     cycles = StepCycles
 
     @staticmethod
