@@ -130,7 +130,7 @@ def test_planted_fault(module):
         place = r"(readout|input|layer \d(, neuron \d+)?)"
         named = rf"{first.mode} mode, sequence {first.sequence}, after reset \d, frame \d \([a-z0 ]+\), {place}: "
         assert re.match(named, first.text)
-        seen.add(first.text)
+        seen.add(tuple(found.text for found in outcome.found))
     assert len(seen) == len(numbered[module])
 
 
