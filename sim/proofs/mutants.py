@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from amaranth.back import rtlil
 
 import hw.cost.cycles
 from export import Network, UserError, reference
 from hw import Accelerator, Folding
 from hw.core.words import WordFormat
-from hw.verilog import MODULE, port_map
+from hw.verilog import MODULE, generate, port_map
 from sim import frames, stimuli
 from sim.build import build
 from sim.compare import compare
@@ -105,9 +104,15 @@ def mutate(network: Network, folding: Folding, count: int, seed: int = SEED) -> 
     accelerator = Accelerator(network, folding)
     with tempfile.TemporaryDirectory(prefix="firstspike.") as name:
         folder = Path(name)
-        (folder / "circuit.il").write_text(rtlil.convert(accelerator, name=MODULE, emit_src=False))
+        (folder / "circuit.v").write_text(generate(accelerator))
         select = f"-ctrl mutant {SELECTOR_BITS} 1"
-        script = ["read_rtlil circuit.il", f"prep -flatten -top {MODULE}", "delete t:$scopeinfo", "opt_clean -purge", "write_rtlil flat.il"]
+        script = [
+            "read_verilog circuit.v",
+            f"prep -flatten -top {MODULE}",
+            "delete t:$scopeinfo",
+            "opt_clean -purge",
+            "write_rtlil flat.il",
+        ]
         yosys("\n".join([*script, f"mutate -list {count} -seed {seed} {select} -o mutants.ys", ""]), folder)
         commands = (folder / "mutants.ys").read_text().splitlines()
         yosys("\n".join(["read_rtlil flat.il", *commands, "opt_clean", "write_verilog -noattr mutants.v", ""]), folder)
