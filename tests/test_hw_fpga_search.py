@@ -1,5 +1,6 @@
 """``python -m hw estimate``: areas, and the search for foldings."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -95,21 +96,22 @@ def test_pictures_are_the_same_every_time(tmp_path, network, found):
 
 
 def test_estimate(artifact, network):
-    done = command(artifact, "--device", "hx8k", "--simd", "4,8", "--pe", "8,5", "--images", 40)
+    done = command(artifact, "--device", "hx8k", "--simd", "4,8", "--pe", "8,5", "--images", 40, "--formula")
     assert (done.returncode, done.stderr) == (0, "")
     area = AreaModel(FAMILIES["ice40"]).estimate(network, Folding((4, 8), (8, 5), ("delta", "delta")), "words")
     lines = done.stdout.splitlines()
     assert lines[0] == "network               40-24-5, T = 8"
     options = "--simd 4,8 --pe 8,5 --form delta,delta --loop-order event,event --swap 1,1 --contexts 1"
     assert lines[1].startswith(f"folding               {options}")
-    assert f"LUTs when placed      {area.placed:,}" in lines
+    assert "area                  by formula" in lines
+    assert f"LUTs when placed      about {area.placed:,}" in lines
     assert f"memory bits           {area.memory_bits:,}" in lines
     assert "fits                  yes" in lines
     assert any(line.startswith("images per second") and line.endswith(" at 80 MHz") for line in lines)
 
 
 def test_estimate_where_there_is_no_place_and_route(artifact, network):
-    done = command(artifact, "--device", "xc7", "--mhz", "100", "--simd", "4,8", "--pe", "8,5", "--images", 40)
+    done = command(artifact, "--device", "xc7", "--mhz", "100", "--simd", "4,8", "--pe", "8,5", "--images", 40, "--formula")
     assert (done.returncode, done.stderr) == (0, "")
     area = AreaModel(FAMILIES["xc7"]).estimate(network, Folding((4, 8), (8, 5), ("delta", "delta")), "words")
     lines = done.stdout.splitlines()
@@ -156,6 +158,7 @@ def test_search_on_the_command_line(artifact, tmp_path):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "p.svg").read_text().startswith("<?xml")
+    assert "area                  sum of 7 parts, each synthesised by itself" in re.sub(r"\d+ parts,", "7 parts,", done.stdout)
     blank = done.stdout.splitlines().index("")
     options = done.stdout.splitlines()[blank + 1].split()
     again = command(artifact, "--device", "ecp5-25k", "--images", 40, *options)

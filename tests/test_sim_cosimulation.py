@@ -101,35 +101,30 @@ def test_jobs_find_the_same(report):
         assert len(several.timings[mode].intervals) == 147
 
 
-@pytest.fixture(scope="module")
-def wrong(report):
-    """A report of frames of which one is not what was expected, as it is without shards."""
-    return sim.cosimulate(NETWORK, OTHERS, LABELS, folding=FOLDING, expected=GOLDEN)
+ALIKE = (
+    *("frames", "frames_equal", "spikes_compared", "spikes_received", "spike_times_compared", "differences", "early", "first_difference"),
+    *("accuracy", "silent_share", "steps_mean", "hidden_spikes_by_decision_mean"),
+)
 
 
-OTHERS = TIMES.copy()
-OTHERS[100:] = 6
-ALIKE = ("frames", "frames_equal", "spikes_compared", "spikes_received", "spike_times_compared", "differences", "early", "first_difference")
-
-
-@pytest.mark.parametrize("size", [1, 7, 49])
-def test_shards_find_the_same(report, wrong, size, monkeypatch):
+@pytest.mark.parametrize(("size", "frames"), [(1, 4), (7, 30)])
+def test_shards_find_the_same(size, frames, monkeypatch):
     """Whatever the memory that frames may take: the same figures, pictured frames and first difference; only intervals have gaps."""
+    times = TIMES[:frames].copy()
+    times[frames // 2] = 6  # not what was expected
+    arguments = (NETWORK, times, LABELS[:frames])
+    whole = sim.cosimulate(*arguments, folding=FOLDING, expected=GOLDEN[:frames])
     monkeypatch.setattr(reference, "CHUNK", size)
     monkeypatch.setattr("sim.cosimulation.SHARD_BYTES", 1)
-    frames = 150 if size > 1 else 20
-    for times, expected, whole in ((TIMES, None, report[0]), (OTHERS, GOLDEN, wrong)):
-        if size == 1:
-            whole = sim.cosimulate(NETWORK, times[:20], LABELS[:20], folding=FOLDING, expected=expected and expected[:20])
-        found = sim.cosimulate(NETWORK, times[:frames], LABELS[:frames], folding=FOLDING, expected=expected and expected[:frames])
-        assert found.outcome.runs == tuple(min(size, frames - at) for at in range(0, frames, size))
-        names = (*ALIKE, "accuracy", "silent_share", "steps_mean", "hidden_spikes_by_decision_mean")
-        assert {name: found.data[name] for name in names} == {name: whole.data[name] for name in names}
-        assert found.data["cycles"]["limit_mean"] == whole.data["cycles"]["limit_mean"]
-        assert list(found.outcome.drawn) == list(whole.outcome.drawn)
-        for frame, drawn in found.outcome.drawn.items():
-            other = whole.outcome.drawn[frame]
-            assert all(a.equals(b) for a, b in zip((*drawn.golden.events, *drawn.seen), (*other.golden.events, *other.seen), strict=True))
+    found = sim.cosimulate(*arguments, folding=FOLDING, expected=GOLDEN[:frames])
+    assert (whole.outcome.runs, found.outcome.runs) == ((frames,), tuple(min(size, frames - at) for at in range(0, frames, size)))
+    assert found.first_difference.frame == frames // 2
+    assert {name: found.data[name] for name in ALIKE} == {name: whole.data[name] for name in ALIKE}
+    assert found.data["cycles"]["limit_mean"] == whole.data["cycles"]["limit_mean"]
+    assert list(found.outcome.drawn) == list(whole.outcome.drawn)
+    for frame, drawn in found.outcome.drawn.items():
+        other = whole.outcome.drawn[frame]
+        assert all(a.equals(b) for a, b in zip((*drawn.golden.events, *drawn.seen), (*other.golden.events, *other.seen), strict=True))
 
 
 def test_memory_is_bounded_by_the_shard(monkeypatch):

@@ -81,37 +81,17 @@ class Accelerator(wiring.Component):
             members[f"monitor_{index}"] = Out(Signature({"valid": Out(1), "payload": Out(form.layout)}))
         super().__init__(members)
 
-    def components(self) -> dict[str, wiring.Component]:
-        """The parts of the circuit, new ones, by name: what there is besides them are wires."""
-        plans, loads = self.plans, self.weights == "loadable"
-        parts: dict[str, wiring.Component] = {"scheduler": StepScheduler(plans[0], self.input_format, done_ports=len(plans))}
-        if self.frames_in == "pixels":
-            p_min, pixels = self.network.encoder.p_min, self.folding.pixels
-            assert p_min is not None  # a network resolves its encoder
-            parts["distributor"] = FrameDistributor(self.folding.contexts, pixel_layout(pixels))
-            for context in range(self.folding.contexts):
-                parts[f"encoder_{context}"] = LatencyEncoder(self.input_format, p_min=p_min, pixels=pixels)
-        else:
-            parts |= {f"frame_check_{context}": FrameCheck(self.input_format) for context in range(self.folding.contexts)}
-        parts["readout"] = Readout(plans[-1])
-        for index, plan in enumerate(plans):
-            parts[f"layer_{index}"] = IFLayer(plan, holds_vectors=not plan.is_last, loadable=loads)
-            if not plan.is_last:
-                parts[f"emitter_{index}"] = SpikeEmitter(plan)
-        if loads:
-            parts["loader"] = Loader([(width, len(rows)) for plan in plans for width, rows in row_memories(plan)])
-        return parts
-
     def elaborate(self, platform):
         m = Module()
-        parts = self.components()
-        for name, part in parts.items():
-            m.submodules[name] = part
-        scheduler, readout = parts["scheduler"], parts["readout"]
-        self._connect_inputs(m, parts)
+        m.submodules.scheduler = scheduler = StepScheduler(self.plans[0], self.input_format, done_ports=len(self.plans))
+        self._connect_inputs(m, scheduler)
+        m.submodules.readout = readout = Readout(self.plans[-1])
         upstream = scheduler.o
+        layers: list[IFLayer] = []
         for index, plan in enumerate(self.plans):
-            layer = parts[f"layer_{index}"]
+            layer = IFLayer(plan, holds_vectors=not plan.is_last, loadable=self.weights == "loadable")
+            m.submodules[f"layer_{index}"] = layer
+            layers.append(layer)
             connect(m, upstream, layer.i)
             monitor = getattr(self, f"monitor_{index}")
             if plan.is_last:
@@ -123,38 +103,44 @@ class Accelerator(wiring.Component):
                 m.d.comb += [monitor.payload[name].eq(vector[name]) for name in ("time", "last_of_step", "error", "frame")]
                 connect(m, readout.step_done, getattr(scheduler, f"step_done_{index}"))
             else:
-                emitter = parts[f"emitter_{index}"]
+                emitter = SpikeEmitter(plan)
+                m.submodules[f"emitter_{index}"] = emitter
                 connect(m, layer.o, emitter.i)
                 upstream = emitter.o
                 m.d.comb += [monitor.valid.eq(upstream.valid & upstream.ready), monitor.payload.eq(upstream.payload)]
                 connect(m, emitter.step_done, getattr(scheduler, f"step_done_{index}"))
         connect(m, readout.o, flipped(self.o))
         if self.weights == "loadable":
-            self._connect_loader(m, parts)
+            self._connect_loader(m, layers)
         m.d.comb += [readout.early.eq(self.early), scheduler.early.eq(self.early), scheduler.oldest.eq(readout.oldest)]
         return m
 
-    def _connect_loader(self, m: Module, parts: dict[str, wiring.Component]) -> None:
-        loader = parts["loader"]
+    def _connect_loader(self, m: Module, layers: list[IFLayer]) -> None:
+        memories = [(width, len(rows)) for plan in self.plans for width, rows in row_memories(plan)]
+        m.submodules.loader = loader = Loader(memories)
         connect(m, flipped(self.load), loader.i)
         m.d.comb += [self.load_ends.eq(loader.ends), self.loaded.eq(loader.loaded)]
-        layers = [parts[f"layer_{index}"] for index in range(len(self.plans))]
         writes = [write for layer in layers for write in (layer.write_weights, layer.write_initial)]
         for index, write in enumerate(writes):
             connect(m, getattr(loader, f"write_{index}"), write)
 
-    def _connect_inputs(self, m: Module, parts: dict[str, wiring.Component]) -> None:
-        """To the scheduler, through whatever checks words or makes them of pixels."""
-        scheduler, contexts = parts["scheduler"], range(self.folding.contexts)
+    def _connect_inputs(self, m: Module, scheduler: StepScheduler) -> None:
+        """Whatever makes words of the frames that come in."""
         if self.frames_in == "pixels":
-            connect(m, flipped(self.i), parts["distributor"].i)
-            for context in contexts:
-                encoder = parts[f"encoder_{context}"]
-                connect(m, getattr(parts["distributor"], f"o_{context}"), encoder.i)
+            p_min = self.network.encoder.p_min
+            assert p_min is not None  # a network resolves its encoder
+            layout = pixel_layout(self.folding.pixels)
+            m.submodules.distributor = distributor = FrameDistributor(self.folding.contexts, layout)
+            connect(m, flipped(self.i), distributor.i)
+            for context in range(self.folding.contexts):
+                encoder = LatencyEncoder(self.input_format, p_min=p_min, pixels=self.folding.pixels)
+                m.submodules[f"encoder_{context}"] = encoder
+                connect(m, getattr(distributor, f"o_{context}"), encoder.i)
                 connect(m, encoder.o, getattr(scheduler, f"i_{context}"))
             return
-        for context, name in zip(contexts, self.input_names, strict=True):
-            check = parts[f"frame_check_{context}"]
+        for context, name in enumerate(self.input_names):
+            check = FrameCheck(self.input_format)
+            m.submodules[f"frame_check_{context}"] = check
             connect(m, flipped(getattr(self, name)), check.i.stream)
             connect(m, check.o, getattr(scheduler, f"i_{context}"))
             m.d.comb += getattr(self, f"{name}_cancel").eq(check.i.cancel)

@@ -2,11 +2,16 @@
 
 from amaranth.hdl import Module
 
+from hw.core.plan import LayerPlan
 from hw.core.sequencer import Cycles, Sequencer
 
 
 class EventCycles(Cycles):
     """``neuron_folds`` cycles per word."""
+
+    @staticmethod
+    def busy(plan: LayerPlan, words: float, steps: float) -> float:
+        return plan.neuron_folds * words
 
     def _take(self, begin: int, closes: bool, frame: int, new_frame: bool) -> int:
         folds = self.plan.neuron_folds

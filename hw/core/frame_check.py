@@ -1,4 +1,4 @@
-"""The guard at the gate: spike words from outside may be anything."""
+"""The check of spike words that come from outside: frames that break a rule are flagged, and go no further."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.core.counting import count_width
 from hw.core.event import EventSequencer
-from hw.core.membranes import membranes
+from hw.core.membranes import membranes_of
 from hw.core.memories import RowMemory, row_write
 from hw.core.plan import LayerPlan
 from hw.core.sequencer import ISSUE_TO_VECTOR, Cycles, Sequencer, idle, operation
@@ -80,7 +80,7 @@ class IFLayer(wiring.Component):
         integrating, integrating_valid = _registered(m, plan, "integrating", counting, counting_valid)
         m.submodules.initial = initial = RowMemory(plan.initial_width, plan.initial_potentials, writable=self._loadable)
         m.submodules.neurons = neurons = plan.neurons(pe=plan.pe, width=plan.membrane_bits, count_width=count_width(plan.simd))
-        m.submodules.membranes = state = membranes(plan)
+        m.submodules.membranes = state = membranes_of(plan)(plan)
         for port, stage, valid in ((state.ahead, counting, counting_valid), (state.now, integrating, integrating_valid)):
             m.d.comb += port.valid.eq(valid)
             m.d.comb += [port[name].eq(stage[name]) for name in ("state_row", "beat", "restart", "first", "integrate", "test")]

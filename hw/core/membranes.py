@@ -1,4 +1,4 @@
-"""Where the state of a layer's neurons is kept between operations: one component per kind of storage, chosen by `membranes`."""
+"""Where the state of a layer's neurons is kept between operations: one component per kind of storage, chosen by `membranes_of`."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, wiring
@@ -10,13 +10,13 @@ from hw.core.plan import LayerPlan
 from hw.core.words import bits_for
 
 
-def membranes(plan: LayerPlan) -> "Membranes":
+def membranes_of(plan: LayerPlan) -> type["Membranes"]:
     """The storage of a layer."""
     if plan.counting.cumulative:
-        return Sums(plan)
+        return Sums
     if plan.swap > 1:
-        return SwappedRegisters(plan)
-    return StateMemory(plan) if plan.neuron_folds > 1 and plan.loop_order == "event" else Registers(plan)
+        return SwappedRegisters
+    return StateMemory if plan.neuron_folds > 1 and plan.loop_order == "event" else Registers
 
 
 def access(plan: LayerPlan) -> data.StructLayout:
@@ -56,10 +56,15 @@ class Membranes(wiring.Component):
             }
         )
 
+    @staticmethod
+    def memory_shape(plan: LayerPlan) -> tuple[int, int] | None:
+        """Bits of a row and rows of the memory; None where there are registers only."""
+        return (plan.pe * (1 + plan.membrane_bits), plan.state_rows) if plan.state_rows > 1 else None
+
     def _memory(self, m: Module, content: Value, *, write) -> Value:
         """A memory of states: the row of the operation that integrates now, read a cycle before; ``content`` is written to it."""
-        shape = unsigned(len(content))
-        m.submodules.memory = memory = Memory(shape=shape, depth=self._plan.state_rows, init=[], attrs=NO_READ_WRITE_CHECK)
+        shape, depth = unsigned(len(content)), self._plan.state_rows
+        m.submodules.memory = memory = Memory(shape=shape, depth=depth, init=[], attrs=NO_READ_WRITE_CHECK)
         read_port, write_port = memory.read_port(), memory.write_port()
         m.d.comb += [
             read_port.addr.eq(self.ahead.state_row),
@@ -93,7 +98,7 @@ class Registers(Membranes):
         with m.If(now.valid):
             m.d.sync += [kept_potential.eq(self.new_potential), kept_flags.eq(self.new_flags)]
         potential, flags = kept_potential, kept_flags
-        if plan.state_rows > 1:
+        if self.memory_shape(plan):
             stored = self._memory(m, Cat(self.new_flags, self.new_potential), write=now.valid & now.test)
             resident = Signal.like(now.state_row)  # the row whose state is in the registers
             swaps = Signal()
@@ -111,15 +116,18 @@ class Registers(Membranes):
 class SwappedRegisters(Membranes):
     """Registers that are exchanged with a narrower memory, ``beat_size`` neurons per cycle, before a pass begins."""
 
+    @staticmethod
+    def memory_shape(plan: LayerPlan) -> tuple[int, int]:
+        return plan.beat_size * (1 + plan.membrane_bits), plan.state_rows << bits_for(plan.swap)
+
     def elaborate(self, platform):
         m = Module()
         plan, now, ahead = self._plan, self.now, self.ahead
         size, beats = plan.beat_size, plan.swap
         potential = Signal(beats * size * plan.membrane_bits)
         flags = Signal(beats * size)
-        beat_bits = bits_for(beats)
-        shape = unsigned(size * (1 + plan.membrane_bits))
-        m.submodules.memory = memory = Memory(shape=shape, depth=plan.state_rows << beat_bits, init=[], attrs=NO_READ_WRITE_CHECK)
+        width, depth = self.memory_shape(plan)
+        m.submodules.memory = memory = Memory(shape=unsigned(width), depth=depth, init=[], attrs=NO_READ_WRITE_CHECK)
         read, write = memory.read_port(), memory.write_port()
         resident = Signal.like(now.state_row)  # the row whose state is in the registers
         arriving_flags = Signal(size)
@@ -154,13 +162,17 @@ class SwappedRegisters(Membranes):
 class Sums(Membranes):
     """One vector of sums, which start anew with every pass; only flags are kept."""
 
+    @staticmethod
+    def memory_shape(plan: LayerPlan) -> tuple[int, int] | None:
+        return (plan.pe, plan.state_rows) if plan.state_rows > 1 else None
+
     def elaborate(self, platform):
         m = Module()
         plan, now = self._plan, self.now
         partial = Signal(self._potential_bits)
         with m.If(now.valid):
             m.d.sync += partial.eq(self.new_potential)
-        if plan.state_rows > 1:
+        if self.memory_shape(plan):
             flags = self._memory(m, self.new_flags, write=now.valid & now.test)
         else:
             flags = Signal(plan.pe)

@@ -81,6 +81,11 @@ class Sequencer(wiring.Component):
             }
         )
 
+    @staticmethod
+    def memory_shape(plan: LayerPlan) -> tuple[int, int] | None:
+        """Bits of a row and rows of its memory; None where there is none."""
+        return None
+
     def _first_step(self, m: Module, word) -> Signal:
         """Whether ``word``, which is on the input, belongs to the first step of its frame."""
         began = Signal()
@@ -122,6 +127,11 @@ class Cycles(ABC):
         self.free = 0
         self.places: deque[int] = deque()
         self.send_vector: Callable[[int, int, int], None]
+
+    @staticmethod
+    @abstractmethod
+    def busy(plan: LayerPlan, words: float, steps: float) -> float:
+        """Cycles that a layer works on a frame of so many words in so many steps."""
 
     def word(self, available: int, closes: bool, frame: int, *, new_frame: bool) -> int:
         """Take a word that is on the input from ``available`` on; the cycle in which it was taken."""

@@ -18,6 +18,10 @@ class StepCycles(Cycles):
         self._words = 0  # of this step so far
         self._resident: int | None = None
 
+    @staticmethod
+    def busy(plan: LayerPlan, words: float, steps: float) -> float:
+        return plan.neuron_folds * (words + steps * (plan.swap if plan.swap > 1 else 0))
+
     def _take(self, begin: int, closes: bool, frame: int, new_frame: bool) -> int:
         plan = self.plan
         context = frame % plan.contexts
@@ -45,6 +49,12 @@ class StepSequencer(Sequencer):
 
     FETCH_TO_ISSUE = 1
     cycles = StepCycles
+
+    @staticmethod
+    def memory_shape(plan: LayerPlan) -> tuple[int, int] | None:
+        """Of the words of a step; of one fold, nothing is replayed."""
+        words = max(2, plan.synapse_folds + plan.split_words)
+        return (bits_for(plan.synapse_folds) + plan.simd, words) if plan.neuron_folds > 1 else None
 
     def elaborate(self, platform):
         m = Module()

@@ -2,12 +2,17 @@
 
 from amaranth.hdl import Module, Mux, Signal
 
+from hw.core.plan import LayerPlan
 from hw.core.sequencer import Cycles, Sequencer, operation
 from hw.core.words import bits_for
 
 
 class XnorCycles(Cycles):
     """A cycle per word, and then ``neuron_folds * synapse_folds`` per step."""
+
+    @staticmethod
+    def busy(plan: LayerPlan, words: float, steps: float) -> float:
+        return words + steps * plan.neuron_folds * plan.synapse_folds
 
     def _take(self, begin: int, closes: bool, frame: int, new_frame: bool) -> int:
         taken = self._advance(begin, 1)

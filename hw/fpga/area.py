@@ -14,8 +14,11 @@ from operator import or_
 from export import Network
 from hw.core.accelerator import monitor_formats
 from hw.core.counting import count_width
-from hw.core.folding import Folding, LayerPlan
+from hw.core.folding import Folding
+from hw.core.layer import sequencer_of
+from hw.core.membranes import membranes_of
 from hw.core.memories import CHUNK, chunks, spram_shape
+from hw.core.plan import LayerPlan
 from hw.core.readout import result_layout
 from hw.core.words import WordFormat, bits_for
 from hw.encoder.plan import EncoderPlan
@@ -176,7 +179,7 @@ class AreaModel:
 
     def dense(self, plan: LayerPlan, name: str) -> Part:
         """A dense layer of neurons that spike once."""
-        rows = plan.neuron_folds * plan.synapse_folds
+        rows = plan.weight_depth
         synapses = plan.simd * (1 - 2.0**-rows if plan.form == "delta" and not self._loadable else 1)  # a weight that is always 0 is free
         bits = plan.membrane_bits
         in_memory = plan.form == "delta" and plan.loop_order == "event" and plan.neuron_folds > 1
@@ -184,14 +187,13 @@ class AreaModel:
         luts = 30 * self._costs.control + plan.pe * (self._costs.synapse * synapses + (self._costs.bit + 0.5 * (plan.swap > 1)) * bits)
         ffs = 45 + plan.pe * count_width(plan.simd) + (0 if in_memory else plan.pe * (1 + bits)) + gathered
         if self._loadable:
-            shapes = ((plan.weight_width, rows), (plan.initial_width, plan.neuron_folds * plan.swap))
+            shapes = ((plan.weight_width, rows), (plan.initial_width, plan.initial_depth))
             luts += sum(3.5 * chunks(width) for width, _ in shapes)
             ffs += sum(width for width, rows in shapes if rows == 1)
         return Part(name, luts + 0.8 * self._costs.synapse * gathered, ffs, tuple(self._memories_of_dense(plan)))
 
     def _memories_of_dense(self, plan: LayerPlan) -> Iterable[Shape]:
-        rows, initial = plan.neuron_folds * plan.synapse_folds, (plan.initial_width, plan.neuron_folds * plan.swap)
-        states = plan.contexts << (plan.neuron_folds - 1).bit_length()
+        rows, initial = plan.weight_depth, (plan.initial_width, plan.initial_depth)
         if not self._loadable:
             missing = plan.pe - plan.last_fold_size
             yield Shape("rom", plan.weight_width, max(2, rows), short=missing * plan.simd, short_depth=rows - plan.synapse_folds)
@@ -200,19 +202,16 @@ class AreaModel:
             sprams = self._has_sprams and spram_shape(plan.weight_width, rows)
             filled = [Shape("spram", plan.weight_width, rows)] if sprams else [_written(plan.weight_width, rows)]
             yield from (shape for shape in (*filled, _written(*initial)) if shape.depth > 1)
-        if plan.swap > 1:
-            yield Shape("free", plan.beat_size * (1 + plan.membrane_bits), states << bits_for(plan.swap))
-        elif plan.state_rows > 1 and (plan.form == "xnor" or plan.loop_order == "step" or plan.neuron_folds > 1 or plan.contexts > 1):
-            yield Shape("free", plan.pe * (1 if plan.form == "xnor" else 1 + plan.membrane_bits), states)
-        if plan.replays and plan.neuron_folds > 1:  # or they are there for swaps alone
-            yield Shape("free", bits_for(plan.synapse_folds) + plan.simd, max(2, plan.synapse_folds + plan.split_words))
+        for owner in (membranes_of(plan), sequencer_of(plan)):
+            if shape := owner.memory_shape(plan):
+                yield Shape("free", *shape)
 
     def emitter(self, plan: LayerPlan, name: str) -> Part:
         """What makes words for the next layer of a layer's neurons."""
         assert plan.following_simd is not None
         pe, simd, slots = plan.pe, plan.following_simd, plan.vector_slots
         luts = 33 + 1.6 * pe + 1.9 * simd * (plan.neuron_folds > 1) + 1.6 * pe * (pe > simd)
-        row = pe + bits_for(plan.steps) + bits_for(plan.neuron_folds) + bits_for(plan.frames) + 4
+        row = pe + bits_for(plan.steps) + bits_for(plan.frames) + 4
         return Part(name, self._costs.control * luts, 40 + 2 * pe + simd, (Shape("through", row, slots),) if slots > 1 else ())
 
     def readout(self, plan: LayerPlan) -> Part:

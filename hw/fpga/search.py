@@ -10,6 +10,7 @@ from export import Network, reference
 from export.reference import Result
 from hw.core.dense import DensePlan
 from hw.core.folding import Folding
+from hw.core.layer import sequencer_of
 from hw.core.plan import LayerPlan
 from hw.cost import cycles as cost
 from hw.cost.speed import Speed
@@ -143,7 +144,7 @@ def _layer_options(model: AreaModel, narrow: LayerPlan, words: float, steps: flo
         if (swap > 1 and (not exchanges or swap > pe)) or (order == "step" and form == "delta" and not exchanges):
             continue
         plan = DensePlan(layer, narrow.steps, simd, pe, form, order, swap, contexts, following)
-        cycles = words + steps * groups * plan.synapse_folds if form == "xnor" else groups * (words + steps * (swap if swap > 1 else 0))
+        cycles = sequencer_of(plan).cycles.busy(plan, words, steps)
         area = model.total(model.layer(plan))
         found.append(_Option(simd, pe, form, order, swap, cycles, area.luts, area.block_rams))
     return found

@@ -1,11 +1,61 @@
-"""hw.core.trees: the winner and its place against Python's own, a row per cycle."""
+"""hw.core.trees: popcount and the first flag against Python's own, and the largest number and its place, a row per cycle."""
 
 import random
 
 import pytest
+from amaranth.hdl import Module, Signal
 
-from hw.core.trees import ArgMax
-from tests.circuit import Part, run
+from hw.core.trees import ArgMax, first_set, popcount
+from tests.circuit import Part, run, settle
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100])
+def test_popcount(width):
+    draw = random.Random(width)
+    bits = Signal(width)
+    counted = popcount(bits)
+    assert len(counted) == width.bit_length()
+    count = Signal(width + 1)  # wide: nothing is lost here
+    m = Module()
+    m.d.comb += count.eq(counted)
+    values = (
+        range(1 << width)
+        if width <= 5
+        else [0, (1 << width) - 1, *(1 << k for k in range(width)), *(draw.getrandbits(width) for _ in range(50))]
+    )
+
+    def bench(put, get):
+        for value in values:
+            put(bits, value)
+            assert get(count) == value.bit_count()
+
+    settle(m, bench)
+
+
+def test_popcount_of_no_bits():
+    m = Module()
+    count = Signal(4, init=3)
+    m.d.comb += count.eq(popcount(Signal(0)))
+
+    def bench(put, get):
+        assert get(count) == 0
+
+    settle(m, bench)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4, 5, 7, 8, 9])
+def test_first_set_of_every_pattern(width):
+    m, flags = Module(), Signal(width)
+    found = first_set(m, flags, name="found")
+
+    def bench(put, get):
+        for pattern in range(1 << width):
+            put(flags, pattern)
+            lowest = (pattern & -pattern).bit_length() - 1 if pattern else 0
+            seen = (get(found.any), get(found.several), get(found.index), get(found.rest))
+            assert seen == (pattern != 0, pattern.bit_count() > 1, lowest, pattern & (pattern - 1) if pattern else 0)
+
+    settle(m, bench)
 
 
 class Rows(Part):
@@ -34,7 +84,7 @@ class Rows(Part):
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 8, 9, 10])
 @pytest.mark.parametrize("always", [1, -1, 0])
-def test_winner(count, always):
+def test_argmax(count, always):
     """``always``: one place, all but one, all of them."""
     width = 4
     draw = random.Random(count)
