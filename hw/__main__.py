@@ -4,7 +4,7 @@
 
 ``python -m hw fpga NETWORK --device …``: that circuit on a device, and what it costs there.
 ``python -m hw estimate NETWORK --device …``: the same before anything is generated, or a search for a folding.
-``python -m hw bench``: the committed networks' cycles and areas in one table. ``python -m hw calibrate``: the fit behind the estimate.
+``python -m hw bench``: the committed networks' cycles and areas in one table.
 """
 
 import argparse
@@ -26,7 +26,6 @@ COMMANDS = {
     "fpga": "hw.fpga.command",
     "estimate": "hw.fpga.estimate",
     "bench": "hw.fpga.bench",
-    "calibrate": "hw.fpga.calibrate",
 }
 """Modules of the commands that have a name; all but the first need packages that Verilog alone does not."""
 
@@ -66,14 +65,16 @@ def generate() -> int:
     parser.add_argument("network", type=Path, help="network.safetensors, as export writes it")
     parser.add_argument("--out", type=Path, required=True, help="Verilog file to write; the port map takes its name with .json")
     add_circuit_arguments(parser)
+    parser.add_argument("--name", help="of the top module, with which the names of all modules begin (default: accelerator, accelerator_…)")
+    parser.add_argument("--vhdl", action="store_true", help="also a VHDL package with the component's declaration, with .vhd")
     add_folding_arguments(parser)
     arguments = parser.parse_args()
     check_circuit_arguments(arguments)
     network = load(arguments.network)
-    for path in outputs(arguments.out, arguments.weights):
+    for path in outputs(arguments.out, arguments.weights, vhdl=arguments.vhdl):
         refuse_overwriting(arguments.network, path)
     accelerator = Accelerator(network, folding_from(arguments, network), frames_in=arguments.input, weights=arguments.weights)
-    for path in write(wrap(accelerator, arguments.wrapper), arguments.out):
+    for path in write(wrap(accelerator, arguments.wrapper), arguments.out, name=arguments.name, vhdl=arguments.vhdl):
         print(f"{path}: {path.stat().st_size} bytes")
     for index, plan in enumerate(accelerator.plans):
         print(

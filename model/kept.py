@@ -5,40 +5,33 @@ their fields.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from shutil import copyfile
 from typing import Any
 
 from export import Network, UserError, digest, load
-from export.artifact import check_format, get
 from export.files import atomic_write
+from export.store import Format, Store
 from model import ablate, metrics, recipe_file
-from model.machine import ROOT
 from model.recipe_file import RecipeFile
 from model.reproduce import NETWORK, best
 
 MADE: dict[str, type] = {"title": str, "command": str, "date": str, "machine": dict}
-TABLES: dict[str, tuple[str, int, dict[str, type]]] = {  # format, version and fields, by how the file's name begins
-    "bench-": ("firstspike-figures", 1, MADE | {"figures": list}),
-    "ablation-": (ablate.FORMAT, ablate.VERSION, MADE | {"recipe": str, "changes": dict, "seeds": list, "variants": list}),
+TABLES = {
+    "bench-": Format("firstspike-figures", 1, MADE | {"figures": list}, {"figures": {"name": str, "value": (int, float), "unit": str}}),
+    "ablation-": Format(
+        ablate.FORMAT,
+        ablate.VERSION,
+        MADE | {"recipe": str, "changes": dict, "seeds": list, "variants": list},
+        {"variants": {"name": str, "changes": dict, "runs": list}},
+    ),
 }
-ROWS: dict[str, dict[str, type | tuple[type, ...]]] = {
-    "figures": {"name": str, "value": (int, float), "unit": str},
-    "variants": {"name": str, "changes": dict, "runs": list},
-}
+"""Tables, by how the file's name begins."""
 
 
-@dataclass(frozen=True)
-class Project:
-    """Where things are, below the folder that holds them all."""
-
-    root: Path = ROOT
-
-    @property
-    def kept(self) -> Path:
-        return self.root / "docs" / "results"
+class Project(Store):
+    """The store, with recipes and their runs."""
 
     @property
     def page(self) -> Path:
@@ -46,9 +39,6 @@ class Project:
 
     def recipe(self, name: str) -> Path:
         return self.root / "recipes" / f"{name}.toml"
-
-    def artifact(self, name: str) -> Path:
-        return self.root / "artifacts" / f"{name}.safetensors"
 
     def runs(self) -> dict[str, list[dict[str, Any]]]:
         """The metrics of all kept runs, by recipe, in the order of their seeds.
@@ -68,7 +58,7 @@ class Project:
 
     def _read(self, kind: str, which: Callable[[dict[str, Any]], Any]) -> dict[str, list[dict[str, Any]]]:
         found = []
-        for path in self.kept.glob(f"*-{kind}-*.json"):
+        for path in self.folder.glob(f"*-{kind}-*.json"):
             found.append(content := metrics.read(path))
             if not content["finished"] or path.name != f"{content['recipe']}-{kind}-{which(content)}.json":
                 raise UserError(f"{path}: must be of a finished run, and have the name of its recipe and {kind}")
@@ -81,7 +71,7 @@ class Project:
         Raises:
             UserError: a file is something else.
         """
-        return [read_table(path) for path in sorted(self.kept.glob(f"{beginning}*.json"))]
+        return self.read_all(f"{beginning}*", TABLES[beginning])
 
 
 def read_table(path: Path) -> dict[str, Any]:
@@ -94,20 +84,7 @@ def read_table(path: Path) -> dict[str, Any]:
     beginning = next((beginning for beginning in TABLES if path.name.startswith(beginning) and path.suffix == ".json"), None)
     if beginning is None:
         raise UserError(f"{path}: must be the folder of a recipe's runs, or a file {' or '.join(f'{name}NAME.json' for name in TABLES)}")
-    name, version, fields = TABLES[beginning]
-    content = metrics.read_json(path)
-    try:
-        check_format(content, name, version)
-        for field, kind in fields.items():
-            get(content, field, kind)
-        for table in ROWS.keys() & fields.keys():
-            for number, row in enumerate(content[table]):
-                for field, kinds in ROWS[table].items():
-                    if not isinstance(row, dict) or not isinstance(row.get(field), kinds):
-                        raise UserError(f"{table}[{number}] must have {', '.join(ROWS[table])}, not {row!r:.60}")
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    return content
+    return TABLES[beginning].read(path)
 
 
 def problems(project: Project) -> list[str]:
@@ -170,10 +147,7 @@ def keep(path: Path, project: Project) -> list[Path]:
     """
     if path.is_dir():
         return _keep_runs(path, project)
-    read_table(path)
-    out = project.kept / path.name
-    _copy(path, out)
-    return [out]
+    return [project.keep(path.stem, read_table(path))]
 
 
 def _keep_runs(folder: Path, project: Project) -> list[Path]:
@@ -187,17 +161,13 @@ def _keep_runs(folder: Path, project: Project) -> list[Path]:
     chosen = best(runs)
     if not belongs(load(folder / NETWORK), chosen):
         raise UserError(f"{folder / NETWORK}: must be the network of seed {chosen['seed']}, {chosen['digest']}, with its scores")
-    written = {project.kept / f"{name}-seed-{content['seed']}.json": content for content in runs}
-    written |= {project.kept / f"{name}-fold-{Path(content['dataset']).stem}.json": content for content in folds}
+    written = {project.folder / f"{name}-seed-{content['seed']}.json": content for content in runs}
+    written |= {project.folder / f"{name}-fold-{Path(content['dataset']).stem}.json": content for content in folds}
     for path, content in written.items():
-        metrics.write_json(path, content | {"epochs": []})
+        project.keep(path.stem, content | {"epochs": []})
     for kind in ("seed", "fold"):
-        for path in set(project.kept.glob(f"{name}-{kind}-*.json")) - set(written):
+        for path in set(project.folder.glob(f"{name}-{kind}-*.json")) - set(written):
             path.unlink()
-    _copy(folder / NETWORK, project.artifact(name))
+    with atomic_write(project.artifact(name)) as temporary:
+        copyfile(folder / NETWORK, temporary)
     return [*written, project.artifact(name)]
-
-
-def _copy(source: Path, out: Path) -> None:
-    with atomic_write(out) as temporary:
-        copyfile(source, temporary)

@@ -1,6 +1,5 @@
 """``metrics.json``, a run's log beside its checkpoint, written after every epoch and at the end."""
 
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from export import Network, UserError, digest
 from export.artifact import check_format, get
 from export.errors import prefixed
-from export.files import atomic_write, remove_unfinished
+from export.files import remove_unfinished
 from export.scores import Scores
+from export.store import read_json, write_json
 from model.data.dataset import Dataset
 from model.machine import commit, machine, now
 from model.recipe_file import RecipeFile
@@ -106,23 +106,6 @@ class Log:
         write_json(self.path, self.content)
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write an object as JSON, whole or not at all: a line per field, and one per row where a field is a table.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    fields = []
-    for name, value in content.items():
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
-        if isinstance(value, list) and value and isinstance(value[0], dict):
-            rows = (json.dumps(row, allow_nan=False, ensure_ascii=False) for row in value)
-            text = "[\n    " + ",\n    ".join(rows) + "\n  ]"
-        fields.append(f"  {json.dumps(name)}: {text}")
-    with atomic_write(path) as temporary:
-        temporary.write_text("{\n" + ",\n".join(fields) + "\n}\n", encoding="utf-8")
-
-
 def read(path: Path) -> dict[str, Any]:
     """Metrics out of a file.
 
@@ -140,22 +123,6 @@ def read(path: Path) -> dict[str, Any]:
                 get(content, name, kind)
             for part in content["scores"]:
                 scores_of(content, part)
-    return content
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file.
-
-    Raises:
-        UserError: its content is not valid.
-        OSError: it cannot be read.
-    """
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: must be JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: must be a JSON object, not {type(content).__name__}")
     return content
 
 

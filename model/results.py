@@ -4,9 +4,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from export import UserError
-from export.files import atomic_write
-from export.pages import fill
+from export import UserError, pages
 from export.scores import Scores
 from model import recipe_file
 from model.kept import Project
@@ -28,10 +26,7 @@ def write(project: Project) -> Path:
         UserError: a kept file is not what it should be.
         OSError: a file cannot be read or written.
     """
-    text = page(project)
-    with atomic_write(project.page) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return project.page
+    return pages.write(project.page, page(project))
 
 
 def page(project: Project) -> str:
@@ -41,9 +36,9 @@ def page(project: Project) -> str:
         UserError: a kept file is not what it should be.
         OSError: a file cannot be read.
     """
-    return fill(
+    return pages.fill(
         TEMPLATE,
-        {"number": number, "toml": toml},
+        {"toml": toml},
         rows=rows(project),
         benches=[{"about": ""} | table for table in project.tables("bench-")],
         ablations=[ablation(table) for table in project.tables("ablation-")],
@@ -59,7 +54,7 @@ def rows(project: Project) -> list[dict[str, Any]]:
         UserError: a file is not what it should be, or runs are kept for which there is no row.
         OSError: a file cannot be read.
     """
-    path = project.kept / "rows.toml"
+    path = project.folder / "rows.toml"
     kept, folds, said = project.runs(), project.folds(), recipe_file.read_toml(path)
     if strangers := sorted(set(kept) - set(said)):
         raise UserError(f"{path}: must have a row [{strangers[0]}], since runs of that recipe are kept")
@@ -115,11 +110,6 @@ def ablation(table: dict[str, Any]) -> dict[str, Any]:
         mean, spread = summary(variant["runs"], "validation")
         variants.append(variant | {"mean": mean, "spread": spread})
     return {"about": ""} | table | {"variants": variants}
-
-
-def number(value: float, digits: int = 2) -> str:
-    """A number with so many digits after the point."""
-    return f"{value:,.{digits}f}"
 
 
 def toml(value: Any) -> str:

@@ -115,7 +115,7 @@ def compile_model(sources: Mapping[str, str], top: str, flags: Sequence[str], *,
     """
     tools = toolchain.find()
     flags = (*flags, *(TRACED_FLAGS if traced else ()))
-    identity = [list(sources.items()), top, flags, traced, tools.verilator, tools.compiler]
+    identity = [[(name, without_comments(text)) for name, text in sources.items()], top, flags, traced, tools.verilator, tools.compiler]
     identity += [cocotb.__version__, str(cocotb_tools.config.libs_dir)]
     key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
     folder = cache_folder() / key
@@ -128,6 +128,12 @@ def compile_model(sources: Mapping[str, str], top: str, flags: Sequence[str], *,
                 seconds = time.monotonic() - began
                 return Build(folder, top, seconds, False, traced, tools.verilator, tools.compiler)
     return Build(folder, top, 0.0, True, traced, tools.verilator, tools.compiler)
+
+
+def without_comments(text: str) -> str:
+    """Verilog without comments, and what they leave of their lines: the circuit, but not where it comes from."""
+    bare = re.sub(r'("(?:[^"\\]|\\.)*")|//[^\n]*|/\*.*?\*/', r"\1", text, flags=re.DOTALL)
+    return "\n".join(line.rstrip() for line in bare.splitlines() if line.strip())
 
 
 def _build_in_place(

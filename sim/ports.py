@@ -94,17 +94,17 @@ class Ports:
         try:
             ports = port_map["ports"]
             monitors: list[Payload] = []
-            while f"monitor_{len(monitors)}__payload" in ports:
-                monitors.append(_payload(ports[f"monitor_{len(monitors)}__payload"]))
+            while f"monitor_{len(monitors)}_payload" in ports:
+                monitors.append(_payload(ports[f"monitor_{len(monitors)}_payload"]))
             for monitor in monitors:
                 _require(monitor, ("time", "index", "bits", "last_of_step", "last_of_frame", "frame"))
             streams: list[str] = []
-            while f"i_{len(streams)}__payload" in ports:
+            while f"i_{len(streams)}_payload" in ports:
                 streams.append(f"i_{len(streams)}")
             streams = streams or ["i"]
-            result = _payload(ports["o__payload"])
+            result = _payload(ports["o_payload"])
             _require(result, ("class_index", "step", "margin", "silent", "error"))
-            word, cancels = _payload(ports[f"{streams[0]}__payload"]), f"{streams[0]}_cancel" in ports
+            word, cancels = _payload(ports[f"{streams[0]}_payload"]), f"{streams[0]}_cancel" in ports
             return cls(port_map["top"], port_map["folding"]["contexts"], tuple(streams), word, cancels, result, tuple(monitors))
         except KeyError as error:
             raise UserError(f"port map must have {error}, but has not: was it written for another version?") from None

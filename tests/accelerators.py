@@ -1,7 +1,7 @@
 """Runs whole frames through accelerators in Amaranth's own simulator, and draws foldings for them."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from unittest import mock
@@ -78,10 +78,11 @@ def simulate(
     seed: int = 0,
     reset_at: int | None = None,
     load: bytes = b"",
+    beside: Sequence[Part] = (),
 ) -> Record:
     """Send frames back to back, take one result per frame, see every stream inside hold its payload until it is taken.
 
-    Before that, ``load`` fills the circuit's memories, if it is loadable.
+    Before that, ``load`` fills the circuit's memories, if it is loadable. Parts ``beside`` look on.
 
     ``early`` is the mode, or gives one for each cycle. With ``reset_at``, the circuit is reset in that cycle and all frames are sent again;
     what came before is forgotten.
@@ -109,7 +110,7 @@ def simulate(
             sources.append(Source(stream, own, gaps=gaps, cancel=cancel, after=loader, seed=seed + offset))
         sink = Sink(accelerator.o, len(frames), stalls=stalls, seed=seed)
         ports = [getattr(accelerator, f"monitor_{k}") for k in range(len(accelerator.plans))]
-        return [Mode(), sink, *(Monitor(port, len(frames), contexts=contexts) for port in ports), *sources]
+        return [Mode(), sink, *(Monitor(port, len(frames), contexts=contexts) for port in ports), *beside, *sources]
 
     with streams_inside() as streams:
         _, sink, *rest = run(accelerator, start, watch=lambda: [accelerator.o, *streams()], reset_at=reset_at)

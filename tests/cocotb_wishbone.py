@@ -241,7 +241,7 @@ async def reset_in_the_middle(dut, whole):
     """By register, or by wb_rst_i, after any part of some frames."""
     bench = Bench(dut, gaps=0.2, seed=5)
     await bench.start(control=0)
-    for attempt in range(16):
+    for attempt in range(10):
         sent = [word for frame in FRAMES for word in frame][: bench.random.randrange(60)]
         for at in range(0, len(sent), 5):
             await bench.send(sent[at : at + 5])

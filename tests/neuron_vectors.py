@@ -70,12 +70,15 @@ class VectorSource(Part):
         here = range(first, min(first + plan.pe, plan.layer.outputs))
         greatest = (1 << plan.membrane_bits - 1) - 1
         values = [step.margin[j] for j in here] + [greatest] * (plan.pe - len(here))
-        return {name: getattr(step, name) for name in SAME_IN_A_STEP} | {
-            "fold": self._fold,
+        content = {name: getattr(step, name) for name in SAME_IN_A_STEP} | {
             "last_of_step": self._fold == plan.neuron_folds - 1,
             "fire": sum(step.fire[j] << k for k, j in enumerate(here)),
-            "margin": sum((value & ((1 << plan.membrane_bits) - 1)) << (k * plan.membrane_bits) for k, value in enumerate(values)),
         }
+        if plan.is_last:
+            mask, bits = (1 << plan.membrane_bits) - 1, plan.membrane_bits
+            content["fold"] = self._fold
+            content["margin"] = sum((value & mask) << (k * bits) for k, value in enumerate(values))
+        return content
 
     def look(self, ctx, cycle: int) -> None:
         if self._slots is not None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from hw.core.folding import LayerPlan
+from hw.core.dense import DensePlan
 from hw.core.words import Words
 
 Payload = dict[str, int]
@@ -28,7 +28,7 @@ def word_payloads(words: Words) -> list[list[Payload]]:
     return frames
 
 
-def in_turn(frames: list[list[Payload]], plan: LayerPlan, *, seed: int = 0) -> list[tuple[int, list[Payload]]]:
+def in_turn(frames: list[list[Payload]], plan: DensePlan, *, seed: int = 0) -> list[tuple[int, list[Payload]]]:
     """Words of many frames as they pass a gate: (frame, words of one of its steps), with tags.
 
     Frame k belongs to context k modulo ``plan.contexts``; which context's step comes next is drawn.

@@ -1,6 +1,7 @@
 """``python -m hw`` as a user meets it."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from hw import Accelerator, Folding, default_folding, verilog
 from hw.loading.command import read_capacity
 from hw.loading.fit import fit_into
 from hw.loading.loader import load_content
+from hw.verilog.reserved import RESERVED_IN_VHDL
 from tests.networks import random_network
 
 ROOT = Path(__file__).parent.parent
@@ -46,6 +48,30 @@ def test_default_folding(tmp_path, artifact):
         f"layer 0: 6 → 5, delta by event, SIMD 6, PE 5: 1 word × 1 group, weight rows of 30 bits, margins of {first} bits",
         f"layer 1: 5 → 3, delta by event, SIMD 1, PE 3: 5 words × 1 group, weight rows of 3 bits, margins of {second} bits",
     ]
+
+
+def test_name_and_declaration(tmp_path, artifact):
+    out = tmp_path / "net.v"
+    done = command(artifact, "--out", out, "--name", "mynet", "--vhdl", "--wrapper", "axi")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all(name.startswith("mynet") for name in re.findall(r"^module (\w+)", out.read_text(), re.MULTILINE))
+    ports = json.loads(out.with_suffix(".json").read_text())
+    assert ports["top"] == "mynet"
+    declared = re.findall(
+        r"^      (\w+) : (in|out) std_logic(?:_vector\((\d+) downto 0\))?;?$", out.with_suffix(".vhd").read_text(), re.MULTILINE
+    )
+    assert {name: (f"{way}put", int(high or 0) + 1) for name, way, high in declared} == {
+        name: (port["direction"], port["width"]) for name, port in ports["ports"].items()
+    }
+    assert all(re.fullmatch(r"[a-z](_?[a-z0-9])*", name) and name not in RESERVED_IN_VHDL for name, *_ in declared)
+    for name, message in (
+        ("my__net", "the name must be letters, digits and single underscores, a letter first, as VHDL wants it, not 'my__net'"),
+        ("Signal", "the name must be no word of Verilog or VHDL, but is 'Signal'"),
+    ):
+        done = command(artifact, "--out", out, "--name", name)
+        assert (done.returncode, done.stderr) == (2, f"error: {message}\n")
+    done = command(artifact, "--out", tmp_path / "net.vhd", "--vhdl")
+    assert done.stderr == f"error: the Verilog's name must not end in .vhd, which is the declaration's, but is {tmp_path / 'net.vhd'}\n"
 
 
 def test_weights_that_are_loaded(tmp_path, artifact):
@@ -207,5 +233,5 @@ def test_nothing_half_written(tmp_path, artifact):
 
 def test_command_that_there_is_not(tmp_path, artifact):
     done = command("generate", artifact, "--out", tmp_path / "accelerator.v")
-    message = "error: 'generate' must be a network's file or one of weights, fpga, estimate, bench, calibrate, but is neither\n"
+    message = "error: 'generate' must be a network's file or one of weights, fpga, estimate, bench, but is neither\n"
     assert (done.returncode, done.stderr) == (2, message)

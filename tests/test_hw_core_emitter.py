@@ -5,8 +5,8 @@ import random
 import numpy as np
 import pytest
 
+from hw.core.dense import DensePlan
 from hw.core.emitter import HEAD_TO_STEP_DONE, HEAD_TO_WORD, VECTOR_TO_HEAD, SpikeEmitter
-from hw.core.folding import LayerPlan
 from tests.circuit import Part, Sink, run
 from tests.networks import random_layer
 from tests.neuron_vectors import Step, VectorSource
@@ -30,7 +30,7 @@ SIZES = [  # outputs, pe, neurons per word
 
 def emitter(outputs, pe, simd, *, steps=STEPS, contexts=1, order="event"):
     layer = random_layer(np.random.default_rng(0), 3, outputs)
-    plan = LayerPlan(layer, steps, 1, pe, "delta", order, 1, contexts, simd)
+    plan = DensePlan(layer, steps, 1, pe, "delta", order, 1, contexts, simd)
     return plan, SpikeEmitter(plan)
 
 

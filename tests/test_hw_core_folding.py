@@ -5,7 +5,7 @@ import pytest
 
 from export import Dense, Layer, Network, Single, UserError
 from hw import Folding, default_folding
-from hw.core.folding import LayerPlan, words_split
+from hw.core.dense import DensePlan
 from tests.networks import random_layer, random_network
 
 NETWORK = random_network(np.random.default_rng(0), (6, 5, 3), 4)
@@ -132,14 +132,14 @@ def test_the_loop_order_is_read_under_its_former_name():
     ],
 )
 def test_words_and_groups(inputs, outputs, simd, pe, words, folds, last_fold_size):
-    plan = LayerPlan(random_layer(np.random.default_rng(0), inputs, outputs), 3, simd, pe, "delta")
+    plan = DensePlan(random_layer(np.random.default_rng(0), inputs, outputs), 3, simd, pe, "delta")
     assert (plan.synapse_folds, plan.neuron_folds, plan.last_fold_size) == (words, folds, last_fold_size)
 
 
 @pytest.mark.parametrize(("contexts", "frames"), [(1, 4), (2, 4), (4, 8), (8, 16), (16, 32)])
 def test_contexts(contexts, frames):
-    plan = LayerPlan(random_layer(np.random.default_rng(0), 3, 5), 3, 1, 2, "delta", contexts=contexts)
-    assert (plan.frames, plan.membrane_rows) == (frames, 3 * contexts)
+    plan = DensePlan(random_layer(np.random.default_rng(0), 3, 5), 3, 1, 2, "delta", contexts=contexts)
+    assert (plan.frames, plan.state_rows) == (frames, 4 * contexts)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_contexts(contexts, frames):
     ],
 )
 def test_replays(form, order, pe, swap, contexts, replays):
-    assert LayerPlan(random_layer(np.random.default_rng(0), 3, 5), 3, 1, pe, form, order, swap, contexts).replays == replays
+    assert DensePlan(random_layer(np.random.default_rng(0), 3, 5), 3, 1, pe, form, order, swap, contexts).replays == replays
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_replays(form, order, pe, swap, contexts, replays):
     ],
 )
 def test_row_slots(order, pe, following_simd, slots):
-    plan = LayerPlan(random_layer(np.random.default_rng(0), 3, 9), 3, 1, pe, "delta", order, following_simd=following_simd)
+    plan = DensePlan(random_layer(np.random.default_rng(0), 3, 9), 3, 1, pe, "delta", order, following_simd=following_simd)
     assert plan.vector_slots == slots
 
 
@@ -179,8 +179,8 @@ def test_words_split_against_a_plain_count(outputs):
     for pe in range(1, outputs + 1):
         for simd in range(1, outputs + 1):
             parts = {(neuron // pe, neuron // simd) for neuron in range(outputs)}
-            plan = LayerPlan(layer, 3, 1, pe, "delta", following_simd=simd)
-            assert words_split(plan) == len(parts) - len({word for _, word in parts})
+            plan = DensePlan(layer, 3, 1, pe, "delta", following_simd=simd)
+            assert plan.words_split == len(parts) - len({word for _, word in parts})
 
 
 def test_split_words_are_those_of_the_layer_before():
@@ -204,7 +204,7 @@ def test_split_words_are_those_of_the_layer_before():
     ],
 )
 def test_margin_bits_hold_every_margin_and_no_more(weights, threshold, bits):
-    plan = LayerPlan(Layer(Dense(np.array([weights])), Single(np.array([threshold]))), 1, 1, 1, "delta")
+    plan = DensePlan(Layer(Dense(np.array([weights])), Single(np.array([threshold]))), 1, 1, 1, "delta")
     assert plan.membrane_bits == bits
 
 
@@ -217,7 +217,7 @@ def test_margin_bits_hold_every_margin_and_no_more(weights, threshold, bits):
 def test_memories_against_plain_loops(inputs, outputs, simd, pe, form, order, swap):
     layer = random_layer(np.random.default_rng(inputs), inputs, outputs)
     swap = min(swap, pe)
-    plan = LayerPlan(layer, 2, simd, pe, form, order, swap)
+    plan = DensePlan(layer, 2, simd, pe, form, order, swap)
     assert len(plan.weight_rows) == plan.neuron_folds * plan.synapse_folds
     assert plan.weight_width == pe * simd
     for fold in range(plan.neuron_folds):

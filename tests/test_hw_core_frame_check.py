@@ -1,5 +1,6 @@
 """hw.core.frame_check: every rule broken one by one, at random, alone and in the accelerator."""
 
+import dataclasses
 import random
 
 import numpy as np
@@ -103,6 +104,24 @@ def test_of_a_broken_frame_nothing_passes_from_the_first_wrong_word_on_but_a_fla
 @pytest.mark.parametrize("name", ALLOWED)
 def test_allowed(name):
     assert run_check([ALLOWED[name], ALLOWED[name]]) == [ALLOWED[name]] * 2
+
+
+EVERY_STEP = [(0, 0, 9, 0, 0, 0), (0, 2, 7, 1, 0, 0), (1, 0, 0, 1, 0, 0), (2, 0, 0, 1, 0, 0), (3, 1, 15, 1, 0, 0), (4, 0, 0, 1, 1, 0)]
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        ([(0, 0, 1, 1, 0, 0), (2, 0, 1, 1, 0, 0), (3, 0, 1, 1, 0, 0), (4, 0, 1, 1, 1, 0)], 1),
+        ([(0, 0, 1, 1, 0, 0), (1, 0, 1, 1, 0, 0), (4, 0, 1, 1, 1, 0)], 2),
+        ([(0, 0, 1, 1, 0, 0), (1, 0, 1, 1, 1, 0)], 1),
+        ([(0, 0, 0, 1, 1, 0)], 0),
+    ],
+)
+def test_where_no_step_may_be_skipped(words, wrong):
+    form = dataclasses.replace(FORM, skips_empty_steps=False)
+    end = (words[wrong - 1][0] if wrong else 0, 0, 0, 1, 1, 1)
+    assert run_check([EVERY_STEP, words, EVERY_STEP], form) == [EVERY_STEP, [*words[:wrong], end], EVERY_STEP]
 
 
 @pytest.mark.parametrize("numbers", [(11, 5, 4), (12, 8, 4), (1, 1, 1), (3, 3, 2), (4, 2, 1)])

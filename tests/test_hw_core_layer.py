@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from export import Dense, Layer, Single
-from hw.core.folding import LayerPlan
-from hw.core.layer import ISSUE_TO_VECTOR, IFLayer, word_to_vector
-from hw.core.sequencers import FETCH_TO_ISSUE
+from hw.core.dense import DensePlan
+from hw.core.layer import IFLayer, word_to_vector
+from hw.core.sequencer import ISSUE_TO_VECTOR
+from hw.core.step import StepSequencer
 from hw.core.streams import input_format
 from tests.circuit import Source, run
 from tests.networks import random_layer, random_spike_times
@@ -90,7 +91,7 @@ def test_random_layers(size, way, stress):
     (inputs, outputs, simd, pe, steps), (form, order), (contexts, gaps, stalls) = size, way, stress
     rng = np.random.default_rng(inputs * outputs + steps)
     split_words = 2 if gaps else 0
-    plan = LayerPlan(random_layer(rng, inputs, outputs), steps, simd, pe, form, order, 1, contexts, None, split_words)
+    plan = DensePlan(random_layer(rng, inputs, outputs), steps, simd, pe, form, order, 1, contexts, None, split_words)
     times = random_spike_times(rng, 10, inputs, steps)
     times[3], times[4], times[5] = steps, 0, times[6]  # no spike; all at once; twice the same
     words = words_of(plan, times, seed=outputs)
@@ -101,7 +102,7 @@ def test_random_layers(size, way, stress):
 @pytest.mark.parametrize(("gaps", "stalls"), [(0, 0), (0.4, 0.7)])
 def test_swaps_that_take_several_cycles(outputs, pe, swap, contexts, gaps, stalls):
     rng = np.random.default_rng(outputs)
-    plan = LayerPlan(random_layer(rng, 7, outputs), 5, 3, pe, "delta", "step", swap, contexts, None, 1)
+    plan = DensePlan(random_layer(rng, 7, outputs), 5, 3, pe, "delta", "step", swap, contexts, None, 1)
     assert plan.replays
     times = random_spike_times(rng, 14, 7, 5)
     words = words_of(plan, times, seed=swap)
@@ -113,7 +114,7 @@ def test_thresholds_from_end_to_end(way, pe, sign):
     """All weights alike; every threshold from -N to N + 1: equality fires, one more does not, N + 1 is dead."""
     inputs = 4
     thresholds = np.arange(-inputs, inputs + 2)
-    plan = LayerPlan(Layer(Dense(np.full((len(thresholds), inputs), sign)), Single(thresholds)), 4, 3, pe, *way)
+    plan = DensePlan(Layer(Dense(np.full((len(thresholds), inputs), sign)), Single(thresholds)), 4, 3, pe, *way)
     times = np.array([[0, 1, 2, 3], [3, 3, 3, 3], [0, 0, 0, 0], [4, 4, 4, 4], [1, 1, 4, 2]])
     words = words_of(plan, times)
     sink = run_layer(plan, words)
@@ -124,7 +125,7 @@ def test_thresholds_from_end_to_end(way, pe, sign):
 @pytest.mark.parametrize(("form", "order"), WAYS)
 @pytest.mark.parametrize("contexts", [1, 2])
 def test_error_in_a_step_s_last_word_flags_its_rows_and_no_others(form, order, contexts):
-    plan = LayerPlan(random_layer(np.random.default_rng(0), 6, 4), 4, 2, 3, form, order, 1, contexts)
+    plan = DensePlan(random_layer(np.random.default_rng(0), 6, 4), 4, 2, 3, form, order, 1, contexts)
     steps = in_turn(word_payloads(input_format(plan).from_spike_times(np.tile([0, 0, 1, 1, 2, 3], (4, 1)))), plan)
     for _, words in steps[1::3]:
         words[-1]["error"] = 1
@@ -137,7 +138,7 @@ def test_error_in_a_step_s_last_word_flags_its_rows_and_no_others(form, order, c
 )
 def test_reset_in_the_middle(reset_at, schedule, contexts):
     rng = np.random.default_rng(3)
-    plan = LayerPlan(random_layer(rng, 7, 5), 4, 2, 2, *schedule, contexts)
+    plan = DensePlan(random_layer(rng, 7, 5), 4, 2, 2, *schedule, contexts)
     times = random_spike_times(rng, 4, 7, 4)
     words = words_of(plan, times)
     assert_golden(plan, times, words, run_layer(plan, words, reset_at=reset_at, stalls=0.3))
@@ -150,7 +151,7 @@ def test_cycles(form, order, simd, pe, swap):
     if pe == 6:
         swap = 1
     swap = min(swap, pe)
-    plan = LayerPlan(random_layer(np.random.default_rng(0), 6, 6), 2, simd, pe, form, order, swap)
+    plan = DensePlan(random_layer(np.random.default_rng(0), 6, 6), 2, simd, pe, form, order, swap)
     sink = run_layer(plan, in_turn(word_payloads(input_format(plan).from_spike_times(np.zeros((2, 6), int))), plan), holds_vectors=False)
     folds, words = plan.neuron_folds, plan.synapse_folds
     if form == "xnor":
@@ -163,6 +164,7 @@ def test_cycles(form, order, simd, pe, swap):
         swaps = swap if swap > 1 else 0
         per_frame = folds * (swaps + words)
         closes = [(fold + 1) * (swaps + words) - 1 for fold in range(folds)]
-    assert word_to_vector(plan) == ISSUE_TO_VECTOR + (FETCH_TO_ISSUE if order == "step" and form == "delta" and folds > 1 else 0)
+    fetch = StepSequencer.FETCH_TO_ISSUE if order == "step" and form == "delta" and folds > 1 else 0
+    assert word_to_vector(plan) == ISSUE_TO_VECTOR + fetch
     rows = [cycle + word_to_vector(plan) for cycle in closes]
     assert sink.vector_cycles == rows + [cycle + per_frame for cycle in rows]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from export import Dense, Layer, Single
-from hw.core.folding import LayerPlan
+from hw.core.dense import DensePlan
 from hw.core.readout import VECTOR_TO_STEP_DONE, Readout, vector_to_result
 from tests.circuit import Part, Sink, run
 from tests.neuron_vectors import Step, VectorSource
@@ -20,7 +20,7 @@ STEPS = 6
 def plan_of(outputs, pe, *, steps=STEPS, contexts=1):
     """Margins from -7 to 8."""
     layer = Layer(Dense(np.ones((outputs, 7), int)), Single(np.array([7, -1] * outputs)[:outputs]))
-    return LayerPlan(layer, steps, 1, pe, "delta", contexts=contexts)
+    return DensePlan(layer, steps, 1, pe, "delta", contexts=contexts)
 
 
 def random_frames(outputs, count, *, seed=0, steps=STEPS):

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from hw.core.folding import LayerPlan
+from hw.core.dense import DensePlan
 from hw.core.readout import result_layout
 from hw.core.reorder_buffer import ReorderBuffer
 from tests.circuit import Part, Sink, run
@@ -15,7 +15,7 @@ FINISH_TO_RESULT = 2
 
 
 def queue_of(contexts):
-    plan = LayerPlan(random_layer(np.random.default_rng(0), 3, 5), 6, 1, 2, "delta", contexts=contexts)
+    plan = DensePlan(random_layer(np.random.default_rng(0), 3, 5), 6, 1, 2, "delta", contexts=contexts)
     return plan, ReorderBuffer(plan, result_layout(plan))
 
 

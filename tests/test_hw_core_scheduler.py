@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from hw.core.folding import LayerPlan
+from hw.core.dense import DensePlan
 from hw.core.scheduler import StepScheduler
 from hw.core.words import WordFormat
 from tests.circuit import Part, Source, fields, run
@@ -19,7 +19,7 @@ FORM = WordFormat(INPUTS, STEPS, SIMD)
 
 
 def gate_of(contexts):
-    plan = LayerPlan(random_layer(np.random.default_rng(0), INPUTS, 4), STEPS, SIMD, 2, "delta", contexts=contexts)
+    plan = DensePlan(random_layer(np.random.default_rng(0), INPUTS, 4), STEPS, SIMD, 2, "delta", contexts=contexts)
     return plan, StepScheduler(plan, FORM, done_ports=VERDICTS)
 
 

@@ -5,9 +5,9 @@ import pytest
 
 from hw.core.emitter import HEAD_TO_STEP_DONE, HEAD_TO_WORD, VECTOR_TO_HEAD
 from hw.core.folding import Folding
-from hw.core.layer import ISSUE_TO_VECTOR
 from hw.core.readout import VECTOR_TO_STEP_DONE
-from hw.core.sequencers import FETCH_TO_ISSUE
+from hw.core.sequencer import ISSUE_TO_VECTOR
+from hw.core.step import StepSequencer
 from hw.cost.pipeline import Pipeline
 from tests.networks import random_network
 
@@ -27,8 +27,8 @@ def vectors(*words):
     [
         ("delta", "event", 6, 1, 3, 3),  # three words, a cycle each
         ("delta", "event", 2, 1, 9, 9),  # three folds
-        ("delta", "step", 2, 1, 3, 9 + FETCH_TO_ISSUE),  # taken for the first fold, replayed for two
-        ("delta", "step", 2, 2, 5, 15 + FETCH_TO_ISSUE),  # two cycles more per fold
+        ("delta", "step", 2, 1, 3, 9 + StepSequencer.FETCH_TO_ISSUE),  # taken for the first fold, replayed for two
+        ("delta", "step", 2, 2, 5, 15 + StepSequencer.FETCH_TO_ISSUE),  # two cycles more per fold
         ("xnor", "step", 2, 1, 3, 3 + 3 * 4),  # three folds walk four words
     ],
 )
@@ -37,7 +37,7 @@ def test_one_layer(form, order, pe, swap, taken, tested):
     one = pipeline((8, 6), (2,), (pe,), (form,), (order,), swap=(swap,))
     vector = 10 + tested - 1 + ISSUE_TO_VECTOR
     assert one.step(10, 3, [], 0, 0, ends=True) == (10 + taken - 1, vector + VECTOR_TO_STEP_DONE, vector)
-    free = 10 + (tested - FETCH_TO_ISSUE if order == "step" and form == "delta" else tested)
+    free = 10 + (tested - StepSequencer.FETCH_TO_ISSUE if order == "step" and form == "delta" else tested)
     last, _, _ = one.step(0, 1, [], 1, 0, ends=True)  # the next step's word waits until then
     alone = {"event": 6 // pe, "step": swap if swap > 1 else 0}[order] + (order == "step")
     assert last == free + alone - 1

@@ -16,7 +16,7 @@ from hw.fpga import flow, tools
 from hw.fpga.devices import DEVICES, ECP5, ICE40, XC7, device_named
 from hw.fpga.flow import Area, Synthesis
 from hw.fpga.harness import harness
-from hw.fpga.tools import YOSYS, Made, Tool, ToolError, make
+from hw.fpga.tools import YOSYS, Job, Made, Tool, ToolError
 from tests.networks import random_network
 
 HX8K = DEVICES["hx8k"]
@@ -29,7 +29,7 @@ def accelerator():
 
 def bits(accelerator, direction):
     ports = verilog.port_map(accelerator)["ports"]
-    own = ("clk", "rst", "monitor_0__valid", "monitor_0__payload", "monitor_1__valid", "monitor_1__payload")
+    own = ("clk", "rst", "monitor_0_valid", "monitor_0_payload", "monitor_1_valid", "monitor_1_payload")
     return sum(port["width"] for name, port in ports.items() if port["direction"] == direction and name not in own)
 
 
@@ -37,18 +37,18 @@ def test_harness_connects_every_port_once():
     ports = {
         "clk": {"direction": "input", "width": 1},
         "rst": {"direction": "input", "width": 1},
-        "i__payload": {"direction": "input", "width": 7},
-        "i__ready": {"direction": "output", "width": 1},
+        "i_payload": {"direction": "input", "width": 7},
+        "i_ready": {"direction": "output", "width": 1},
         "early": {"direction": "input", "width": 1},
-        "o__payload": {"direction": "output", "width": 12},
-        "monitor_0__payload": {"direction": "output", "width": 99},
+        "o_payload": {"direction": "output", "width": 12},
+        "monitor_0_payload": {"direction": "output", "width": 99},
     }
     text = harness({"top": "circuit", "ports": ports})
     for line in (
         "reg [7:0] received;",
         "reg [12:0] sent;",
         "circuit circuit (",
-        ".i__payload(received[6:0]), .i__ready(results[0:0]), .early(received[7:7]), .o__payload(results[12:1])",
+        ".i_payload(received[6:0]), .i_ready(results[0:0]), .early(received[7:7]), .o_payload(results[12:1])",
     ):
         assert line in text
     assert "monitor" not in text
@@ -153,25 +153,25 @@ def cache(tmp_path, monkeypatch):
 
 def test_a_tool_runs_once(cache):
     sources = {"a.ys": "read_verilog a.v\nwrite_json a.json\n", "a.v": "module a; endmodule\n"}
-    first, second = (make(YOSYS, ("a.ys",), sources, ("a.json",)) for _ in range(2))
+    first, second = (Job(YOSYS, ("a.ys",), sources, ("a.json",)).make() for _ in range(2))
     assert (first.cached, second.cached) == (False, True)
     assert first.folder == second.folder
     assert "a" in json.loads((first.folder / "a.json").read_text())["modules"]
     assert "Yosys" in first.log.read_text()
-    assert make(YOSYS, ("a.ys",), sources | {"a.v": "module b; endmodule\n"}, ("a.json",)).folder != first.folder
-    assert make(YOSYS, ("-q", "a.ys"), sources, ("a.json",)).folder != first.folder
+    assert Job(YOSYS, ("a.ys",), sources | {"a.v": "module b; endmodule\n"}, ("a.json",)).make().folder != first.folder
+    assert Job(YOSYS, ("-q", "a.ys"), sources, ("a.json",)).make().folder != first.folder
 
 
 def test_another_version_makes_anew(cache, monkeypatch):
     arguments = (YOSYS, ("-p", "read_verilog a.v; write_json a.json"), {"a.v": "module a; endmodule\n"}, ("a.json",))
-    first = make(*arguments)
+    first = Job(*arguments).make()
     monkeypatch.setattr(tools.importlib.metadata, "version", lambda package: "1.2")
-    assert make(*arguments).folder != first.folder
+    assert Job(*arguments).make().folder != first.folder
 
 
 def test_a_tool_that_fails(cache):
     with pytest.raises(ToolError) as caught:
-        make(YOSYS, ("-p", "route"), {}, ())
+        Job(YOSYS, ("-p", "route"), {}, ()).make()
     (log,) = cache.glob("*.log")
     assert str(caught.value) == f"yosys failed ({log}): ERROR: No such command: route (type 'help' for a command overview)"
     assert [path.suffix for path in sorted(cache.iterdir())] == [".lock", ".log"]
@@ -179,14 +179,14 @@ def test_a_tool_that_fails(cache):
 
 def test_a_tool_that_writes_nothing(cache):
     with pytest.raises(ToolError) as caught:
-        make(YOSYS, ("-q", "-p", "log nothing"), {}, ("a.json",))
+        Job(YOSYS, ("-q", "-p", "log nothing"), {}, ("a.json",)).make()
     (log,) = cache.glob("*.log")
     assert str(caught.value) == f"yosys failed ({log}): exit status 0, no a.json"
 
 
 def test_a_tool_that_is_not_installed():
     with pytest.raises(UserError) as caught:
-        make(Tool("router", "firstspike-router", "run"), (), {}, ())
+        Job(Tool("router", "firstspike-router", "run"), (), {}, ()).make()
     assert str(caught.value) == "router must be installed: 'pip install -c constraints.txt firstspike-router'"
 
 

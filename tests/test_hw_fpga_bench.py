@@ -9,8 +9,8 @@ import pytest
 
 import export
 from export import UserError
-from hw.fpga import bench, report, results
-from hw.fpga.kept import Kept
+from hw.fpga import bench, results
+from hw.fpga.kept import REPORT, Kept
 from tests.networks import random_network
 
 
@@ -21,7 +21,7 @@ def kept(tmp_path):
     kept.artifact("own").parent.mkdir()
     network = random_network(np.random.default_rng(2), (6, 5, 3), 4)
     export.save(replace(network, provenance={"dataset": "random"}), kept.artifact("own"))
-    (kept.folder / "rows.toml").write_text(
+    (kept.folder / "foldings.toml").write_text(
         '[[row]]\nnetwork = "own"\nsimd = "2,1"\npe = "3,3"\nloop_order = "step,event"\n[[row]]\nnetwork = "own"\npe = "5,3"\n'
     )
     return kept
@@ -34,6 +34,10 @@ def test_bench(kept, capsys):
     assert [results.folding(row) for row in rows] == ["PE 3,3, SIMD 2,1, order step,event, 2 contexts", "PE 5,3, SIMD 6,1, 2 contexts"]
     assert {row["frames"] for row in rows} == {1000}
     reports = kept.reports()
+    for data in reports:
+        assert data["sum_of_parts"]["luts"] == pytest.approx(data["area"]["luts"], rel=0.15)
+        assert data["machine"]["cores"] >= 1
+        assert data["date"].endswith("Z")
     assert sorted(path.name for path in kept.folder.glob("fpga-*")) == [
         "fpga-own-hx8k-pe3_3-simd2_1-delta-step_event-x2-words.json",
         "fpga-own-hx8k-pe5_3-simd6_1-delta-event_event-x2-words.json",
@@ -43,7 +47,7 @@ def test_bench(kept, capsys):
         cells = re.split(r"  +", line)
         assert cells[2:5] == [f"{row['limit']:.1f}", f"{row['interval']:.1f}", f"{row['interval'] / row['limit']:.2f}"]
         assert cells[6:9] == ["hx8k", str(data["area"]["luts"]), str(data["area"]["ffs"])]
-    assert said[-2:] == [str(kept.cycles_file), str(kept.page)]
+    assert said[-2:] == [str(kept.folder / "cycles.json"), str(kept.page)]
     assert kept.page.read_text() == results.page(kept)
     page = kept.page.read_text().splitlines()
     for table in re.findall(r"(?:^\|.*\n)+", kept.page.read_text(), re.MULTILINE):
@@ -53,7 +57,7 @@ def test_bench(kept, capsys):
 
 def test_with_fewer_frames_nothing_is_kept(kept):
     assert bench.main(["--images", "20"], kept) == 0
-    assert [path.name for path in kept.folder.iterdir()] == ["rows.toml"]
+    assert [path.name for path in kept.folder.iterdir()] == ["foldings.toml"]
     assert not kept.page.exists()
 
 
@@ -70,7 +74,7 @@ def test_with_fewer_frames_nothing_is_kept(kept):
     ],
 )
 def test_rows_with_mistakes(kept, rows, message):
-    path = kept.folder / "rows.toml"
+    path = kept.folder / "foldings.toml"
     path.write_text(rows)
     with pytest.raises(UserError) as caught:
         kept.rows()
@@ -79,7 +83,7 @@ def test_rows_with_mistakes(kept, rows, message):
 
 def test_kept_files_with_mistakes(kept):
     path = kept.folder / "fpga-own.json"
-    for text, message in (("{", "must be JSON: "), ("{}", "must have format 'firstspike-fpga', version 1")):
+    for text, message in (("{", "must be JSON: "), ("{}", "format must be 'firstspike-fpga', not None")):
         path.write_text(text)
         with pytest.raises(UserError) as caught:
             kept.reports()
@@ -88,7 +92,7 @@ def test_kept_files_with_mistakes(kept):
 
 def test_reports_are_in_the_order_of_their_sizes(kept):
     for pe in (120, 16, 64):
-        data = {"format": report.FORMAT, "version": report.VERSION, "pe": pe}
+        data = REPORT.header | {"network": {}, "folding": {}, "device": {}, "area": {}, "pe": pe}
         (kept.folder / f"fpga-own-pe{pe}.json").write_text(json.dumps(data))
     assert [data["pe"] for data in kept.reports()] == [16, 64, 120]
 

@@ -1,5 +1,6 @@
-"""``python -m hw estimate``: forecasts and the search for foldings."""
+"""``python -m hw estimate``: areas, and the search for foldings."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,12 +11,12 @@ import numpy as np
 import pytest
 
 import export
-from export import UserError, reference
+from export import reference
 from hw import Folding, inputs
 from hw.cost.speed import Speed
-from hw.fpga import forecast, pareto, search
+from hw.fpga import pareto, search
+from hw.fpga.area import AreaModel
 from hw.fpga.devices import DEVICES, FAMILIES
-from hw.fpga.terms import parts
 from tests.networks import random_network
 
 ROOT = Path(__file__).parent.parent
@@ -44,36 +45,6 @@ def artifact(tmp_path_factory, network):
     return path
 
 
-def test_family_without_coefficients(network, monkeypatch):
-    monkeypatch.setattr(forecast, "coefficients", dict)
-    with pytest.raises(UserError) as caught:
-        forecast.forecast(network, Folding((4, 8), (8, 5), ("delta", "delta")), "words", "xc7")
-    assert str(caught.value) == "xc7 must be calibrated before areas can be forecast ('python -m hw calibrate --family xc7')"
-
-
-def test_forecast_is_the_sum_of_its_parts(network):
-    folding = Folding((4, 8), (8, 5), ("delta", "delta"), ("step", "event"), (2, 1), 2)
-    for family in forecast.coefficients():
-        area = forecast.forecast(network, folding, "words", family)
-        assert set(area.parts) == {"gate", "layer_0", "emitter_0", "layer_1", "readout", "frame_check_0", "frame_check_1", ""}
-        assert abs(sum(area.parts.values()) - area.luts) <= len(area.parts)
-        assert area.memory_bits == sum(shape.bits for part in parts(network, folding, "words") for shape in part.memories)
-        assert min(area.luts, area.ffs, area.placed) > 100
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_more_at_once_is_larger(network, family):
-    sizes = [forecast.forecast(network, Folding((4, 8), (pe, 5), ("delta", "delta")), "words", family).luts for pe in (4, 8, 12, 24)]
-    assert sizes == sorted(sizes)
-
-
-def test_fits():
-    area = forecast.Forecast(24000, 2000, 24288, 56, 1)
-    assert area.fits(DEVICE)
-    for change in ({"luts": 24289}, {"placed": 24289}, {"ffs": 24289}, {"block_rams": 57}, {"sprams": 1}):
-        assert not replace(area, **change).fits(DEVICE)
-
-
 def test_search_gives_foldings_of_which_none_is_beaten(network, found):
     assert len(found) >= 5
     for smaller, larger in pairwise(found):
@@ -83,7 +54,7 @@ def test_search_gives_foldings_of_which_none_is_beaten(network, found):
     golden = reference.run(network, times)
     for item in found:
         item.folding.plans(network)
-        assert item.area == forecast.forecast(network, item.folding, "words", "ecp5")
+        assert item.area == AreaModel(FAMILIES["ecp5"]).estimate(network, item.folding, "words")
         assert item.area.fits(DEVICE)
         assert item.speed == Speed.of(network, item.folding, times, golden)
 
@@ -95,7 +66,7 @@ def test_search_finds_what_an_exhaustive_one_of_some_foldings_does(network, foun
     for simd in (1, 4, 8):
         for groups in (1, 2, 3, 6, 12, 24):
             folding = Folding((simd, simd), (-(-24 // groups), -(-5 // min(groups, 5))), ("delta", "delta"))
-            area = forecast.forecast(network, folding, "words", "ecp5").placed
+            area = AreaModel(FAMILIES["ecp5"]).estimate(network, folding, "words").placed
             interval = Speed.of(network, folding, times, golden).interval
             assert any(item.area.placed <= 1.1 * area and item.speed.interval <= 1.1 * interval for item in found), folding
 
@@ -125,23 +96,24 @@ def test_pictures_are_the_same_every_time(tmp_path, network, found):
 
 
 def test_estimate(artifact, network):
-    done = command(artifact, "--device", "hx8k", "--simd", "4,8", "--pe", "8,5", "--images", 40)
+    done = command(artifact, "--device", "hx8k", "--simd", "4,8", "--pe", "8,5", "--images", 40, "--formula")
     assert (done.returncode, done.stderr) == (0, "")
-    area = forecast.forecast(network, Folding((4, 8), (8, 5), ("delta", "delta")), "words", "ice40")
+    area = AreaModel(FAMILIES["ice40"]).estimate(network, Folding((4, 8), (8, 5), ("delta", "delta")), "words")
     lines = done.stdout.splitlines()
     assert lines[0] == "network               40-24-5, T = 8"
     options = "--simd 4,8 --pe 8,5 --form delta,delta --loop-order event,event --swap 1,1 --contexts 1"
     assert lines[1].startswith(f"folding               {options}")
-    assert f"LUTs when placed      {area.placed:,}" in lines
+    assert "area                  by formula" in lines
+    assert f"LUTs when placed      about {area.placed:,}" in lines
     assert f"memory bits           {area.memory_bits:,}" in lines
     assert "fits                  yes" in lines
     assert any(line.startswith("images per second") and line.endswith(" at 80 MHz") for line in lines)
 
 
 def test_estimate_where_there_is_no_place_and_route(artifact, network):
-    done = command(artifact, "--device", "xc7", "--mhz", "100", "--simd", "4,8", "--pe", "8,5", "--images", 40)
+    done = command(artifact, "--device", "xc7", "--mhz", "100", "--simd", "4,8", "--pe", "8,5", "--images", 40, "--formula")
     assert (done.returncode, done.stderr) == (0, "")
-    area = forecast.forecast(network, Folding((4, 8), (8, 5), ("delta", "delta")), "words", "xc7")
+    area = AreaModel(FAMILIES["xc7"]).estimate(network, Folding((4, 8), (8, 5), ("delta", "delta")), "words")
     lines = done.stdout.splitlines()
     assert any(line.startswith(f"LUTs                  {area.luts:,} of 20,800") for line in lines)
     assert not any(line.startswith("LUTs when placed") for line in lines)
@@ -186,6 +158,7 @@ def test_search_on_the_command_line(artifact, tmp_path):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "p.svg").read_text().startswith("<?xml")
+    assert "area                  sum of 7 parts, each synthesised by itself" in re.sub(r"\d+ parts,", "7 parts,", done.stdout)
     blank = done.stdout.splitlines().index("")
     options = done.stdout.splitlines()[blank + 1].split()
     again = command(artifact, "--device", "ecp5-25k", "--images", 40, *options)

@@ -16,11 +16,11 @@ from tests.board import FOLDINGS, board_network
 EXPECTED = {
     "icebreaker": (
         {"clk12_0__io": "35", "uart_0__rx__io": "6", "uart_0__tx__io": "9"},
-        ("SB_PLL40_PAD", {"DIVF": "7'h37", "DIVQ": "3'h5", "FILTER_RANGE": "3'h1"}),
+        ("SB_PLL40_PAD", {"DIVF": "7'h37", "DIVQ": "3'b101", "FILTER_RANGE": "3'b001"}),
     ),
     "ulx3s-25f": (
         {"clk25_0__io": "G2", "uart_0__rx__io": "M1", "uart_0__tx__io": "L4"},
-        ("EHXPLLL", {"CLKFB_DIV": "32'd2", "CLKI_DIV": "32'd1", "CLKOP_DIV": "32'd12"}),
+        ("EHXPLLL", {"CLKFB_DIV": "2", "CLKI_DIV": "1", "CLKOP_DIV": "12"}),
     ),
 }
 EXPECTED["ulx3s-85f"] = EXPECTED["ulx3s-25f"]
@@ -33,7 +33,7 @@ def test_top(name):
     pins, (cell, parameters) = EXPECTED[name]
     found = re.findall(r'^(?:set_io|LOCATE COMP) "?(\w+)"?(?: SITE)? "?(\w+)"?', design.constraints, re.MULTILINE)
     assert pins.items() <= dict(found).items()
-    assert re.search(rf"^module {TOP}\(", design.verilog, re.MULTILINE)
+    assert re.search(rf"^module {TOP} \(", design.verilog, re.MULTILINE)
     loop = re.search(rf"{cell} #\((.*?)\)\s+pll \(", design.verilog, re.DOTALL)[1]
     assert parameters.items() <= dict(re.findall(r"\.(\w+)\(([^()]*)\)", loop)).items()
     assert design.hosted.accelerator.weights == board.weights

@@ -97,21 +97,21 @@ def test_port_map_is_what_the_verilog_declares(name):
     accelerator = make(name)
     ports = verilog.port_map(accelerator)["ports"]
     assert {port: (entry["direction"], entry["width"]) for port, entry in ports.items()} == declared(text_of(name))
-    payloads = [port for port in ports if port.endswith("__payload")]
-    monitors = [f"monitor_{layer}__payload" for layer in range(len(accelerator.plans))]
+    payloads = [port for port in ports if port.endswith("_payload")]
+    monitors = [f"monitor_{layer}_payload" for layer in range(len(accelerator.plans))]
     inputs = ["i_0", "i_1"] if name == "step" else ["i"]
-    assert sorted(payloads) == sorted([*(f"{port}__payload" for port in inputs), "o__payload", *monitors])
+    assert sorted(payloads) == sorted([*(f"{port}_payload" for port in inputs), "o_payload", *monitors])
     for port in payloads:
         at = 0
         for field in ports[port]["fields"].values():
             assert field["offset"] == at
             at += field["width"]
         assert at == ports[port]["width"]
-    assert [field for field, entry in ports["o__payload"]["fields"].items() if entry["signed"]] == ["margin"]
+    assert [field for field, entry in ports["o_payload"]["fields"].items() if entry["signed"]] == ["margin"]
     word = ["time", "index", "bits", "last_of_step", "last_of_frame", "error"]
     assert all(list(ports[port]["fields"]) == [*word, "first", "frame"] for port in monitors)
     for port in inputs:
-        assert list(ports[f"{port}__payload"]["fields"]) == (word if accelerator.frames_in == "words" else ["intensity", "last_of_frame"])
+        assert list(ports[f"{port}_payload"]["fields"]) == (word if accelerator.frames_in == "words" else ["intensity", "last_of_frame"])
         assert (f"{port}_cancel" in ports) == (accelerator.frames_in == "words")
 
 
@@ -207,4 +207,4 @@ def test_mnist_size():
     accelerator = Accelerator(network, default_folding(network))
     ports = declared(verilog.generate(accelerator))
     assert ports == {port: (entry["direction"], entry["width"]) for port, entry in verilog.port_map(accelerator)["ports"].items()}
-    assert ports["monitor_0__payload"] == ("output", 3 + 4 + 60 + 3 + 1 + 2)
+    assert ports["monitor_0_payload"] == ("output", 3 + 4 + 60 + 3 + 1 + 2)

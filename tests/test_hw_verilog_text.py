@@ -220,7 +220,11 @@ def test_circuits_are_equivalent(tmp_path, name, make):
     assert proven > 100
 
 
-@pytest.mark.parametrize("change", [(" + ", " - "), ("2'b1?", "2'b?1"), ("<= held", "<= a")], ids=["sum", "pattern", "register"])
+@pytest.mark.parametrize(
+    "change",
+    [(" + ", " - "), ("b[1:0] == 2'b11", "b[1:0] == 2'b01"), ("4'b1???", "4'b?1??"), ("<= held", "<= a")],
+    ids=["sum", "choice", "pattern", "register"],
+)
 def test_a_fault_is_found(tmp_path, change):
     honest = write
     changed = mock.patch(f"{__name__}.write", lambda *arguments: honest(*arguments).replace(*change, 1))

@@ -46,7 +46,7 @@ def circle(graph):
     return []
 
 
-@pytest.mark.parametrize("package", ["export", "model"])
+@pytest.mark.parametrize("package", ["export", "hw", "model", "sim"])
 def test_no_circles(package):
     known = set(modules(package))
     found = circle({name: imports(name, known) for name in known})

@@ -44,7 +44,7 @@ def change(path, **changes):
 
 
 def test_keep_runs(project, runs):
-    stale = project.kept / "own-seed-7.json"
+    stale = project.folder / "own-seed-7.json"
     stale.parent.mkdir(parents=True)
     stale.write_text("{}")
     names = ["docs/results/own-seed-0.json", "docs/results/own-seed-1.json", "artifacts/own.safetensors"]
@@ -67,7 +67,7 @@ def test_keep_folds(project, runs):
     assert kept.problems(project) == []
     project.recipe("own").write_text(RECIPE + 'folds = ["other.npz", "third.npz"]\n')
     assert kept.problems(project) == ["own: must have runs on the folds ['other.npz', 'third.npz'], not ['other.npz']"]
-    change(project.kept / "own-fold-other.json", dataset="third.npz")
+    change(project.folder / "own-fold-other.json", dataset="third.npz")
     with pytest.raises(UserError, match=r"own-fold-other\.json: must be of a finished run, and have the name of its recipe and fold$"):
         kept.problems(project)
 
@@ -75,7 +75,7 @@ def test_keep_folds(project, runs):
 def refused(path, project):
     with pytest.raises(UserError) as caught:
         kept.keep(path, project)
-    assert not project.kept.exists()
+    assert not project.folder.exists()
     return str(caught.value)
 
 
@@ -108,7 +108,7 @@ def test_a_choice_that_came_later_is_at_its_default(project, runs):
     change(path, choices={name: value for name, value in choices.items() if name not in ("fire", "wait")})
     kept.keep(runs, project)
     assert kept.problems(project) == []
-    change(project.kept / "own-seed-0.json", choices=choices | {"fire": 1.0})
+    change(project.folder / "own-seed-0.json", choices=choices | {"fire": 1.0})
     assert kept.problems(project) == ["own: the run with seed 0 must be by the recipe as it is now, but is not"]
 
 
@@ -135,7 +135,7 @@ def test_problems(project, runs):
     assert kept.problems(project) == []
     content = project.runs()["own"][seed]
     scores = content["scores"] | {"test": content["scores"]["test"] | {"strict": 99.9}}
-    path = project.kept / f"own-seed-{seed}.json"
+    path = project.folder / f"own-seed-{seed}.json"
     change(path, scores=scores)
     assert kept.problems(project) == [f"{project.artifact('own')}: must be the network of seed {seed}, {digest}, with its scores"]
     change(path, scores=content["scores"])
@@ -150,7 +150,7 @@ def test_problems(project, runs):
 @pytest.mark.parametrize("changes", [{"seed": 3}, {"recipe": "other"}, {"finished": False}])
 def test_kept_under_another_name(project, runs, changes):
     kept.keep(runs, project)
-    path = project.kept / "own-seed-0.json"
+    path = project.folder / "own-seed-0.json"
     change(path, **changes)
     with pytest.raises(UserError) as caught:
         project.runs()
@@ -165,7 +165,7 @@ def test_nothing_kept(tmp_path):
 def test_keep_table(project, tmp_path):
     path = tmp_path / "bench-speed.json"
     path.write_text(json.dumps(FIGURES))
-    assert kept.keep(path, project) == [project.kept / "bench-speed.json"]
+    assert kept.keep(path, project) == [project.folder / "bench-speed.json"]
     assert project.tables("bench-") == [FIGURES]
 
 

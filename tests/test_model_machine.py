@@ -3,6 +3,7 @@ import subprocess
 
 import torch
 
+from export import provenance
 from model import machine
 
 
@@ -28,7 +29,7 @@ def test_commit(monkeypatch):
 
 def test_no_commit(monkeypatch, tmp_path):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    monkeypatch.setattr(machine, "ROOT", tmp_path)
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
     assert machine.commit() is None
     monkeypatch.setenv("PATH", str(tmp_path))
     assert machine.commit() is None

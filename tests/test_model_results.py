@@ -53,14 +53,14 @@ ABLATION = {
 def project(tmp_path):
     """With a row that has runs, and one that has none."""
     project = Project(tmp_path)
-    project.kept.mkdir(parents=True)
+    project.folder.mkdir(parents=True)
     for name in ("own", "later"):
         project.recipe(name).parent.mkdir(exist_ok=True)
         project.recipe(name).write_text('dataset = "own"\nseeds = [0, 1, 2]\n')
     rows = '[own]\ntitle = "Own data"\nbefore = "nothing"\nreach = {}\n[later]\ntitle = "Later"\nbefore = "–"\n'
-    (project.kept / "rows.toml").write_text(rows.format("98.0"))
+    (project.folder / "rows.toml").write_text(rows.format("98.0"))
     for content in (run(0, 97.0, 97.0), run(1, 98.0, 99.0), run(2, 99.0, 98.0)):
-        (project.kept / f"own-seed-{content['seed']}.json").write_text(json.dumps(content))
+        (project.folder / f"own-seed-{content['seed']}.json").write_text(json.dumps(content))
     return project
 
 
@@ -76,7 +76,7 @@ def test_overview(project):
 
 def test_reached_only_by_the_mean_and_with_few_silent_frames(project):
     for content, reached in ((run(0, 96.9, 97.0), False), (run(0, 97.0, 97.0), True), (run(0, 97.0, 97.0, silent=7.1), False)):
-        (project.kept / "own-seed-0.json").write_text(json.dumps(content))
+        (project.folder / "own-seed-0.json").write_text(json.dumps(content))
         assert any("≥ 98.0, reached" in line for line in lines(project)) == reached
         assert any("≥ 98.0, not reached" in line for line in lines(project)) != reached
 
@@ -98,7 +98,7 @@ def test_row(project):
 
 def test_folds(project):
     for name, strict in (("own-without-b", 90.0), ("own-without-a", 94.0)):
-        (project.kept / f"own-fold-{name}.json").write_text(json.dumps(run(0, strict, 99.0) | {"dataset": name}))
+        (project.folder / f"own-fold-{name}.json").write_text(json.dumps(run(0, strict, 99.0) | {"dataset": name}))
     page = lines(project)
     at = page.index("Other splits of the data, the same recipe with seed 0 trained on each:")
     rows = [[cell.strip() for cell in line.split("|")[1:3]] for line in page[at + 4 : at + 8]]
@@ -112,7 +112,7 @@ def test_folds(project):
 
 def test_one_seed_has_no_spread(project):
     for seed in (1, 2):
-        (project.kept / f"own-seed-{seed}.json").unlink()
+        (project.folder / f"own-seed-{seed}.json").unlink()
     page = lines(project)
     assert "| [own](#own) | Own data | 8 | 97.00 | 4.00 | 2.00 | ≥ 98.0, not reached | nothing |" in page
     assert not any(line.startswith("| ± |") for line in page)
@@ -134,8 +134,8 @@ def test_curve_is_short_and_has_the_chosen_point(reach):
 
 
 def test_tables(project):
-    (project.kept / "bench-speed.json").write_text(json.dumps(FIGURES))
-    (project.kept / "ablation-rule.json").write_text(json.dumps(ABLATION))
+    (project.folder / "bench-speed.json").write_text(json.dumps(FIGURES))
+    (project.folder / "ablation-rule.json").write_text(json.dumps(ABLATION))
     page = lines(project)
     assert page[page.index("## Side by side") + 2] == "`python -m model bench`, 2027-01-02; a processor, 2 cores."
     assert [line for line in page if line.startswith(("| ratio", "| frames"))] == ["| ratio | 31.50 × |", "| frames | 10,000 |"]
@@ -147,8 +147,8 @@ def test_tables(project):
 
 
 def test_every_table_row_has_as_many_cells_as_its_head(project):
-    (project.kept / "bench-speed.json").write_text(json.dumps(FIGURES))
-    (project.kept / "ablation-rule.json").write_text(json.dumps(ABLATION))
+    (project.folder / "bench-speed.json").write_text(json.dumps(FIGURES))
+    (project.folder / "ablation-rule.json").write_text(json.dumps(ABLATION))
     page = results.page(project)
     tables = [table.splitlines() for table in re.findall(r"(?:^\|.*\n)+", page, re.MULTILINE)]
     assert len(tables) == 6
@@ -175,7 +175,7 @@ def refused(project):
     ],
 )
 def test_rows_with_mistakes(project, rows, message):
-    path = project.kept / "rows.toml"
+    path = project.folder / "rows.toml"
     path.write_text(rows)
     assert refused(project).startswith(f"{path}: {message}")
 

@@ -32,3 +32,12 @@ def test_names_of_proofs_are_looked_at_first(noxfile, monkeypatch):
     session.posargs = ["netlist", "formal"]
     noxfile.proofs(session)
     assert ran == ["netlist", "formal", "table"]
+
+
+def test_arguments_go_to_pytest_behind_its_defaults(noxfile, monkeypatch):
+    ran = []
+    monkeypatch.setattr(noxfile, "run", lambda session, *arguments: ran.append(arguments))
+    noxfile.tests(MagicMock(posargs=["-n", "0", "tests/test_docs.py"]))
+    noxfile.proofs(MagicMock(posargs=["tests"]))
+    pytest_in_two = ("-m", "pytest", "-n", "2", "--dist", "worksteal")
+    assert ran[:2] == [(*pytest_in_two, "-n", "0", "tests/test_docs.py"), (*pytest_in_two, "-m", "proofs")]

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from sim import objcache
-from sim.build import FLAGS, BuildError, cache_folder, compile_model
+from sim.build import FLAGS, BuildError, cache_folder, compile_model, without_comments
 
 VLT = '`verilator_config\npublic_flat_rw -module "counter" -var "clk"\n'
 COUNTER = "module counter(input clk, output reg [7:0] count); always @(posedge clk) count <= count + 1; endmodule\n"
@@ -33,6 +33,14 @@ def test_built_once(cache):
     assert first.folder == second.folder != other.folder
     assert (first.folder / "counter").exists()
     assert list(first.folder.glob("*.a"))
+
+
+def test_comments_do_not_count(cache):
+    """Where a circuit comes from is no part of it."""
+    first, second = counter(), counter("// of a new version\n\n" + COUNTER.replace("output", "/* two\nlines */ output"))
+    assert second.cached
+    assert first.folder == second.folder
+    assert without_comments('a "// b" // c\n\n/* d */ e') == 'a "// b"\n e'
 
 
 def test_processes_that_want_the_same_share_it(cache):

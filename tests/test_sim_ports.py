@@ -74,7 +74,7 @@ def ports(rng):
     return port_map(accelerator)
 
 
-@pytest.mark.parametrize("missing", ["top", "folding", "i__payload", "o__payload"])
+@pytest.mark.parametrize("missing", ["top", "folding", "i_payload", "o_payload"])
 def test_missing_port(ports, missing):
     (ports["ports"] if "payload" in missing else ports).pop(missing)
     with pytest.raises(UserError, match=f"port map must have '{missing}', but has not"):
@@ -83,7 +83,7 @@ def test_missing_port(ports, missing):
 
 @pytest.mark.parametrize("field", ["last_of_frame", "frame"])
 def test_missing_field(ports, field):
-    del ports["ports"]["monitor_0__payload"]["fields"][field]
+    del ports["ports"]["monitor_0_payload"]["fields"][field]
     with pytest.raises(UserError, match=f"port map must have '{field}', but has not"):
         Ports.from_map(ports)
 

@@ -16,7 +16,7 @@ import hw.core.readout
 from hw import Folding
 from hw.core.frame_check import FrameCheck
 from hw.core.layer import IFLayer
-from hw.core.neuron import IFNeurons
+from hw.core.neurons import IFNeurons
 from hw.core.readout import Readout
 from hw.core.reorder_buffer import ReorderBuffer
 from hw.core.words import WordFormat
@@ -40,7 +40,7 @@ class AboveThreshold(IFNeurons):
         m = super().elaborate(platform)
         for p in range(self._pe):
             after = self.new_potential.word_select(p, self._width).as_signed()
-            m.d.comb += self.fire[p].eq(self.test & ~self.fired[p] & (after > 0))
+            m.d.comb += self.fire[p].eq(self.test & ~self.flags[p] & (after > 0))
         return m
 
 

@@ -9,9 +9,9 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import Out
 
 from export import UserError
-from hw.core.argmax import ArgMax
 from hw.core.frame_check import FrameCheck
-from hw.core.neuron import IFNeurons
+from hw.core.neurons import IFNeurons
+from hw.core.trees import ArgMax
 from hw.core.words import WordFormat
 from sim.proofs import __main__ as main
 from sim.proofs import catalogue, parts, record, tools
@@ -66,7 +66,7 @@ class FiresAgain(IFNeurons):
         m.submodules.inner = inner = IFNeurons(pe=self._pe, width=self._width, count_width=self._count_width)
         for name in ("potential", "count", "test"):
             m.d.comb += getattr(inner, name).eq(getattr(self, name))
-        for name in ("new_potential", "new_fired", "fire"):
+        for name in ("new_potential", "new_flags", "fire"):
             m.d.comb += getattr(self, name).eq(getattr(inner, name))
         return m
 
@@ -156,10 +156,10 @@ def test_what_is_kept_of_a_part(tmp_path):
     changed = replace(b, result="other")
     record.save("formal", [c, changed], tmp_path)
     assert record.load(tmp_path) == {"formal": [changed, a, c]}
-    (tmp_path / "formal.json").write_text("[1]")
-    with pytest.raises(UserError, match=r"formal.json must hold a list of entries with name, .*, but does not$"):
+    (tmp_path / "proofs-formal.json").write_text("[1]")
+    with pytest.raises(UserError, match=r"formal\.json: must be a JSON object, not list$"):
         record.save("formal", [c], tmp_path)
-    assert (tmp_path / "formal.json").read_text() == "[1]"
+    assert (tmp_path / "proofs-formal.json").read_text() == "[1]"
 
 
 def test_rows_and_table(tmp_path):
@@ -220,6 +220,6 @@ def test_what_was_found_before_a_tool_fails_is_kept(tmp_path, monkeypatch, capsy
 
 
 def test_damaged_rows(tmp_path):
-    (tmp_path / "formal.json").write_text('[{"name": 3}]')
-    with pytest.raises(UserError, match=r"formal\.json must hold a list of entries with name, .*, seconds, but does not$"):
+    (tmp_path / "proofs-formal.json").write_text('{"format": "else"}')
+    with pytest.raises(UserError, match=r"formal\.json: format must be 'firstspike-proofs', not 'else'$"):
         record.load(tmp_path)

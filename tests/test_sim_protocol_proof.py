@@ -130,7 +130,7 @@ def test_planted_fault(module):
         place = r"(readout|input|layer \d(, neuron \d+)?)"
         named = rf"{first.mode} mode, sequence {first.sequence}, after reset \d, frame \d \([a-z0 ]+\), {place}: "
         assert re.match(named, first.text)
-        seen.add(first.text)
+        seen.add(tuple(found.text for found in outcome.found))
     assert len(seen) == len(numbered[module])
 
 
@@ -153,7 +153,7 @@ def test_command_with_a_fault(monkeypatch, tmp_path, capsys):
     waveform = tmp_path / "out" / f"sequence_{number}_{mode}.vcd"
     assert f"  waveform: {waveform}\n" in said
     assert waveform.stat().st_size > 10_000
-    assert set(waveform.parent.iterdir()) == {waveform, tmp_path / "out" / "protocol.json"}
+    assert set(waveform.parent.iterdir()) == {waveform, tmp_path / "out" / "proofs-protocol.json"}
     (row,) = record.load(tmp_path / "out")["protocol"]
     assert not row.passed
     assert row.result in said

@@ -182,7 +182,7 @@ def test_a_spike_after_the_decision(run, folder, tmp_path):
     frame, neuron = (int(k[0]) for k in np.nonzero((times > 0) & (times <= GOLDEN.decisions.step[:, None])))
     shutil.copytree(folder, tmp_path / "copy")
     results = (folder / "results.hex").read_text().split()
-    field = json.loads((folder / "accelerator.json").read_text())["ports"]["o__payload"]["fields"]["step"]
+    field = json.loads((folder / "accelerator.json").read_text())["ports"]["o_payload"]["fields"]["step"]
     results[frame] = f"{int(results[frame], 16) & ~((1 << field['width']) - 1 << field['offset']):x}"
     (tmp_path / "copy" / "results.hex").write_text("\n".join(results) + "\n")
     said = run(tmp_path / "copy", "early")

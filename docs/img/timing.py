@@ -46,10 +46,10 @@ class Recorder(Part):
         for name in (*INPUTS, "monitor_0", "monitor_1", "o"):
             port = getattr(self._accelerator, name)
             valid = ctx.get(port.valid)
-            seen[f"{name}__valid"] = valid
-            seen[f"{name}__payload"] = fields(ctx, port.payload) if valid else None
+            seen[f"{name}_valid"] = valid
+            seen[f"{name}_payload"] = fields(ctx, port.payload) if valid else None
             if hasattr(port, "ready"):
-                seen[f"{name}__ready"] = ctx.get(port.ready)
+                seen[f"{name}_ready"] = ctx.get(port.ready)
         for name in INPUTS:
             seen[f"{name}_cancel"] = ctx.get(getattr(self._accelerator, f"{name}_cancel"))
         self.cycles.append(seen)
@@ -90,7 +90,7 @@ def record() -> list[dict]:
         ],
     )
     cycles = parts[-1].cycles
-    last = max(k for k, seen in enumerate(cycles) if seen["o__valid"])
+    last = max(k for k, seen in enumerate(cycles) if seen["o_valid"])
     return cycles[: last + 2]
 
 
@@ -141,13 +141,13 @@ def bus_cells(cycles: list[dict], port: str, lines) -> list:
     """One cell per cycle; a new one begins where a payload was taken."""
     cells, results, place = [], 0, 0
     for seen in cycles:
-        payload = seen[f"{port}__payload"]
+        payload = seen[f"{port}_payload"]
         if payload is None:
             cells.append(None)
             continue
         frame = INPUTS.index(port) if port in INPUTS else payload.get("frame", results)  # one frame per input; tags begin at 0
         cells.append((frame, lines(payload), place))
-        if seen.get(f"{port}__ready", 1):
+        if seen.get(f"{port}_ready", 1):
             place, results = place + 1, results + 1
     return cells
 
@@ -165,18 +165,18 @@ def draw(cycles: list[dict]) -> str:
         add(name, lambda y: level_wave([seen[name] for seen in cycles], y))
 
     def bus(port, lines):
-        add(f"{port}__payload", lambda y: bus_wave(bus_cells(cycles, port, lines), y))
+        add(f"{port}_payload", lambda y: bus_wave(bus_cells(cycles, port, lines), y))
 
     add("clk", lambda y: clock_wave(len(cycles), y))
     for port in (*INPUTS, "monitor_0", "monitor_1"):
-        level(f"{port}__valid")
+        level(f"{port}_valid")
         if port in INPUTS:
-            level(f"{port}__ready")
+            level(f"{port}_ready")
         bus(port, lambda word: word_lines(word, 2))
         if port in INPUTS:
             level(f"{port}_cancel")
-    level("o__valid")
-    level("o__ready")
+    level("o_valid")
+    level("o_ready")
     bus("o", result_lines)
 
     height = TOP + ROW * len(rows) + 42

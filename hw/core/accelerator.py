@@ -1,14 +1,17 @@
 """The whole circuit."""
 
+from dataclasses import replace
+
 from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, Signature, connect, flipped
 
 from export import Network, UserError
 from hw.core.emitter import SpikeEmitter
-from hw.core.folding import Folding, LayerPlan
+from hw.core.folding import Folding
 from hw.core.frame_check import FrameCheck
 from hw.core.layer import IFLayer
+from hw.core.plan import LayerPlan
 from hw.core.readout import Readout, result_layout
 from hw.core.scheduler import StepScheduler
 from hw.core.streams import input_format
@@ -61,7 +64,7 @@ class Accelerator(wiring.Component):
         check_frames_in(network, frames_in)
         self.network, self.folding, self.frames_in, self.weights = network, folding, frames_in, weights
         self.plans = plans = folding.plans(network)
-        self.input_format = WordFormat(network.inputs, network.steps, plans[0].simd)
+        self.input_format = replace(input_format(plans[0]), frames=0)
         last = plans[-1]
         self.monitor_formats = monitor_formats(plans)
         several = frames_in == "words" and folding.contexts > 1
@@ -86,13 +89,12 @@ class Accelerator(wiring.Component):
         upstream = scheduler.o
         layers: list[IFLayer] = []
         for index, plan in enumerate(self.plans):
-            is_last = index + 1 == len(self.plans)
-            layer = IFLayer(plan, holds_vectors=not is_last, loadable=self.weights == "loadable")
+            layer = IFLayer(plan, holds_vectors=not plan.is_last, loadable=self.weights == "loadable")
             m.submodules[f"layer_{index}"] = layer
             layers.append(layer)
             connect(m, upstream, layer.i)
             monitor = getattr(self, f"monitor_{index}")
-            if is_last:
+            if plan.is_last:
                 connect(m, layer.o, readout.i)
                 vector = layer.o.payload
                 m.d.comb += [monitor.valid.eq(layer.o.valid), monitor.payload.index.eq(vector.fold), monitor.payload.bits.eq(vector.fire)]

@@ -1,13 +1,15 @@
 """From vectors of neurons that fired to the spike words of the next layer."""
 
-from amaranth.hdl import Module, Mux, Signal, unsigned
+from math import gcd
+
+from amaranth.hdl import Array, Module, Mux, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.core.first_set import first_set
-from hw.core.folding import LayerPlan
+from hw.core.plan import LayerPlan
 from hw.core.streams import neuron_vectors, step_done
+from hw.core.trees import first_set
 from hw.core.words import WordFormat, bits_for
 
 VECTOR_TO_HEAD = 2  # cycles from a vector to the one in which its words are being picked
@@ -22,7 +24,7 @@ class SpikeEmitter(wiring.Component):
     vector, or when another word is there. Where a word's neurons lie in two vectors, it is sent twice, each time with its vector's spikes.
 
     Latency: three cycles from a vector to its first word. A vector without spikes takes a cycle. A step without spikes sends no word,
-    unless it is the first of its frame or ends it, and is done instead.
+    unless it is the first of its frame or ends it, and is done instead; where no step may be skipped, it sends an empty one.
 
     Parameters:
         plan: the layer whose vectors come in; its ``following_simd`` says how many neurons there are per word.
@@ -36,7 +38,7 @@ class SpikeEmitter(wiring.Component):
     def __init__(self, plan: LayerPlan):
         assert plan.following_simd is not None  # there is a layer to send to
         self._plan = plan
-        self._form = WordFormat(plan.layer.outputs, plan.steps, plan.following_simd, plan.frames)
+        self._form = WordFormat(plan.layer.outputs, plan.steps, plan.following_simd, plan.frames, plan.following_skips_empty_steps)
         super().__init__({"i": In(neuron_vectors(plan)), "o": Out(stream.Signature(self._form.layout)), "step_done": Out(step_done(plan))})
 
     def elaborate(self, platform):
@@ -48,11 +50,11 @@ class SpikeEmitter(wiring.Component):
 
         # The vector at the head, and which of its words are still to be sent.
         lanes = lanes_of(plan, form)
-        spikes, base = self._aligned(m, waiting, lanes)
+        spikes, index = self._aligned(m, waiting, lanes, moves)
         head = Signal(waiting.shape())
         head_valid = Signal()
         head_spikes = Signal.like(spikes)
-        head_base = Signal.like(base)
+        head_index = Signal.like(index)
         unsent = Signal(lanes)
         found = first_set(m, unsent, name="unsent")
         lane, some, at_most_one = found.index, found.any, ~found.several
@@ -75,7 +77,7 @@ class SpikeEmitter(wiring.Component):
             self.o.payload.eq(word),
             taken.eq(self.o.valid & self.o.ready),
             free.eq(~full | taken),
-            must_send.eq(head.first | head.last_of_frame),
+            must_send.eq(head.first | head.last_of_frame if form.skips_empty_steps else 1),
             picks.eq(head_valid & free & (some | (head.last_of_step & ~began & must_send))),
             closes.eq(head.last_of_step & at_most_one),
             pop.eq(Mux(some, picks & at_most_one, head_valid & (~head.last_of_step | began | picks | ~must_send))),
@@ -86,7 +88,7 @@ class SpikeEmitter(wiring.Component):
             m.d.sync += [
                 full.eq(1),
                 word.time.eq(head.time),
-                word.index.eq(Mux(some, head_base + lane, 0)),
+                word.index.eq(Mux(some, head_index + lane, 0)),
                 word.bits.eq(head_spikes.word_select(lane, form.simd) if form.simd > 1 else some),
                 word.last_of_step.eq(closes),
                 word.last_of_frame.eq(closes & head.last_of_frame),
@@ -103,7 +105,7 @@ class SpikeEmitter(wiring.Component):
             with m.If(head.last_of_step):
                 m.d.sync += began.eq(0)
         with m.If(moves):
-            m.d.sync += [head_valid.eq(1), head.eq(waiting), head_spikes.eq(spikes), head_base.eq(base)]
+            m.d.sync += [head_valid.eq(1), head.eq(waiting), head_spikes.eq(spikes), head_index.eq(index)]
             m.d.sync += [unsent[k].eq(spikes.word_select(k, form.simd).any()) for k in range(lanes)]
         m.d.sync += [
             self.step_done.valid.eq(pop & head.last_of_step & ~began & ~picks),
@@ -115,8 +117,6 @@ class SpikeEmitter(wiring.Component):
         """The first vector that waits, and whether there is one: from the cycle after it came, or after the one before has moved on."""
         plan = self._plan
         vector = self.i.payload
-        kept = Signal(vector.shape())
-        m.d.comb += [kept.eq(vector), kept.margin.eq(0)]
         slots = plan.vector_slots
         if slots == 1:
             waiting = Signal(vector.shape())
@@ -124,10 +124,9 @@ class SpikeEmitter(wiring.Component):
             with m.If(moves):
                 m.d.sync += waits.eq(0)
             with m.If(self.i.valid):
-                m.d.sync += [waits.eq(1), waiting.eq(kept)]
+                m.d.sync += [waits.eq(1), waiting.eq(vector)]
             return waiting, waits
-        width = len(kept.as_value()) - len(vector.margin)
-        m.submodules.queue = queue = Memory(shape=unsigned(width), depth=slots, init=[])
+        m.submodules.queue = queue = Memory(shape=unsigned(len(vector.as_value())), depth=slots, init=[])
         write = queue.write_port()
         read = queue.read_port(transparent_for=[write])
         first = Signal(range(slots))
@@ -138,7 +137,7 @@ class SpikeEmitter(wiring.Component):
         m.d.comb += [
             following.eq(Mux(moves, Mux(first == slots - 1, 0, first + 1), first)),
             write.addr.eq(end),
-            write.data.eq(kept),
+            write.data.eq(vector),
             write.en.eq(self.i.valid),
             read.addr.eq(following),
             waiting.eq(read.data),
@@ -148,20 +147,34 @@ class SpikeEmitter(wiring.Component):
             m.d.sync += end.eq(Mux(end == slots - 1, 0, end + 1))
         return waiting, count != 0
 
-    def _aligned(self, m: Module, vector, lanes: int):
-        """The vector's spikes in the places that they have in words, and the index of the first of these words."""
+    def _aligned(self, m: Module, vector, lanes: int, moves):
+        """The spikes of the vector that waits in the places that they have in words, and the index of the first of these words.
+
+        The position of its first neuron, word and lane, is counted up from vector to vector.
+        """
         plan, simd = self._plan, self._form.simd
         spikes = Signal(lanes * simd)
-        base = Signal(bits_for(self._form.words))
-        with m.Switch(vector.fold):
-            for fold in range(plan.neuron_folds):
-                with m.Case(fold):
-                    begin = fold * plan.pe
-                    m.d.comb += [base.eq(begin // simd), spikes.eq(vector.fire << begin % simd)]
-        return spikes, base
+        index = Signal(bits_for(self._form.words))
+        if plan.neuron_folds == 1:
+            m.d.comb += spikes.eq(vector.fire)
+            return spikes, index
+        words, lanes_on = divmod(plan.pe, simd)
+        unit = gcd(lanes_on, simd)  # the lane is a multiple of it
+        units, units_on = simd // unit, lanes_on // unit
+        wraps = Signal()
+        with m.If(moves):
+            m.d.sync += index.eq(Mux(vector.last_of_step, 0, index + words + wraps))
+        if units == 1:
+            m.d.comb += spikes.eq(vector.fire)
+            return spikes, index
+        lane = Signal(range(units))
+        with m.If(moves):
+            m.d.sync += lane.eq(Mux(vector.last_of_step, 0, lane + units_on - Mux(wraps, units, 0)))
+        m.d.comb += [wraps.eq(lane >= units - units_on), spikes.eq(Array(vector.fire << k * unit for k in range(units))[lane])]
+        return spikes, index
 
 
 def lanes_of(plan: LayerPlan, form: WordFormat) -> int:
     """Words that a vector can lie in."""
-    starts = (fold * plan.pe for fold in range(plan.neuron_folds))
-    return max((begin % form.simd + plan.pe - 1) // form.simd + 1 for begin in starts)
+    starts = {begin % form.simd for begin in range(0, plan.neuron_folds * plan.pe, plan.pe)}
+    return (max(starts) + plan.pe - 1) // form.simd + 1

@@ -1,18 +1,21 @@
 """Foldings: ``SIMD`` inputs and ``PE`` neurons per cycle, form and loop order of each layer, and how many frames are worked on in turn.
 
-`Folding` is what a user asks for; `LayerPlan` derives from it every number that a layer's circuit and its cost model need.
+`Folding` is what a user asks for; `hw.core.plan.LayerPlan` derives from it every number that a layer's circuit and its cost model need.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from export import Layer, Network, UserError
+from export import Network, UserError
+from hw.core.counting import FORMS
+from hw.core.dense import DensePlan
+from hw.core.plan import LayerPlan
 
-FORMS = ("delta", "xnor")
+PLANS: dict[str, type[LayerPlan]] = {"dense": DensePlan}
+"""The class of each kind of connection."""
 LOOP_ORDERS = ("event", "step")
 CONTEXTS = (1, 2, 4, 8, 16)
 
@@ -57,7 +60,7 @@ class Folding:
         if not self.swap:
             object.__setattr__(self, "swap", (1,) * len(self.form))
 
-    def plans(self, network: Network, *, membrane_bits: Sequence[int] | None = None) -> tuple["LayerPlan", ...]:
+    def plans(self, network: Network, *, membrane_bits: Sequence[int] | None = None) -> tuple[LayerPlan, ...]:
         """The derived numbers of every layer.
 
         Parameters:
@@ -74,24 +77,35 @@ class Folding:
         _check_choice("contexts", self.contexts, CONTEXTS)
         _check_range("pixels", self.pixels, network.inputs, f"the {network.inputs} inputs")
         plans: list[LayerPlan] = []
+        may_skip = [all(later.neuron.skips_empty_steps for later in network.layers[index:]) for index in range(depth)] + [True]
         for index, layer in enumerate(network.layers):
             simd, pe, form, loop_order, swap = (getattr(self, name)[index] for name in PER_LAYER)
             of_layer = f" of layer {index}"
             _check_range("simd" + of_layer, simd, layer.inputs, f"its {layer.inputs} inputs")
             _check_range("pe" + of_layer, pe, layer.outputs, f"its {layer.outputs} outputs")
-            _check_choice("form" + of_layer, form, FORMS)
+            _check_choice("form" + of_layer, form, tuple(FORMS))
             _check_choice("loop_order" + of_layer, loop_order, LOOP_ORDERS)
             _check_range("swap" + of_layer, swap, pe, f"its PE, {pe}")
-            if form == "xnor" and loop_order != "step":
-                raise UserError(f"loop_order of layer {index} must be step, because its form is xnor, not {loop_order!r}")
-            if swap > 1 and (form == "xnor" or loop_order != "step"):
+            cumulative, kinds = FORMS[form].cumulative, FORMS[form].neurons
+            if cumulative and loop_order != "step":
+                raise UserError(f"loop_order of layer {index} must be step, because its form is {form}, not {loop_order!r}")
+            if kinds and layer.neuron.kind not in kinds:
+                raise UserError(f"neurons of layer {index} must be {' or '.join(kinds)} in the form {form}, not {layer.neuron.kind}")
+            if swap > 1 and (cumulative or loop_order != "step"):
                 raise UserError(f"swap of layer {index} must be 1, because its form and loop order are {form} and {loop_order}, not {swap}")
             if swap > 1 and pe >= layer.outputs and self.contexts == 1:
                 raise UserError(f"swap of layer {index} must be 1, because it has one fold of neurons and one context, not {swap}")
-            following_simd = self.simd[index + 1] if index + 1 < depth else None
-            split_words = words_split(plans[-1]) if plans else 0
-            plan = LayerPlan(layer, network.steps, simd, pe, form, loop_order, swap, self.contexts, following_simd, split_words)
-            plans.append(plan if membrane_bits is None else replace(plan, given_membrane_bits=membrane_bits[index]))
+            plan = PLANS[layer.connection.kind](layer, network.steps, simd, pe, form, loop_order, swap, self.contexts)
+            plans.append(
+                replace(
+                    plan,
+                    following_simd=self.simd[index + 1] if index + 1 < depth else None,
+                    split_words=plans[-1].words_split if plans else 0,
+                    given_membrane_bits=None if membrane_bits is None else membrane_bits[index],
+                    skips_empty_steps=may_skip[index],
+                    following_skips_empty_steps=may_skip[index + 1],
+                )
+            )
         return tuple(plans)
 
     @staticmethod
@@ -131,132 +145,6 @@ def default_contexts(network: Network, pe: tuple[int, ...]) -> int:
     return 2 if len(network.layers) > 1 and 2 * pe[0] >= network.layers[0].outputs else 1
 
 
-@dataclass(frozen=True, eq=False)
-class LayerPlan:
-    """One layer's geometry; every width in the layer's circuit comes from here.
-
-    Attributes:
-        layer: weights and thresholds.
-        steps: ``T``.
-        simd, pe, form, loop_order, swap, contexts: as in `Folding`.
-        following_simd: ``SIMD`` of the next layer, None for the last.
-        split_words: of one step, how many words may come in two parts, because the layer before does their neurons in two folds.
-        given_membrane_bits: of a circuit that was made for another network; None: as many as this layer needs.
-    """
-
-    layer: Layer
-    steps: int
-    simd: int
-    pe: int
-    form: str
-    loop_order: str = "event"
-    swap: int = 1
-    contexts: int = 1
-    following_simd: int | None = None
-    split_words: int = 0
-    given_membrane_bits: int | None = None
-
-    @property
-    def synapse_folds(self) -> int:
-        """Words of ``SIMD`` inputs that cover the inputs (FINN's SF)."""
-        return -(-self.layer.inputs // self.simd)
-
-    @property
-    def neuron_folds(self) -> int:
-        """Vectors of ``PE`` neurons that cover the outputs (FINN's NF)."""
-        return -(-self.layer.outputs // self.pe)
-
-    @property
-    def last_fold_size(self) -> int:
-        """Neurons in the last fold; the others hold ``PE``."""
-        return self.layer.outputs - (self.neuron_folds - 1) * self.pe
-
-    @property
-    def membrane_rows(self) -> int:
-        """Rows of the membranes' memory: one per context and fold."""
-        return self.contexts * self.neuron_folds
-
-    @property
-    def frames(self) -> int:
-        """Frames that tags tell apart, and results that can wait."""
-        return max(4, 2 * self.contexts)
-
-    @property
-    def replays(self) -> bool:
-        """Whether the words of a step are kept, to be replayed for each fold, or membranes take several cycles to swap."""
-        return self.form == "delta" and self.loop_order == "step" and (self.neuron_folds > 1 or self.swap > 1)
-
-    @property
-    def beat_size(self) -> int:
-        """Potentials that are swapped per cycle."""
-        return -(-self.pe // self.swap)
-
-    @property
-    def vector_slots(self) -> int:
-        """Neuron vectors that can wait for the next layer: a whole step's where they follow each other, so that a word need not stop among
-        its folds; else one; if each gives one word, as many as hide the way there."""
-        if self.neuron_folds > 1:
-            return self.neuron_folds if self.loop_order == "event" else 1
-        return 4 if self.following_simd == self.layer.outputs else 1
-
-    @cached_property
-    def membrane_bits(self) -> int:
-        """Bits of a signed ``V - θ`` of any neuron of this layer."""
-        return self.given_membrane_bits or signed_bits(*self.layer.margin_range)
-
-    @property
-    def weight_width(self) -> int:
-        """Bits of a row of the weight memory."""
-        return self.pe * self.simd
-
-    @property
-    def initial_width(self) -> int:
-        """Bits of a row of the threshold memory."""
-        return self.beat_size * self.membrane_bits
-
-    @cached_property
-    def weight_rows(self) -> list[int]:
-        """The weight memory: row ``neuron_fold * synapse_folds + synapse_fold`` holds, least significant first, ``SIMD`` bits for each of
-        ``PE`` neurons.
-
-        Padding inputs hold 0 in the ``delta`` form and 1 in the ``xnor`` form, where XNOR(1, 0) = 0 does not count [S8].
-        """
-        padding_bit = self.form == "xnor"
-        bits = np.full((self.neuron_folds * self.pe, self.synapse_folds * self.simd), padding_bit)
-        bits[: self.layer.outputs, : self.layer.inputs] = self.layer.connection.weights > 0
-        tiles = bits.reshape(self.neuron_folds, self.pe, self.synapse_folds, self.simd).transpose(0, 2, 1, 3)
-        return _integers(tiles.reshape(self.neuron_folds * self.synapse_folds, -1))
-
-    @cached_property
-    def initial_potentials(self) -> list[int]:
-        """The threshold memory: row ``neuron_fold * swap + beat`` holds ``beat_size`` potentials to start from, ``membrane_bits`` each,
-        two's complement.
-
-        They are ``-θ`` in the ``delta`` form and ``-θ' = -(θ + K)`` in the ``xnor`` form [S7], so that the test for a spike is a sign.
-        """
-        start = -self.layer.neuron.thresholds.astype(np.int64)
-        if self.form == "xnor":
-            start = start - self.layer.connection.negatives
-        neurons = np.zeros(self.neuron_folds * self.pe, np.int64)
-        neurons[: len(start)] = start
-        padded = np.zeros((self.neuron_folds, self.swap * self.beat_size), np.int64)
-        padded[:, : self.pe] = neurons.reshape(self.neuron_folds, self.pe)
-        bits = (padded.reshape(-1, 1) >> np.arange(self.membrane_bits)) & 1
-        return _integers(bits.reshape(self.neuron_folds * self.swap, -1))
-
-
-def words_split(plan: LayerPlan) -> int:
-    """How many more words a layer can send in a step than there are, since a word leaves with each neuron vector that has a part of it."""
-    simd = plan.following_simd
-    assert simd is not None
-    return sum(begin % simd != 0 for begin in range(plan.pe, plan.layer.outputs, plan.pe))
-
-
-def signed_bits(least: int, greatest: int) -> int:
-    """Bits of a signed number that may be from ``least`` to ``greatest``; at least two."""
-    return 1 + max(greatest.bit_length(), (-1 - least).bit_length() if least < 0 else 0, 1)
-
-
 def _check_range(name: str, value: int, most: int, what: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= most:
         raise UserError(f"{name} must be an integer from 1 to {what}, not {value!r}")
@@ -265,8 +153,3 @@ def _check_range(name: str, value: int, most: int, what: str) -> None:
 def _check_choice(name: str, value: Any, choices: tuple) -> None:
     if isinstance(value, bool | float) or value not in choices:
         raise UserError(f"{name} must be one of {', '.join(map(str, choices))}, not {value!r}")
-
-
-def _integers(bits: np.ndarray) -> list[int]:
-    """Rows of bits, least significant first, as Python integers."""
-    return [int.from_bytes(row.tobytes(), "little") for row in np.packbits(bits.astype(bool), axis=1, bitorder="little")]

@@ -1,4 +1,4 @@
-"""The guard at the gate: spike words from outside may be anything."""
+"""The check of spike words that come from outside: frames that break a rule are flagged, and go no further."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
@@ -15,7 +15,7 @@ class FrameCheck(wiring.Component):
 
     The rules: the index and the time are in range; step 0 comes first; time does not go back; a step is closed before the next begins, and
     does not go on after it was closed, but for an empty word that ends the frame; padding inputs do not spike; the end of a frame closes
-    its last step. Latency: one cycle. Throughput: a word per cycle.
+    its last step; where no step may be skipped, each is closed. Latency: one cycle. Throughput: a word per cycle.
 
     Parameters:
         form: the words.
@@ -48,6 +48,8 @@ class FrameCheck(wiring.Component):
             ~first & ~open_step & continues & (word.bits.any() | ~word.last_of_frame),  # 3, but for what 4 allows
             word.last_of_frame & ~word.last_of_step,  # 4
         ]
+        if not form.skips_empty_steps:
+            broken += [~first & (word.time > last_time + 1), word.last_of_frame & (word.time != form.steps - 1)]  # 7
         if form.words < 1 << len(word.index):
             broken.append(word.index >= form.words)  # 5
         if form.steps < 1 << len(word.time):

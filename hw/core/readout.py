@@ -4,10 +4,10 @@ from amaranth.hdl import Array, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.core.argmax import ArgMax
-from hw.core.folding import LayerPlan
+from hw.core.plan import LayerPlan
 from hw.core.reorder_buffer import ReorderBuffer
 from hw.core.streams import neuron_vectors, step_done
+from hw.core.trees import ArgMax
 from hw.core.words import bits_for
 
 VECTOR_TO_STEP_DONE = 1  # cycles from a step's last vector to the news of what became of it

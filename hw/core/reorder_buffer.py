@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.core.folding import LayerPlan
+from hw.core.plan import LayerPlan
 from hw.core.words import bits_for
 
 

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.core.folding import LayerPlan
+from hw.core.plan import LayerPlan
 from hw.core.streams import input_format, step_done, words
 from hw.core.words import WordFormat, bits_for
 

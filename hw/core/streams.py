@@ -3,13 +3,13 @@
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out, Signature
 
-from hw.core.folding import LayerPlan
+from hw.core.plan import LayerPlan
 from hw.core.words import WordFormat, bits_for
 
 
 def input_format(plan: LayerPlan) -> WordFormat:
     """The words that a layer takes."""
-    return WordFormat(plan.layer.inputs, plan.steps, plan.simd, plan.frames)
+    return WordFormat(plan.layer.inputs, plan.steps, plan.simd, plan.frames, plan.skips_empty_steps)
 
 
 def words(form: WordFormat) -> Signature:
@@ -30,23 +30,22 @@ def neuron_vectors(plan: LayerPlan) -> Signature:
 
     Members:
         valid: a vector is there in this cycle.
-        payload: its content; ``first``: the step is the first of its frame; ``margin`` holds ``PE`` values of ``V - θ``.
+        payload: its content; ``first``: the step is the first of its frame; in the last layer only, ``fold`` says
+            which vector it is, and ``margin`` holds ``PE`` values of ``V - θ``.
         release: from a receiver that holds vectors, for one cycle: a place has become free. It has `LayerPlan.vector_slots` of them.
     """
-    layout = data.StructLayout(
-        {
-            "time": bits_for(plan.steps),
-            "fold": bits_for(plan.neuron_folds),
-            "first": 1,
-            "last_of_step": 1,
-            "last_of_frame": 1,
-            "error": 1,
-            "frame": bits_for(plan.frames),
-            "fire": plan.pe,
-            "margin": plan.pe * plan.membrane_bits,
-        }
-    )
-    return Signature({"valid": Out(1), "payload": Out(layout), "release": In(1)})
+    fields = {
+        "time": bits_for(plan.steps),
+        "first": 1,
+        "last_of_step": 1,
+        "last_of_frame": 1,
+        "error": 1,
+        "frame": bits_for(plan.frames),
+        "fire": plan.pe,
+    }
+    if plan.is_last:
+        fields |= {"fold": bits_for(plan.neuron_folds), "margin": plan.pe * plan.membrane_bits}
+    return Signature({"valid": Out(1), "payload": Out(data.StructLayout(fields)), "release": In(1)})
 
 
 def step_done(plan: LayerPlan) -> Signature:

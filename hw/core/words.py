@@ -1,8 +1,9 @@
 """Spike words: what travels between components, as a layout for the circuit and as numpy arrays for everyone else.
 
 A word carries the spikes that ``SIMD`` neighbouring inputs have at one time: inputs ``index * SIMD`` and up, least significant bit first.
-Words without spikes are not sent, with two exceptions: step 0 is always closed, if need be by an empty word, and the circuit may end
-a frame with an empty word. Time never decreases; the last word of a step carries ``last_of_step``, the last of a frame both flags.
+Words without spikes are not sent, with exceptions: step 0 is always closed, if need be by an empty word, as is every step where no step
+may be skipped; and the circuit may end a frame with an empty word. Time never decreases; the last word of a step carries
+``last_of_step``, the last of a frame both flags.
 """
 
 from dataclasses import dataclass
@@ -20,12 +21,14 @@ class WordFormat:
         steps: ``T``.
         simd: inputs per word.
         frames: inside the circuit, how many frames tags tell apart; 0 outside, where there are no tags.
+        skips_empty_steps: steps without spikes need not be closed, step 0 apart; else each step is, if need be by an empty word.
     """
 
     inputs: int
     steps: int
     simd: int
     frames: int = 0
+    skips_empty_steps: bool = True
 
     @property
     def words(self) -> int:
@@ -57,9 +60,11 @@ class WordFormat:
         time = spike_times[frame, neuron].astype(np.int64)
         frames = len(spike_times)
         key = (frame * self.steps + time) * self.words + neuron // self.simd
-        closes_step_0 = np.ones(frames, bool)
-        closes_step_0[frame[time == 0]] = False
-        empty = np.nonzero(closes_step_0)[0] * self.steps * self.words
+        empty_steps = np.ones((frames, 1 if self.skips_empty_steps else self.steps), bool)
+        inside = time < empty_steps.shape[1]
+        empty_steps[frame[inside], time[inside]] = False
+        empty_frame, empty_time = np.nonzero(empty_steps)
+        empty = (empty_frame * self.steps + empty_time) * self.words
         keys, place = np.unique(np.concatenate([key, empty]), return_inverse=True)
         bits = np.zeros((len(keys), self.simd), bool)
         bits[place[: len(key)], neuron % self.simd] = True

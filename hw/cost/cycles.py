@@ -5,16 +5,17 @@ exact when the senders always have the next word, or beat of pixels, ready and g
 taken at once.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from export import Network
 from export.reference import Result
-from hw.core.folding import Folding, LayerPlan
+from hw.core.folding import Folding
 from hw.core.frame_check import LATENCY as CHECK
+from hw.core.plan import LayerPlan
 from hw.core.readout import vector_to_result
-from hw.core.words import WordFormat
+from hw.core.streams import input_format
 from hw.cost.pipeline import Pipeline
 from hw.encoder.cost import EncoderCost
 from hw.encoder.plan import EncoderPlan
@@ -57,9 +58,9 @@ def predict(
     """
     plans = folding.plans(network)
     inputs = word_counts(plans, spike_times, golden)[0]
-    vectors = [vector_word_counts(plan, times) for plan, times in zip(plans, golden.spike_times[:-1], strict=False)]
+    vectors = [plan.vector_word_counts(times) for plan, times in zip(plans, golden.spike_times[:-1], strict=False)]
     frames = [
-        _Frame(inputs[k], [layer[k] for layer in vectors], int(step) if early and not silent else None)
+        _Frame(inputs[k], [layer[k] for layer in vectors], int(step) if early and not silent else None, plans[0].skips_empty_steps)
         for k, (step, silent) in enumerate(zip(golden.decisions.step, golden.decisions.silent, strict=True))
     ]
     scheduler = _Scheduler(plans, frames, _source(network, folding, spike_times, frames, frames_in), early=early)
@@ -70,43 +71,19 @@ def predict(
 def limit(network: Network, folding: Folding, spike_times: np.ndarray, golden: Result) -> np.ndarray:
     """The bound that no folding of this kind beats, in cycles, int64 (frames,).
 
-    The largest over all layers of (words with spikes up to the decision) × ⌈M / PE⌉.
+    The largest over all layers of the work for the words up to the decision; for a dense layer, that is words × ⌈M / PE⌉.
     """
     plans = folding.plans(network)
     upto = np.arange(network.steps) <= golden.decisions.step[:, None]
-    work = [(n * upto).sum(axis=1) * plan.neuron_folds for n, plan in zip(word_counts(plans, spike_times, golden), plans, strict=True)]
+    counts = word_counts(plans, spike_times, golden)
+    closed = [np.maximum(words, 0 if plan.skips_empty_steps else 1) for plan, words in zip(plans, counts, strict=True)]
+    work = [plan.work((words * upto).sum(axis=1)) for plan, words in zip(plans, closed, strict=True)]
     return np.max(work, axis=0)
 
 
 def word_counts(plans: tuple[LayerPlan, ...], spike_times: np.ndarray, golden: Result) -> list[np.ndarray]:
     """Words with spikes on each layer's input: int64 (frames, steps) per layer."""
-    counts = []
-    for plan, times in zip(plans, (spike_times, *golden.spike_times[:-1]), strict=True):
-        frames, inputs = times.shape
-        padded = np.full((frames, plan.synapse_folds * plan.simd), plan.steps, np.int32)
-        padded[:, :inputs] = times
-        words = padded.reshape(frames, plan.synapse_folds, plan.simd)
-        counts.append(np.stack([(words == t).any(axis=2).sum(axis=1) for t in range(plan.steps)], axis=1))
-    return counts
-
-
-def vector_word_counts(plan: LayerPlan, spike_times: np.ndarray) -> np.ndarray:
-    """Words with spikes that each vector of a layer's neurons gives: int64 (frames, steps, folds).
-
-    Parameters:
-        plan: the layer.
-        spike_times: integers (frames, outputs) of its neurons.
-    """
-    simd = plan.following_simd
-    assert simd is not None
-    counts = np.zeros((len(spike_times), plan.steps, plan.neuron_folds), np.int64)
-    for fold in range(plan.neuron_folds):
-        begin, end = fold * plan.pe, min((fold + 1) * plan.pe, plan.layer.outputs)
-        for word in range(begin // simd, -(-end // simd)):
-            times = spike_times[:, max(begin, word * simd) : min(end, (word + 1) * simd)]
-            for t in range(plan.steps):
-                counts[:, t, fold] += (times == t).any(axis=1)
-    return counts
+    return [plan.word_counts(times) for plan, times in zip(plans, (spike_times, *golden.spike_times[:-1]), strict=True)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,22 +94,28 @@ class _Frame:
         inputs: words per step on the first layer's input, int64 (steps,).
         vectors: words per step and vector of each layer but the last, int64 (steps, folds).
         decision: the step at which the rest of the frame is cancelled; None if it runs to its end.
+        skips_empty_steps: steps without words are not sent, step 0 apart.
     """
 
     inputs: np.ndarray
     vectors: list[np.ndarray]
     decision: int | None
+    skips_empty_steps: bool
 
     def steps(self) -> list[int]:
-        """The steps that are sent: those with words, and step 0."""
-        return [0, *(int(t) for t in np.flatnonzero(self.inputs) if t > 0)]
+        """The steps that are sent."""
+        return [t for t, words in enumerate(self.inputs) if words or t == 0 or not self.skips_empty_steps]
+
+    def words(self) -> int:
+        """The words that are sent; a step without spikes has an empty one."""
+        return sum(max(1, int(self.inputs[t])) for t in self.steps())
 
 
 class _WordSource:
     """Words from outside, one stream per context; has the interface of `hw.encoder.cost.EncoderCost`."""
 
     def __init__(self, frames: list[_Frame], contexts: int):
-        self._words = [max(1, int(frame.inputs[0])) + int(frame.inputs[1:].sum()) for frame in frames]
+        self._words = [frame.words() for frame in frames]
         self._contexts = contexts
         self._ended: dict[int, int] = {}
 
@@ -155,7 +138,7 @@ def _source(
 ) -> "_WordSource | EncoderCost":
     if frames_in == "words":
         return _WordSource(frames, folding.contexts)
-    form = WordFormat(network.inputs, network.steps, folding.simd[0])
+    form = replace(input_format(folding.plans(network)[0]), frames=0)
     assert network.encoder.p_min is not None  # a network resolves its encoder
     return EncoderCost(EncoderPlan(form, network.encoder.p_min, folding.pixels), spike_times, folding.contexts)
 

@@ -1,21 +1,19 @@
 """The cost of a step: when the words, vectors and queues of each layer move, as cycle numbers. `hw.cost.cycles` adds the frames."""
 
-from collections import deque
-from collections.abc import Callable
-
 import numpy as np
 
 from hw.core.emitter import HEAD_TO_STEP_DONE, HEAD_TO_WORD, VECTOR_TO_HEAD
-from hw.core.folding import LayerPlan
-from hw.core.layer import word_to_vector
+from hw.core.layer import cycles_of
+from hw.core.plan import LayerPlan
 from hw.core.readout import VECTOR_TO_STEP_DONE
+from hw.core.sequencer import Cycles
 
 
 class Pipeline:
     """All layers, one behind the other. Steps go through in the order in which they are let in."""
 
     def __init__(self, plans: tuple[LayerPlan, ...]):
-        self.layers = [_Layer(plan) for plan in plans]
+        self.layers = [cycles_of(plan) for plan in plans]
         self.emitters = [_Emitter(layer, following) for layer, following in zip(self.layers, self.layers[1:], strict=False)]
         for layer, emitter in zip(self.layers, self.emitters, strict=False):
             layer.send_vector = emitter.vector
@@ -37,7 +35,8 @@ class Pipeline:
             there).
         """
         for emitter, counts in zip(self.emitters, vectors, strict=True):
-            emitter.begin(counts, first=t == 0, must_send=t == 0 or ends)
+            must_send = t == 0 or ends or not emitter.following.plan.skips_empty_steps
+            emitter.begin(counts, first=t == 0, must_send=must_send)
         self.vector, self.step_done = -1, -1
         first_layer = self.layers[0]
         last = begin - 1
@@ -52,82 +51,10 @@ class Pipeline:
             self.vector, self.step_done = cycle, cycle + VECTOR_TO_STEP_DONE
 
 
-class _Layer:
-    """A layer's input.
-
-    Attributes:
-        word_to_vector: see `hw.core.layer.word_to_vector`.
-        free: from here on, a word can be taken up.
-        places: cycles from which on each of the last vectors' places is free again.
-    """
-
-    def __init__(self, plan: LayerPlan):
-        self.plan = plan
-        self.word_to_vector = word_to_vector(plan)
-        self.free = 0
-        self.places: deque[int] = deque()
-        self.send_vector: Callable[[int, int, int], None]
-        self.step_words = 0
-        self.resident: int | None = None
-
-    def word(self, available: int, closes: bool, frame: int, *, new_frame: bool) -> int:
-        """Take a word that is on the input from ``available`` on; the cycle in which it was taken."""
-        plan = self.plan
-        begin = max(available, self.free)
-        if plan.form == "xnor":
-            return self._walk(begin, frame) if closes else self._advance(begin, 1)
-        if not plan.replays:
-            if not closes:
-                return self._advance(begin, plan.neuron_folds)
-            for fold in range(plan.neuron_folds):
-                test = max(begin, self._place())
-                self.send_vector(test + self.word_to_vector, fold, frame)
-                begin = test + 1
-            self.free = begin
-            return begin - 1
-        return self._replay(begin, closes, frame, new_frame=new_frame)
-
-    def _advance(self, begin: int, cycles: int) -> int:
-        self.free = begin + cycles
-        return self.free - 1
-
-    def _place(self) -> int:
-        """From when on there is a place for one more vector."""
-        return self.places.popleft() if len(self.places) == self.plan.vector_slots else 0
-
-    def _walk(self, taken: int, frame: int) -> int:
-        begin = taken + 1
-        for fold in range(self.plan.neuron_folds):
-            test = max(begin + self.plan.synapse_folds - 1, self._place())
-            self.send_vector(test + self.word_to_vector, fold, frame)
-            begin = test + 1
-        self.free = begin
-        return taken
-
-    def _replay(self, begin: int, closes: bool, frame: int, *, new_frame: bool) -> int:
-        plan = self.plan
-        context = frame % plan.contexts
-        if self.step_words == 0 and plan.swap > 1 and (plan.neuron_folds > 1 or new_frame or context != self.resident):
-            begin += plan.swap
-        self.resident = context
-        self.step_words += 1
-        if not closes:
-            return self._advance(begin, 1)
-        taken = test = max(begin, self._place())
-        self.send_vector(test + self.word_to_vector, 0, frame)
-        swap = plan.swap if plan.swap > 1 else 0
-        for fold in range(1, plan.neuron_folds):
-            test = max(test + swap + self.step_words, self._place())
-            self.send_vector(test + self.word_to_vector, fold, frame)
-        self.free = test + 1
-        self.step_words = 0
-        return taken
-
-
 class _Emitter:
     """Vectors of one layer become words of the next."""
 
-    def __init__(self, layer: _Layer, following: _Layer):
+    def __init__(self, layer: Cycles, following: Cycles):
         self.layer, self.following = layer, following
         self.popped = -1  # when the vector before was done
         self.free = 0  # from here on, a word can be picked

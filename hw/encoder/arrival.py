@@ -5,7 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import WritePort
 from amaranth.lib.wiring import In, Out
 
-from hw.core.first_set import first_set
+from hw.core.trees import first_set
 from hw.core.words import bits_for
 from hw.encoder.plan import EncoderPlan, pixel_layout
 
@@ -96,7 +96,7 @@ class PixelArrival(wiring.Component):
         m.d.comb += [
             self.blocks.addr.eq(Cat(block, filling)),
             self.blocks.data.eq(Cat(times).replicate(plan.block_beats)),
-            self.blocks.en.eq(taken << slot),  # never behind the last pixel, even if the frame is too long: there it says `never` for ever
+            self.blocks.en.eq(taken << slot),  # never behind the last pixel, even if the frame is too long: there it stays `never`
         ]
         with m.If(self.handover):
             m.d.sync += [self.waiting.eq(0), next_handover.eq(~next_handover), self.counts.eq(0), self.used.eq(0)]

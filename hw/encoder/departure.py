@@ -7,8 +7,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import ReadPort
 from amaranth.lib.wiring import In, Out
 
-from hw.core.first_set import first_set
 from hw.core.streams import words
+from hw.core.trees import first_set
 from hw.core.words import bits_for
 from hw.encoder.plan import EncoderPlan
 
@@ -18,7 +18,8 @@ class WordDeparture(wiring.Component):
 
     Four stages: *walk* addresses a list's entry; *entry* is the number of a block, which addresses the block; *block* is its content, which
     is compared with the step; *match* has a flag for each spike, and gives one word after the other to the output. A step 0 without spikes,
-    and a frame that failed, have one block, which is empty. The walk goes on to the next frame at once.
+    every such step where none may be skipped, and a frame that failed, have one block, which is empty. The walk goes on to the next frame
+    at once.
 
     Latency: five cycles from the handover of a frame to its first word.
 
@@ -89,7 +90,8 @@ class WordDeparture(wiring.Component):
         plan = self._plan
         bank = Signal(init=1)
         counts = Signal(plan.active_steps * plan.count_bits)
-        later = Signal(plan.active_steps)  # steps after this one that have a list
+        later = Signal(plan.walked_steps)  # steps after this one that are sent
+        used = Signal(plan.walked_steps)  # steps that have a list; needed where others are sent, too
         place = Signal(plan.count_bits)
         length = Signal(plan.count_bits)
         time = Signal.like(walk.tag.time)
@@ -114,7 +116,7 @@ class WordDeparture(wiring.Component):
                     time.eq(next_list.index),
                     length.eq(counts.word_select(next_list.index, plan.count_bits)),
                     later.eq(next_list.rest),
-                    empty.eq(0),
+                    empty.eq(0 if plan.form.skips_empty_steps else ~used.bit_select(next_list.index, 1)),
                 ]
         with m.If(walk.flush | (moves & walk.tag.last_of_frame)):
             m.d.sync += walk.valid.eq(0)
@@ -126,10 +128,12 @@ class WordDeparture(wiring.Component):
                 place.eq(1),
                 time.eq(0),
                 length.eq(self.counts[: plan.count_bits]),
-                later.eq(Mux(self.failed, 0, self.used & ~1)),
+                later.eq(Mux(self.failed, 0, (self.used if plan.form.skips_empty_steps else (1 << plan.walked_steps) - 1) & ~1)),
                 empty.eq(self.failed | ~self.used[0]),
                 error.eq(self.failed),
             ]
+            if not plan.form.skips_empty_steps:
+                m.d.sync += used.eq(self.used)
         return bank, place
 
     def _send(self, m: Module, block: "_Stage", match: "_Stage", block_number: Signal) -> None:
@@ -191,7 +195,7 @@ class _Stage:
     """
 
     def __init__(self, plan: EncoderPlan, name: str):
-        layout = {"time": bits_for(plan.active_steps), "last_of_step": 1, "last_of_frame": 1, "empty": 1, "error": 1}
+        layout = {"time": bits_for(plan.walked_steps), "last_of_step": 1, "last_of_frame": 1, "empty": 1, "error": 1}
         self.tag = Signal(data.StructLayout(layout), name=f"{name}_tag")
         self.valid = Signal(name=f"{name}_valid")
         self.free = Signal(name=f"{name}_free")

@@ -60,6 +60,11 @@ class EncoderPlan:
         return max(1, ((255 - self.p_min) * self.form.steps // 256) + 1)
 
     @property
+    def walked_steps(self) -> int:
+        """Steps that are sent: where none may be skipped, those in which no pixel can spike, too."""
+        return self.active_steps if self.form.skips_empty_steps else self.form.steps
+
+    @property
     def code_bits(self) -> int:
         """Width of a spike time, or `never`."""
         return bits_for(self.active_steps + 1)

@@ -5,12 +5,14 @@ from typing import Any
 
 from export import digest, load, reference
 from export.cli import Parser, positive
+from export.provenance import made
 from hw import Accelerator, inputs
 from hw.arguments import add_folding_arguments, folding_from
 from hw.cost.speed import Speed
 from hw.fpga import flow, report, results
 from hw.fpga.devices import Device, device_named
-from hw.fpga.kept import Kept
+from hw.fpga.kept import FOLDINGS, Kept
+from hw.fpga.parts import sum_of_parts
 
 
 def main(arguments: Sequence[str], kept: Kept | None = None) -> int:
@@ -36,12 +38,14 @@ def main(arguments: Sequence[str], kept: Kept | None = None) -> int:
         print(f"{row['network']}, {results.folding(rows[-1])}: {rows[-1]['interval']:,.1f} cycles", flush=True)
         if device and not any(results.is_of(data, rows[-1]) and data["device"]["name"] == device.name for data in reports):
             reports.append(measured.synthesised(device))
-            print(f"  {device.name}: {reports[-1]['area']['luts']:,} LUTs", flush=True)
+            whole, parts, formula = (reports[-1][kind]["luts"] for kind in ("area", "sum_of_parts", "formula"))
+            errors = f"sum of parts {parts:,} ({parts / whole - 1:+.1%}), formula {formula:,} ({formula / whole - 1:+.1%})"
+            print(f"  {device.name}: {whole:,} LUTs; {errors}", flush=True)
             if given.images is None:
-                print(f"  {kept.keep_report(kept.artifact(row['network']), reports[-1])}")
+                print(f"  {kept.keep_report(kept.artifact(row['network']), reports[-1] | made())}")
     print(results.terminal_table(rows, reports))
     if given.images is None:
-        print(kept.keep_cycles(rows))
+        print(kept.keep_cycles(rows, made()))
         print(results.write(kept))
     return 0
 
@@ -62,7 +66,7 @@ class Measured:
     def __init__(self, kept: Kept, row: dict[str, str], images: int | None):
         self.name = row["network"]
         self.network = load(kept.artifact(self.name))
-        parser = Parser(prog=f"{kept.folder / 'rows.toml'}")
+        parser = Parser(prog=f"{kept.folder / FOLDINGS}")
         add_folding_arguments(parser)
         options = [
             word for key, value in row.items() if key not in ("network", "dataset") for word in (f"--{key.replace('_', '-')}", value)
@@ -81,6 +85,7 @@ class Measured:
 
     def synthesised(self, device: Device) -> dict[str, Any]:
         """A report of the area on a device, without place and route; with the name of the artifact."""
-        synthesis = flow.synthesise(flow.bare(Accelerator(self.network, self.folding, frames_in=self.frames_in)), device)
-        data = report.report(self.network, self.folding, self.frames_in, device, synthesis, [], self.speed, self.about)
+        design = flow.bare(Accelerator(self.network, self.folding, frames_in=self.frames_in))
+        whole, parts = flow.synthesise(design, device), sum_of_parts(design, device)
+        data = report.report(self.network, self.folding, self.frames_in, device, whole, [], self.speed, self.about, sum_of_parts=parts)
         return data | {"artifact": self.name}

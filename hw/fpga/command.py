@@ -8,23 +8,23 @@ from pathlib import Path
 from export import Network, UserError, load, reference
 from export.cli import Parser, above_zero, positive
 from export.files import atomic_write, check_folder
+from export.provenance import made
 from hw import Accelerator, inputs
 from hw.arguments import add_folding_arguments, folding_from
 from hw.core.accelerator import check_frames_in
 from hw.core.folding import Folding
 from hw.cost.speed import Speed
 from hw.fpga import flow, report, results
+from hw.fpga.area import AreaModel
 from hw.fpga.devices import Device
-from hw.fpga.forecast import coefficients, forecast
 from hw.fpga.kept import Kept
+from hw.fpga.parts import sum_of_parts
+from hw.fpga.schedules import picked_folding
 from hw.fpga.target import add_target_arguments, leave_input_open, target
-from hw.fpga.ways import picked_folding
 from hw.host.boards import Board
 from hw.inputs import add_frame_arguments
 
 REPORT = "report.json"
-HOPELESS = 1.5
-"""Times the LUTs that a device has: what the forecast puts beyond is not synthesised. It is right within 15 %."""
 
 
 def parser() -> Parser:
@@ -35,7 +35,7 @@ def parser() -> Parser:
     result.add_argument("--mhz", type=above_zero, help="the clock that place and route aims at (default: the device's or the board's)")
     result.add_argument("--synthesis-only", action="store_true", help="leave out place and route")
     result.add_argument("--out", type=Path, metavar="DIR", help="folder for what is written (default: build/NETWORK-DEVICE)")
-    result.add_argument("--keep", action="store_true", help="keep the report in docs/hardware-results, and make the page of it")
+    result.add_argument("--keep", action="store_true", help="keep the report in docs/results, and make the page of it")
     add_frame_arguments(result)
     add_folding_arguments(result)
     leave_input_open(result)
@@ -60,13 +60,15 @@ def main(arguments: Sequence[str]) -> int:
     frames = inputs.load(network, given.dataset or inputs.trained_on(network), given.images)
     folding = picked_folding(given, network, device, frames.spike_times, board)
     places = device.family.nextpnr is not None and not given.synthesis_only
-    check_forecast(network, folding, given, device, board)
+    check_formula(network, folding, given, device, board)
     on_board = board.design(network, folding, hz=given.mhz and given.mhz * 1e6, weights=given.weights) if board else None
     mhz = on_board.clock_hz / 1e6 if on_board else given.mhz or device.mhz
     if on_board:
-        design = flow.on_board(on_board)
+        design = circuit = flow.on_board(on_board)
     else:
-        design = (flow.harnessed if places else flow.bare)(Accelerator(network, folding, frames_in=given.input, weights=given.weights))
+        accelerator = Accelerator(network, folding, frames_in=given.input, weights=given.weights)
+        circuit = flow.bare(accelerator)
+        design = flow.harnessed(accelerator) if places else circuit
     golden = reference.run(network, frames.spike_times)
     speed = Speed.of(network, folding, frames.spike_times, golden, given.input)
     synthesis = flow.synthesise(design, device)
@@ -89,11 +91,12 @@ def main(arguments: Sequence[str]) -> int:
         frames.about,
         weights=given.weights,
         board=on_board,
+        sum_of_parts=sum_of_parts(circuit, device) if given.keep else None,
     )
     written = write(out, design, device, synthesis, placements, data)
     if given.keep:
         kept = Kept()
-        written += [kept.keep_report(given.network, data), results.write(kept)]
+        written += [kept.keep_report(given.network, data | made()), results.write(kept)]
     print(report.table(data))
     for path in written:
         print(path)
@@ -117,21 +120,19 @@ def check_options(given: Namespace, device: Device) -> None:
         raise UserError("--keep must be without --images: what is kept is measured on all test frames")
 
 
-def check_forecast(network: Network, folding: Folding, given: Namespace, device: Device, board: Board | None) -> None:
+def check_formula(network: Network, folding: Folding, given: Namespace, device: Device, board: Board | None) -> None:
     """Refuse what is far larger than the device, before it is synthesised.
 
     Raises:
         UserError: it is.
     """
-    family, there = device.family.name, device.capacity["luts"]
-    if family not in coefficients():
-        return
-    area = forecast(network, folding, given.input, family, given.weights, board)
-    if area.luts > HOPELESS * there:
+    area = AreaModel(device.family, given.weights, board).estimate(network, folding, given.input)
+    over = area.hopeless(device, logic_only=given.synthesis_only and not given.keep)  # which may be looked at on any device
+    if over:
         where = f"--board {board.name}" if board else f"--device {device.name}"
         raise UserError(
-            f"the circuit must fit into {device.name}, which has {there:,} LUTs, but by the forecast needs {area.luts:,}; a smaller --pe "
-            f"or --simd helps (python -m hw estimate … {where} --max-luts {there * 85 // 100})"
+            f"the circuit must fit into {device.name}, but by formula needs {' and '.join(over)}; a smaller --pe or --simd helps "
+            f"(python -m hw estimate … {where} --max-luts {device.capacity['luts'] * 85 // 100})"
         )
 
 

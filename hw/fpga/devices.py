@@ -6,6 +6,11 @@ from dataclasses import dataclass, field
 from export import UserError
 from hw.fpga.tools import ECPPACK, ICEPACK, NEXTPNR_ECP5, NEXTPNR_ICE40, Tool
 
+KINDS = {
+    "luts": "LUTs", "ffs": "flip-flops", "block_rams": "block RAMs", "sprams": "SPRAMs", "dsps": "DSPs",
+}  # fmt: skip
+"""What devices have, with its name in messages and tables."""
+
 
 @dataclass(frozen=True)
 class Family:
@@ -21,7 +26,6 @@ class Family:
         packer: makes a bitstream of it.
         bitstream: its ending.
         lut: the name that place and route gives to what counts as a LUT.
-        names_cells: the Yosys command names cells by the signals behind them.
     """
 
     name: str
@@ -32,7 +36,6 @@ class Family:
     packer: Tool | None = None
     bitstream: str = ""
     lut: str = ""
-    names_cells: bool = True
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,12 @@ class Device:
     arguments: tuple[str, ...] = ()
     mhz: float = 0.0
     pins: tuple[str, ...] = field(default=())
+
+    def over(self, needs: Mapping[str, float], allowed: Mapping[str, float] | None = None) -> list[str]:
+        """What of the needs, by kind, the device does not hold, in words; a kind that is ``allowed`` may be so many times its capacity."""
+        there = {kind: self.capacity.get(kind, 0) for kind in KINDS}
+        over = [kind for kind in KINDS if needs.get(kind, 0) > there[kind] * (allowed or {}).get(kind, 1)]
+        return [f"{needs[kind]:,g} of {there[kind]:,} {KINDS[kind]}" for kind in over]
 
 
 ICE40 = Family(
@@ -123,7 +132,6 @@ XC7 = Family(
         "MUXF8": {},
         "INV": {},
     },
-    names_cells=False,
 )
 _ECP5_PLACER = ("--placer-heap-timingweight", "30", "--placer-heap-critexp", "3")
 """Less wire for the slow paths, more for the others: clocks are some 8 % faster than with the placer's own weights, 10 and 2."""

@@ -1,7 +1,7 @@
-"""``python -m hw estimate NETWORK --device …``: what a folding costs, before anything is generated; or which folding to take."""
+"""``python -m hw estimate NETWORK --device …``: what a folding costs, without synthesis of the whole; or which folding to take."""
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +10,18 @@ import numpy as np
 from export import Network, UserError, load, reference
 from export.cli import Parser, above_zero, positive
 from export.text import dashed
-from hw import inputs
+from hw import Accelerator, inputs
 from hw.arguments import add_folding_arguments, check_pixels, folding_from
 from hw.core.accelerator import check_frames_in
 from hw.core.folding import Folding
 from hw.cost.speed import Speed
+from hw.fpga import flow
+from hw.fpga.area import AreaModel, Estimate
 from hw.fpga.devices import Device
-from hw.fpga.forecast import Forecast, forecast
+from hw.fpga.parts import sum_of_parts
+from hw.fpga.schedules import picked_folding
 from hw.fpga.search import Found, search, smallest
 from hw.fpga.target import add_target_arguments, leave_input_open, target
-from hw.fpga.ways import picked_folding
 from hw.host.boards import Board
 from hw.host.hosted import check_host_pixels
 from hw.inputs import add_frame_arguments
@@ -29,10 +31,11 @@ CHOSEN = ("simd", "pe", "form", "loop_order", "swap", "contexts")
 
 
 def parser() -> Parser:
-    result = Parser(prog="python -m hw estimate", description="Forecast cycles, memory and LUTs, or search for a folding.")
+    result = Parser(prog="python -m hw estimate", description="Estimate cycles, memory and LUTs, or search for a folding.")
     result.add_argument("network", type=Path, help="network.safetensors")
     add_target_arguments(result)
     result.add_argument("--mhz", type=above_zero, help="the clock that images per second are for (default: what place and route aims at)")
+    result.add_argument("--formula", action="store_true", help="take the area from the formula; synthesise no parts")
     add_frame_arguments(result)
     add_folding_arguments(result)
     leave_input_open(result)
@@ -64,8 +67,21 @@ def main(arguments: Sequence[str]) -> int:
     mhz = given.mhz or (board.hz / 1e6 if board else device.mhz)
     if not mhz:
         raise UserError(f"--mhz must be given for {device.name}, which has no place and route here")
+    model = AreaModel(device.family, given.weights, board)
+
+    def synthesised(folding: Folding) -> Estimate | None:
+        """The sum of the parts; None if the formula has to do."""
+        if given.formula or model.estimate(network, folding, given.input).hopeless(device):
+            return None
+        if board:
+            design = flow.on_board(board.design(network, folding, weights=given.weights))
+        else:
+            design = flow.bare(Accelerator(network, folding, frames_in=given.input, weights=given.weights))
+        return sum_of_parts(design, device, lambda line: print(line, flush=True))
+
     if not searches:
         folding = picked_folding(given, network, device, frames.spike_times, board)
+        area = synthesised(folding)
     else:
         found = search(network, device, frames.spike_times, given.input, given.pixels, given.weights, board)
         print(frontier_table(found, mhz))
@@ -73,15 +89,15 @@ def main(arguments: Sequence[str]) -> int:
             from hw.fpga.pareto import draw
 
             print(draw(given.pareto, network, board.name if board else device.name, found, mhz))
-        chosen = pick(given, device, found, mhz)
-        if chosen is None:
+        if not found:
+            raise UserError(f"no folding of this network fits into {device.name}, by formula")
+        if not given.target_fps and not given.max_luts:
             return 0
-        folding = chosen.folding
+        folding, area = choose(given, device, found, mhz, synthesised)
         print(f"\n{options_of(folding)}")
     golden = reference.run(network, frames.spike_times)
     speed = Speed.of(network, folding, frames.spike_times, golden, given.input)
-    area = forecast(network, folding, given.input, device.family.name, given.weights, board)
-    print(table(network, folding, given.input, device, area, speed, mhz, board))
+    print(table(network, folding, given.input, device, model.estimate(network, folding, given.input), area, speed, mhz, board))
     return 0
 
 
@@ -98,24 +114,26 @@ def check_options(given: Namespace, searches: bool) -> None:
         raise UserError(f"--pareto must name a .png or .svg file, not {given.pareto}")
 
 
-def pick(given: Namespace, device: Device, found: Sequence[Found], mhz: float) -> Found | None:
-    """The folding that was asked for; None if none was.
+def choose(
+    given: Namespace, device: Device, found: Sequence[Found], mhz: float, synthesised: Callable[[Folding], Estimate | None]
+) -> tuple[Folding, Estimate | None]:
+    """The folding that was asked for, by formula, and its area by synthesis; if that is too large, the next one.
 
     Raises:
         UserError: there is no such folding.
     """
-    if not found:
-        raise UserError(f"no folding of this network fits into {device.name}, by the forecast")
-    if not given.target_fps and not given.max_luts:
-        return None
-    chosen = smallest(found, mhz, given.target_fps, given.max_luts)
-    if chosen is None:
-        fastest, least = found[-1], found[0]
-        raise UserError(
-            f"no folding has {_asked(given)}; on {device.name} at {mhz:g} MHz the smallest takes {least.area.placed:,} LUTs, "
-            f"and the fastest does {fastest.speed.images_per_second(mhz):,.0f} images per second with {fastest.area.placed:,} LUTs"
-        )
-    return chosen
+    left = list(found)
+    while chosen := smallest(left, mhz, given.target_fps, given.max_luts):
+        area = synthesised(chosen.folding)
+        if area is None or (area.fits(device) and (given.max_luts is None or area.placed <= given.max_luts)):
+            return chosen.folding, area
+        print(f"{options_of(chosen.folding)}: too large when synthesised, {area.placed:,} LUTs")
+        left.remove(chosen)
+    fastest, least = found[-1], found[0]
+    raise UserError(
+        f"no folding has {_asked(given)}; on {device.name} at {mhz:g} MHz the smallest takes {least.area.placed:,} LUTs, "
+        f"and the fastest does {fastest.speed.images_per_second(mhz):,.0f} images per second with {fastest.area.placed:,} LUTs"
+    )
 
 
 def _asked(given: Namespace) -> str:
@@ -130,8 +148,8 @@ def options_of(folding: Folding) -> str:
 
 
 def frontier_table(found: Sequence[Found], mhz: float) -> str:
-    """The foldings that a search found, one per line."""
-    lines = [f"{'LUTs':>8}{'block RAMs':>12}{'cycles':>10}{'images/s':>12}  folding"]
+    """The foldings that a search found, one per line; LUTs are by formula."""
+    lines = ["area by formula", f"{'LUTs':>8}{'block RAMs':>12}{'cycles':>10}{'images/s':>12}  folding"]
     for item in found:
         area, cycles, pace = item.area, item.speed.interval, item.speed.images_per_second(mhz)
         lines.append(f"{area.placed:>8,}{area.block_rams:>12,g}{cycles:>10,.1f}{pace:>12,.0f}  {options_of(item.folding)}")
@@ -143,24 +161,31 @@ def table(
     folding: Folding,
     frames_in: str,
     device: Device,
-    area: Forecast,
+    formula: Estimate,
+    synthesised: Estimate | None,
     speed: Speed,
     mhz: float,
     board: Board | None = None,
 ) -> str:
-    """The forecast as lines of text."""
-    there = device.capacity
+    """Area and cycles as lines of text."""
+    there, area = device.capacity, synthesised or formula
+    if synthesised:
+        how = f"sum of {len(area.parts)} parts, each synthesised by itself"
+    else:
+        over = formula.hopeless(device)
+        how = f"by formula{'; too large to be synthesised: ' + ' and '.join(over) if over else ''}"
     largest = ", ".join(f"{name} {luts:,}" for name, luts in sorted(area.parts.items(), key=lambda item: -item[1])[:4])
     rows: list[tuple[str, Any]] = [
         ("network", f"{dashed(network.shape)}, T = {network.steps}"),
         ("folding", f"{options_of(folding)}; {frames_in} in"),
         ("device", f"{device.name} ({device.part})" + (f", on {board.name}, with host link" if board else "")),
+        ("area", how),
         ("LUTs", f"{area.luts:,} of {there['luts']:,} ({area.luts / there['luts']:.0%}); the largest: {largest}"),
-        ("LUTs when placed", f"{area.placed:,}") if device.family.nextpnr else ("", ""),
+        ("LUTs when placed", f"about {area.placed:,}") if device.family.nextpnr else ("", ""),
         ("flip-flops", f"{area.ffs:,} of {there['ffs']:,} ({area.ffs / there['ffs']:.0%})"),
         ("block RAMs", f"{area.block_rams:,g} of {there['block_rams']:,}"),
         ("SPRAMs", f"{area.sprams:,} of {there['sprams']:,}") if area.sprams else ("", ""),
-        ("memory bits", f"{area.memory_bits:,}"),
+        ("memory bits", f"{formula.memory_bits:,}"),
         ("fits", "yes" if area.fits(device) else "no"),
         ("cycles per image", f"{speed.interval:,.1f} ({speed.interval / speed.limit:.2f} × limit {speed.limit:,.1f})"),
         ("latency", f"{speed.latency:,.1f} cycles, {speed.latency_us(mhz):,.2f} µs at {mhz:g} MHz"),

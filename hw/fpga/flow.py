@@ -2,30 +2,22 @@
 
 import json
 import re
-from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from amaranth.back import verilog as amaranth_verilog
-
 from export import UserError
 from hw import verilog
 from hw.core.accelerator import Accelerator
-from hw.fpga.devices import Device, Family
+from hw.fpga.devices import KINDS, Device, Family
 from hw.fpga.harness import TOP, UNUSED, harness
-from hw.fpga.tools import YOSYS, Made, ToolError, make
+from hw.fpga.tools import YOSYS, Job, Made, ToolError
 from hw.host.boards import TOP as TOP_OF_BOARD
 from hw.host.boards import BoardDesign
-from hw.host.hosted import SerialAccelerator
 
-HOSTED = "circuit"
-NETLIST, CELLS, NAMED, TIMING, PLACED = "netlist.json", "cells.json", "named.json", "timing.json", "placed.txt"
-KINDS = {
-    "luts": "LUTs", "ffs": "flip-flops", "block_rams": "block RAMs", "sprams": "SPRAMs", "dsps": "DSPs",
-}  # fmt: skip
+NETLIST, CELLS, TIMING, PLACED = "netlist.json", "cells.json", "timing.json", "placed.txt"
 
 
 @dataclass(frozen=True)
@@ -122,12 +114,6 @@ def bare(accelerator: Accelerator) -> Design:
     return Design({"accelerator.v": verilog.generate(accelerator)}, verilog.MODULE, verilog.MODULE, unused=UNUSED)
 
 
-def hosted(circuit: SerialAccelerator) -> Design:
-    """What goes onto a board, but for the board's own pins and clock, to be synthesised only."""
-    text = amaranth_verilog.convert(circuit, name=HOSTED, emit_src=False, strip_internal_attrs=True)
-    return Design({f"{HOSTED}.v": text.partition("\n")[2]}, HOSTED, HOSTED)  # the first line names the Yosys build
-
-
 def on_board(design: BoardDesign) -> Design:
     """All that goes onto a board."""
     constraints = {design.constraints_name: (design.constraints_option, design.constraints)}
@@ -149,7 +135,7 @@ def synthesise(design: Design, device: Device) -> Synthesis:
     script.append(f"{device.family.synthesis} -top {design.top} -json {NETLIST}")
     script.append(f"tee -q -o {CELLS} stat -json")
     sources = {**design.sources, "script.ys": "\n".join(script) + "\n"}
-    made = make(YOSYS, ("-q", "-l", "full.log", "script.ys"), sources, (NETLIST, CELLS))
+    made = Job(YOSYS, ("-q", "-l", "full.log", "script.ys"), sources, (NETLIST, CELLS)).make()
     modules = json.loads((made.folder / CELLS).read_text())["modules"]
     cells = {name.lstrip("\\"): module["num_cells_by_type"] for name, module in modules.items()}
 
@@ -160,21 +146,6 @@ def synthesise(design: Design, device: Device) -> Synthesis:
     return Synthesis(area(design.inside), around, made)
 
 
-def parts_of(design: Design, synthesis: Synthesis, device: Device, names: Collection[str]) -> dict[str, Area]:
-    """Areas of the submodules of a circuit, told by the names of cells, which come from the signals behind them, and by the outermost
-    submodule that is named; the rest is ``""``."""
-    path = synthesis.made.folder / NETLIST
-    if not device.family.names_cells:
-        script = f"read_json {NETLIST}\nautoname\nwrite_json {NAMED}\n"
-        path = make(YOSYS, ("-q", "script.ys"), {NETLIST: path, "script.ys": script}, (NAMED,)).folder / NAMED
-    netlist = json.loads(path.read_text())["modules"][design.inside]["cells"]
-    cells: dict[str, Counter[str]] = {name: Counter() for name in ("", *names)}
-    for name, cell in netlist.items():
-        part = next((step for step in name.split(".") if step in cells), "")
-        cells[part][cell["type"]] += 1
-    return {name: Area.of(device.family, counts) for name, counts in cells.items()}
-
-
 def check_fits(synthesis: Synthesis, device: Device) -> None:
     """Refuse what is larger than the device, before hours go into placing it.
 
@@ -182,11 +153,7 @@ def check_fits(synthesis: Synthesis, device: Device) -> None:
         UserError: it is; the message says by what.
     """
     needs = {kind: getattr(synthesis.inside, kind) + getattr(synthesis.around, kind) for kind in KINDS}
-    over = [
-        f"{needs[kind]:,g} of {device.capacity.get(kind, 0):,} {name}"
-        for kind, name in KINDS.items()
-        if needs[kind] > device.capacity.get(kind, 0)
-    ]
+    over = device.over(needs)
     if over:
         raise UserError(f"the circuit must fit into {device.name}, but needs {' and '.join(over)}")
 
@@ -213,7 +180,7 @@ def place_and_route(design: Design, synthesis: Synthesis, device: Device, seed: 
         arguments += device.pins
     arguments += ["--timing-allow-fail", "--report", TIMING, device.family.textfile, PLACED]
     try:
-        made = make(tool, arguments, sources, (TIMING, PLACED))
+        made = Job(tool, arguments, sources, (TIMING, PLACED)).make()
     except ToolError as error:
         if error.log and (over := _over(error.log)):
             raise UserError(f"the circuit must fit into {device.name}, but needs {' and '.join(over)} when placed ({error.log})") from None
@@ -226,22 +193,6 @@ def place_and_route(design: Design, synthesis: Synthesis, device: Device, seed: 
     return Placement(seed, report["fmax"][clock]["achieved"], used, _slowest(report["critical_paths"], clock), made)
 
 
-def packed(design: Design, synthesis: Synthesis, device: Device) -> int:
-    """LUTs as place and route counts them, without placing anything.
-
-    Raises:
-        ToolError: the program failed.
-    """
-    tool = device.family.nextpnr
-    assert tool is not None  # the caller has asked
-    arguments = [*device.arguments, "--json", NETLIST, "--top", design.top, "--pack-only", *device.pins]
-    made = make(tool, arguments, {NETLIST: synthesis.made.folder / NETLIST}, ())
-    found = re.search(rf"{device.family.lut}:\s*(\d+)/", made.log.read_text())
-    if found is None:
-        raise ToolError(f"{tool.name} must count {device.family.lut}, but {made.log} does not say how many there are")
-    return int(found[1])
-
-
 def bitstream(placement: Placement, device: Device) -> Path:
     """The bitstream of what was placed and routed.
 
@@ -250,7 +201,7 @@ def bitstream(placement: Placement, device: Device) -> Path:
     """
     tool, name = device.family.packer, f"bitstream{device.family.bitstream}"
     assert tool is not None  # whoever has a place and route has one
-    made = make(tool, (PLACED, name), {PLACED: placement.made.folder / PLACED}, (name,))
+    made = Job(tool, (PLACED, name), {PLACED: placement.made.folder / PLACED}, (name,)).make()
     return made.folder / name
 
 

@@ -40,7 +40,7 @@ def draw(path: Path, network: Network, target: str, found: Sequence[Found], mhz:
             panel.annotate(label, (x, y), xytext=(6, -8), textcoords="offset points", fontsize=7, color=MUTED)
         panel.set_xscale("log")
         panel.set_yscale("log")
-        panel.set_xlabel("LUTs, forecast")
+        panel.set_xlabel("LUTs, by formula")
         panel.set_ylabel(f"images per second at {mhz:g} MHz")
         panel.set_title(f"{dashed(network.shape)} on {target}")
         panel.grid(True, which="both", color="#eef1f4", lw=0.6)

@@ -11,13 +11,13 @@ from export import Network, digest
 from export.text import dashed
 from hw.core.folding import Folding
 from hw.cost.speed import Speed
-from hw.fpga.devices import Device
-from hw.fpga.flow import KINDS, Placement, Synthesis
-from hw.fpga.forecast import forecast
+from hw.fpga.area import AreaModel, Estimate
+from hw.fpga.devices import KINDS, Device
+from hw.fpga.flow import Placement, Synthesis
 from hw.fpga.tools import YOSYS
 from hw.host.boards import BoardDesign
 
-FORMAT, VERSION = "firstspike-fpga", 1
+FORMAT, VERSION = "firstspike-fpga", 2
 
 
 def report(
@@ -32,6 +32,7 @@ def report(
     *,
     weights: str = "rom",
     board: BoardDesign | None = None,
+    sum_of_parts: Estimate | None = None,
 ) -> dict[str, Any]:
     """All figures, as JSON can hold them (``docs/fpga.md`` lists them).
 
@@ -40,8 +41,10 @@ def report(
         placements: one per seed; none where the family ends with synthesis, or more was not asked for.
         speed: on frames that ``about`` names.
         board: what goes onto a board, if it is not the circuit by itself.
+        sum_of_parts: see `hw.fpga.parts`; None if the parts were not synthesised.
     """
     family = device.family
+    model = AreaModel(family, weights, board.board if board else None)
     tools = [tool for tool in (YOSYS, family.nextpnr if placements else None) if tool]
     mhz = median(placement.mhz for placement in placements) if placements else None
     runs_at = mhz if board is None else board.clock_hz / 1e6
@@ -57,7 +60,8 @@ def report(
         "tools": {tool.name: f"{tool.package} {tool.version}" for tool in tools},
         "area": asdict(synthesis.inside),
         "around": asdict(synthesis.around),
-        "forecast": asdict(forecast(network, folding, frames_in, family.name, weights, board.board if board else None)),
+        "formula": asdict(model.estimate(network, folding, frames_in)),
+        "sum_of_parts": sum_of_parts and asdict(sum_of_parts),
         "mhz": mhz,
         "seeds": [_placement(placement) for placement in placements],
         "frames": about,
@@ -99,21 +103,22 @@ def table(data: dict[str, Any]) -> str:
 
 
 def _area_rows(data: dict[str, Any]) -> list[tuple[str, str]]:
-    area, there, forecast = data["area"], data["device"]["capacity"], data["forecast"] or {}
+    area, there = data["area"], data["device"]["capacity"]
+    estimates = {"formula": data["formula"], "sum of parts": data["sum_of_parts"] or {}}
     rows = []
     for kind, name in KINDS.items():
         if there.get(kind) or area[kind]:
             share = f" of {there[kind]:,} ({area[kind] / there[kind]:.0%})" if there.get(kind) else ""
-            expected = f"; forecast {forecast[kind]:,g}{_off(forecast[kind], area[kind])}" if kind in forecast else ""
-            rows.append((name, f"{area[kind]:,g}{share}{expected}"))
+            said = [f"; {name} {said[kind]:,g}{_off(said[kind], area[kind])}" for name, said in estimates.items() if kind in said]
+            rows.append((name, f"{area[kind]:,g}{share}{''.join(said)}"))
     if any(data["around"][kind] for kind in KINDS):
         around = ", ".join(f"{data['around'][kind]:,g} {name}" for kind, name in KINDS.items() if data["around"][kind])
         rows.append(("harness, not counted", around))
     return rows
 
 
-def _off(forecast: float, measured: float) -> str:
-    return f" ({forecast / measured - 1:+.1%})" if measured else ""
+def _off(estimate: float, measured: float) -> str:
+    return f" ({estimate / measured - 1:+.1%})" if measured else ""
 
 
 def _placed_rows(data: dict[str, Any]) -> list[tuple[str, str]]:

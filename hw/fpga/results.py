@@ -1,10 +1,10 @@
-"""``docs/hardware-results.md``, made from what is kept in ``docs/hardware-results``."""
+"""``docs/hardware-results.md``, made from what is kept in ``docs/results``."""
 
 from pathlib import Path
 from typing import Any
 
-from export.files import atomic_write
-from export.pages import fill
+from export import pages
+from export.pages import number
 from export.text import dashed
 from hw.fpga.kept import Kept
 
@@ -18,10 +18,7 @@ def write(kept: Kept) -> Path:
         UserError: a kept file is not what it should be.
         OSError: a file cannot be read or written.
     """
-    text = page(kept)
-    with atomic_write(kept.page) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return kept.page
+    return pages.write(kept.page, page(kept))
 
 
 def page(kept: Kept) -> str:
@@ -31,7 +28,7 @@ def page(kept: Kept) -> str:
         UserError: a kept file is not what it should be.
         OSError: a file cannot be read.
     """
-    return fill(TEMPLATE, {"number": number, "folding": folding, "shape": dashed, "off": off}, rows=kept.cycles(), reports=kept.reports())
+    return pages.fill(TEMPLATE, {"folding": folding, "shape": dashed, "off": off}, rows=kept.cycles(), reports=kept.reports())
 
 
 def folding(row: dict[str, Any]) -> str:
@@ -81,14 +78,9 @@ def _area_cells(data: dict[str, Any]) -> tuple[str, ...]:
     return (data["device"]["name"], number(area["luts"], 0), number(area["ffs"], 0), f"{area['block_rams']:g}", clock, rate)
 
 
-def number(value: float, digits: int = 2) -> str:
-    """A number with so many digits after the point."""
-    return f"{value:,.{digits}f}"
-
-
-def off(forecast: float, measured: float) -> str:
-    """A forecast's error."""
-    return f"{forecast / measured - 1:+.1%}"
+def off(estimate: float, measured: float) -> str:
+    """An estimate's error."""
+    return f"{estimate / measured - 1:+.1%}"
 
 
 def _list(values: list) -> str:

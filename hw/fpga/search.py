@@ -1,31 +1,33 @@
-"""Foldings worth having: the cost model's cycles against the forecast of LUTs, form and order chosen per layer."""
+"""Design space exploration: the cost model's cycles against LUTs by formula, form and order chosen per layer."""
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
 from export import Network, reference
 from export.reference import Result
-from hw.core.folding import Folding, LayerPlan
+from hw.core.dense import DensePlan
+from hw.core.folding import Folding
+from hw.core.layer import sequencer_of
+from hw.core.plan import LayerPlan
 from hw.cost import cycles as cost
 from hw.cost.speed import Speed
+from hw.fpga.area import AreaModel, Estimate
 from hw.fpga.devices import Device
-from hw.fpga.forecast import Forecast, forecast, has_sprams, of_layer
 from hw.host.boards import Board
 
 SIMD = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 60, 64, 96, 112, 128)
 GROUPS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128)
 
 
-def ways(swaps: Iterable[int]) -> tuple[tuple[str, str, int], ...]:
-    """Form, order and swap, with these swaps."""
+def schedules(swaps: Iterable[int]) -> tuple[tuple[str, str, int], ...]:
+    """Schedules of a layer: form, order and swap, with these swaps."""
     return (("delta", "event", 1), *(("delta", "step", swap) for swap in swaps), ("xnor", "step", 1))
 
 
-WAYS = ways((1, 4, 8, 16))
+SCHEDULES = schedules((1, 4, 8, 16))
 CONTEXTS = (1, 2)
 PACES = 40
 """Cycles per frame that are tried, from the fastest to the slowest folding."""
@@ -33,16 +35,14 @@ PRICES = (0.0, 30.0, 300.0)
 """What a block RAM is worth in LUTs: the search tries each, since either may be what a device lacks."""
 FRAMES = 300
 """Frames on which foldings are compared."""
-AreaOf = Callable[[LayerPlan], dict[str, float]]
-"""What a layer takes, see `hw.fpga.forecast.of_layer`."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """A folding with its forecast and its speed."""
+    """A folding with its area by formula, and its speed."""
 
     folding: Folding
-    area: Forecast
+    area: Estimate
     speed: Speed
 
 
@@ -69,21 +69,21 @@ def search(
     weights: str = "rom",
     board: Board | None = None,
 ) -> list[Found]:
-    """Foldings that the device holds by the forecast, of which none is beaten in both LUTs and cycles; the smallest first.
+    """Foldings that the device holds by the formula, of which none is beaten in both LUTs and cycles; the smallest first.
 
-    For each of some paces, each layer gets the cheapest way to keep it; the resulting circuits are counted as a whole.
+    For each of some paces, each layer gets the cheapest schedule and folding that keeps it; the resulting circuits are counted as a whole.
 
     Parameters:
         spike_times: integers (frames, inputs), 0 … T; the first `FRAMES` frames count.
         frames_in, pixels, weights: as in `hw.Accelerator` and `hw.Folding`.
-        board: see `hw.fpga.forecast.forecast`.
+        board: see `hw.fpga.area.AreaModel`.
     """
     times = spike_times[:FRAMES]
     golden = reference.run(network, times)
     found: dict[Folding, Found] = {}
-    area_of = partial(of_layer, device.family.name, weights=weights, sprams=has_sprams(board))
+    model = AreaModel(device.family, weights, board)
     for contexts in CONTEXTS:
-        options = _options(network, area_of, times, golden, contexts)
+        options = _options(network, model, times, golden, contexts)
         fastest = max(min(option.cycles for option in layer) for layer in options)
         slowest = max(max(option.cycles for option in layer) for layer in options)
         for pace, price in itertools.product(np.geomspace(fastest, slowest, PACES), PRICES):
@@ -91,7 +91,7 @@ def search(
             folding = _folding(chosen, contexts, pixels)
             if folding in found:
                 continue
-            area = forecast(network, folding, frames_in, device.family.name, weights, board)
+            area = model.estimate(network, folding, frames_in)
             if area.fits(device):
                 found[folding] = Found(folding, area, Speed.of(network, folding, times, golden, frames_in))
     return frontier(found.values())
@@ -114,21 +114,21 @@ def smallest(found: Sequence[Found], mhz: float, target_fps: float | None, max_l
     return few_enough[-1] if few_enough else None
 
 
-def _options(network: Network, area_of: AreaOf, times: np.ndarray, golden: Result, contexts: int) -> list[list[_Option]]:
+def _options(network: Network, model: AreaModel, times: np.ndarray, golden: Result, contexts: int) -> list[list[_Option]]:
     """For each layer, what there is to choose from."""
     upto = np.arange(network.steps) <= golden.decisions.step[:, None]
     options: list[list[_Option]] = [[] for _ in network.layers]
     for widest in SIMD:
-        plans = tuple(LayerPlan(layer, network.steps, min(widest, layer.inputs), 1, "delta") for layer in network.layers)
+        plans = tuple(DensePlan(layer, network.steps, min(widest, layer.inputs), 1, "delta") for layer in network.layers)
         for index, (plan, counts) in enumerate(zip(plans, cost.word_counts(plans, times, golden), strict=True)):
             needed = counts * upto
             words, steps = needed.sum(axis=1).mean(), (needed > 0).sum(axis=1).mean()
             following = network.layers[index].outputs if index + 1 < len(network.layers) else None
-            options[index] += _layer_options(area_of, plan, words, steps, contexts, following)
+            options[index] += _layer_options(model, plan, words, steps, contexts, following)
     return [_undominated(here) for here in options]
 
 
-def _layer_options(area_of: AreaOf, narrow: LayerPlan, words: float, steps: float, contexts: int, following: int | None) -> list[_Option]:
+def _layer_options(model: AreaModel, narrow: LayerPlan, words: float, steps: float, contexts: int, following: int | None) -> list[_Option]:
     """What there is to choose from for a layer, at a given ``SIMD``.
 
     Parameters:
@@ -138,15 +138,15 @@ def _layer_options(area_of: AreaOf, narrow: LayerPlan, words: float, steps: floa
     """
     layer, simd = narrow.layer, narrow.simd
     found = []
-    for pe, (form, order, swap) in itertools.product(sorted({-(-layer.outputs // groups) for groups in GROUPS}), WAYS):
+    for pe, (form, order, swap) in itertools.product(sorted({-(-layer.outputs // groups) for groups in GROUPS}), SCHEDULES):
         groups = -(-layer.outputs // pe)
         exchanges = groups > 1 or contexts > 1
         if (swap > 1 and (not exchanges or swap > pe)) or (order == "step" and form == "delta" and not exchanges):
             continue
-        plan = LayerPlan(layer, narrow.steps, simd, pe, form, order, swap, contexts, following)
-        cycles = words + steps * groups * plan.synapse_folds if form == "xnor" else groups * (words + steps * (swap if swap > 1 else 0))
-        area = area_of(plan)
-        found.append(_Option(simd, pe, form, order, swap, cycles, area["luts"], area["block_rams"]))
+        plan = DensePlan(layer, narrow.steps, simd, pe, form, order, swap, contexts, following)
+        cycles = sequencer_of(plan).cycles.busy(plan, words, steps)
+        area = model.total(model.layer(plan))
+        found.append(_Option(simd, pe, form, order, swap, cycles, area.luts, area.block_rams))
     return found
 
 

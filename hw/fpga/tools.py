@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from filelock import FileLock
@@ -87,47 +88,78 @@ class Made:
     cached: bool
 
 
-def make(tool: Tool, arguments: Sequence[str], sources: Mapping[str, str | Path], products: Sequence[str]) -> Made:
-    """What a tool makes of some files, kept or newly made. Processes that want the same wait for the first.
+@dataclass(frozen=True)
+class Job:
+    """A run of a tool on some files; what it makes is kept.
 
     Parameters:
-        arguments: of the tool, with names of files as in ``sources`` and ``products``.
+        tool: the program.
+        arguments: with names of files as in ``sources`` and ``products``.
         sources: texts, or paths of files to be read, by name.
         products: names of the files that stay.
-
-    Raises:
-        UserError: the tool is not installed.
-        ToolError: it failed, or did not write a product.
     """
-    contents = {name: text.encode() if isinstance(text, str) else text.read_bytes() for name, text in sources.items()}
-    digests = [[name, hashlib.sha256(content).hexdigest()] for name, content in contents.items()]
-    identity = json.dumps([tool.name, tool.version, list(arguments), digests, list(products)])
-    folder = files.cache_folder("fpga") / hashlib.sha256(identity.encode()).hexdigest()[:24]
-    log = folder / f"{tool.name}.log"
-    if folder.exists():
-        return Made(folder, log, True)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
+
+    tool: Tool
+    arguments: Sequence[str]
+    sources: Mapping[str, str | Path]
+    products: Sequence[str]
+
+    @cached_property
+    def contents(self) -> dict[str, bytes]:
+        return {name: text.encode() if isinstance(text, str) else text.read_bytes() for name, text in self.sources.items()}
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where the products are kept, by all that they depend on.
+
+        Raises:
+            UserError: the tool is not installed.
+        """
+        digests = [[name, hashlib.sha256(content).hexdigest()] for name, content in self.contents.items()]
+        identity = json.dumps([self.tool.name, self.tool.version, list(self.arguments), digests, list(self.products)])
+        return files.cache_folder("fpga") / hashlib.sha256(identity.encode()).hexdigest()[:24]
+
+    def is_made(self) -> bool:
+        """Whether the products are there already."""
+        return self.folder.exists()
+
+    def make(self) -> Made:
+        """The products, kept or newly made. Processes and threads that want the same wait for the first.
+
+        Raises:
+            UserError: the tool is not installed.
+            ToolError: it failed, or did not write a product.
+        """
+        folder = self.folder
+        log = folder / f"{self.tool.name}.log"
         if folder.exists():
             return Made(folder, log, True)
-        with tempfile.TemporaryDirectory(prefix=f"{folder.name}.", dir=folder.parent) as name:
-            work, kept = Path(name) / "work", Path(name) / "kept"
-            work.mkdir()
-            kept.mkdir()
-            for source, content in contents.items():
-                (work / source).write_bytes(content)
-            with (kept / log.name).open("wb") as said:
-                done = subprocess.run(tool.command(arguments), cwd=work, stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=False)
-            missing = [product for product in products if not (work / product).exists()]
-            if done.returncode or missing:
-                failed = folder.with_suffix(".log")
-                shutil.copy(kept / log.name, failed)
-                why = complaints(failed) or f"exit status {done.returncode}{''.join(f', no {product}' for product in missing)}"
-                raise ToolError(f"{tool.name} failed ({failed}): {why}", failed)
-            for product in products:
-                shutil.move(work / product, kept)
-            kept.rename(folder)
-    return Made(folder, log, False)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_suffix(".lock")):
+            if folder.exists():
+                return Made(folder, log, True)
+            with tempfile.TemporaryDirectory(prefix=f"{folder.name}.", dir=folder.parent) as name:
+                work, kept = Path(name) / "work", Path(name) / "kept"
+                work.mkdir()
+                kept.mkdir()
+                self._run(work, kept / log.name)
+                for product in self.products:
+                    shutil.move(work / product, kept)
+                kept.rename(folder)
+        return Made(folder, log, False)
+
+    def _run(self, work: Path, log: Path) -> None:
+        for source, content in self.contents.items():
+            (work / source).write_bytes(content)
+        with log.open("wb") as said:
+            command = self.tool.command(self.arguments)
+            done = subprocess.run(command, cwd=work, stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=False)
+        missing = [product for product in self.products if not (work / product).exists()]
+        if done.returncode or missing:
+            failed = self.folder.with_suffix(".log")
+            shutil.copy(log, failed)
+            why = complaints(failed) or f"exit status {done.returncode}{''.join(f', no {product}' for product in missing)}"
+            raise ToolError(f"{self.tool.name} failed ({failed}): {why}", failed)
 
 
 def complaints(log: Path) -> str:

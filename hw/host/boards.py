@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth.back import verilog
+from amaranth.back.rtlil import convert_fragment
 from amaranth.build import TemplatedPlatform
 from amaranth.hdl import Elaboratable, Instance, Module
 from amaranth.lib import io
@@ -15,6 +15,7 @@ from hw.core.folding import Folding
 from hw.host.hosted import HostedAccelerator, SerialAccelerator
 from hw.host.pll import Setting, add_clock, ecp5_pll, ecp5_setting, ice40_pll, ice40_setting
 from hw.host.uart import divisor
+from hw.verilog import text_of_rtlil
 
 TOP = "top"
 
@@ -117,8 +118,8 @@ class _WithVerilog(TemplatedPlatform):
 
     def toolchain_prepare(self, fragment, name, **kwargs):
         plan = super().toolchain_prepare(fragment, name, **kwargs)
-        text, _ = verilog.convert_fragment(fragment, name, emit_src=False, strip_internal_attrs=True)
-        plan.add_file(f"{name}.v", text.partition("\n")[2])  # the first line names the Yosys build
+        text, _ = convert_fragment(fragment, name=name, emit_src=False, propagate_domains=False)
+        plan.add_file(f"{name}.v", text_of_rtlil(text, fragment.fragment, name))
         return plan
 
 

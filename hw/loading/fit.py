@@ -8,7 +8,8 @@ import numpy as np
 
 from export import Dense, Layer, Network, Single, UserError
 from export.text import dashed
-from hw.core.folding import Folding, LayerPlan, signed_bits
+from hw.core.folding import Folding
+from hw.core.plan import LayerPlan, signed_bits
 
 
 @dataclass(frozen=True)

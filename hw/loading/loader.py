@@ -6,8 +6,8 @@ from amaranth.hdl import Array, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.core.folding import LayerPlan
 from hw.core.memories import CHUNK, chunks, row_write
+from hw.core.plan import LayerPlan
 from hw.core.words import bits_for
 
 LOAD = data.StructLayout({"data": CHUNK, "first": 1})

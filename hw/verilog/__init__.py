@@ -1,14 +1,16 @@
 """Verilog of an accelerator, and a map of its ports for whatever is to be connected to it."""
 
 import json
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from amaranth.back.rtlil import convert
+from amaranth.back.rtlil import convert as rtlil_of
 from amaranth.hdl import Fragment, Value
 from amaranth.hdl._ir import PortDirection
-from amaranth.lib import data
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In
 
 from export import UserError, digest
@@ -21,35 +23,65 @@ from hw.verilog.header import comment, header, module_comments, waivers
 from hw.verilog.names import tidy
 from hw.verilog.rtlil import parse
 from hw.verilog.text import write as write_text
+from hw.verilog.vhdl import check_name, component
 
 MODULE = "accelerator"
 
 
-def generate(circuit: Accelerator | Wrapper) -> str:
-    """The circuit as Verilog-2001 text, the same for the same accelerator; the top module is ``top(circuit)``.
+def generate(circuit: Accelerator | Wrapper, *, name: str | None = None) -> str:
+    """The circuit as Verilog-2001 text, the same for the same accelerator; the top module is ``top(circuit, name)``.
 
     Contents of memories are inside: one file is the whole circuit, wherever it lies, whichever folder a tool runs in.
+
+    Parameters:
+        name: see `top`.
+
+    Raises:
+        UserError: the name cannot be one.
     """
-    name = top(circuit)
+    accelerator = circuit.accelerator if isinstance(circuit, Wrapper) else circuit
+    return text_of(circuit, top(circuit, name), comment(header(accelerator, port_map(circuit, name=name))))
+
+
+def text_of(component: wiring.Component, name: str, about: Sequence[str] = ()) -> str:
+    """A component as Verilog-2001 text.
+
+    Parameters:
+        name: of the top module, and what the names of all others begin with.
+        about: lines before it.
+    """
     ports = {}
-    for path, member, value in circuit.signature.flatten(circuit):
+    for path, member, value in component.signature.flatten(component):
         direction = PortDirection.Input if member.flow is In else PortDirection.Output
         ports["__".join(map(str, path))] = (Value.cast(value), direction)
-    fragment = Fragment.get(circuit, None)
-    design = tidy(parse(convert(fragment, name, ports=ports, emit_src=False)))
-    about = module_comments(fragment, name)
-    comments = {new: comment(about.get(old, [])) for new, (old, _) in design.origins.items()}
-    accelerator = circuit.accelerator if isinstance(circuit, Wrapper) else circuit
-    lines = [*comment(header(accelerator, port_map(circuit))), "", *waivers("off"), "", write_text(design, comments), *waivers("on"), ""]
-    return "\n".join(lines)
+    fragment = Fragment.get(component, None)
+    legal = {port: port.replace("__", "_") for port in ports}  # in VHDL, too
+    return text_of_rtlil(rtlil_of(fragment, name, ports=ports, emit_src=False), fragment, name, about, legal)
 
 
-def top(circuit: Accelerator | Wrapper) -> str:
-    """The name of the top module: `MODULE`, or that of the wrapper."""
-    return circuit.name if isinstance(circuit, Wrapper) else MODULE
+def text_of_rtlil(
+    text: str, fragment: Fragment, name: str, about: Sequence[str] = (), ports: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """What Amaranth has written of a fragment as RTLIL, as Verilog-2001; ``ports`` has new names for some."""
+    design = tidy(parse(text), ports)
+    found = module_comments(fragment, name)
+    comments = {new: comment(found.get(old, [])) for new, (old, _) in design.origins.items()}
+    return "\n".join([*about, *[""][: len(about)], *waivers("off"), "", write_text(design, comments), *waivers("on"), ""])
 
 
-def port_map(circuit: Accelerator | Wrapper) -> dict[str, Any]:
+def top(circuit: Accelerator | Wrapper, name: str | None = None) -> str:
+    """The name of the top module, with which those of all others begin: the one given, or `MODULE`, or that of the wrapper.
+
+    Raises:
+        UserError: it cannot be one, in Verilog or VHDL.
+    """
+    if name is None:
+        return circuit.name if isinstance(circuit, Wrapper) else MODULE
+    check_name(name)
+    return name
+
+
+def port_map(circuit: Accelerator | Wrapper, *, name: str | None = None) -> dict[str, Any]:
     """Every port with its direction and width, the fields inside each payload, and a wrapper's registers, as JSON can hold it."""
     ports: dict[str, Any] = {}
     if isinstance(circuit, Wrapper):
@@ -64,13 +96,13 @@ def port_map(circuit: Accelerator | Wrapper) -> dict[str, Any]:
         entry: dict[str, Any] = {"direction": direction, "width": len(value.as_value() if hasattr(value, "as_value") else value)}
         if isinstance(shape, data.Layout):
             entry["fields"] = {
-                name: {"offset": field.offset, "width": field.width, "signed": bool(getattr(field.shape, "signed", False))}
-                for name, field in shape
+                key: {"offset": field.offset, "width": field.width, "signed": bool(getattr(field.shape, "signed", False))}
+                for key, field in shape
             }
-        ports["__".join(map(str, path))] = entry
+        ports["_".join(map(str, path))] = entry
     network = accelerator.network
     return {
-        "top": top(circuit),
+        "top": top(circuit, name),
         "network": {"shape": list(network.shape), "steps": network.steps, "sha256": digest(network)},
         "folding": accelerator.folding.as_dict(),
         "membrane_bits": [plan.membrane_bits for plan in accelerator.plans],
@@ -82,8 +114,8 @@ def port_map(circuit: Accelerator | Wrapper) -> dict[str, Any]:
     }
 
 
-def outputs(path: Path, weights: str) -> tuple[Path, ...]:
-    """The files that `write` writes: the Verilog, the port map, and what is loaded, if it is.
+def outputs(path: Path, weights: str, *, vhdl: bool = False) -> tuple[Path, ...]:
+    """The files that `write` writes: the Verilog, the port map, what is loaded, if it is, and the declaration for VHDL, if it is wanted.
 
     Parameters:
         path: of the Verilog.
@@ -92,26 +124,33 @@ def outputs(path: Path, weights: str) -> tuple[Path, ...]:
     Raises:
         UserError: ``path`` has the ending of one of the others.
     """
-    beside = {".json": "port map", ".weights": "load"} if weights == "loadable" else {".json": "port map"}
+    beside = {".json": "port map"} | ({".weights": "load"} if weights == "loadable" else {}) | ({".vhd": "declaration"} if vhdl else {})
     if path.suffix in beside:
         raise UserError(f"the Verilog's name must not end in {path.suffix}, which is the {beside[path.suffix]}'s, but is {path}")
     return path, *(path.with_suffix(ending) for ending in beside)
 
 
-def write(circuit: Accelerator | Wrapper, path: str | Path) -> tuple[Path, ...]:
-    """Write the Verilog to ``path``; beside it its port map, as ``.json``, and if weights are loadable, the network's, as ``.weights``.
+def write(circuit: Accelerator | Wrapper, path: str | Path, *, name: str | None = None, vhdl: bool = False) -> tuple[Path, ...]:
+    """Write the Verilog to ``path``; beside it its port map, as ``.json``, if weights are loadable, the network's, as ``.weights``, and
+    with ``vhdl``, a package with the component's declaration, as ``.vhd``.
 
     All of these files are written, or none. Returns their paths, in this order.
 
+    Parameters:
+        name: see `top`.
+
     Raises:
-        UserError: ``path`` has the ending of one of the others.
+        UserError: ``path`` has the ending of one of the others, or the name cannot be one.
         OSError: a file cannot be written.
     """
     accelerator = circuit.accelerator if isinstance(circuit, Wrapper) else circuit
-    paths = outputs(Path(path), accelerator.weights)
-    contents = [generate(circuit).encode(), (json.dumps(port_map(circuit), indent=2) + "\n").encode()]
+    paths = outputs(Path(path), accelerator.weights, vhdl=vhdl)
+    ports = port_map(circuit, name=name)
+    contents = [generate(circuit, name=name).encode(), (json.dumps(ports, indent=2) + "\n").encode()]
     if accelerator.weights == "loadable":
         contents.append(load_content(accelerator.plans))
+    if vhdl:
+        contents.append(component(ports).encode())
     with ExitStack() as files:
         for target, content in zip(paths, contents, strict=True):
             files.enter_context(atomic_write(target)).write_bytes(content)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from hw.verilog.reserved import RESERVED
 from hw.verilog.rtlil import Assign, Bit, Cell, Module, Switch, Value
 
-OUTPUTS = {"$memrd_v2": ("DATA",), "$dff": ("Q",), "$meminit_v2": (), "$memwr_v2": ()}
+OUTPUTS = {"$memrd_v2": ("DATA",), "$dff": ("Q",), "$adff": ("Q",), "$meminit_v2": (), "$memwr_v2": ()}
 
 
 def unnamed(wire: str) -> bool:
@@ -50,7 +50,7 @@ class Design:
             for name in self.outputs(module, other)
             for bit in other.connections[name]
         }
-        driven |= {bit for wire in module.wires.values() if wire.port == "input" for bit in wire.value}
+        driven |= {bit for wire in module.wires.values() if wire.port in ("input", "inout") for bit in wire.value}
         return tuple(name for name, value in cell.connections.items() if value and isinstance(value[0], tuple) and value[0] not in driven)
 
     def reads(self, module: Module) -> Iterator[Value]:
@@ -120,12 +120,12 @@ def rename(design: Design, module: Module, names: dict[str, str]) -> None:
     _replace(design, module, lambda bit: (names.get(bit[0], bit[0]), bit[1]))
 
 
-def substitute(design: Design, module: Module, bits: dict[Bit, Bit]) -> None:
-    """Replace bits wherever something depends on them, and where they are driven by operators or processes."""
-    _replace(design, module, lambda bit: bits.get(bit, bit))
+def substitute(design: Design, module: Module, bits: dict[Bit, Bit], *, targets: bool = True) -> None:
+    """Replace bits wherever something depends on them, and, as ``targets``, where they are driven by operators or processes."""
+    _replace(design, module, lambda bit: bits.get(bit, bit), targets)
 
 
-def _replace(design: Design, module: Module, change: Callable[[tuple[str, int]], Bit]) -> None:
+def _replace(design: Design, module: Module, change: Callable[[tuple[str, int]], Bit], targets: bool = True) -> None:
     def of(value: Value) -> Value:
         return tuple(change(bit) if isinstance(bit, tuple) else bit for bit in value)
 
@@ -133,7 +133,7 @@ def _replace(design: Design, module: Module, change: Callable[[tuple[str, int]],
         for statement in statements:
             statement.value = of(statement.value)
             if isinstance(statement, Assign):
-                statement.target = of(statement.target)
+                statement.target = of(statement.target) if targets else statement.target
             else:
                 for _, body in statement.cases:
                     within(body)

@@ -11,12 +11,11 @@ from export import digest
 from export.text import counted, dashed
 from hw.core.accelerator import Accelerator
 
-VERSION = "0.5"
+VERSION = "0.6"
 """Of the generator. It changes when the Verilog of a network does."""
 
 WAIVERS = {
     "DECLFILENAME": "one file has all modules",
-    "PROCASSINIT": "registers have a content to begin with, as FPGAs give it to them, and a reset",
     "UNUSEDSIGNAL": "payloads pass whole to modules that need some of their fields",
     "CASEOVERLAP": "the first pattern that fits counts, as in a chain of else if",
 }

@@ -5,17 +5,21 @@ Amaranth keeps the names of signals, but numbers what meets in one scope (``o__v
 the port that was meant, or named after what they are connected to. Two wires with the same content are made one.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from hw.verilog.design import Design, base_name, identifier, in_words, rename, rename_port, substitute, unnamed
 from hw.verilog.ports import drop_unused_inputs, drop_unused_outputs, merge_ports, name_partial_outputs
 from hw.verilog.reserved import RESERVED
 from hw.verilog.rtlil import Assign, Module, Value, Wire
 
 
-def tidy(modules: dict[str, Module]) -> Design:
+def tidy(modules: dict[str, Module], ports: Mapping[str, str] = MappingProxyType({})) -> Design:
     """Give everything its name.
 
     Parameters:
-        modules: as `hw.rtlil.parse` gives them; they are changed.
+        modules: as `hw.verilog.rtlil.parse` gives them; they are changed.
+        ports: new names of ports of the top module, by their old ones.
     """
     design = Design(modules)
     order = list(modules.values())
@@ -26,10 +30,10 @@ def tidy(modules: dict[str, Module]) -> Design:
             drop_unused_inputs(design, cell, inner)
             merge_ports(design, cell, inner)
             name_partial_outputs(design, cell, inner)
-    names = {design.top.name: _name_wires(design, design.top)}
+    names = {design.top.name: _name_wires(design, design.top, ports)}
     for module in order:
         for cell, inner in design.instances(module):
-            names[inner.name] = _name_wires(design, inner)
+            names[inner.name] = _name_wires(design, inner, {})
             cell.connections = {names[inner.name].get(port, port): value for port, value in cell.connections.items()}
     taken: set[str] = set()
     renamed = {module.name: identifier(module.name, taken) for module in order}
@@ -44,10 +48,11 @@ def tidy(modules: dict[str, Module]) -> Design:
     return design
 
 
-def _name_wires(design: Design, module: Module) -> dict[str, str]:
+def _name_wires(design: Design, module: Module, renamed: Mapping[str, str]) -> dict[str, str]:
     """Names inside a module, and of parts of values at the ports of what is in it; the new names by the old ones."""
-    taken = {wire.name for wire in module.ports() if module is design.top or not (set("$.") & set(wire.name) or wire.name in RESERVED)}
-    names = {name: name for name in taken}
+    ports = [wire.name for wire in module.ports() if module is design.top or not (set("$.") & set(wire.name) or wire.name in RESERVED)]
+    names = {name: renamed.get(name, name) for name in ports}
+    taken = set(names.values())
     _own_outputs(design, module)
 
     def choose(wire: str, name: str) -> None:
@@ -62,7 +67,7 @@ def _name_wires(design: Design, module: Module) -> dict[str, str]:
                 if wire not in module.wires or value != module.wires[wire].value or (inner.wires[port].port == "output") != drives:
                     continue
                 if base_name(wire) == base_name(port) or (drives and (unnamed(wire) or "__" in wire)):
-                    choose(wire, f"{cell.name}_{base_name(port)}")
+                    choose(wire, f"{base_name(cell.name)}_{base_name(port)}")
     for alias, value in design.aliases[module.name].items():  # a private wire that has a name after all
         wire = value[0][0] if value and isinstance(value[0], tuple) else ""
         if unnamed(wire) and not unnamed(alias) and "." not in alias and value == module.wires[wire].value:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from hw.verilog.rtlil import Bit, Cell, Value
 
+LONG = 100
+"""Characters from which on an expression gets a wire of its own, and a list a line per part."""
+
 BINARY = {"$and": "&", "$or": "|", "$xor": "^", "$add": "+", "$sub": "-", "$mul": "*"}
 COMPARING = {"$eq": "==", "$ne": "!=", "$lt": "<", "$le": "<=", "$gt": ">", "$ge": ">="}
 REDUCING = {"$reduce_and": "&", "$reduce_or": "|", "$reduce_xor": "^", "$reduce_bool": "|"}

@@ -1,4 +1,4 @@
-"""Words of Verilog and SystemVerilog, which cannot be names."""
+"""Words of Verilog, SystemVerilog and VHDL, which cannot be names."""
 
 WORDS = """
 accept_on alias always always_comb always_ff always_latch and assert assign assume automatic before begin bind bins binsof bit
@@ -19,3 +19,13 @@ unsigned until until_with untyped use uwire var vectored virtual void wait wait_
 with within wor xnor xor
 """
 RESERVED = frozenset(WORDS.split())
+
+WORDS_OF_VHDL = """
+abs access after alias all and architecture array assert assume attribute begin block body buffer bus case component configuration
+constant context cover default disconnect downto else elsif end entity exit fairness file for force function generate generic group
+guarded if impure in inertial inout is label library linkage literal loop map mod nand new next nor not null of on open or others out
+package parameter port postponed private procedure process property protected pure range record register reject release rem report
+restrict return rol ror select sequence severity shared signal sla sll sra srl strong subtype then to transport type unaffected units
+until use variable view vmode vpkg vprop vunit wait when while with xnor xor
+"""
+RESERVED_IN_VHDL = frozenset(WORDS_OF_VHDL.split())

@@ -15,7 +15,7 @@ TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s]+')
 
 @dataclass
 class Wire:
-    """A wire; ``port`` is ``"input"``, ``"output"`` or empty."""
+    """A wire; ``port`` is ``"input"``, ``"output"``, ``"inout"`` or empty."""
 
     name: str
     width: int
@@ -88,6 +88,12 @@ class Module:
         return [wire for wire in self.wires.values() if wire.port]
 
 
+def place_of(part: Value) -> int:
+    """Where a part of a wire begins."""
+    assert isinstance(part[0], tuple)
+    return part[0][1]
+
+
 def parse(text: str) -> dict[str, Module]:
     """The modules by name, the top one first."""
     modules: dict[str, Module] = {}
@@ -112,7 +118,7 @@ def _module(name: str, lines: Iterator[list[str]]) -> Module:
                 attributes[_name(key)] = value
                 continue
             case ["wire", "width", width, *kind, wire]:
-                port = kind[0] if kind and kind[0] in ("input", "output") else ""
+                port = kind[0] if kind and kind[0] in ("input", "output", "inout") else ""
                 module.wires[_name(wire)] = Wire(_name(wire), int(width), port, attributes)
             case ["memory", "width", width, "size", depth, memory]:
                 module.memories[_name(memory)] = Memory(_name(memory), int(width), int(depth), attributes)
@@ -181,6 +187,8 @@ def _assign(tokens: list[str], module: Module) -> Assign:
 def _value(tokens: list[str], module: Module) -> tuple[Value, list[str]]:
     """The value that tokens begin with, and the tokens after it."""
     head, rest = tokens[0], tokens[1:]
+    if head == "{}":
+        return (), rest
     if head == "{":
         parts: list[Value] = []
         while rest[0] != "}":

@@ -6,10 +6,11 @@ rules for widths and signs, and an expression may stand wherever the wire that i
 
 from collections.abc import Iterable, Iterator
 
+from hw.verilog.choices import Tree, choice, width_of
 from hw.verilog.design import Design, unnamed
-from hw.verilog.operators import constant
-from hw.verilog.rtlil import Assign, Cell, Memory, Module, Switch, Wire
-from hw.verilog.values import Values, as_assign, place_of, range_of, without_hold
+from hw.verilog.operators import LONG, Expression, constant
+from hw.verilog.rtlil import Assign, Cell, Memory, Module, Switch, Value, Wire, place_of
+from hw.verilog.values import Values, in_braces, range_of, without_hold
 
 
 def write(design: Design, comments: dict[str, list[str]]) -> str:
@@ -28,10 +29,8 @@ class _Writer(Values):
     def text(self, comments: list[str]) -> str:
         for wire in [self.module.wires[name] for name in self.drivers if name in self.names]:
             self._define(f"assign {self.names[wire.name]}", self.drivers[wire.name], wire.width)
-        for connection in self.module.connections:
-            self.body.append(f"  assign {self.names[connection.target[0][0]]} = {self._write(connection.value).text};")
-        for name, statements in self.processes.items():
-            self._write_process(name, statements)
+        for name, parts in self.choices.items():
+            self._write_process(name, parts)
         for memory in self.module.memories.values():
             self._write_memory(memory)
         for name, (cell, statements) in self.registers.items():
@@ -47,18 +46,12 @@ class _Writer(Values):
     def _port(self, wire: Wire) -> str:
         kind = "reg " if self._stores(wire.name) else "wire"
         attributes = _attributes(wire, self.module is self.design.top)
-        return f"{attributes}  {wire.port:<6} {kind} {range_of(wire.width)}{wire.name}{self._initial(wire)}"
+        return f"{attributes}  {wire.port:<6} {kind} {range_of(wire.width)}{wire.name}"
 
     def _stores(self, name: str) -> bool:
         """Whether Verilog wants a wire to be a ``reg``."""
         reads = [cell for cell in self.module.cells if cell.type == "$memrd_v2" and cell.number("CLK_ENABLE")]
-        return any(cell.connections["DATA"][0][0] == name for cell in reads) or name in self.registers or self._is_process(name)
-
-    def _is_process(self, name: str) -> bool:
-        return name in self.processes and any(isinstance(statement, Switch) for statement in self.processes[name])
-
-    def _initial(self, wire: Wire) -> str:
-        return f" = {_value(wire.attributes['init'])}" if wire.name in self.registers and "init" in wire.attributes else ""
+        return any(cell.connections["DATA"][0][0] == name for cell in reads) or name in self.registers
 
     def _declarations(self) -> list[str]:
         lines = []
@@ -68,43 +61,55 @@ class _Writer(Values):
             if wire.name in self.used or self._stores(wire.name):
                 kind = "reg" if self._stores(wire.name) else "wire"
                 attributes = _attributes(wire, wire.name in self.registers)
-                lines.append(f"{attributes}  {kind} {range_of(wire.width)}{self.names[wire.name]}{self._initial(wire)};")
+                lines.append(f"{attributes}  {kind} {range_of(wire.width)}{self.names[wire.name]};")
         return [*lines, *self.fields, ""]
 
-    def _write_process(self, name: str, statements: list[Assign | Switch]) -> None:
-        wire = self.module.wires[name]
-        target = self._name(wire)
-        if self._is_process(name):
-            lines = list(self._statements(statements, "=", target, wire.width, "    "))
-            self.body += ["", "  always @* begin", *lines, "  end"]
-        else:
-            bits = dict(pair for statement in statements for pair in zip(as_assign(statement).target, statement.value, strict=True))
-            self.body.append(f"  assign {target} = {self._write(tuple(bits[bit] for bit in wire.value)).text};")
+    def _write_process(self, name: str, parts: list[Tree]) -> None:
+        texts = []
+        for part in reversed(parts):
+            expression = choice(part, self._write, self._define_choice)
+            if len(parts) > 1 and len(expression.text) > LONG:
+                expression = self._define_choice(expression, width_of(part))
+            texts.append(expression.text)
+        self._assign(f"assign {self._name(self.module.wires[name])}", Expression(texts[0]) if len(texts) == 1 else in_braces(texts))
+
+    def _define_choice(self, expression: Expression, width: int) -> Expression:
+        name = self._new_name("choice")
+        self._assign(f"wire {range_of(width)}{name}", expression)
+        return Expression(name)
 
     def _write_register(self, name: str, cell: Cell, statements: list[Assign | Switch]) -> None:
         statements = _reset_first(without_hold(statements, cell), len(cell.connections["Q"]))
-        lines = list(self._statements(statements, "<=", name, len(cell.connections["Q"]), "    "))
-        head = f"  always @({_edge(cell)} {self._write(cell.connections['CLK']).text})"
-        self.body += ["", *([f"{head} begin", *lines, "  end"] if len(statements) > 1 else [head, *lines])]
+        edges = f"{_edge(cell)} {self._write(cell.connections['CLK']).text}"
+        if cell.type == "$adff":
+            reset, on = cell.connections["ARST"], str(cell.number("ARST_POLARITY"))
+            edges += f" or {_edge(cell, 'ARST')} {self._name(self.module.wires[reset[0][0]])}"
+            content: Value = tuple(reversed(cell.parameters["ARST_VALUE"].partition("'")[2]))
+            statements = [Switch(reset, [([on], [Assign(cell.connections["Q"], content)]), ([], statements)])]
+        lines = list(self._statements(statements, name, len(cell.connections["Q"]), "    "))
+        head = f"  always @({edges})"
+        init = self.module.wires[name].attributes.get("init")
+        self.body += ["", *([f"  initial {name} = {_value(init)};"] if init else [])]
+        self.body += [f"{head} begin", *lines, "  end"] if len(statements) > 1 else [head, *lines]
 
-    def _statements(self, statements: Iterable[Assign | Switch], equals: str, target: str, width: int, indent: str) -> Iterator[str]:
+    def _statements(self, statements: Iterable[Assign | Switch], target: str, width: int, indent: str) -> Iterator[str]:
         for statement in statements:
             if isinstance(statement, Assign):
                 low, bits = place_of(statement.target), len(statement.target)
                 part = "" if bits == width else f"[{low}]" if bits == 1 else f"[{low + bits - 1}:{low}]"
-                yield f"{indent}{target}{part} {equals} {self._write(statement.value).text};"
+                yield f"{indent}{target}{part} <= {self._write(statement.value).text};"
             else:
-                yield from self._switch(statement, equals, target, width, indent)
+                yield from self._switch(statement, target, width, indent)
 
-    def _switch(self, switch: Switch, equals: str, target: str, width: int, indent: str) -> Iterator[str]:
+    def _switch(self, switch: Switch, target: str, width: int, indent: str) -> Iterator[str]:
         if all(isinstance(bit, str) for bit in switch.value):
             pattern = "".join(str(bit) for bit in reversed(switch.value))
             body = next((body for patterns, body in switch.cases if not patterns or pattern in patterns), [])
-            yield from self._statements(body, equals, target, width, indent)
+            yield from self._statements(body, target, width, indent)
             return
 
         def lines_of(body: list[Assign | Switch], deeper: str) -> list[str]:
-            return list(self._statements(body, equals, target, width, indent + deeper))
+            return list(self._statements(body, target, width, indent + deeper))
 
         if not any(lines_of(body, "") for _, body in switch.cases):
             return
@@ -202,7 +207,8 @@ class _Writer(Values):
             ports.append(f"    .{port}({'' if unused else self._write(value).text})")
         parameters = ",\n".join(f"    .{name}({_value(text)})" for name, text in cell.parameters.items())
         head = f"  {cell.type} " + (f"#(\n{parameters}\n  ) " if parameters else "") + f"{cell.name} ("
-        self.body += ["", head, ",\n".join(ports), "  );"]
+        attributes = "" if cell.type in self.design.modules else _attributes(cell, True)
+        self.body += ["", attributes + head, ",\n".join(ports), "  );"]
 
 
 def _in_order(module: Module) -> list[Wire]:
@@ -225,8 +231,8 @@ def _reset_first(statements: list[Assign | Switch], width: int) -> list[Assign |
     return statements
 
 
-def _edge(cell: Cell) -> str:
-    return "posedge" if cell.number("CLK_POLARITY") else "negedge"
+def _edge(cell: Cell, of: str = "CLK") -> str:
+    return "posedge" if cell.number(f"{of}_POLARITY") else "negedge"
 
 
 def _value(text: str) -> str:
@@ -236,7 +242,7 @@ def _value(text: str) -> str:
     return constant(tuple(reversed(text.partition("'")[2])))
 
 
-def _attributes(item: Wire | Memory, kept: bool) -> str:
+def _attributes(item: Wire | Memory | Cell, kept: bool) -> str:
     """Attributes that the source gave it."""
     lines = [f"  (* {name} = {_value(text)} *)\n" for name, text in item.attributes.items() if name != "init"]
     return "".join(lines) if kept else ""

@@ -3,12 +3,10 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from hw.verilog.design import Design, reads_of, unnamed
-from hw.verilog.operators import KINDS, NARROWING, Expression, constant, operands, operation, width_of
-from hw.verilog.rtlil import Assign, Bit, Cell, Module, Switch, Value, Wire
-
-LONG = 100
-"""Characters from which on an expression gets a wire of its own, and a list a line per part."""
+from hw.verilog.choices import Tree, trees, values_of
+from hw.verilog.design import Design, reads_of, substitute, unnamed
+from hw.verilog.operators import KINDS, LONG, NARROWING, Expression, constant, operands, operation, width_of
+from hw.verilog.rtlil import Assign, Bit, Cell, Module, Switch, Value, Wire, place_of
 
 
 class Values:
@@ -29,14 +27,15 @@ class Values:
 
     def __init__(self, design: Design, module: Module):
         self.design, self.module = design, module
-        self.aliases = design.aliases[module.name]
-        self.starts: dict[Bit, list[str]] = {}  # names of values by their first bit, the longest first
-        for alias in sorted(self.aliases, key=lambda alias: -len(self.aliases[alias])):
-            self.starts.setdefault(self.aliases[alias][0], []).append(alias)
+        self._index_aliases()
         self.drivers: dict[str, Cell] = {}
+        module.processes += [[connection] for connection in module.connections]
+        module.connections = []
         self.processes = {_target(statements): statements for statements in module.processes}
         self.registers: dict[str, tuple[Cell, list[Assign | Switch]]] = {}
+        fields = self._split_fields()
         self._sort_cells()
+        self.choices = dict(self._choose(fields))
         self._drop_unused()
         self._narrow()
         self.uses, self.parts = self._count_uses()
@@ -47,9 +46,43 @@ class Values:
         self.body: list[str] = []
         self.written: set[str] = set()
 
+    def _index_aliases(self) -> None:
+        self.aliases = self.design.aliases[self.module.name]
+        self.starts: dict[Bit, list[str]] = {}  # names of values by their first bit, the longest first
+        for alias in sorted(self.aliases, key=lambda alias: -len(self.aliases[alias])):
+            self.starts.setdefault(self.aliases[alias][0], []).append(alias)
+
+    def _split_fields(self) -> dict[str, dict[int, Wire]]:
+        """Wires for fields that are read by themselves, by what they are fields of. A field may depend on others of the same signal, which
+        would look like a loop."""
+        read = {piece for value in self.design.reads(self.module) for piece in self._pieces(value) if isinstance(piece, str)}
+        fields: dict[str, dict[int, Wire]] = {}
+        bits: dict[Bit, Bit] = {}
+        for name in sorted(read, key=lambda name: (len(self.aliases[name]), name)):
+            value, wire = self.aliases[name], Wire(name, len(self.aliases[name]))
+            whole = value[0][0]
+            if whole in self.processes and not any(isinstance(bit, str) or bit in bits or bit[0] != whole for bit in value):
+                bits |= zip(value, wire.value, strict=True)
+                fields.setdefault(whole, {})[place_of(value)] = wire
+        for wire in (wire for of in fields.values() for wire in of.values()):
+            del self.aliases[wire.name]
+            self.module.wires[wire.name] = wire
+        substitute(self.design, self.module, bits, targets=False)
+        self._index_aliases()
+        return fields
+
+    def _choose(self, fields: dict[str, dict[int, Wire]]) -> Iterator[tuple[str, list[Tree]]]:
+        """What processes give wires and their fields."""
+        for name, statements in self.processes.items():
+            places = self.module.wires[name].value
+            for at, field in fields.get(name, {}).items():
+                yield field.name, trees(statements, at, at + field.width)
+                statements = [*statements, Assign(places[at : at + field.width], field.value)]
+            yield name, trees(statements, 0, len(places))
+
     def _sort_cells(self) -> None:
         for cell in self.module.cells:
-            if cell.type == "$dff":
+            if cell.type in ("$dff", "$adff"):
                 register = cell.connections["Q"][0][0]
                 assert self.module.wires[register].value == cell.connections["Q"], register
                 self.registers[register] = cell, self._own_process(cell)
@@ -71,7 +104,7 @@ class Values:
         while True:
             used = {bit[0] for value in self._reads() for bit in value if isinstance(bit, tuple)}
             used |= {wire.name for wire in self.module.ports()}
-            kinds: tuple[dict, ...] = (self.drivers, self.processes, self.registers)
+            kinds: tuple[dict, ...] = (self.drivers, self.choices, self.registers)
             unused = [(kind, wire) for kind in kinds for wire in kind if wire not in used]
             for kind, wire in unused:
                 del kind[wire]
@@ -106,11 +139,10 @@ class Values:
         for cell in self.drivers.values():
             yield from operands(cell).values()
         for cell, statements in self.registers.values():
-            yield cell.connections["CLK"]
+            yield from (cell.connections[name] for name in ("CLK", "ARST") if name in cell.connections)
             yield from reads_of(without_hold(statements, cell))
-        for statements in self.processes.values():
-            yield from reads_of(statements)
-        yield from (connection.value for connection in self.module.connections)
+        for parts in self.choices.values():
+            yield from (value for part in parts for value in values_of(part))
 
     def _count_uses(self) -> tuple[Counter[str], set[str]]:
         """How often wires are written down, and which of them in parts."""
@@ -172,10 +204,7 @@ class Values:
         for piece, copies in _runs(list(reversed(pieces))):
             text = self._write_piece(piece).text
             texts.append(f"{{{copies}{{{text}}}}}" if copies > 1 else text)
-        if len(texts) == 1:
-            return Expression(texts[0])
-        line = ", ".join(texts)
-        return Expression(f"{{{line}}}" if len(line) <= LONG else "{\n    " + ",\n    ".join(texts) + "\n  }")
+        return Expression(texts[0]) if len(texts) == 1 else in_braces(texts)
 
     def _write_piece(self, piece: Value | str) -> Expression:
         if isinstance(piece, str):
@@ -218,9 +247,12 @@ class Values:
         expression = expression or operation(cell, self._write)
         if width_of(cell) > width:
             wide = self._new_name(KINDS[cell.type])
-            self.body.append(f"  wire {range_of(width_of(cell))}{wide} = {expression.text};")
+            self._assign(f"wire {range_of(width_of(cell))}{wide}", expression)
             expression = Expression(f"{wide}[{width - 1}:0]" if width > 1 else f"{wide}[0]")
-        self.body.append(f"  {target} = {expression.text};")
+        self._assign(target, expression)
+
+    def _assign(self, target: str, expression: Expression) -> None:
+        self.body.append(f"  {target} = {expression.text};".replace("= \n", "=\n"))
 
     def _new_name(self, kind: str) -> str:
         while True:
@@ -238,21 +270,16 @@ class Values:
             (self.fields if of_named else self.body).append(f"  wire {range_of(len(value))}{alias} = {text};")
 
 
-def as_assign(statement: Assign | Switch) -> Assign:
-    assert isinstance(statement, Assign)
-    return statement
-
-
-def place_of(part: Value) -> int:
-    """Where a part of a wire begins."""
-    assert isinstance(part[0], tuple)
-    return part[0][1]
+def in_braces(texts: list[str]) -> Expression:
+    line = ", ".join(texts)
+    return Expression(f"{{{line}}}" if len(line) <= LONG else "{\n    " + ",\n    ".join(texts) + "\n  }")
 
 
 def _target(statements: list[Assign | Switch]) -> str:
     """The wire that a process drives."""
-    target = as_assign(statements[0]).target[0]
-    return target[0]
+    first = statements[0]
+    assert isinstance(first, Assign)
+    return first.target[0][0]
 
 
 def without_hold(statements: list[Assign | Switch], cell: Cell) -> list[Assign | Switch]:

@@ -9,7 +9,7 @@ from amaranth.lib import data
 
 from export import Network, UserError, digest, reference
 from hw.core.accelerator import monitor_formats
-from hw.core.folding import LayerPlan
+from hw.core.plan import LayerPlan
 from hw.core.readout import result_layout
 from hw.core.words import WordFormat
 from hw.host.packets import Request, packet

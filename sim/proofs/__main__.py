@@ -5,9 +5,9 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from export import UserError
+from export import UserError, pages
 from export.cli import EXIT_BROKEN, EXIT_DIFFERENCE, Parser, positive, run
-from export.files import atomic_write, prepare_folder
+from export.files import prepare_folder
 from sim.build import BuildError
 from sim.proofs import record
 from sim.proofs.record import Row
@@ -27,7 +27,7 @@ def parser() -> Parser:
         "table": "print the table of what was found, or put it into a page",
     }.items():
         part = parts.add_parser(name, help=text, description=text)
-        folder = "docs/proofs" if name == "table" else "build/proofs"
+        folder = "docs/results" if name == "table" else "build/proofs"
         part.add_argument("--out", type=Path, default=Path(folder), metavar="DIR", help=f"folder of results (default: {folder})")
         if name == "formal":
             part.add_argument("names", nargs="*", metavar="NAME", help="only proofs whose name has one of these in it")
@@ -68,12 +68,7 @@ def table(arguments: Namespace) -> int:
         for part, rows in parts.items():
             print(f"{part}\n{record.table(rows)}")
     else:
-        before, begin, rest = arguments.page.read_text(encoding="utf-8").partition(BEGIN)
-        _, end, after = rest.partition(END)
-        if not (begin and end):
-            raise UserError(f"{arguments.page} must have the lines {BEGIN.strip()} and {END.strip()}, between which the table goes")
-        with atomic_write(arguments.page) as temporary:
-            temporary.write_text(before + begin + record.markdown(parts) + end + after, encoding="utf-8")
+        pages.replace(arguments.page, BEGIN, END, record.markdown(parts))
     return 0 if all(row.passed for rows in parts.values() for row in rows) else EXIT_DIFFERENCE
 
 

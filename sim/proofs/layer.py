@@ -4,8 +4,8 @@ from amaranth.asserts import AnySeq
 from amaranth.hdl import Array, Assert, Assume, Cover, Fragment, Module, Mux, Signal
 
 from hw import Folding
-from hw.core.folding import LayerPlan
 from hw.core.layer import IFLayer
+from hw.core.plan import LayerPlan
 from hw.core.words import WordFormat
 from sim.proofs import symbolic
 from sim.proofs.definition import SymbolicLayer

@@ -7,9 +7,10 @@ from amaranth.hdl import Array, Assert, ClockDomain, ClockSignal, Const, Cover, 
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-from hw.core.argmax import ArgMax
+from hw.core.counting import count_width, delta_counts, xnor_counts
 from hw.core.frame_check import FrameCheck
-from hw.core.neuron import IFNeurons, count_width, delta_counts, xnor_counts
+from hw.core.neurons import IFNeurons
+from hw.core.trees import ArgMax
 from hw.core.words import WordFormat
 from sim.proofs.streams import Rules, hold, offer
 
@@ -117,17 +118,17 @@ def counts(simd: int, neurons: Callable[..., wiring.Component] = IFNeurons) -> H
             before.eq(AnySeq(width + 1)),
             dut.potential.eq(before),
             dut.count.eq(delta),
-            dut.fired.eq(AnySeq(1)),
+            dut.flags.eq(AnySeq(1)),
             dut.test.eq(AnySeq(1)),
         ]
         after = before + total
         fits = (after >= -(1 << width)) & (after < 1 << width)
         with m.If(fits):
-            fires = dut.test & ~dut.fired & (after >= 0)
+            fires = dut.test & ~dut.flags & (after >= 0)
             m.d.comb += [
                 Assert(dut.new_potential.as_signed() == after),
                 Assert(dut.fire == fires),
-                Assert(dut.new_fired == (dut.fired | fires)),
+                Assert(dut.new_flags == (dut.flags | fires)),
                 Cover(fires),
             ]
 

@@ -1,12 +1,11 @@
 """What proofs found: rows of a table, kept as JSON, one file per part, so that the parts can be run on different days."""
 
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from export.errors import UserError
-from export.files import atomic_write
+from export.provenance import made
+from export.store import Format, write_json
 
 PARTS = ("formal", "netlist", "mutants", "protocol")
 
@@ -32,6 +31,14 @@ class Row:
     seconds: float
 
 
+FORMAT = Format(
+    "firstspike-proofs",
+    1,
+    {"part": str, "rows": list},
+    {"rows": {"name": str, "what": str, "how": str, "result": str, "passed": bool, "seconds": (int, float)}},
+)
+
+
 def save(part: str, rows: Sequence[Row], folder: Path) -> Path:
     """Write the rows of a part, in the place of those of the same names; the rest that is there stays. The path.
 
@@ -39,12 +46,9 @@ def save(part: str, rows: Sequence[Row], folder: Path) -> Path:
         UserError: the file that is there is not what this writes.
         OSError: it cannot be read or written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{part}.json"
     named = {row.name: row for row in (*load(folder).get(part, ()), *rows)}
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps([asdict(row) for row in named.values()], indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return path
+    content = FORMAT.header | {"part": part} | made() | {"rows": [asdict(row) for row in named.values()]}
+    return write_json(folder / f"proofs-{part}.json", content)
 
 
 def load(folder: Path) -> dict[str, list[Row]]:
@@ -54,16 +58,8 @@ def load(folder: Path) -> dict[str, list[Row]]:
         UserError: a file is not what `save` writes.
         OSError: it cannot be read.
     """
-    parts = {}
-    for part in PARTS:
-        path = folder / f"{part}.json"
-        if path.exists():
-            try:
-                parts[part] = [Row(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
-            except (ValueError, TypeError):
-                names = ", ".join(field.name for field in fields(Row))
-                raise UserError(f"{path} must hold a list of entries with {names}, but does not") from None
-    return parts
+    paths = {part: folder / f"proofs-{part}.json" for part in PARTS}
+    return {part: [Row(**row) for row in FORMAT.read(path)["rows"]] for part, path in paths.items() if path.exists()}
 
 
 def table(rows: Iterable[Row]) -> str:

@@ -10,8 +10,8 @@ from amaranth.lib import wiring
 
 from export import Dense, Layer, Network, Single
 from hw import Accelerator
-from hw.core.folding import LayerPlan
 from hw.core.memories import RowMemory
+from hw.core.plan import LayerPlan
 from sim.proofs.definition import SymbolicLayer
 from sim.proofs.streams import offer
 

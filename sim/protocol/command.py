@@ -28,7 +28,7 @@ def parser() -> Parser:
         type=Path,
         default=Path("build/proofs"),
         metavar="DIR",
-        help="folder of protocol.json, and of the waveform of the first sequence with a difference (default: build/proofs)",
+        help="folder of proofs-protocol.json, and of the waveform of the first sequence with a difference (default: build/proofs)",
     )
     return result
 

@@ -1,0 +1,182 @@
+"""Where the state of a layer's neurons is kept between operations: one component per kind of storage, chosen by `membranes_of`."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hw.core.memories import NO_READ_WRITE_CHECK
+from hw.core.plan import LayerPlan
+from hw.core.words import bits_for
+
+
+def membranes_of(plan: LayerPlan) -> type["Membranes"]:
+    """The storage of a layer."""
+    if plan.counting.cumulative:
+        return Sums
+    if plan.swap > 1:
+        return SwappedRegisters
+    return StateMemory if plan.neuron_folds > 1 and plan.loop_order == "event" else Registers
+
+
+def access(plan: LayerPlan) -> data.StructLayout:
+    """What storage is told of an operation (see `hw.core.sequencer.operation`)."""
+    flags = dict.fromkeys(("restart", "first", "integrate", "test"), 1)
+    return data.StructLayout({"valid": 1, "state_row": bits_for(plan.state_rows), "beat": bits_for(plan.swap), **flags})
+
+
+class Membranes(wiring.Component):
+    """Potentials and flags of the neurons of an operation.
+
+    No latency: the state that an operation leaves is there for the next one.
+
+    Parameters:
+        plan: the layer.
+
+    Members:
+        ahead: the operation that integrates in the next cycle.
+        now: the one that integrates.
+        initial: potentials to start from, of the neurons that integrate.
+        new_potential, new_flags: the state after the operation.
+        potential, flags: the state before it.
+    """
+
+    def __init__(self, plan: LayerPlan):
+        self._plan = plan
+        self._potential_bits = plan.pe * plan.membrane_bits
+        super().__init__(
+            {
+                "ahead": In(access(plan)),
+                "now": In(access(plan)),
+                "initial": In(plan.initial_width),
+                "new_potential": In(self._potential_bits),
+                "new_flags": In(plan.pe),
+                "potential": Out(self._potential_bits),
+                "flags": Out(plan.pe),
+            }
+        )
+
+    @staticmethod
+    def memory_shape(plan: LayerPlan) -> tuple[int, int] | None:
+        """Bits of a row and rows of the memory; None where there are registers only."""
+        return (plan.pe * (1 + plan.membrane_bits), plan.state_rows) if plan.state_rows > 1 else None
+
+    def _memory(self, m: Module, content: Value, *, write) -> Value:
+        """A memory of states: the row of the operation that integrates now, read a cycle before; ``content`` is written to it."""
+        shape, depth = unsigned(len(content)), self._plan.state_rows
+        m.submodules.memory = memory = Memory(shape=shape, depth=depth, init=[], attrs=NO_READ_WRITE_CHECK)
+        read_port, write_port = memory.read_port(), memory.write_port()
+        m.d.comb += [
+            read_port.addr.eq(self.ahead.state_row),
+            write_port.addr.eq(self.now.state_row),
+            write_port.en.eq(write),
+            write_port.data.eq(content),
+        ]
+        return read_port.data
+
+
+class StateMemory(Membranes):
+    """A memory that is read and written in each cycle. A row is read again after it was written, not sooner: each word visits all folds."""
+
+    def elaborate(self, platform):
+        m = Module()
+        stored = self._memory(m, Cat(self.new_flags, self.new_potential), write=self.now.valid)
+        m.d.comb += [
+            self.potential.eq(Mux(self.now.restart, self.initial, stored[self._plan.pe :])),
+            self.flags.eq(Mux(self.now.restart, 0, stored[: self._plan.pe])),
+        ]
+        return m
+
+
+class Registers(Membranes):
+    """Registers, for one fold and context; of several, the others are in a memory, and are exchanged in no time when a pass ends."""
+
+    def elaborate(self, platform):
+        m = Module()
+        plan, now, ahead = self._plan, self.now, self.ahead
+        kept_potential, kept_flags = Signal(self._potential_bits), Signal(plan.pe)
+        with m.If(now.valid):
+            m.d.sync += [kept_potential.eq(self.new_potential), kept_flags.eq(self.new_flags)]
+        potential, flags = kept_potential, kept_flags
+        if self.memory_shape(plan):
+            stored = self._memory(m, Cat(self.new_flags, self.new_potential), write=now.valid & now.test)
+            resident = Signal.like(now.state_row)  # the row whose state is in the registers
+            swaps = Signal()
+            with m.If(now.valid):
+                m.d.sync += resident.eq(now.state_row)
+            m.d.sync += swaps.eq(ahead.state_row != Mux(now.valid, now.state_row, resident))
+            potential, flags = Mux(swaps, stored[plan.pe :], kept_potential), Mux(swaps, stored[: plan.pe], kept_flags)
+        m.d.comb += [
+            self.potential.eq(Mux(now.restart, self.initial, potential)),
+            self.flags.eq(Mux(now.restart, 0, flags)),
+        ]
+        return m
+
+
+class SwappedRegisters(Membranes):
+    """Registers that are exchanged with a narrower memory, ``beat_size`` neurons per cycle, before a pass begins."""
+
+    @staticmethod
+    def memory_shape(plan: LayerPlan) -> tuple[int, int]:
+        return plan.beat_size * (1 + plan.membrane_bits), plan.state_rows << bits_for(plan.swap)
+
+    def elaborate(self, platform):
+        m = Module()
+        plan, now, ahead = self._plan, self.now, self.ahead
+        size, beats = plan.beat_size, plan.swap
+        potential = Signal(beats * size * plan.membrane_bits)
+        flags = Signal(beats * size)
+        width, depth = self.memory_shape(plan)
+        m.submodules.memory = memory = Memory(shape=unsigned(width), depth=depth, init=[], attrs=NO_READ_WRITE_CHECK)
+        read, write = memory.read_port(), memory.write_port()
+        resident = Signal.like(now.state_row)  # the row whose state is in the registers
+        arriving_flags = Signal(size)
+        arriving_potential = Signal(size * plan.membrane_bits)
+        m.d.comb += [
+            arriving_flags.eq(Mux(now.first, 0, read.data[:size])),
+            arriving_potential.eq(Mux(now.first, self.initial, read.data[size:])),
+            write.data.eq(Cat(flags[:size], potential[: len(arriving_potential)])),
+        ]
+        with m.If(now.valid):
+            with m.If(now.integrate):
+                m.d.sync += [
+                    resident.eq(now.state_row),
+                    flags[: plan.pe].eq(self.new_flags),
+                    potential[: self._potential_bits].eq(self.new_potential),
+                ]
+            with m.Else():  # everything moves down by one beat
+                m.d.sync += [
+                    flags.eq(Cat(flags[size:], arriving_flags)),
+                    potential.eq(Cat(potential[len(arriving_potential) :], arriving_potential)),
+                ]
+        m.d.comb += [
+            read.addr.eq(Cat(ahead.beat, ahead.state_row)),
+            write.addr.eq(Cat(now.beat, resident)),
+            write.en.eq(now.valid & ~now.integrate),
+            self.potential.eq(potential),
+            self.flags.eq(flags),
+        ]
+        return m
+
+
+class Sums(Membranes):
+    """One vector of sums, which start anew with every pass; only flags are kept."""
+
+    @staticmethod
+    def memory_shape(plan: LayerPlan) -> tuple[int, int] | None:
+        return (plan.pe, plan.state_rows) if plan.state_rows > 1 else None
+
+    def elaborate(self, platform):
+        m = Module()
+        plan, now = self._plan, self.now
+        partial = Signal(self._potential_bits)
+        with m.If(now.valid):
+            m.d.sync += partial.eq(self.new_potential)
+        if self.memory_shape(plan):
+            flags = self._memory(m, self.new_flags, write=now.valid & now.test)
+        else:
+            flags = Signal(plan.pe)
+            with m.If(now.valid):
+                m.d.sync += flags.eq(self.new_flags)
+        m.d.comb += [self.potential.eq(Mux(now.restart, self.initial, partial)), self.flags.eq(Mux(now.first, 0, flags))]
+        return m

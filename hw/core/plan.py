@@ -1,0 +1,183 @@
+"""The geometry of a layer: every width and size in its circuit, in its cost model and in its proofs comes from its plan."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from amaranth.hdl import Value
+
+from export import Layer
+from hw.core.counting import FORMS, Form
+from hw.core.neurons import NEURONS, Neurons
+
+
+@dataclass(frozen=True, eq=False)
+class LayerPlan(ABC):
+    """A layer in the circuit: one subclass per kind of connection, which says what is in the memories and how much there is to do.
+
+    Attributes:
+        layer: connection and neurons.
+        steps: ``T``.
+        simd, pe, form, loop_order, swap, contexts: as in `hw.Folding`.
+        following_simd: ``SIMD`` of the next layer, None for the last.
+        split_words: of one step, how many words may come in two parts, because the layer before does their neurons in two folds.
+        given_membrane_bits: of a circuit that was made for another network; None: as many as this layer needs.
+        skips_empty_steps: a step without spikes need not be closed on the input; else each is, if need be by an empty word.
+        following_skips_empty_steps: the same of the next layer.
+    """
+
+    layer: Layer
+    steps: int
+    simd: int
+    pe: int
+    form: str
+    loop_order: str = "event"
+    swap: int = 1
+    contexts: int = 1
+    following_simd: int | None = None
+    split_words: int = 0
+    given_membrane_bits: int | None = None
+    skips_empty_steps: bool = True
+    following_skips_empty_steps: bool = True
+
+    @property
+    @abstractmethod
+    def synapse_folds(self) -> int:
+        """Words of ``SIMD`` inputs that cover the inputs (FINN's SF)."""
+
+    @property
+    @abstractmethod
+    def neuron_folds(self) -> int:
+        """Vectors of ``PE`` neurons that cover the outputs (FINN's NF)."""
+
+    @property
+    @abstractmethod
+    def state_rows(self) -> int:
+        """Rows of a memory of membranes."""
+
+    @abstractmethod
+    def state_row(self, fold: Value, frame: Value) -> Value:
+        """The row of the membranes of a neuron fold, for the frame with this tag."""
+
+    @property
+    @abstractmethod
+    def weight_depth(self) -> int:
+        """Rows of the weight memory."""
+
+    @property
+    @abstractmethod
+    def weight_rows(self) -> list[int]:
+        """The content of the weight memory."""
+
+    @abstractmethod
+    def word_counts(self, spike_times: np.ndarray) -> np.ndarray:
+        """Words with spikes on the input: int64 (frames, steps); ``spike_times`` are integers (frames, inputs)."""
+
+    @abstractmethod
+    def vector_word_counts(self, spike_times: np.ndarray) -> np.ndarray:
+        """Words with spikes that each neuron vector gives to the next layer: int64 (frames, steps, neuron folds).
+
+        Parameters:
+            spike_times: integers (frames, outputs).
+        """
+
+    @abstractmethod
+    def work(self, words: np.ndarray) -> np.ndarray:
+        """Cycles that no circuit of this ``SIMD`` and ``PE`` does without, for so many words."""
+
+    @property
+    def counting(self) -> Form:
+        """How sums are formed."""
+        return FORMS[self.form]
+
+    @property
+    def neurons(self) -> type[Neurons]:
+        """The component of the layer's neurons."""
+        return NEURONS[self.layer.neuron.kind]
+
+    @property
+    def is_last(self) -> bool:
+        """Whether a readout follows, which needs margins."""
+        return self.following_simd is None
+
+    @property
+    def last_fold_size(self) -> int:
+        """Neurons in the last fold; the others hold ``PE``."""
+        return self.layer.outputs - (self.neuron_folds - 1) * self.pe
+
+    @property
+    def frames(self) -> int:
+        """Frames that tags tell apart, and results that can wait."""
+        return max(4, 2 * self.contexts)
+
+    @property
+    def replays(self) -> bool:
+        """Whether the words of a step are stored, to be replayed for each fold, or membranes take several cycles to swap."""
+        return not self.counting.cumulative and self.loop_order == "step" and (self.neuron_folds > 1 or self.swap > 1)
+
+    @property
+    def beat_size(self) -> int:
+        """Potentials that are swapped per cycle."""
+        return -(-self.pe // self.swap)
+
+    @property
+    def vector_slots(self) -> int:
+        """Neuron vectors that can wait for the next layer: a whole step's where they follow each other, so that a word need not stop
+        among its folds; else one; if each gives one word, as many as hide the way there."""
+        if self.neuron_folds > 1:
+            return self.neuron_folds if self.loop_order == "event" else 1
+        return 4 if self.following_simd == self.layer.outputs else 1
+
+    @cached_property
+    def membrane_bits(self) -> int:
+        """Bits of a signed ``V - θ`` of any neuron of this layer."""
+        return self.given_membrane_bits or signed_bits(*self.layer.margin_range)
+
+    @property
+    def weight_width(self) -> int:
+        """Bits of a row of the weight memory."""
+        return self.pe * self.simd
+
+    @property
+    def initial_width(self) -> int:
+        """Bits of a row of the memory of potentials to start from."""
+        return self.beat_size * self.membrane_bits
+
+    @property
+    def initial_depth(self) -> int:
+        """Rows of that memory."""
+        return self.neuron_folds * self.swap
+
+    @cached_property
+    def initial_potentials(self) -> list[int]:
+        """The content of that memory: row ``neuron_fold * swap + beat`` holds ``beat_size`` potentials to start from, ``membrane_bits``
+        each, two's complement.
+
+        For neurons that spike once they are ``-θ`` in the ``delta`` form and ``-θ' = -(θ + K)`` in the ``xnor`` form [S7], so that the
+        test for a spike is a sign.
+        """
+        start = self.neurons.start(self.layer.neuron) - self.counting.offset(self.layer.connection)
+        neurons = np.zeros(self.neuron_folds * self.pe, np.int64)
+        neurons[: len(start)] = start
+        padded = np.zeros((self.neuron_folds, self.swap * self.beat_size), np.int64)
+        padded[:, : self.pe] = neurons.reshape(self.neuron_folds, self.pe)
+        bits = (padded.reshape(-1, 1) >> np.arange(self.membrane_bits)) & 1
+        return integers(bits.reshape(self.initial_depth, -1))
+
+    @property
+    def words_split(self) -> int:
+        """How many more words the layer can send in a step than there are, since a word leaves with each vector that has a part of it."""
+        simd = self.following_simd
+        assert simd is not None
+        return sum(begin % simd != 0 for begin in range(self.pe, self.layer.outputs, self.pe))
+
+
+def signed_bits(least: int, greatest: int) -> int:
+    """Bits of a signed number that may be from ``least`` to ``greatest``; at least two."""
+    return 1 + max(greatest.bit_length(), (-1 - least).bit_length() if least < 0 else 0, 1)
+
+
+def integers(bits: np.ndarray) -> list[int]:
+    """Rows of bits, least significant first, as Python integers."""
+    return [int.from_bytes(row.tobytes(), "little") for row in np.packbits(bits.astype(bool), axis=1, bitorder="little")]

@@ -1,0 +1,154 @@
+"""What a layer does in a cycle, decided ahead of its pipeline: which weights, which state, for which step.
+
+A sequencer takes spike words and issues operations, in one of several loop orders: `hw.core.event`, `hw.core.step`, `hw.core.xnor`, each
+with its `Cycles`.
+"""
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from typing import ClassVar
+
+from amaranth.hdl import Const, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.core.plan import LayerPlan
+from hw.core.streams import input_format
+from hw.core.words import bits_for
+
+ISSUE_TO_VECTOR = 2  # cycles from the issue of a fold's last operation to its neuron vector
+
+
+def operation(plan: LayerPlan) -> data.StructLayout:
+    """One cycle's work: add the weights in ``weight_row`` of the inputs ``spikes`` to the neurons of ``fold``, whose state is in
+    ``state_row``.
+
+    * ``restart``: potentials start anew; ``first``: it belongs to the first step of its frame.
+    * ``integrate``: the sums are kept; else part ``beat`` of the state is exchanged, where membranes are swapped.
+    * ``test``: the step closes with this, and a neuron vector leaves; ``last``: it is the last one of its step.
+
+    The rest is what the neuron vector will say.
+    """
+    return data.StructLayout(
+        {
+            "weight_row": bits_for(plan.weight_depth),
+            "fold": bits_for(plan.neuron_folds),
+            "state_row": bits_for(plan.state_rows),
+            "spikes": plan.simd,
+            "restart": 1,
+            "first": 1,
+            "integrate": 1,
+            "test": 1,
+            "last": 1,
+            "beat": bits_for(plan.swap),
+            "time": bits_for(plan.steps),
+            "last_of_frame": 1,
+            "error": 1,
+            "frame": bits_for(plan.frames),
+        }
+    )
+
+
+def idle(plan: LayerPlan) -> dict[str, int]:
+    """What an operation has where it has it always: registers that begin with it are constants, and cost nothing."""
+    return {"integrate": int(plan.swap == 1), "last": int(plan.neuron_folds == 1)}
+
+
+class Sequencer(wiring.Component):
+    """What all sequencers have in common.
+
+    Members:
+        i: spike words.
+        may_test: there is a place for one more neuron vector, which an operation with ``test`` gives.
+        tests: that place has been taken.
+        valid, operation: what to do now.
+    """
+
+    FETCH_TO_ISSUE: ClassVar[int] = 0
+    """Cycles from the fetch of a word, from the input or from those of the step, to its issue."""
+    cycles: ClassVar[type["Cycles"]]
+
+    def __init__(self, plan: LayerPlan):
+        self._plan = plan
+        super().__init__(
+            {
+                "i": In(stream.Signature(input_format(plan).layout)),
+                "may_test": In(1),
+                "tests": Out(1),
+                "valid": Out(1),
+                "operation": Out(operation(plan)),
+            }
+        )
+
+    @staticmethod
+    def memory_shape(plan: LayerPlan) -> tuple[int, int] | None:
+        """Bits of a row and rows of its memory; None where there is none."""
+        return None
+
+    def _first_step(self, m: Module, word) -> Signal:
+        """Whether ``word``, which is on the input, belongs to the first step of its frame."""
+        began = Signal()
+        first = Signal()
+        m.d.comb += first.eq(word.first | began)
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += began.eq(first & ~word.last_of_step)
+        return first
+
+    def _fold_counter(self, m: Module, *, moves):
+        """The fold that is worked on, the address of its first weight row, and whether it is the last; ``moves``: on to the next."""
+        plan = self._plan
+        if plan.neuron_folds == 1:
+            return Const(0, 1), Const(0, 1), Const(1, 1)
+        fold = Signal(range(plan.neuron_folds))
+        base = Signal(range(plan.weight_depth))
+        last = Signal()
+        m.d.comb += last.eq(fold == plan.neuron_folds - 1)
+        with m.If(moves):
+            m.d.sync += [fold.eq(Mux(last, 0, fold + 1)), base.eq(Mux(last, 0, base + plan.synapse_folds))]
+        return fold, base, last
+
+
+class Cycles(ABC):
+    """The cost model of a sequencer: in which cycles it takes words and its layer sends neuron vectors.
+
+    Parameters:
+        plan: the layer.
+        fetch_to_vector: cycles from the one in which a fold takes up the last word of a step, new or replayed, to its neuron vector.
+
+    Attributes:
+        free: from here on, a word can be taken up.
+        places: cycles from which on each of the last vectors' places is free again; the receiver appends to it.
+        send_vector: is called with the cycle, fold and frame of each vector.
+    """
+
+    def __init__(self, plan: LayerPlan, fetch_to_vector: int):
+        self.plan, self._fetch_to_vector = plan, fetch_to_vector
+        self.free = 0
+        self.places: deque[int] = deque()
+        self.send_vector: Callable[[int, int, int], None]
+
+    @staticmethod
+    @abstractmethod
+    def busy(plan: LayerPlan, words: float, steps: float) -> float:
+        """Cycles that a layer works on a frame of so many words in so many steps."""
+
+    def word(self, available: int, closes: bool, frame: int, *, new_frame: bool) -> int:
+        """Take a word that is on the input from ``available`` on; the cycle in which it was taken."""
+        return self._take(max(available, self.free), closes, frame, new_frame)
+
+    @abstractmethod
+    def _take(self, begin: int, closes: bool, frame: int, new_frame: bool) -> int:
+        """Take a word from ``begin`` on; the cycle in which it was taken."""
+
+    def _advance(self, begin: int, cycles: int) -> int:
+        """Be busy for so many cycles; the last of them."""
+        self.free = begin + cycles
+        return self.free - 1
+
+    def _test(self, ready: int, fold: int, frame: int) -> int:
+        """Test a fold when there is a place for its vector, from ``ready`` on; the cycle."""
+        place = self.places.popleft() if len(self.places) == self.plan.vector_slots else 0
+        test = max(ready, place)
+        self.send_vector(test + self._fetch_to_vector, fold, frame)
+        return test
