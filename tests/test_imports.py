@@ -71,7 +71,9 @@ def test_no_torch_in_data_sets_recipes_and_drawing():
 
 
 @pytest.mark.parametrize(
-    ("package", "others"), [("export", {"hw", "model", "sim"}), ("hw", {"model", "sim"}), ("model", {"hw", "sim"})], ids=lambda p: str(p)
+    ("package", "others"),
+    [("export", {"hw", "model", "sim"}), ("hw", {"model", "sim"}), ("model", {"hw", "sim"})],
+    ids=["export", "hw", "model"],
 )
 def test_arrows_point_one_way(package, others):
     assert not others & imported(modules(package))
