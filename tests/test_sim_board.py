@@ -1,9 +1,10 @@
 # amaranth: UnusedElaboratable=no
 
-"""sim.board: a circuit on a simulated serial line against the golden model, with faults planted on the line and in the weights."""
+"""sim.board: a circuit, and a board's top, on a simulated serial line against the golden model, with faults planted in them."""
 
 import io
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,12 +14,16 @@ import numpy as np
 import pytest
 
 from export import Dense, Layer, Network, Single, UserError, digest, reference, save
+from hw import Folding
+from hw.host.boards import board_named
 from hw.host.hosted import describe
 from hw.host.packets import Error, Reply, Request, checksum
 from hw.inputs import Inputs
 from hw.loading.loader import load_content
 from sim.board import command, host, link
 from sim.board.link import LinkError, SerialLink
+from sim.simulate import SimulationError
+from tests import board_top
 from tests.board import FOLDINGS, SHAPE, Terminal, board_network, simulated
 from tests.networks import random_network
 
@@ -50,6 +55,44 @@ def test_equal_to_the_golden_model(folding, weights, pins):
     assert full.spikes_received == full.spikes_compared > early.spikes_compared > 3
     assert report.table().splitlines()[1].startswith("circuit               ")
     assert f"equal to the golden model: {full.frames} frames, {full.frames * 10} spike times" in report.table()
+
+
+@pytest.mark.parametrize(
+    ("board", "shape", "folding", "cells"),
+    [
+        ("icebreaker", SHAPE, FOLDINGS["event"], 0),
+        ("icebreaker", (784, 96, 4), Folding((1, 1), (32, 1), ("delta", "delta"), ("step", "event"), (2, 1)), 2),
+        ("ulx3s-25f", SHAPE, FOLDINGS["step"], 0),
+    ],
+)
+def test_top_of_a_board(tmp_path, board, shape, folding, cells):
+    """The text that goes onto the board, at its pins; with ``cells`` single-port RAMs."""
+    network = board_network(7, shape)
+    design = board_named(board).design(network, folding)
+    assert len(re.findall(r"^  SB_SPRAM256KA ", design.verilog, re.MULTILINE)) == cells
+    board_top.run(tmp_path, design, design.verilog, network, frames(network, 2 if cells else 6).images)
+
+
+def swap_pins(text):
+    return re.sub(r"(?<=__io\(uart_0__)[rt]x(?=__io)", lambda match: {"rx": "tx", "tx": "rx"}[match[0]], text)
+
+
+@pytest.mark.parametrize(
+    ("board", "fault", "message"),
+    [
+        ("icebreaker", swap_pins, "nobody answers"),
+        ("icebreaker", lambda text: text.replace("? 5'h14 : (timer", "? 5'h17 : (timer"), "nobody answers"),  # bits of 24 cycles, not 21
+        ("ulx3s-25f", lambda text: text.replace(".CLKFB_DIV(2)", ".CLKFB_DIV(3)"), "nobody answers"),
+        ("ulx3s-25f", lambda text: text.replace("memory[0] = 12'h53b;", "memory[0] = 12'hac4;"), "first difference .* layer 0, neuron"),
+    ],
+)
+def test_fault_in_the_top_of_a_board(tmp_path, board, fault, message):
+    network = board_network()
+    design = board_named(board).design(network, FOLDINGS["event"])
+    wrong = fault(design.verilog)
+    assert wrong != design.verilog
+    with pytest.raises(SimulationError, match=message):
+        board_top.run(tmp_path, design, wrong, network, frames(network, 6).images)
 
 
 def test_smaller_network_in_the_same_circuit():

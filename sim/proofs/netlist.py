@@ -52,7 +52,7 @@ class Netlist:
         with tempfile.TemporaryDirectory(prefix="firstspike.") as name:
             folder = Path(name)
             (folder / "netlist.v").write_text(self.text)
-            (folder / "models.v").write_text(_models(self.family, frozenset(self.cells)))
+            (folder / "models.v").write_text(models_of(self.family, frozenset(self.cells)))
             lines = ["read_verilog netlist.v", "read_verilog models.v", *passes, "delete t:$scopeinfo", "write_verilog -noattr flat.v", ""]
             yosys("\n".join(lines), folder)
             text = (folder / "flat.v").read_text()
@@ -77,7 +77,7 @@ def synthesize(verilog: str, family: str) -> Netlist:
     return Netlist(family, text, Counter(re.findall(r"^  ([A-Z]\w*) (?:#\(|\S+ +\()", text, re.MULTILINE)))
 
 
-def _models(family: str, cells: frozenset[str]) -> str:
+def models_of(family: str, cells: frozenset[str]) -> str:
     """The models of some cells, and of the cells that these use.
 
     Raises:
