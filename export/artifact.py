@@ -30,9 +30,12 @@ def save(network: Network, path: str | Path) -> str:
     """Write the network to ``path``, whole or not at all; return its digest (64 hexadecimal digits).
 
     Raises:
-        UserError: the provenance is not something that JSON can hold.
+        UserError: the provenance is not something that JSON can hold, or a layer is of a kind that the file does not know.
         OSError: the file cannot be written.
     """
+    for index, layer in enumerate(network.layers):
+        if (kinds := (layer.connection.kind, layer.neuron.kind)) != ("dense", "single"):
+            raise UserError(f"layer {index} must be 'dense' with neurons 'single', which files of version {VERSION} hold, not {kinds}")
     tensors, header = _contents(network)
     with atomic_write(path) as temporary:
         safetensors.numpy.save_file(tensors, temporary, metadata={METADATA_KEY: json.dumps(header, sort_keys=True)})

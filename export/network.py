@@ -5,7 +5,6 @@ The numbered statements of ``docs/semantics.md`` define what the arrays mean; co
 
 import itertools
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -96,10 +95,14 @@ class Layer:
     def inputs(self) -> int:
         return self.connection.inputs
 
-    @cached_property
-    def margin_range(self) -> tuple[int, int]:
-        """Least and greatest value that ``V_j(t) - θ_j`` can take in any neuron, over all spikes that can come in."""
-        return self.neuron.margin_range(*self.connection.sum_range)
+    def margin_range(self, input_spikes: int = 1) -> tuple[int, int]:
+        """Least and greatest value that ``V_j(t) - θ_j`` can take in any neuron, over all spikes that can come in.
+
+        Parameters:
+            input_spikes: how often an input can spike in a frame (see `export.neurons.Neuron.most_spikes`).
+        """
+        least, greatest = self.connection.sum_range
+        return self.neuron.margin_range(least * input_spikes, greatest * input_spikes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -46,6 +46,10 @@ class Neuron(ABC):
     spikes_once: ClassVar[bool]
     skips_empty_steps: ClassVar[bool]
 
+    def most_spikes(self, steps: int) -> int:
+        """How often a neuron can spike in a frame of ``steps``; the most that its coefficients can sum up to."""
+        return 1 if self.spikes_once else steps
+
     @abstractmethod
     def check(self, connection: Connection) -> None:
         """Refuse a connection that these neurons cannot end.

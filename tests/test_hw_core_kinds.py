@@ -6,10 +6,11 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from export import Dense, Encoder, Layer, Network, Single, UserError
+from export import Dense, Encoder, Layer, Network, Single, UserError, save
 from export.reference import run as golden_run
 from hw import Accelerator, Folding, cost
 from hw.core.neurons import NEURONS, IFNeurons
+from hw.loading.fit import fit_into
 from tests.accelerators import simulate
 from tests.networks import random_spike_times
 from tests.payloads import pixel_payloads, word_payloads
@@ -40,9 +41,31 @@ class DriftingNeurons(IFNeurons):
         return super().sum(p) + self.test
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Repeating(Single):
+    """As `Single`, but it spikes in every step in which ``V ≥ θ``."""
+
+    kind: ClassVar[str] = "repeating"
+    spikes_once: ClassVar[bool] = False
+    skips_empty_steps: ClassVar[bool] = False
+
+    def step(self, state):
+        return (state.margin >= 0).astype(np.int8)
+
+
+class RepeatingNeurons(IFNeurons):
+    kind = "repeating"
+
+    def elaborate(self, platform):
+        m = super().elaborate(platform)
+        m.d.comb += self.new_flags.eq(0)
+        return m
+
+
 @pytest.fixture(autouse=True)
 def registered(monkeypatch):
-    monkeypatch.setitem(NEURONS, Drifting.kind, DriftingNeurons)
+    for neurons in (DriftingNeurons, RepeatingNeurons):
+        monkeypatch.setitem(NEURONS, neurons.kind, neurons)
 
 
 def network(shape, kinds, *, seed, encoder="none"):
@@ -68,9 +91,8 @@ def assert_right(network, folding, times, frames, *, frames_in="words"):
         assert cycles.first_word.tolist() == record.first_word_cycles
         if not early:
             assert cost.limit(network, folding, times, golden).sum() <= record.result_cycles[-1]
-            for layer, layer_times in enumerate(golden.spike_times):
-                frame, neuron = np.nonzero(layer_times < STEPS)
-                expected = sorted(zip(frame.tolist(), neuron.tolist(), layer_times[frame, neuron].tolist(), strict=True))
+            for layer, events in enumerate(golden.events):
+                expected = sorted(zip(events.frame.tolist(), events.neuron.tolist(), events.step.tolist(), strict=True))
                 assert sorted(record.spikes(layer, accelerator.monitor_formats[layer].simd)) == expected
 
 
@@ -82,7 +104,10 @@ FOLDINGS = {
 }
 
 
-@pytest.mark.parametrize("kinds", [(Drifting, Drifting), (Drifting, Single), (Single, Drifting)])
+KINDS = [(Drifting, Drifting), (Drifting, Single), (Single, Drifting), (Repeating, Repeating), (Repeating, Single), (Repeating, Drifting)]
+
+
+@pytest.mark.parametrize("kinds", KINDS)
 @pytest.mark.parametrize("folding", FOLDINGS)
 def test_words(folding, kinds):
     made = network((6, 5, 3), kinds, seed=1)
@@ -107,6 +132,34 @@ def test_every_step_is_closed_only_where_a_neuron_further_on_needs_it():
     plans = folding.plans(network((6, 5, 4, 3), (Single, Drifting, Single), seed=5))
     assert [plan.skips_empty_steps for plan in plans] == [False, False, True]
     assert [plan.following_skips_empty_steps for plan in plans] == [False, True, True]
+
+
+def test_inputs_that_spike_often_need_wider_membranes():
+    """All inputs of the second layer spike in every step, with weights of one sign."""
+    layers = tuple(
+        Layer(Dense(np.ones((outputs, inputs))), kind([1] * outputs)) for inputs, outputs, kind in ((6, 5, Repeating), (5, 3, Single))
+    )
+    made = Network(layers, STEPS)
+    assert [plan.membrane_bits for plan in FOLDINGS["event"].plans(made)] == [4, 6]  # 5 · 6 - 1 needs 6
+    times = np.zeros((3, 6), int)
+    assert_right(made, FOLDINGS["event"], times, lambda circuit: word_payloads(circuit.input_format.from_spike_times(times)))
+
+
+def test_xnor_needs_inputs_that_spike_once():
+    made = network((6, 5, 3), (Repeating, Single), seed=7)
+    with pytest.raises(UserError, match=r"^inputs of layer 1 must spike at most once in the form xnor, but are neurons of kind repeating$"):
+        Folding((2, 2), (2, 2), ("delta", "xnor")).plans(made)
+
+
+def test_files_and_loadable_circuits_are_of_known_kinds(tmp_path):
+    made = network((6, 5, 3), (Single, Repeating), seed=8)
+    with pytest.raises(
+        UserError, match=r"^layer 1 must be 'dense' with neurons 'single', which files of version 1 hold, not \('dense', 'repeating'\)$"
+    ):
+        save(made, tmp_path / "network.safetensors")
+    assert not (tmp_path / "network.safetensors").exists()
+    with pytest.raises(UserError, match=r"^only dense layers of neurons that spike once can be loaded into a larger circuit$"):
+        fit_into(made, (7, 6, 4))
 
 
 def test_xnor_is_for_neurons_that_spike_once():

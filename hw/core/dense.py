@@ -5,6 +5,7 @@ from functools import cached_property
 import numpy as np
 from amaranth.hdl import Cat, Value
 
+from export.events import Events
 from hw.core.plan import LayerPlan, integers
 
 
@@ -42,24 +43,29 @@ class DensePlan(LayerPlan):
         tiles = bits.reshape(self.neuron_folds, self.pe, self.synapse_folds, self.simd).transpose(0, 2, 1, 3)
         return integers(tiles.reshape(self.weight_depth, -1))
 
-    def word_counts(self, spike_times: np.ndarray) -> np.ndarray:
-        frames, inputs = spike_times.shape
-        padded = np.full((frames, self.synapse_folds * self.simd), self.steps, np.int32)
-        padded[:, :inputs] = spike_times
-        words = padded.reshape(frames, self.synapse_folds, self.simd)
-        return np.stack([(words == t).any(axis=2).sum(axis=1) for t in range(self.steps)], axis=1)
+    def word_counts(self, events: Events) -> np.ndarray:
+        return _distinct(events, (events.neuron // self.simd, self.synapse_folds)).reshape(events.shape[:2])
 
-    def vector_word_counts(self, spike_times: np.ndarray) -> np.ndarray:
+    def vector_word_counts(self, events: Events) -> np.ndarray:
         simd = self.following_simd
         assert simd is not None
-        counts = np.zeros((len(spike_times), self.steps, self.neuron_folds), np.int64)
-        for fold in range(self.neuron_folds):
-            begin, end = fold * self.pe, min((fold + 1) * self.pe, self.layer.outputs)
-            for word in range(begin // simd, -(-end // simd)):
-                times = spike_times[:, max(begin, word * simd) : min(end, (word + 1) * simd)]
-                for t in range(self.steps):
-                    counts[:, t, fold] += (times == t).any(axis=1)
-        return counts
+        words = -(-self.layer.outputs // simd)
+        counts = _distinct(events, (events.neuron // self.pe, self.neuron_folds), (events.neuron // simd, words))
+        return counts.reshape(*events.shape[:2], self.neuron_folds)
 
     def work(self, words: np.ndarray) -> np.ndarray:
         return words * self.neuron_folds
+
+
+def _distinct(events: Events, *parts: tuple[np.ndarray, int]) -> np.ndarray:
+    """How many values of the last of some parts of the neurons' numbers there are, for each frame, step, and value of the others.
+
+    Parameters:
+        parts: the part of each event's neuron, and how many values it can have.
+    """
+    frames, steps, _ = events.shape
+    key, places = events.frame * steps + events.step, frames * steps
+    for part, size in parts:
+        key, places = key * size + part, places * size
+    last = parts[-1][1]
+    return np.bincount(np.unique(key) // last, minlength=places // last)

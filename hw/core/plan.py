@@ -8,6 +8,7 @@ import numpy as np
 from amaranth.hdl import Value
 
 from export import Layer
+from export.events import Events
 from hw.core.counting import FORMS, Form
 from hw.core.neurons import NEURONS, Neurons
 
@@ -22,6 +23,7 @@ class LayerPlan(ABC):
         simd, pe, form, loop_order, swap, contexts: as in `hw.Folding`.
         following_simd: ``SIMD`` of the next layer, None for the last.
         split_words: of one step, how many words may come in two parts, because the layer before does their neurons in two folds.
+        input_spikes: how often an input can spike in a frame.
         given_membrane_bits: of a circuit that was made for another network; None: as many as this layer needs.
         skips_empty_steps: a step without spikes need not be closed on the input; else each is, if need be by an empty word.
         following_skips_empty_steps: the same of the next layer.
@@ -37,6 +39,7 @@ class LayerPlan(ABC):
     contexts: int = 1
     following_simd: int | None = None
     split_words: int = 0
+    input_spikes: int = 1
     given_membrane_bits: int | None = None
     skips_empty_steps: bool = True
     following_skips_empty_steps: bool = True
@@ -71,16 +74,12 @@ class LayerPlan(ABC):
         """The content of the weight memory."""
 
     @abstractmethod
-    def word_counts(self, spike_times: np.ndarray) -> np.ndarray:
-        """Words with spikes on the input: int64 (frames, steps); ``spike_times`` are integers (frames, inputs)."""
+    def word_counts(self, events: Events) -> np.ndarray:
+        """Words with spikes on the input, of the events of the inputs: int64 (frames, steps)."""
 
     @abstractmethod
-    def vector_word_counts(self, spike_times: np.ndarray) -> np.ndarray:
-        """Words with spikes that each neuron vector gives to the next layer: int64 (frames, steps, neuron folds).
-
-        Parameters:
-            spike_times: integers (frames, outputs).
-        """
+    def vector_word_counts(self, events: Events) -> np.ndarray:
+        """Words with spikes that each neuron vector gives to the next layer, of its events: int64 (frames, steps, neuron folds)."""
 
     @abstractmethod
     def work(self, words: np.ndarray) -> np.ndarray:
@@ -132,7 +131,7 @@ class LayerPlan(ABC):
     @cached_property
     def membrane_bits(self) -> int:
         """Bits of a signed ``V - θ`` of any neuron of this layer."""
-        return self.given_membrane_bits or signed_bits(*self.layer.margin_range)
+        return self.given_membrane_bits or signed_bits(*self.layer.margin_range(self.input_spikes))
 
     @property
     def weight_width(self) -> int:

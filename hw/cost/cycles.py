@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from export import Network
+from export.events import Events
 from export.reference import Result
 from hw.core.folding import Folding
 from hw.core.frame_check import LATENCY as CHECK
@@ -58,7 +59,7 @@ def predict(
     """
     plans = folding.plans(network)
     inputs = word_counts(plans, spike_times, golden)[0]
-    vectors = [plan.vector_word_counts(times) for plan, times in zip(plans, golden.spike_times[:-1], strict=False)]
+    vectors = [plan.vector_word_counts(events) for plan, events in zip(plans, golden.events[:-1], strict=False)]
     frames = [
         _Frame(inputs[k], [layer[k] for layer in vectors], int(step) if early and not silent else None, plans[0].skips_empty_steps)
         for k, (step, silent) in enumerate(zip(golden.decisions.step, golden.decisions.silent, strict=True))
@@ -83,7 +84,8 @@ def limit(network: Network, folding: Folding, spike_times: np.ndarray, golden: R
 
 def word_counts(plans: tuple[LayerPlan, ...], spike_times: np.ndarray, golden: Result) -> list[np.ndarray]:
     """Words with spikes on each layer's input: int64 (frames, steps) per layer."""
-    return [plan.word_counts(times) for plan, times in zip(plans, (spike_times, *golden.spike_times[:-1]), strict=True)]
+    inputs = Events.from_spike_times(spike_times, plans[0].steps)
+    return [plan.word_counts(events) for plan, events in zip(plans, (inputs, *golden.events[:-1]), strict=True)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -68,6 +68,8 @@ def fit_into(network: Network, shape: Sequence[int]) -> Network:
     """
     if len(shape) != len(network.shape) or any(own > size for own, size in zip(network.shape, shape, strict=True)):
         raise UserError(f"a network of {dashed(network.shape)} does not fit into a circuit of {dashed(shape)}: no size may be greater")
+    if any((layer.connection.kind, layer.neuron.kind) != ("dense", "single") for layer in network.layers):
+        raise UserError("only dense layers of neurons that spike once can be loaded into a larger circuit")
     if shape[0] > network.inputs and network.encoder.p_min == 0:
         raise UserError(f"a network whose p_min is 0 must have the circuit's {shape[0]} inputs, not {network.inputs}: all of them spike")
     layers = []
@@ -87,7 +89,7 @@ def membrane_bits(network: Network, shape: Sequence[int]) -> tuple[int, ...]:
     """Bits of a signed ``V - θ`` of each layer of ``fit_into(network, shape)``, whose added inputs never spike."""
     bits = []
     for layer, outputs in zip(network.layers, shape[1:], strict=True):
-        least, greatest = layer.margin_range
+        least, greatest = layer.margin_range()
         if layer is not network.layers[-1] and outputs > layer.outputs:
             least, greatest = min(least, -(layer.inputs + 1)), max(greatest, -1)
         bits.append(signed_bits(least, greatest))
