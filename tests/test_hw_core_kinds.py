@@ -147,7 +147,7 @@ def test_inputs_that_spike_often_need_wider_membranes():
 
 def test_xnor_needs_inputs_that_spike_once():
     made = network((6, 5, 3), (Repeating, Single), seed=7)
-    with pytest.raises(UserError, match=r"^inputs of layer 1 must spike at most once in the form xnor, but are neurons of kind repeating$"):
+    with pytest.raises(UserError, match=r"^inputs of layer 1 must spike at most once in the form xnor, but are of kind repeating$"):
         Folding((2, 2), (2, 2), ("delta", "xnor")).plans(made)
 
 
