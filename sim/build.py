@@ -133,7 +133,7 @@ def compile_model(sources: Mapping[str, str], top: str, flags: Sequence[str], *,
 def without_comments(text: str) -> str:
     """Verilog without comments, and what they leave of their lines: the circuit, but not where it comes from."""
     bare = re.sub(r'("(?:[^"\\]|\\.)*")|//[^\n]*|/\*.*?\*/', r"\1", text, flags=re.DOTALL)
-    return "\n".join(line.rstrip() for line in bare.splitlines() if line.strip())
+    return "\n".join(re.sub(r"[ \t]+", " ", line.rstrip()) for line in bare.splitlines() if line.strip())
 
 
 def _build_in_place(

@@ -131,12 +131,13 @@ def test_hopelessly_large(tmp_path, target, frames_in):
     network = replace(network, encoder=export.Encoder("latency"), provenance={"dataset": "digits"})
     export.save(network, tmp_path / "network.safetensors")
     weights, board = ("rom", None) if frames_in == "words" else ("loadable", BOARDS["icebreaker"])
-    luts = AreaModel(ICE40, weights, board).estimate(network, default_folding(network), frames_in).luts
-    ways = ("--order", "event,event")
-    done = command(tmp_path / "network.safetensors", *target, *ways, "--synthesis-only", "--out", tmp_path / "out")
+    area = AreaModel(ICE40, weights, board).estimate(network, default_folding(network), frames_in)
+    loop_order = ("--loop-order", "event,event")
+    done = command(tmp_path / "network.safetensors", *target, *loop_order, "--synthesis-only", "--out", tmp_path / "out")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        f"error: the circuit must fit into up5k, but by formula needs {luts:,} of 5,280 LUTs; a smaller --pe or --simd helps "
+        f"error: the circuit must fit into up5k, but by formula needs {area.luts:,} of 5,280 LUTs and {area.ffs:,} of 5,280 "
+        f"flip-flops; a smaller --pe or --simd helps "
         f"(python -m hw estimate … {' '.join(target)} --max-luts 4488)\n"
     )
     assert not (tmp_path / "out").exists()

@@ -120,12 +120,12 @@ def test_ablate(model, recipe, tmp_path):
 def test_results(model, tmp_path, monkeypatch):
     project = kept.Project(tmp_path)
     monkeypatch.setattr(kept, "Project", lambda: project)
-    project.kept.mkdir(parents=True)
-    (project.kept / "rows.toml").write_text("")
+    project.folder.mkdir(parents=True)
+    (project.folder / "rows.toml").write_text("")
     (tmp_path / "bench-x.json").write_text(json.dumps(FIGURES))
     done = model("results", "--keep", tmp_path / "bench-x.json")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines() == [str(project.kept / "bench-x.json"), str(project.page)]
+    assert done.stdout.splitlines() == [str(project.folder / "bench-x.json"), str(project.page)]
     assert "## Side by side" in project.page.read_text()
     monkeypatch.setattr(kept, "problems", lambda project: ["something does not agree"])
     assert model("results").stdout.splitlines()[0] == "warning: something does not agree"

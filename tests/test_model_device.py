@@ -59,7 +59,7 @@ def test_evaluates_on_a_far_device(tmp_path, monkeypatch):
     expected = evaluate.evaluate(path, stripes(), "test")[1]
     with far_device(monkeypatch) as device:
         subject, score, _ = evaluate.evaluate(path, stripes(), "test", device)
-        assert subject.network.layers[0].weights.device == DEVICE
+        assert subject.trained.layers[0].weights.device == DEVICE
         assert subject.shift_curve(*subject.frames(stripes(), "test"))[0].shift < 0
     assert score == expected
 

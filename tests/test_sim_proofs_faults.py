@@ -11,12 +11,11 @@ from amaranth.back import rtlil
 from amaranth.hdl import Assume, Signal
 
 import hw.core.accelerator
-import hw.core.layer
 import hw.core.readout
 from hw import Folding
 from hw.core.frame_check import FrameCheck
 from hw.core.layer import IFLayer
-from hw.core.neurons import IFNeurons
+from hw.core.neurons import NEURONS, IFNeurons
 from hw.core.readout import Readout
 from hw.core.reorder_buffer import ReorderBuffer
 from hw.core.words import WordFormat
@@ -96,8 +95,8 @@ def small_layer(*, form="delta", holds_vectors=False):
 
 @pytest.mark.parametrize("form", ["delta", pytest.param("xnor", marks=pytest.mark.proofs)])
 def test_threshold(form, monkeypatch):
-    monkeypatch.setattr(hw.core.layer, "IFNeurons", AboveThreshold)
-    assert "row.fire[lane] ==" in fails(small_layer(form=form), 12)
+    monkeypatch.setitem(NEURONS, IFNeurons.kind, AboveThreshold)
+    assert "vector.fire[lane] ==" in fails(small_layer(form=form), 12)
 
 
 @pytest.mark.proofs

@@ -65,7 +65,7 @@ def test_share(place):
 
 
 def test_text_of_a_circuit():
-    assert str(CIRCUITS[1]).startswith("13-7-3, T = 5, simd 3,2  pe 7,3  form delta,delta  order event,event  swap 1,1  contexts 2")
+    assert str(CIRCUITS[1]).startswith("13-7-3, T = 5, simd 3,2  pe 7,3  form delta,delta  loop order event,event  swap 1,1  contexts 2")
 
 
 SELECTOR = '  integer fault;\n  initial begin fault = 0; if ($value$plusargs("fault=%d", fault)) begin end end\n'
@@ -96,7 +96,7 @@ def plant(text, module, faults, begin_at):
 
 FAULTS = {
     "frame_check_0": {
-        "a rule is forgotten": (r"(      \w+ = )1'b1;", r"\1!(FAULT);"),
+        "a rule is forgotten": (r"\n    (\(.+\))( \||;)(?=\n)", r"\n    (\1 & !(FAULT))\2"),
         "what failed is forgotten": (r"(failed <= wrong);", r"\1 && !(FAULT);"),
         "a new frame does not show": (r"(\w+ <= i__stream__payload_last_of_frame);", r"\1 && !(FAULT);"),
     },

@@ -42,7 +42,7 @@ class Circuit:
 
     def __str__(self) -> str:
         entries = self.folding.as_dict().items()
-        texts = (f"{name} {','.join(map(str, value)) if isinstance(value, list) else value}" for name, value in entries)
+        texts = (f"{name.replace('_', ' ')} {','.join(map(str, value)) if isinstance(value, list) else value}" for name, value in entries)
         return f"{'-'.join(map(str, self.network.shape))}, T = {self.network.steps}, {'  '.join(texts)}"
 
 
