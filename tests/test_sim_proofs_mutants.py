@@ -2,20 +2,19 @@
 
 import json
 import re
-from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from export import UserError
 from hw import Folding
+from hw.verilog import MODULE
 from sim.proofs import mutants, mutation
+from sim.proofs.equivalence import equivalent
 from sim.proofs.mutants import SELECTOR_BITS, Mutant, Protocol, kill, mutate
 from tests.networks import random_network
 
-ROOT = Path(__file__).parent.parent
 NETWORK = random_network(np.random.default_rng(3), (5, 3), 3, spread=0.5)
 FOLDING = Folding((2,), (2,), ("delta",))
 COUNT, SEQUENCES = 12, 6
@@ -57,6 +56,26 @@ def test_killed(mutated, complaints):
         assert re.match(r"protocol, (full|early|changing) mode: (readout|input|layer \d(, neuron \d+)?): ", complaint)
 
 
+def constant(mutated):
+    """A fault without effect: an input of a cell that is constant in the netlist is stuck at that value."""
+    found = re.search(r"^  cell \S+ (\S+)\n(?:    .*\n)*?    connect \\([AB]) 1'([01])$", mutated.netlist, re.MULTILINE)
+    place = f"-module {MODULE} -cell {found[1]} -port {found[2]} -portbit 0"
+    return Mutant(1, f"mutate -ctrl mutant {SELECTOR_BITS} 1 -mode const{found[3]} {place}")
+
+
+def test_equivalent(mutated):
+    assert equivalent(mutated, constant(mutated), timeout=200) is True
+
+
+def test_what_is_killed_is_not_equivalent(mutated, complaints):
+    killed = next(mutant for mutant in mutated.mutants if complaints[mutant.number])
+    assert equivalent(mutated, killed, timeout=200) is False
+
+
+def test_undecided(mutated):
+    assert equivalent(mutated, constant(mutated), timeout=0) is None
+
+
 class Blind(Protocol):
     """It finds fault with nothing."""
 
@@ -72,45 +91,37 @@ class Deaf(Protocol):
         self.runs = [replace(run, cut=1) for run in self.runs]
 
 
-def test_a_bench_that_sees_nothing(mutated, monkeypatch):
-    """All mutants survive, and the row fails and names them."""
+def test_a_bench_that_sees_nothing(mutated, monkeypatch, tmp_path):
+    """All mutants survive, undecided, and the row fails."""
     monkeypatch.setattr(mutation, "CIRCUITS", {"step, event": FOLDING})
     monkeypatch.setattr(mutation, "mutate", lambda *_: mutated)
+    monkeypatch.setattr(mutation, "equivalent", lambda *_, **__: None)
     monkeypatch.setattr(mutants, "STAGES", (SEQUENCES,))
     monkeypatch.setattr(mutants, "Protocol", Blind)
     monkeypatch.setattr(mutants, "Cycles", lambda mutated: Blind(mutated, range(SEQUENCES)))
-    (row,) = mutation.rows(count=COUNT)
+    (row,) = mutation.rows(tmp_path, count=COUNT)
     assert not row.passed
-    places = "; ".join(mutant.place for mutant in mutated.mutants)
-    assert row.result == f"0 killed (), 0 survivors reviewed as equivalent, {COUNT} not reviewed: {places}"
+    assert row.result == f"0 killed (), 0 equivalent, {COUNT} left: 0.0 % of those not equivalent killed"
+    left = json.loads((tmp_path / "survivors.json").read_text())["survivors"]
+    assert [entry["mutant"] for entry in left] == list(range(1, COUNT + 1))
+    assert left[0] == {"circuit": "step, event", "mutant": 1, "place": mutated.mutants[0].place, "verdict": "undecided"}
     monkeypatch.setattr(mutants, "Protocol", Deaf)
     with pytest.raises(AssertionError, match=r"^nothing comes out$"):
         list(kill(mutated))
 
 
 def test_rows(mutated, monkeypatch, tmp_path):
-    """Killed, reviewed in this circuit, reviewed in another one only, and not reviewed."""
+    """What was killed, what is equivalent, and what is left."""
     monkeypatch.setattr(mutation, "CIRCUITS", {"a": FOLDING})
     monkeypatch.setattr(mutation, "mutate", lambda *_: mutated)
-    monkeypatch.setattr(mutation, "REVIEWED", tmp_path / "survivors.json")
-    found = [(mutant, "" if mutant.number <= 3 else "protocol, full mode: o: x") for mutant in mutated.mutants]
+    verdicts = {1: True, 2: True, 3: None, 4: False}
+    monkeypatch.setattr(mutation, "equivalent", lambda _, mutant, timeout: verdicts[mutant.number])
+    found = [(mutant, "" if mutant.number in verdicts else "protocol, full mode: o: x") for mutant in mutated.mutants]
     monkeypatch.setattr(mutation, "kill", lambda _: iter(found))
-    places = [mutant.place for mutant in mutated.mutants]
-    reviewed = [{"circuit": "a", "place": places[0]}, {"circuit": "a", "place": places[1]}, {"circuit": "b", "place": places[2]}]
-    mutation.REVIEWED.write_text(json.dumps(reviewed))
-    (row,) = mutation.rows(count=COUNT)
-    assert row.result == f"9 killed (9 by protocol), 2 survivors reviewed as equivalent, 1 not reviewed: {places[2]}"
+    (row,) = mutation.rows(tmp_path, count=COUNT)
+    assert row.result == "8 killed (8 by protocol), 2 equivalent, 2 left: 80.0 % of those not equivalent killed"
     assert not row.passed
-    mutation.REVIEWED.write_text(json.dumps([*reviewed, {"circuit": "a", "place": places[2]}]))
-    (row,) = mutation.rows(count=COUNT)
-    assert row.result == "9 killed (9 by protocol), 3 survivors reviewed as equivalent, 0 not reviewed"
-    assert row.passed
-
-
-def test_every_survivor_is_of_a_kind_in_the_docs():
-    reviewed = json.loads(mutation.REVIEWED.read_text())
-    assert len({(entry["circuit"], entry["place"]) for entry in reviewed}) == len(reviewed)
-    assert {entry["circuit"] for entry in reviewed} <= mutation.CIRCUITS.keys()
-    page = (ROOT / "docs" / "proofs.md").read_text().partition("## Mutants")[2]
-    counts = {kind: int(count) for kind, count in re.findall(r"^\| ([^|]+?) \| (\d+) \| [^|]+ \|$", page, re.MULTILINE)}
-    assert counts == Counter(entry["kind"] for entry in reviewed)
+    monkeypatch.setattr(mutation, "LEAST", 80.0)
+    assert next(mutation.rows(tmp_path, count=COUNT)).passed
+    left = json.loads((tmp_path / "survivors.json").read_text())["survivors"]
+    assert [entry["verdict"] for entry in left] == ["equivalent", "equivalent", "undecided", "different"]

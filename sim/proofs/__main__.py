@@ -36,6 +36,7 @@ def parser() -> Parser:
             part.add_argument("--images", type=positive, metavar="N", help="the first N test frames only (default: all)")
         elif name == "mutants":
             part.add_argument("--count", type=positive, default=150, metavar="N", help="mutants of each circuit (default: 150)")
+            part.add_argument("--timeout", type=positive, default=300, metavar="S", help="seconds for one equivalence (default: 300)")
         elif name == "table":
             part.add_argument("--page", type=Path, metavar="FILE.md", help="the page; its table is replaced")
     return result
@@ -56,7 +57,7 @@ def netlist(arguments: Namespace) -> Iterator[Row]:
 def mutants(arguments: Namespace) -> Iterator[Row]:
     from sim.proofs import mutation
 
-    yield from mutation.rows(count=arguments.count)
+    yield from mutation.rows(arguments.out, count=arguments.count, timeout=arguments.timeout)
 
 
 def table(arguments: Namespace) -> int:

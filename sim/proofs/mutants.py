@@ -76,13 +76,15 @@ class Mutated:
         network: its network.
         folding: its folding.
         ports: its port map.
-        mutants: faults in its flat netlist.
+        netlist: its flat netlist, RTLIL.
+        mutants: faults in the netlist.
         verilog: of the circuit with all of them; the signal ``mutant`` says which is active, 0 none.
     """
 
     network: Network
     folding: Folding
     ports: Mapping[str, Any]
+    netlist: str
     mutants: tuple[Mutant, ...]
     verilog: str
 
@@ -116,14 +118,14 @@ def mutate(network: Network, folding: Folding, count: int, seed: int = SEED) -> 
         yosys("\n".join([*script, f"mutate -list {count} -seed {seed} {select} -o mutants.ys", ""]), folder)
         commands = (folder / "mutants.ys").read_text().splitlines()
         yosys("\n".join(["read_rtlil flat.il", *commands, "opt_clean", "write_verilog -noattr mutants.v", ""]), folder)
-        text = (folder / "mutants.v").read_text()
+        netlist, text = ((folder / file).read_text() for file in ("flat.il", "mutants.v"))
         # The selector is set from inside the simulation: to the wrapper, the circuit is the same as ever.
         text = re.sub(r", mutant\);", ");", text, count=1)
         text = re.sub(
             rf"^  input \[{SELECTOR_BITS - 1}:0\] mutant;\n  wire (\[.*?\] mutant);", r"  reg \1;", text, count=1, flags=re.MULTILINE
         )
     mutants = tuple(Mutant(number, command) for number, command in enumerate(commands, 1))
-    return Mutated(network, folding, port_map(accelerator), mutants, text)
+    return Mutated(network, folding, port_map(accelerator), netlist, mutants, text)
 
 
 def kill(mutated: Mutated) -> Iterator[tuple[Mutant, str]]:

@@ -17,12 +17,13 @@ from sim.proofs.tools import ToolError, abc, environment
 METHODS = {
     "induction": ("prove", "smtbmc z3"),
     "pdr": ("prove", "abc orpos; pdr"),
+    "correspondence": ("prove", "abc orpos; scorr; dc2; scorr -F 2; dc2; scorr -F 4; pdr"),
     "bmc": ("bmc", "smtbmc z3"),
     "reduced": ("bmc", "abc scorr; dc2; dc2; bmc3 -c"),
     "unreduced": ("bmc", "abc bmc3"),
     "cover": ("cover", "smtbmc z3"),
 }
-"""Mode and engine of sby: k-induction, property directed reachability, bounded model checking
+"""Mode and engine of sby: k-induction, property directed reachability (also behind a merge of equal registers), bounded model checking
 (by Z3; by ABC; or by CaDiCaL in ABC, of a circuit that is reduced first), and a run to each ``Cover``."""
 BOUNDED = ("bmc", "reduced", "unreduced")
 NAMED_BY = {"reduced": "unreduced", "unreduced": "bmc", "pdr": "bmc"}
