@@ -14,8 +14,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def made() -> dict[str, Any]:
     """What a kept result says of itself: ``command``, ``date``, ``commit``, ``machine``."""
-    program = Path(sys.argv[0])
-    module = (program.parent if program.stem == "__main__" else program.with_suffix("")).name
+    program = Path(sys.argv[0]).resolve()
+    program = program.parent if program.stem == "__main__" else program.with_suffix("")
+    module = ".".join(program.relative_to(ROOT).parts) if program.is_relative_to(ROOT) else program.name
     return {"command": shlex.join(["python", "-m", module, *sys.argv[1:]]), "date": now(), "commit": commit(), "machine": host()}
 
 
