@@ -77,6 +77,11 @@ class Neurons(wiring.Component):
         """That, at least 0, int64 (outputs,)."""
         return np.zeros(len(neuron.thresholds), np.int64)
 
+    @staticmethod
+    def adders(neuron: Neuron) -> int:
+        """Additions as wide as a potential, beside that of the count, for estimates of the area."""
+        return 0
+
     def sum(self, p: int) -> Value:
         """The potential of neuron ``p`` with its count added."""
         before = self.potential[p * self._width : (p + 1) * self._width].as_signed()
@@ -136,6 +141,10 @@ class ResetNeurons(Neurons):
     def start(neuron: Neuron) -> np.ndarray:
         assert isinstance(neuron, Rate)
         return neuron.initial.astype(np.int64) - neuron.thresholds
+
+    @staticmethod
+    def adders(neuron: Neuron) -> int:
+        return 1
 
     @abstractmethod
     def respond(self, m: Module, potential: Value, emitted: Value, threshold: Value) -> tuple[Value, Value, Value]:
@@ -203,6 +212,10 @@ class TernaryNeurons(CountingNeurons):
 
     kind = "ternary"
 
+    @staticmethod
+    def adders(neuron: Neuron) -> int:
+        return 2
+
     def respond(self, m, potential, emitted, threshold):
         least, greatest = self._counts
         up = ~potential[-1] & (emitted != greatest)
@@ -223,6 +236,11 @@ class GradedNeurons(CountingNeurons):
     def start(neuron: Neuron) -> np.ndarray:
         assert isinstance(neuron, Rate)
         return neuron.initial.astype(np.int64)
+
+    @staticmethod
+    def adders(neuron: Neuron) -> int:
+        assert isinstance(neuron, Ternary)
+        return (neuron.counts[1] - neuron.counts[0]).bit_length()
 
     def respond(self, m, potential, emitted, threshold):
         least, greatest = self._counts
