@@ -1,0 +1,316 @@
+"""Layers with ±1 weights, normalisation and clipped, quantised activations: ordinary networks, from which spiking ones are converted.
+
+A hidden layer takes activations ``a_i`` and gives, with the sum ``S_j = Σ_i w_ij · a_i`` and the normalised one ``y_j``::
+
+    y_j = γ_j · (S_j - μ_j) / σ_j + β_j = (S_j + b_j) · γ_j / σ_j        b_j = β_j · σ_j / γ_j - μ_j
+    x_j = y_j · L / c = (S_j + b_j) / θ_j                                θ_j = c · σ_j / (γ_j · L)
+    N_j = clip(⌊x_j + 1/2⌋, 0, L)                                        a count of levels, with a clip c that is trained
+
+So nothing but ``θ_j`` and ``b_j`` is left of normalisation and clip. With ``integer`` both are whole numbers in the forward pass already,
+rounded straight through, and
+
+    N_j = clip(⌊(S_j + b_j + ⌊θ_j/2⌋) / θ_j⌋, 0, L)
+
+is what a graded neuron counts [S11], exactly: with whole inputs all numbers are whole and below 2^24, where float32 is exact.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from export import UserError
+from model.bstdg import binarize
+
+NORMS = ("batch", "l1", "linf")
+MOMENTUM = 0.1  # of the running mean and scale
+LEAST_SCALE = 1e-3  # of a sum: that of a neuron whose inputs never change would be 0
+LEAST_GAIN = 1e-2  # a gain stays positive: a negative one is that of the opposite weights
+LATENT_RANGE = 0.1  # latent weights start uniformly within ± this
+CLIP = 2.0  # standard deviations of the sum at which the activation is clipped before training
+LOGIT_GAIN = 2.0  # logits per standard deviation of the outputs' sums before training
+
+
+class Binarize(torch.autograd.Function):
+    """±1 weights of latent ones; the gradient passes straight through where the latent one lies within ±1."""
+
+    @staticmethod
+    def forward(context: Any, latent: Tensor) -> Tensor:
+        context.save_for_backward(latent)
+        return binarize(latent)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> Tensor:
+        (latent,) = context.saved_tensors
+        return gradients[0] * (latent.abs() <= 1)
+
+
+class StraightThrough(torch.autograd.Function):
+    """``exact`` forward, the gradient of ``real`` backward."""
+
+    @staticmethod
+    def forward(context: Any, real: Tensor, exact: Tensor) -> Tensor:
+        return exact.clone()
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0], None
+
+
+class Folded(NamedTuple):
+    """What is left of normalisation and clip: θ > 0 and b, float (outputs,)."""
+
+    thresholds: Tensor
+    bias: Tensor
+
+
+class Normalisation(nn.Module):
+    """Mean and scale of sums, and a gain and an offset that are trained.
+
+    The scale ``σ`` estimates the standard deviation: by itself (``batch``), by the mean absolute deviation, ``√(π/2) · mean|S - μ|`` (``l1``),
+    or by the greatest of n, ``max|S - μ| / √(2 ln n)`` (``linf``): E. Hoffer et al., "Norm matters: efficient and accurate normalization
+    schemes in deep networks", NeurIPS 2018, section 4, with the constants of ``L1`` and ``L∞`` there.
+
+    Parameters:
+        outputs: neurons.
+        kind: one of ``NORMS``.
+        shared: one scale and one gain for all neurons.
+
+    Raises:
+        UserError: the kind is unknown.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, outputs: int, kind: str = "batch", *, shared: bool = False, gain: float = 1.0) -> None:
+        super().__init__()
+        if kind not in NORMS:
+            raise UserError(f"norm must be one of {', '.join(NORMS)}, not {kind!r}")
+        self.kind, self.shared = kind, shared
+        self.gain = nn.Parameter(torch.full((1 if shared else outputs,), gain))
+        self.offset = nn.Parameter(torch.zeros(outputs))
+        self.register_buffer("mean", torch.zeros(outputs))
+        self.register_buffer("scale", torch.ones(1 if shared else outputs))
+
+    def statistics(self, sums: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean (outputs,) and scale (outputs,) or (1,) of sums (frames, outputs)."""
+        mean = sums.mean(0)
+        deviation = sums - mean
+        axes = (0, 1) if self.shared else (0,)
+        if self.kind == "batch":
+            scale = deviation.square().mean(axes).sqrt()
+        elif self.kind == "l1":
+            scale = deviation.abs().mean(axes) * math.sqrt(math.pi / 2)
+        else:
+            count = deviation.numel() if self.shared else len(deviation)
+            scale = deviation.abs().amax(axes) / math.sqrt(2 * math.log(max(2, count)))
+        return mean, scale.clamp(min=LEAST_SCALE).view(-1)
+
+    def forward(self, sums: Tensor) -> tuple[Tensor, Tensor]:
+        """``σ / γ`` and ``b``, that is, ``y = (S + b) / (σ / γ)``; in training by the batch, which the running ones follow."""
+        if self.training and len(sums) > 1:
+            mean, scale = self.statistics(sums)
+            with torch.no_grad():
+                self.mean.lerp_(mean, MOMENTUM)
+                self.scale.lerp_(scale, MOMENTUM)
+        else:
+            mean, scale = self.mean, self.scale
+        unit = scale / self.gain
+        return unit, self.offset * unit - mean
+
+
+class BinaryLayer(nn.Module):
+    """±1 weights, of latent ones ``weights`` float (outputs, inputs), and the normalisation of their sums."""
+
+    def __init__(self, inputs: int, outputs: int, norm: str, integer: bool, generator: torch.Generator | None, **options: Any) -> None:
+        super().__init__()
+        for name, size in (("inputs", inputs), ("outputs", outputs)):
+            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+                raise UserError(f"a layer's {name} must be a positive integer, not {size!r}")
+        self.inputs, self.outputs, self.integer = inputs, outputs, integer
+        self.weights = nn.Parameter((torch.rand(outputs, inputs, generator=generator) * 2 - 1) * LATENT_RANGE)
+        self.norm = Normalisation(outputs, norm, **options)
+
+    def sums(self, inputs: Tensor) -> Tensor:
+        """``S``, float (frames, outputs), of inputs float (frames, inputs)."""
+        return inputs @ Binarize.apply(self.weights).T
+
+    def binary_weights(self) -> Tensor:
+        """±1, float (outputs, inputs)."""
+        return binarize(self.weights.detach())
+
+    @torch.no_grad()
+    def clamp_(self) -> None:
+        """Bring the parameters back into their range after an update."""
+        self.weights.clamp_(-1, 1)
+        self.norm.gain.clamp_(min=LEAST_GAIN)
+
+
+class QuantizedLayer(BinaryLayer):
+    """A hidden layer.
+
+    Parameters:
+        inputs, outputs: sizes, at least 1.
+        levels: ``L``, the greatest count, at least 1.
+        norm: as in `Normalisation`.
+        quantised: give whole counts 0 … L; otherwise real activations ``clip(x, 0, 1)``, with 1 level.
+        clipped: without it, real activations are ``max(x, 0)``.
+        integer: whole ``θ ≥ 1`` and ``b`` in the forward pass; needs ``quantised``.
+        generator: source of the initial latent weights.
+
+    Raises:
+        UserError: a parameter is not as said.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        levels: int,
+        *,
+        norm: str = "batch",
+        quantised: bool = True,
+        clipped: bool = True,
+        integer: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(inputs, outputs, norm, integer, generator)
+        if isinstance(levels, bool) or not isinstance(levels, int) or levels < 1:
+            raise UserError(f"levels must be a positive integer, not {levels!r}")
+        if integer and not quantised:
+            raise UserError("integer must be false where quantised is false")
+        if quantised and not clipped:
+            raise UserError("quantised must be false where clipped is false")
+        self.levels, self.quantised, self.clipped = levels if quantised else 1, quantised, clipped
+        self.clip = nn.Parameter(torch.full((1,), CLIP)) if clipped else None
+
+    def extra_repr(self) -> str:
+        return f"{self.inputs}, {self.outputs}, levels={self.levels}, quantised={self.quantised}, integer={self.integer}"
+
+    def folded(self, sums: Tensor) -> Folded:
+        """``θ`` and ``b`` for these sums in training, for all else."""
+        unit, bias = self.norm(sums)
+        thresholds = unit if self.clip is None else unit * (self.clip / self.levels)
+        if not self.integer:
+            return Folded(thresholds, bias)
+        return Folded(
+            StraightThrough.apply(thresholds, thresholds.detach().round().clamp(min=1)), StraightThrough.apply(bias, bias.detach().round())
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Activations float (frames, outputs): counts 0 … L, or real ones."""
+        return self.activate(sums := self.sums(inputs), self.folded(sums))
+
+    def activate(self, sums: Tensor, folded: Folded) -> Tensor:
+        """Activations of sums."""
+        thresholds, bias = folded
+        x = (sums + bias) / thresholds
+        if not self.quantised:
+            return x.clamp(0, 1) if self.clipped else x.relu()
+        with torch.no_grad():
+            half = torch.floor(thresholds / 2) if self.integer else thresholds / 2
+            counts = torch.floor((sums + bias + half) / thresholds).clamp_(0, self.levels)
+        return StraightThrough.apply(x.clamp(-0.5, self.levels + 0.5), counts)
+
+    @torch.no_grad()
+    def clamp_(self) -> None:
+        super().clamp_()
+        if self.clip is not None:
+            self.clip.clamp_(min=LEAST_GAIN)
+
+
+class OutputLayer(BinaryLayer):
+    """The output layer: one scale for all classes, so that the sums with their biases, the margins, compare."""
+
+    def __init__(
+        self, inputs: int, outputs: int, *, norm: str = "batch", integer: bool = True, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__(inputs, outputs, norm, integer, generator, shared=True, gain=LOGIT_GAIN)
+
+    def margins(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """``S + b``, float (frames, outputs), and how much of it is one logit, float (1,)."""
+        unit, bias = self.norm(sums := self.sums(inputs))
+        if self.integer:
+            bias = StraightThrough.apply(bias, bias.detach().round())
+        return sums + bias, unit
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits float (frames, outputs)."""
+        margins, unit = self.margins(inputs)
+        return margins / unit
+
+
+class QuantizedNetwork(nn.Module):
+    """Hidden layers and the output layer, on the upper bits of intensities.
+
+    Attributes:
+        hidden: a ``ModuleList`` of `QuantizedLayer`; it may be empty.
+        output: the `OutputLayer`.
+
+    Parameters:
+        sizes: from the inputs to the outputs, such as (784, 600, 10).
+        bits: upper bits of the 8-bit intensities that the network sees, 1 … 8.
+        levels, norm, quantised, clipped, integer, generator: as in `QuantizedLayer`.
+
+    Raises:
+        UserError: fewer than two sizes, or a parameter is not as said.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        levels: int,
+        *,
+        bits: int = 8,
+        norm: str = "batch",
+        quantised: bool = True,
+        clipped: bool = True,
+        integer: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if len(sizes) < 2:
+            raise UserError(f"a network's sizes must be at least two, inputs and outputs, not {list(sizes)}")
+        if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= 8:
+            raise UserError(f"bits must be an integer from 1 to 8, not {bits!r}")
+        self.sizes, self.bits = tuple(sizes), bits
+        *pairs, (last, outputs) = itertools.pairwise(sizes)
+        options: dict[str, Any] = {"norm": norm, "integer": integer, "generator": generator}
+        layers = [QuantizedLayer(inputs, size, levels, quantised=quantised, clipped=clipped, **options) for inputs, size in pairs]
+        self.hidden = cast("list[QuantizedLayer]", nn.ModuleList(layers))
+        self.output = OutputLayer(last, outputs, **options)
+
+    @property
+    def layers(self) -> list[BinaryLayer]:
+        return [*self.hidden, self.output]
+
+    def intensities(self, images: Tensor) -> Tensor:
+        """The upper bits of images uint8 (frames, …): whole, float (frames, inputs)."""
+        if images.dtype != torch.uint8 or images.ndim < 2 or images.flatten(1).shape[1] != self.sizes[0]:
+            raise UserError(f"images must be uint8 of shape (frames, {self.sizes[0]}), not {images.dtype} {tuple(images.shape)}")
+        return (images.flatten(1) >> (8 - self.bits)).float()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits float (frames, classes) of images uint8 (frames, …)."""
+        activations = self.intensities(images)
+        for layer in self.hidden:
+            activations = layer(activations)
+        return self.output(activations)
+
+    @torch.no_grad()
+    def run(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+        """The activations of every hidden layer, float (frames, outputs), and the margins, float (frames, classes)."""
+        activations, found = self.intensities(images), []
+        for layer in self.hidden:
+            activations = layer(activations)
+            found.append(activations)
+        return found, self.output.margins(activations)[0]
+
+    def clamp_(self) -> None:
+        """Bring all parameters back into their range after an update."""
+        for layer in self.layers:
+            layer.clamp_()
