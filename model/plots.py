@@ -70,7 +70,7 @@ def learning(content: dict[str, Any]) -> Figure:
             values = [record["validation"][name] for record in records]
             panel.plot(epochs, values, ".-", color=VALIDATION, markersize=3, label="validation frames, shift chosen")
         panel.set_title(title)
-        if name == "silent_share":
+        if name == "silent_share" and "max_silent" in content["choices"]:
             panel.axhline(content["choices"]["max_silent"], color=HARDWARE, lw=0.8, ls="--", label="most that a shift may leave")
         if name != "strict":
             panel.set_ylim(0, None)

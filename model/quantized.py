@@ -24,12 +24,13 @@ from torch import Tensor, nn
 
 from export import UserError
 from model.bstdg import binarize
+from model.conversion_recipe import CLIPS, NORMS, ConversionRecipe
 
-NORMS = ("batch", "l1", "linf")
 MOMENTUM = 0.1  # of the running mean and scale
 LEAST_SCALE = 1e-3  # of a sum: that of a neuron whose inputs never change would be 0
 LEAST_GAIN = 1e-2  # a gain stays positive: a negative one is that of the opposite weights
 LATENT_RANGE = 0.1  # latent weights start uniformly within ± this
+RATIO, RATIO_START = 0.8472978603872034, 0.7  # of a rate norm layer before training: p, and sigmoid(p)
 CLIP = 2.0  # standard deviations of the sum at which the activation is clipped before training
 LOGIT_GAIN = 2.0  # logits per standard deviation of the outputs' sums before training
 
@@ -153,18 +154,27 @@ class BinaryLayer(nn.Module):
 class QuantizedLayer(BinaryLayer):
     """A hidden layer.
 
+    Attributes:
+        bound: trained, float (1,): the clip ``c``, or ``p`` of a rate norm layer; None where there is no clip.
+        greatest: of a rate norm layer, the running maximum, float (1,).
+
     Parameters:
         inputs, outputs: sizes, at least 1.
         levels: ``L``, the greatest count, at least 1.
         norm: as in `Normalisation`.
         quantised: give whole counts 0 … L; otherwise real activations ``clip(x, 0, 1)``, with 1 level.
-        clipped: without it, real activations are ``max(x, 0)``.
+        clip: how ``y`` is bounded: by ``c`` that is ``trained``; by a ``rate-norm`` layer, in which ``c = sigmoid(p) · r``, with ``p`` trained
+            and ``r`` the running maximum of ``y`` over all neurons (J. Ding et al., "Optimal ANN-SNN Conversion for Fast and Accurate
+            Inference in Deep Spiking Neural Networks", IJCAI 2021, section 3.2: the RNL); or ``none``: ``max(y, 0)``, real only.
         integer: whole ``θ ≥ 1`` and ``b`` in the forward pass; needs ``quantised``.
         generator: source of the initial latent weights.
 
     Raises:
         UserError: a parameter is not as said.
     """
+
+    bound: nn.Parameter | None
+    greatest: Tensor
 
     def __init__(
         self,
@@ -174,7 +184,7 @@ class QuantizedLayer(BinaryLayer):
         *,
         norm: str = "batch",
         quantised: bool = True,
-        clipped: bool = True,
+        clip: str = "trained",
         integer: bool = True,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -183,18 +193,31 @@ class QuantizedLayer(BinaryLayer):
             raise UserError(f"levels must be a positive integer, not {levels!r}")
         if integer and not quantised:
             raise UserError("integer must be false where quantised is false")
-        if quantised and not clipped:
-            raise UserError("quantised must be false where clipped is false")
-        self.levels, self.quantised, self.clipped = levels if quantised else 1, quantised, clipped
-        self.clip = nn.Parameter(torch.full((1,), CLIP)) if clipped else None
+        if clip not in CLIPS:
+            raise UserError(f"clip must be one of {', '.join(CLIPS)}, not {clip!r}")
+        if quantised and clip == "none":
+            raise UserError("quantised must be false where clip is 'none'")
+        self.levels, self.quantised, self.clip = levels if quantised else 1, quantised, clip
+        self.bound = nn.Parameter(torch.full((1,), RATIO if clip == "rate-norm" else CLIP)) if clip != "none" else None
+        if clip == "rate-norm":
+            self.register_buffer("greatest", torch.full((1,), CLIP / RATIO_START))
 
     def extra_repr(self) -> str:
         return f"{self.inputs}, {self.outputs}, levels={self.levels}, quantised={self.quantised}, integer={self.integer}"
 
+    def ceiling(self) -> Tensor:
+        """``c``, float (1,); 1 where there is no clip."""
+        if self.bound is None:
+            return self.norm.gain.new_ones(1)
+        return self.bound if self.clip == "trained" else torch.sigmoid(self.bound) * self.greatest
+
     def folded(self, sums: Tensor) -> Folded:
         """``θ`` and ``b`` for these sums in training, for all else."""
         unit, bias = self.norm(sums)
-        thresholds = unit if self.clip is None else unit * (self.clip / self.levels)
+        if self.clip == "rate-norm" and self.training:
+            with torch.no_grad():
+                self.greatest.lerp_(((sums + bias) / unit).max().clamp(min=LEAST_GAIN), MOMENTUM)
+        thresholds = unit * (self.ceiling() / self.levels)
         if not self.integer:
             return Folded(thresholds, bias)
         return Folded(
@@ -210,7 +233,7 @@ class QuantizedLayer(BinaryLayer):
         thresholds, bias = folded
         x = (sums + bias) / thresholds
         if not self.quantised:
-            return x.clamp(0, 1) if self.clipped else x.relu()
+            return x.relu() if self.bound is None else x.clamp(0, 1)
         with torch.no_grad():
             half = torch.floor(thresholds / 2) if self.integer else thresholds / 2
             counts = torch.floor((sums + bias + half) / thresholds).clamp_(0, self.levels)
@@ -219,8 +242,8 @@ class QuantizedLayer(BinaryLayer):
     @torch.no_grad()
     def clamp_(self) -> None:
         super().clamp_()
-        if self.clip is not None:
-            self.clip.clamp_(min=LEAST_GAIN)
+        if self.clip == "trained":
+            self.bound.clamp_(min=LEAST_GAIN)
 
 
 class OutputLayer(BinaryLayer):
@@ -254,7 +277,7 @@ class QuantizedNetwork(nn.Module):
     Parameters:
         sizes: from the inputs to the outputs, such as (784, 600, 10).
         bits: upper bits of the 8-bit intensities that the network sees, 1 … 8.
-        levels, norm, quantised, clipped, integer, generator: as in `QuantizedLayer`.
+        levels, norm, quantised, clip, integer, generator: as in `QuantizedLayer`.
 
     Raises:
         UserError: fewer than two sizes, or a parameter is not as said.
@@ -268,7 +291,7 @@ class QuantizedNetwork(nn.Module):
         bits: int = 8,
         norm: str = "batch",
         quantised: bool = True,
-        clipped: bool = True,
+        clip: str = "trained",
         integer: bool = True,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -280,9 +303,15 @@ class QuantizedNetwork(nn.Module):
         self.sizes, self.bits = tuple(sizes), bits
         *pairs, (last, outputs) = itertools.pairwise(sizes)
         options: dict[str, Any] = {"norm": norm, "integer": integer, "generator": generator}
-        layers = [QuantizedLayer(inputs, size, levels, quantised=quantised, clipped=clipped, **options) for inputs, size in pairs]
+        layers = [QuantizedLayer(inputs, size, levels, quantised=quantised, clip=clip, **options) for inputs, size in pairs]
         self.hidden = cast("list[QuantizedLayer]", nn.ModuleList(layers))
         self.output = OutputLayer(last, outputs, **options)
+
+    @classmethod
+    def of(cls, recipe: ConversionRecipe, sizes: Sequence[int], generator: torch.Generator | None = None) -> "QuantizedNetwork":
+        """The network of a recipe, before training."""
+        options: dict[str, Any] = {name: getattr(recipe, name) for name in ("bits", "norm", "clip", "quantised", "integer")}
+        return cls(sizes, recipe.levels, generator=generator, **options)
 
     @property
     def layers(self) -> list[BinaryLayer]:

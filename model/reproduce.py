@@ -130,7 +130,7 @@ def best(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
     def rank(content: dict[str, Any]) -> tuple[bool, float]:
         score = metrics.scores_of(content, "validation")
-        return score.silent_share <= content["choices"]["max_silent"], score.strict
+        return score.silent_share <= metrics.most_silent(content), score.strict
 
     return max(runs, key=rank)
 
