@@ -11,9 +11,8 @@ nevertheless; what follows then takes the mean for all, which changes the functi
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -41,10 +40,10 @@ class Conversion:
     Attributes:
         code: the neurons' rule, one of ``CODES`` (or a baseline of `model.multispike`, which cannot be exported).
         steps: ``T``.
-        levels: ``L``; None: for ``rate`` ``T``, else as the source was trained, or, where its activations are real, ``T`` for ``ternary`` and
-            ``UNQUANTISED_LEVELS`` for ``graded``.
-        balance: how ``λ`` is chosen: ``trained``, the source's clip; ``max`` or ``percentile`` of the activations of training frames, over the
-            layer or by neuron; ``rate-norm``, the clip of a source that was trained with rate norm layers.
+        levels: ``L``; None: for ``rate`` ``T``, else as the source was trained, or, where its activations are real, ``T`` for
+            ``ternary`` and ``UNQUANTISED_LEVELS`` for ``graded``.
+        balance: how ``λ`` is chosen: ``trained``, the source's clip; ``max`` or ``percentile`` of the activations of training frames,
+            over the layer or by neuron; ``rate-norm``, the clip of a source that was trained with rate norm layers.
         percentile: of ``balance`` ``percentile``.
         per: ``layer`` or ``neuron``.
         half: start at ``⌊θ/2⌋``; otherwise at 0.
@@ -192,13 +191,3 @@ def _check_same(what: str, found: np.ndarray, wanted: np.ndarray) -> None:
             f"{what} must be the trained network's, but differs in {len(different)} places, first at frame {frame}, neuron {neuron}: "
             f"trained {wanted[frame, neuron]:g}, converted {found[frame, neuron]:g}"
         )
-
-
-def described(conversion: Conversion, levels: int) -> dict[str, Any]:
-    """A conversion as provenance has it."""
-    return asdict(conversion) | {"levels": levels}
-
-
-def checkpoint_of(path: Path) -> Path:
-    """A checkpoint, or the one in the folder of a run."""
-    return path / "checkpoint.safetensors" if path.is_dir() else path

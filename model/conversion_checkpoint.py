@@ -12,8 +12,8 @@ from export.check import CHECKPOINT_FORMAT
 from export.errors import prefixed
 from model import checkpoint
 from model.checkpoint import CHECK_FRAMES
-from model.quantized import QuantizedNetwork
 from model.conversion_recipe import ConversionRecipe
+from model.quantized import QuantizedNetwork
 from model.recipe_file import recipe_of
 
 FORMAT, VERSION = "firstspike-conversion-source", 1

@@ -1,7 +1,7 @@
 """All options of a network that is trained to be converted, and of its conversion."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from export import UserError
 from model.recipes import Options
@@ -42,6 +42,7 @@ class ConversionRecipe(Options):
         UserError: a value is out of range, or two do not go together.
     """
 
+    converts: ClassVar[bool] = True
     hidden: tuple[int, ...] = (256,)
     levels: int = 3
     bits: int = 4

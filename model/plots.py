@@ -10,14 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from export import Network, UserError
+from export import Network, UserError, load
 from export.artifact import read_tensors
 from export.check import network_from_checkpoint
 from export.reference import DECISION_FIELDS, Decisions
 from model import drawing, metrics
+from model.conversion_recipe import METHOD
 from model.drawing import DECISION, HARDWARE, MODEL, MUTED
 
-CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINT, NETWORK = "checkpoint.safetensors", "network.safetensors"
 TRAINING, VALIDATION = MUTED, MODEL  # colours of the two parts
 FEW = 40  # outputs up to which each gets a bar of its own
 BINS = 40  # of a histogram, at most
@@ -38,21 +39,25 @@ def write(folder: Path, frame: int = 0, *, network: Network | None = None) -> li
     figures: dict[str, Callable[[], Figure]] = {}
     if content["epochs"]:
         figures["learning"] = lambda: learning(content)
-    if content["finished"]:
+    if content["finished"] and content["choices"].get("method") == METHOD:
+        converted = network or load(folder / NETWORK)
+        figures |= {"thresholds": lambda: thresholds(converted)}
+    elif content["finished"]:
         tensors, _ = read_tensors(folder / CHECKPOINT)
-        network = network or network_from_checkpoint(folder / CHECKPOINT)[0]
+        trained = network or network_from_checkpoint(folder / CHECKPOINT)[0]
         frames = len(tensors["check.inputs"])
         if not 0 <= frame < frames:
             raise UserError(f"frame must be from 0 to {frames - 1}, the frames of the check set, not {frame}")
         decisions = Decisions(**{name: tensors[f"check.{name}"] for name in DECISION_FIELDS})
-        layers = [tensors["check.inputs"], *(tensors[f"check.spike_times.{index}"] for index in range(len(network.layers)))]
+        layers = [tensors["check.inputs"], *(tensors[f"check.spike_times.{index}"] for index in range(len(trained.layers)))]
         times = [part[frame] for part in layers]
         figures |= {
-            "raster": lambda: raster(times, decisions, frame, network, content.get("image_shape")),
-            "steps": lambda: steps(decisions, network.steps),
-            "thresholds": lambda: thresholds(network),
-            "operating-points": lambda: operating_points(content["shift_curve"], content["shift"]),
+            "raster": lambda: raster(times, decisions, frame, trained, content.get("image_shape")),
+            "steps": lambda: steps(decisions, trained.steps),
+            "thresholds": lambda: thresholds(trained),
         }
+    if content["finished"]:
+        figures["operating-points"] = lambda: operating_points(content["shift_curve"], content["shift"])
     return [drawing.save(draw, folder / f"{name}.svg") for name, draw in figures.items()]
 
 
@@ -152,7 +157,8 @@ def thresholds(network: Network) -> Figure:
             if max(map(len, network.class_names)) > 3:
                 panel.tick_params("x", rotation=60)
         else:
-            dead = int((theta > layer.connection.sum_range[1]).sum())
+            spikes_once = layer.neuron.spikes_once  # what other neurons can reach depends on how often their inputs spike
+            dead = int((theta > layer.connection.sum_range[1]).sum()) if spikes_once else 0
             width = math.ceil((theta.max() - theta.min() + 1) / BINS)
             bins = np.arange(theta.min(), theta.max() + width + 1, width) - 0.5
             panel.hist(theta, bins=bins, color=MODEL)

@@ -1,5 +1,6 @@
 """Recipe files: TOML, one per row of ``docs/results.md``, among them the default recipe of each data set."""
 
+import dataclasses
 import tomllib
 import types
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from model.conversion_recipe import METHOD, ConversionRecipe
 from model.recipes import Options, Recipe
 
 DIRECTORY = Path(__file__).parent.parent / "recipes"
-METHODS: dict[str, type[Options]] = {"bstdg": Recipe, METHOD: ConversionRecipe}
+METHODS: dict[str, type[Any]] = {"bstdg": Recipe, METHOD: ConversionRecipe}
 DEFAULTS = {"mnist": "mnist-600", "fashion-mnist": "fashion-mnist-1000"}  # of other data sets, the file that bears their name
 
 
@@ -102,7 +103,7 @@ def seeds_of(value: Any) -> tuple[int, ...]:
     return seeds
 
 
-def method_of(name: Any) -> type[Options]:
+def method_of(name: Any) -> type[Any]:
     """The class of a method's recipes.
 
     Raises:
@@ -113,13 +114,14 @@ def method_of(name: Any) -> type[Options]:
     return METHODS[name]
 
 
-def choices(fields: dict[str, Any], method: type[Options]) -> dict[str, Any]:
+def choices(fields: dict[str, Any], method: type[Any]) -> dict[str, Any]:
     """The values of a TOML table as arguments of a method's recipe, without ``seed``.
 
     Raises:
         UserError: a field is unknown, or of another type.
     """
-    hints = {name: hint for name, hint in get_type_hints(method).items() if name != "seed"}
+    names = [field.name for field in dataclasses.fields(method) if field.name != "seed"]
+    hints = {name: hint for name, hint in get_type_hints(method).items() if name in names}
     if unknown := sorted(set(fields) - set(hints)):
         raise UserError(f"field must be one of {', '.join(hints)}, not {unknown[0]!r:.60}")
     return {name: typed(name, value, hints[name]) for name, value in fields.items()}
@@ -133,7 +135,8 @@ def recipe_of(options: dict[str, Any]) -> Options:
     """
     options = dict(options)
     method, seed = method_of(options.pop("method", "bstdg")), typed("seed", options.pop("seed", None), int)
-    return method(**choices({name: value for name, value in options.items() if value is not None}, method), seed=seed)
+    recipe: Options = method(**choices({name: value for name, value in options.items() if value is not None}, method), seed=seed)
+    return recipe
 
 
 _KINDS: dict[Any, tuple[str, Callable[[Any], bool]]] = {

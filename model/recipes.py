@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 from export import UserError
 
@@ -15,8 +15,13 @@ def _is_integer(value: object) -> bool:
 
 
 class Options:
-    """What the recipes of all methods have: sizes, epochs, a seed, a batch size, a learning rate, augmentation, and held-out frames."""
+    """What the recipes of all methods have: sizes, epochs, a seed, a batch size, a learning rate, augmentation, and held-out frames.
 
+    Attributes:
+        converts: the trained network has no time, and is converted to a spiking one.
+    """
+
+    converts: ClassVar[bool] = False
     hidden: tuple[int, ...]
     epochs: int
     seed: int

@@ -12,10 +12,10 @@ from tqdm import tqdm
 from export import scores
 from export.files import remove_unfinished
 from model import advice
-from model.data.dataset import Dataset
-from model.processes import Processes
 from model.conversion_recipe import ConversionRecipe
 from model.conversion_trainer import ConversionTrainer
+from model.data.dataset import Dataset
+from model.processes import Processes
 from model.recipes import Options, Recipe
 from model.resume import load_state, save_state
 from model.trainer import Trainer
