@@ -72,8 +72,8 @@ class Normalisation(nn.Module):
     """Mean and scale of sums, and a gain and an offset that are trained.
 
     The scale ``σ`` estimates the standard deviation: by itself (``batch``), by the mean absolute deviation, ``√(π/2) · mean|S - μ|``
-    (``l1``), or by the greatest of n, ``max|S - μ| / √(2 ln n)`` (``linf``): E. Hoffer et al., "Norm matters: efficient and accurate normalization
-    schemes in deep networks", NeurIPS 2018, section 4, with the constants of ``L1`` and ``L∞`` there.
+    (``l1``), or by the greatest of n, ``max|S - μ| / √(2 ln n)`` (``linf``): E. Hoffer et al., "Norm matters: efficient and accurate
+    normalization schemes in deep networks", NeurIPS 2018, section 4, with the constants of ``L1`` and ``L∞`` there.
 
     Parameters:
         outputs: neurons.
@@ -164,8 +164,8 @@ class QuantizedLayer(BinaryLayer):
         norm: as in `Normalisation`.
         quantised: give whole counts 0 … L; otherwise real activations ``clip(x, 0, 1)``, with 1 level.
         clip: how ``y`` is bounded: by ``c`` that is ``trained``; by a ``rate-norm`` layer, in which ``c = sigmoid(p) · r``, with ``p``
-            trained and ``r`` the running maximum of ``y`` over all neurons (J. Ding et al., "Optimal ANN-SNN Conversion for Fast and Accurate
-            Inference in Deep Spiking Neural Networks", IJCAI 2021, section 3.2: the RNL); or ``none``: ``max(y, 0)``, real only.
+            trained and ``r`` the running maximum of ``y`` over all neurons (J. Ding et al., "Optimal ANN-SNN Conversion for Fast and
+            Accurate Inference in Deep Spiking Neural Networks", IJCAI 2021, section 3.2: the RNL); or ``none``: ``max(y, 0)``, real only.
         integer: whole ``θ ≥ 1`` and ``b`` in the forward pass; needs ``quantised``.
         generator: source of the initial latent weights.
 

@@ -120,8 +120,8 @@ def choices(fields: dict[str, Any], method: type[Any]) -> dict[str, Any]:
     Raises:
         UserError: a field is unknown, or of another type.
     """
-    names = [field.name for field in dataclasses.fields(method) if field.name != "seed"]
-    hints = {name: hint for name, hint in get_type_hints(method).items() if name in names}
+    types_of = get_type_hints(method)
+    hints = {field.name: types_of[field.name] for field in dataclasses.fields(method) if field.name != "seed"}
     if unknown := sorted(set(fields) - set(hints)):
         raise UserError(f"field must be one of {', '.join(hints)}, not {unknown[0]!r:.60}")
     return {name: typed(name, value, hints[name]) for name, value in fields.items()}
