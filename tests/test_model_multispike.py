@@ -78,7 +78,7 @@ def test_graded_is_exact_after_every_step(case):
 
 def test_ternary_settles_after_as_many_quiet_steps_as_there_are_levels(case):
     weights, thresholds, start, inputs = case
-    quiet = case[:3] + (np.concatenate([inputs, np.zeros((3, *inputs.shape[1:]), int)]),)
+    quiet = (*case[:3], np.concatenate([inputs, np.zeros((3, *inputs.shape[1:]), int)]))
     counts = run(quiet, "ternary").coefficients[0].sum(0).numpy()
     assert np.array_equal(counts, np.clip((start + inputs.sum(axis=0) @ weights.T) // thresholds, 0, 3))
 
