@@ -26,6 +26,7 @@ class ConversionRecipe(Options):
         clip: how activations are bounded: ``trained``, ``rate-norm`` or ``none``, as in `model.quantized.QuantizedLayer`.
         quantised: whether hidden activations are whole counts in training already.
         integer: whether thresholds and biases are whole in the forward pass of training already.
+        bias: whether hidden neurons have one; without it, a potential grows evenly, which the codes ``rate`` and ``ternary`` need.
         code, steps, balance: what the trained network is converted to: the code, ``T``, and how thresholds are balanced
             (`model.conversion`).
         epochs: passes over the training frames.
@@ -50,6 +51,7 @@ class ConversionRecipe(Options):
     clip: str = "trained"
     quantised: bool = True
     integer: bool = True
+    bias: bool = True
     code: str = "graded"
     steps: int = 1
     balance: str = "trained"

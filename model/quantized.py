@@ -79,6 +79,7 @@ class Normalisation(nn.Module):
         outputs: neurons.
         kind: one of ``NORMS``.
         shared: one scale and one gain for all neurons.
+        centred: without it ``μ`` and ``β`` stay 0, ``σ`` is taken of the sums themselves, and so no bias is left.
 
     Raises:
         UserError: the kind is unknown.
@@ -87,19 +88,19 @@ class Normalisation(nn.Module):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, outputs: int, kind: str = "batch", *, shared: bool = False, gain: float = 1.0) -> None:
+    def __init__(self, outputs: int, kind: str = "batch", *, shared: bool = False, centred: bool = True, gain: float = 1.0) -> None:
         super().__init__()
         if kind not in NORMS:
             raise UserError(f"norm must be one of {', '.join(NORMS)}, not {kind!r}")
-        self.kind, self.shared = kind, shared
+        self.kind, self.shared, self.centred = kind, shared, centred
         self.gain = nn.Parameter(torch.full((1 if shared else outputs,), gain))
-        self.offset = nn.Parameter(torch.zeros(outputs))
+        self.offset = nn.Parameter(torch.zeros(outputs)) if centred else None
         self.register_buffer("mean", torch.zeros(outputs))
         self.register_buffer("scale", torch.ones(1 if shared else outputs))
 
     def statistics(self, sums: Tensor) -> tuple[Tensor, Tensor]:
         """Mean (outputs,) and scale (outputs,) or (1,) of sums (frames, outputs)."""
-        mean = sums.mean(0)
+        mean = sums.mean(0) if self.centred else torch.zeros_like(self.mean)
         deviation = sums - mean
         axes = (0, 1) if self.shared else (0,)
         if self.kind == "batch":
@@ -121,7 +122,7 @@ class Normalisation(nn.Module):
         else:
             mean, scale = self.mean, self.scale
         unit = scale / self.gain
-        return unit, self.offset * unit - mean
+        return unit, -mean if self.offset is None else self.offset * unit - mean
 
 
 class BinaryLayer(nn.Module):
@@ -167,6 +168,7 @@ class QuantizedLayer(BinaryLayer):
             trained and ``r`` the running maximum of ``y`` over all neurons (J. Ding et al., "Optimal ANN-SNN Conversion for Fast and
             Accurate Inference in Deep Spiking Neural Networks", IJCAI 2021, section 3.2: the RNL); or ``none``: ``max(y, 0)``, real only.
         integer: whole ``θ ≥ 1`` and ``b`` in the forward pass; needs ``quantised``.
+        bias: without it ``b`` is 0, so that the potential grows evenly while inputs come in evenly.
         generator: source of the initial latent weights.
 
     Raises:
@@ -186,9 +188,10 @@ class QuantizedLayer(BinaryLayer):
         quantised: bool = True,
         clip: str = "trained",
         integer: bool = True,
+        bias: bool = True,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__(inputs, outputs, norm, integer, generator)
+        super().__init__(inputs, outputs, norm, integer, generator, centred=bias)
         if isinstance(levels, bool) or not isinstance(levels, int) or levels < 1:
             raise UserError(f"levels must be a positive integer, not {levels!r}")
         if integer and not quantised:
@@ -277,7 +280,7 @@ class QuantizedNetwork(nn.Module):
     Parameters:
         sizes: from the inputs to the outputs, such as (784, 600, 10).
         bits: upper bits of the 8-bit intensities that the network sees, 1 … 8.
-        levels, norm, quantised, clip, integer, generator: as in `QuantizedLayer`.
+        levels, norm, quantised, clip, integer, bias, generator: as in `QuantizedLayer`.
 
     Raises:
         UserError: fewer than two sizes, or a parameter is not as said.
@@ -293,6 +296,7 @@ class QuantizedNetwork(nn.Module):
         quantised: bool = True,
         clip: str = "trained",
         integer: bool = True,
+        bias: bool = True,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -303,14 +307,14 @@ class QuantizedNetwork(nn.Module):
         self.sizes, self.bits = tuple(sizes), bits
         *pairs, (last, outputs) = itertools.pairwise(sizes)
         options: dict[str, Any] = {"norm": norm, "integer": integer, "generator": generator}
-        layers = [QuantizedLayer(inputs, size, levels, quantised=quantised, clip=clip, **options) for inputs, size in pairs]
+        layers = [QuantizedLayer(inputs, size, levels, quantised=quantised, clip=clip, bias=bias, **options) for inputs, size in pairs]
         self.hidden = cast("list[QuantizedLayer]", nn.ModuleList(layers))
         self.output = OutputLayer(last, outputs, **options)
 
     @classmethod
     def of(cls, recipe: ConversionRecipe, sizes: Sequence[int], generator: torch.Generator | None = None) -> "QuantizedNetwork":
         """The network of a recipe, before training."""
-        options: dict[str, Any] = {name: getattr(recipe, name) for name in ("bits", "norm", "clip", "quantised", "integer")}
+        options: dict[str, Any] = {name: getattr(recipe, name) for name in ("bits", "norm", "clip", "quantised", "integer", "bias")}
         return cls(sizes, recipe.levels, generator=generator, **options)
 
     @property
