@@ -36,7 +36,7 @@ def describe(network: Network) -> str:
     ]
     for index, layer in enumerate(network.layers):
         connection, theta = layer.connection, layer.neuron.thresholds
-        dead = int((theta > connection.sum_range[1]).sum())
+        dead = int((theta > connection.sum_range()[1]).sum())
         lines.append(
             f"layer {index}     {layer.inputs} → {layer.outputs}, {connection.kind}, {layer.neuron.kind}, "
             f"weights +1: {np.mean(connection.weights > 0):.1%}, "

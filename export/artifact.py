@@ -5,6 +5,7 @@
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,18 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from export.connections import Dense
+from export.connections import CONNECTIONS, Dense
+from export.encoder import Encoder
 from export.errors import UserError
 from export.files import atomic_write
-from export.network import Encoder, Layer, Network
-from export.neurons import Single
+from export.network import Layer, Network
+from export.neurons import NEURONS, Neuron, Rate, Single, Ternary
 from export.packing import pack_weights, unpack_weights
 
 METADATA_KEY = "firstspike"
 FORMAT = "firstspike-network"
-VERSION = 1
+VERSION = 2
+"""Of networks with other kinds than `Dense` and `Single`, or inputs with coefficients; all else is written as version 1."""
 KIND = "if"  # of a layer in version 1: `Dense`, and `Single`
 MAX_DEPTH = 64  # of the header's JSON, so that nothing that walks it comes to the interpreter's limit
 
@@ -34,8 +37,9 @@ def save(network: Network, path: str | Path) -> str:
         OSError: the file cannot be written.
     """
     for index, layer in enumerate(network.layers):
-        if (kinds := (layer.connection.kind, layer.neuron.kind)) != ("dense", "single"):
-            raise UserError(f"layer {index} must be 'dense' with neurons 'single', which files of version {VERSION} hold, not {kinds}")
+        for what, kind, known in (("connection", layer.connection.kind, CONNECTIONS), ("neuron", layer.neuron.kind, NEURONS)):
+            if kind not in known:
+                raise UserError(f"{what} of layer {index} must be one of {', '.join(known)}, which files hold, not {kind!r}")
     tensors, header = _contents(network)
     with atomic_write(path) as temporary:
         safetensors.numpy.save_file(tensors, temporary, metadata={METADATA_KEY: json.dumps(header, sort_keys=True)})
@@ -89,8 +93,8 @@ def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any
     return tensors, header
 
 
-def check_format(header: dict[str, Any], expected: str, version: int) -> None:
-    """Refuse a header of another format or version.
+def check_format(header: dict[str, Any], expected: str, newest: int) -> None:
+    """Refuse a header of another format, or of a version after ``newest``.
 
     Raises:
         UserError: it is one.
@@ -98,8 +102,9 @@ def check_format(header: dict[str, Any], expected: str, version: int) -> None:
     if header.get("format") != expected:
         raise UserError(f"format must be '{expected}', not {header.get('format')!r:.60}")
     found = header.get("version")
-    if type(found) is not int or found != version:
-        raise UserError(f"version must be {version}, the one this release reads, not {found!r:.60}")
+    if type(found) is not int or not 1 <= found <= newest:
+        versions = " or ".join(map(str, range(1, newest + 1)))
+        raise UserError(f"version must be {versions}, which this release reads, not {found!r:.60}")
 
 
 def get(header: dict[str, Any], name: str, kind: type) -> Any:
@@ -116,7 +121,7 @@ def get(header: dict[str, Any], name: str, kind: type) -> Any:
 
 def encoder_header(encoder: Encoder) -> dict[str, Any]:
     """The encoder as JSON."""
-    return {"kind": encoder.kind} | ({} if encoder.p_min is None else {"p_min": encoder.p_min})
+    return {name: value for name, value in asdict(encoder).items() if value is not None}
 
 
 def read_encoder(header: dict[str, Any]) -> Encoder:
@@ -126,9 +131,9 @@ def read_encoder(header: dict[str, Any]) -> Encoder:
         UserError: it is missing, or not an encoder.
     """
     fields = get(header, "encoder", dict)
-    if unknown := sorted(set(fields) - {"kind", "p_min"}):
-        raise UserError(f"header field 'encoder' must have 'kind' and 'p_min' only, but has {unknown}")
-    return Encoder(get(fields, "kind", str), fields.get("p_min"))
+    if unknown := sorted(set(fields) - {"kind", "p_min", "bits"}):
+        raise UserError(f"header field 'encoder' must have 'kind', 'p_min' and 'bits' only, but has {unknown}")
+    return Encoder(get(fields, "kind", str), fields.get("p_min"), fields.get("bits"))
 
 
 def read_class_names(header: dict[str, Any]) -> tuple[str, ...]:
@@ -147,13 +152,18 @@ def _contents(network: Network) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     tensors = {}
     for index, layer in enumerate(network.layers):
         tensors[f"layers.{index}.weights"] = pack_weights(layer.connection.weights)
-        tensors[f"layers.{index}.thresholds"] = layer.neuron.thresholds
+        tensors |= {f"layers.{index}.{name}": getattr(layer.neuron, name) for name in _arrays(type(layer.neuron))}
+    first = network.encoder.spikes_once and all(type(la.connection) is Dense and type(la.neuron) is Single for la in network.layers)
     header = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": 1 if first else VERSION,
         "steps": network.steps,
         "encoder": encoder_header(network.encoder),
-        "layers": [{"inputs": la.inputs, "outputs": la.outputs, "kind": KIND} for la in network.layers],
+        "layers": [
+            {"inputs": la.inputs, "outputs": la.outputs}
+            | ({"kind": KIND} if first else {"connection": la.connection.kind, "neuron": la.neuron.kind, **_options(la.neuron)})
+            for la in network.layers
+        ],
         "class_names": list(network.class_names),
         "provenance": network.provenance,
     }
@@ -190,7 +200,8 @@ def _sha256(tensors: dict[str, np.ndarray], header: dict[str, Any]) -> str:
 def _network(tensors: dict[str, np.ndarray], header: dict[str, Any]) -> Network:
     check_format(header, FORMAT, VERSION)
     descriptions = get(header, "layers", list)
-    names = {f"layers.{index}.{part}" for index in range(len(descriptions)) for part in ("weights", "thresholds")}
+    kinds = [_kind(index, description, header["version"]) for index, description in enumerate(descriptions)]
+    names = {f"layers.{index}.{part}" for index, kind in enumerate(kinds) for part in ("weights", *_arrays(kind))}
     if set(tensors) != names:
         raise UserError(f"tensors must be {sorted(names)}, not {sorted(tensors)}")
     if (found := _sha256(tensors, header)) != header.get("sha256"):
@@ -198,7 +209,7 @@ def _network(tensors: dict[str, np.ndarray], header: dict[str, Any]) -> Network:
     layers = []
     for index, description in enumerate(descriptions):
         try:
-            layers.append(_layer(tensors, index, description))
+            layers.append(_layer(tensors, index, description, kinds[index]))
         except UserError as error:
             raise UserError(f"layers.{index}: {error}") from None
     return Network(
@@ -210,16 +221,39 @@ def _network(tensors: dict[str, np.ndarray], header: dict[str, Any]) -> Network:
     )
 
 
-def _layer(tensors: dict[str, np.ndarray], index: int, description: object) -> Layer:
+def _kind(index: int, description: object, version: int) -> type[Neuron]:
+    """The class of a layer's neurons, by its entry in the header.
+
+    Raises:
+        UserError: this release has no such kind.
+    """
     if not isinstance(description, dict):
         raise UserError(f"header field 'layers' must hold objects, not {description!r:.60}")
-    thresholds = tensors[f"layers.{index}.thresholds"]
-    if thresholds.dtype != np.int32:
-        raise UserError(f"thresholds must be int32, not {thresholds.dtype}")
+    field, neurons = ("kind", {KIND: Single}) if version == 1 else ("neuron", NEURONS)
+    for name, known in ((field, neurons), *([] if version == 1 else [("connection", CONNECTIONS)])):
+        if (kind := get(description, name, str)) not in known:
+            raise UserError(f"layers.{index}: {name} must be one of {', '.join(known)}, which this release knows, not {kind!r:.60}")
+    return neurons[description[field]]
+
+
+def _arrays(kind: type[Neuron]) -> tuple[str, ...]:
+    """Names of the arrays of a kind of neuron, int32 (outputs,) each."""
+    return ("thresholds", "initial") if issubclass(kind, Rate) else ("thresholds",)
+
+
+def _options(neuron: Neuron) -> dict[str, Any]:
+    """What is not in arrays, as JSON."""
+    return {"levels": int(neuron.levels), "signed": neuron.signed} if isinstance(neuron, Ternary) else {}
+
+
+def _layer(tensors: dict[str, np.ndarray], index: int, description: dict[str, Any], kind: type[Neuron]) -> Layer:
+    arrays = {name: tensors[f"layers.{index}.{name}"] for name in _arrays(kind)}
+    for name, numbers in arrays.items():
+        if numbers.dtype != np.int32:
+            raise UserError(f"{name} must be int32, not {numbers.dtype}")
     inputs, outputs = get(description, "inputs", int), get(description, "outputs", int)
     weights = unpack_weights(tensors[f"layers.{index}.weights"], inputs)
     if len(weights) != outputs:
         raise UserError(f"weights must have {outputs} rows, one per output, not {len(weights)}")
-    if (kind := get(description, "kind", str)) != KIND:
-        raise UserError(f"neuron kind must be '{KIND}', not {kind!r:.60}")
-    return Layer(Dense(weights), Single(thresholds))
+    options = {"levels": get(description, "levels", int), "signed": get(description, "signed", bool)} if issubclass(kind, Ternary) else {}
+    return Layer(Dense(weights), kind(**arrays, **options))

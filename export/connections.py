@@ -20,6 +20,10 @@ from export.errors import UserError
 MAX_FAN_IN = 1 << 20  # far below 2**24, up to which float32 counts exactly (the golden model multiplies in float32)
 
 
+Totals = tuple[int, int]
+"""Least and greatest running sum of coefficients."""
+
+
 class Connection(ABC):
     """The synapses of a layer.
 
@@ -54,10 +58,13 @@ class Connection(ABC):
     def sums(self, spikes: np.ndarray) -> np.ndarray:
         """``Σ_i w_ij · c_i`` of one step, float32 (frames, outputs), exact; ``spikes`` are coefficients (frames, inputs)."""
 
-    @property
     @abstractmethod
-    def sum_range(self) -> tuple[np.ndarray, np.ndarray]:
-        """Least and greatest ``Σ_i w_ij`` over all subsets of the inputs, int32 (outputs,) each."""
+    def sum_range(self, totals: Totals = (0, 1)) -> tuple[np.ndarray, np.ndarray]:
+        """Least and greatest ``Σ_i w_ij · n_i`` over all ``n_i`` from ``totals[0]`` to ``totals[1]``, int64 (outputs,) each.
+
+        Parameters:
+            totals: least and greatest sum of the coefficients that an input can have sent at any time of a frame.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,9 +114,11 @@ class Dense(Connection):
     def sums(self, spikes: np.ndarray) -> np.ndarray:
         return spikes.astype(np.float32, copy=False) @ self._transposed
 
-    @cached_property
-    def sum_range(self) -> tuple[np.ndarray, np.ndarray]:
-        return -self.negatives, self.inputs - self.negatives
+    def sum_range(self, totals: Totals = (0, 1)) -> tuple[np.ndarray, np.ndarray]:
+        least, greatest = totals
+        negatives = self.negatives.astype(np.int64)
+        positives = self.inputs - negatives
+        return positives * least - negatives * greatest, positives * greatest - negatives * least
 
 
 CONNECTIONS: dict[str, type[Connection]] = {connection.kind: connection for connection in (Dense,)}

@@ -17,7 +17,7 @@ class Events:
         frame: int64 (events,).
         step: int32 (events,).
         neuron: int32 (events,).
-        coefficient: int8 (events,), what each is worth.
+        coefficient: int16 (events,), what each is worth; not 0.
     """
 
     shape: tuple[int, int, int]
@@ -31,7 +31,7 @@ class Events:
         cls, shape: tuple[int, int, int], frame: np.ndarray, step: np.ndarray, neuron: np.ndarray, coefficient: np.ndarray | int = 1
     ) -> "Events":
         """Events in any order, inside the array; those of the same place stay in theirs."""
-        frame, coefficient = np.asarray(frame, np.int64), np.broadcast_to(np.asarray(coefficient, np.int8), len(frame))
+        frame, coefficient = np.asarray(frame, np.int64), np.broadcast_to(np.asarray(coefficient, np.int16), len(frame))
         events = cls(shape, frame, np.asarray(step, np.int32), np.asarray(neuron, np.int32), coefficient)
         return events.select(np.argsort(events.place, kind="stable"))
 
@@ -47,9 +47,17 @@ class Events:
         step = spike_times[frame, neuron]
         key = frame * steps + step
         order = np.argsort(key.astype(np.uint16) if len(spike_times) * steps <= RADIX else key, kind="stable")
-        ones = np.ones(len(order), np.int8)
+        ones = np.ones(len(order), np.int16)
         shape = (len(spike_times), steps, spike_times.shape[1])
         return cls(shape, frame[order], step[order].astype(np.int32), neuron[order].astype(np.int32), ones)
+
+    @classmethod
+    def from_dense(cls, coefficients: np.ndarray) -> "Events":
+        """The entries other than 0 of an array of integers (frames, steps, neurons)."""
+        frame, step, neuron = np.nonzero(coefficients)
+        frames, steps, neurons = coefficients.shape
+        worth = coefficients[frame, step, neuron].astype(np.int16)
+        return cls((frames, steps, neurons), frame, step.astype(np.int32), neuron.astype(np.int32), worth)
 
     @classmethod
     def concatenate(cls, parts: Sequence["Events"]) -> "Events":

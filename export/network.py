@@ -1,68 +1,23 @@
-"""A binarized single-spike network as plain arrays, and every number that follows from its geometry.
+"""A binarized spiking network as plain arrays, and every number that follows from its geometry.
 
 The numbered statements of ``docs/semantics.md`` define what the arrays mean; comments cite them as [S1], [S2], ….
 """
 
 import itertools
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from export.arrays import is_integer
-from export.connections import CONNECTIONS, Connection
+from export.connections import CONNECTIONS, Connection, Totals
+from export.encoder import Encoder
 from export.errors import UserError
+from export.events import Events
 from export.neurons import NEURONS, Neuron
 
 MAX_STEPS = 1 << 15
-
-
-def default_p_min(steps: int) -> int:
-    """Smallest intensity that spikes unless the encoder says otherwise: the faintest bin is background [S2]."""
-    return max(1, 256 // steps)
-
-
-@dataclass(frozen=True)
-class Encoder:
-    """How an 8-bit intensity becomes a spike time [S2].
-
-    Parameters:
-        kind: ``"latency"``, or ``"none"`` when spike times come from outside.
-        p_min: smallest intensity that spikes, 0 to 256; None stands for ``max(1, 256 // steps)``.
-    """
-
-    kind: str = "none"
-    p_min: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("latency", "none"):
-            raise UserError(f"encoder kind must be 'latency' or 'none', not {self.kind!r}")
-        if self.kind == "none" and self.p_min is not None:
-            raise UserError(f"encoder 'none' takes no p_min, not {self.p_min!r}")
-        if self.p_min is not None and not (is_integer(self.p_min) and 0 <= self.p_min <= 256):
-            raise UserError(f"encoder p_min must be an integer from 0 to 256, not {self.p_min!r}")
-
-    def resolved(self, steps: int) -> "Encoder":
-        """The same encoder with its default ``p_min`` made explicit."""
-        if self.kind == "latency" and self.p_min is None:
-            return replace(self, p_min=default_p_min(steps))
-        return self
-
-    def encode(self, images: np.ndarray, steps: int) -> np.ndarray:
-        """Spike times int32 (frames, inputs), 0 … steps, of intensities uint8 (frames, …) [S2].
-
-        Raises:
-            UserError: the encoder is ``none``, or the intensities are not uint8.
-        """
-        if self.kind == "none":
-            raise UserError("encoder must be 'latency' to encode intensities, not 'none': spike times come from outside")
-        images = np.asarray(images)
-        if images.dtype != np.uint8 or images.ndim < 2:
-            raise UserError(f"intensities must be uint8 of shape (frames, inputs), not {images.dtype} {images.shape}")
-        p = np.arange(256, dtype=np.int32)
-        p_min = default_p_min(steps) if self.p_min is None else self.p_min
-        table = np.where(p < p_min, steps, (255 - p) * steps // 256).astype(np.int32)
-        return table[images.reshape(len(images), -1)]
+MAX_POTENTIAL = 1 << 23  # float32, in which the golden model adds, is exact to twice that
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,14 +50,13 @@ class Layer:
     def inputs(self) -> int:
         return self.connection.inputs
 
-    def margin_range(self, input_spikes: int = 1) -> tuple[int, int]:
-        """Least and greatest value that ``V_j(t) - θ_j`` can take in any neuron, over all spikes that can come in.
+    def margin_range(self, totals: Totals = (0, 1)) -> tuple[int, int]:
+        """Least and greatest potential that any neuron can have, over all spikes that can come in (see `Neuron.margin_range`).
 
         Parameters:
-            input_spikes: how often an input can spike in a frame (see `export.neurons.Neuron.most_spikes`).
+            totals: least and greatest sum of the coefficients that an input can have sent at any time of a frame.
         """
-        least, greatest = self.connection.sum_range
-        return self.neuron.margin_range(least * input_spikes, greatest * input_spikes)
+        return self.neuron.margin_range(*self.connection.sum_range(totals))
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +66,7 @@ class Network:
     Parameters:
         layers: at least one; each takes as many inputs as the one before has outputs.
         steps: ``T``, the number of time steps, at least 1 [S1].
-        encoder: how intensities become spike times.
+        encoder: how intensities become spikes.
         class_names: one per output; by default "0", "1", ….
         provenance: where the network comes from; a dictionary of anything that JSON can hold.
 
@@ -122,7 +76,7 @@ class Network:
 
     layers: tuple[Layer, ...]
     steps: int
-    encoder: Encoder = Encoder()
+    encoder: Encoder = field(default_factory=Encoder)
     class_names: tuple[str, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
 
@@ -146,10 +100,15 @@ class Network:
             raise UserError(f"class_names must be {layers[-1].outputs}, one per output, not {len(names)}")
         if not isinstance(self.provenance, dict):
             raise UserError(f"provenance must be a dictionary, not {type(self.provenance).__name__}")
+        if not layers[-1].neuron.spikes_once:
+            raise UserError(f"the last layer must be of neurons that are never reset, readout or single, not {layers[-1].neuron.kind}")
         object.__setattr__(self, "layers", layers)
         object.__setattr__(self, "steps", int(self.steps))
         object.__setattr__(self, "encoder", self.encoder.resolved(self.steps))
         object.__setattr__(self, "class_names", names)
+        for index, (layer, totals) in enumerate(zip(layers, self.totals, strict=False)):
+            if (reach := max(map(abs, layer.margin_range(totals)))) >= MAX_POTENTIAL:
+                raise UserError(f"potentials of layer {index} must stay below {MAX_POTENTIAL}, but can reach {reach}")
 
     @property
     def inputs(self) -> int:
@@ -163,6 +122,38 @@ class Network:
     def shape(self) -> tuple[int, ...]:
         """Sizes from the inputs to the outputs, such as (784, 600, 10)."""
         return (self.inputs, *(layer.outputs for layer in self.layers))
+
+    @property
+    def totals(self) -> tuple[Totals, ...]:
+        """Least and greatest sum of the coefficients that a neuron can have sent at any time of a frame: of inputs, then of each layer."""
+        return (self.encoder.totals, *(layer.neuron.totals(self.steps) for layer in self.layers))
+
+    @property
+    def coefficients(self) -> tuple[Totals, ...]:
+        """Least and greatest coefficient of a spike, or of none: of inputs, then of each layer."""
+        return (self.encoder.coefficients(self.steps), *(layer.neuron.coefficients for layer in self.layers))
+
+    def check_inputs(self, inputs: np.ndarray | Events) -> Events:
+        """The spikes of the inputs as events, from events or spike times int (frames, inputs), each from 0 to ``steps`` [S1].
+
+        Raises:
+            UserError: they do not fit the network.
+        """
+        if not isinstance(inputs, Events):
+            return Events.from_spike_times(self.check_spike_times(inputs), self.steps)
+        if inputs.shape[1:] != (self.steps, self.inputs):
+            raise UserError(f"input events must be of {self.steps} steps and {self.inputs} inputs, not {inputs.shape[1:]}")
+        sums = np.bincount(inputs.cell, inputs.coefficient, minlength=inputs.shape[0] * self.inputs)
+        for what, values, (least, most) in (
+            ("coefficients", inputs.coefficient, self.encoder.coefficients(self.steps)),
+            ("sums of coefficients", sums, self.encoder.totals),
+        ):
+            wrong = (values < least) | (values > most)
+            if wrong.any():
+                at = int(np.argmax(wrong))
+                frame, i = divmod(at, self.inputs) if values is sums else (inputs.frame[at], inputs.neuron[at])
+                raise UserError(f"{what} must be from {least} to {most}, but input {i} of frame {frame} has {int(values[at])}")
+        return inputs
 
     def check_spike_times(self, spike_times: np.ndarray) -> np.ndarray:
         """The spike times as int32 (frames, inputs), each from 0 to ``steps`` [S1].
@@ -184,13 +175,13 @@ class Network:
             )
         return spike_times.astype(np.int32, copy=False)
 
-    def encode(self, images: np.ndarray) -> np.ndarray:
-        """Spike times int32 (frames, inputs) of intensities uint8 (frames, …) [S2].
+    def encode(self, images: np.ndarray) -> np.ndarray | Events:
+        """What becomes of intensities uint8 (frames, …): spike times int32 (frames, inputs) [S2], or events [S13].
 
         Raises:
             UserError: the intensities do not fit the network or its encoder.
         """
-        times = self.encoder.encode(images, self.steps)
-        if times.shape[1] != self.inputs:
-            raise UserError(f"the network takes {self.inputs} inputs, but the images have {times.shape[1]} pixels")
-        return times
+        images = np.asarray(images)
+        if (pixels := int(np.prod(images.shape[1:]))) != self.inputs:
+            raise UserError(f"the network takes {self.inputs} inputs, but the images have {pixels} pixels")
+        return self.encoder.encode(images, self.steps)

@@ -3,22 +3,26 @@
 A neuron kind has
 
 * ``kind``, its name in files;
-* ``spikes_once``: a neuron spikes at most once per frame;
+* ``spikes_once``: a neuron spikes at most once per frame, and nothing is taken from its potential;
 * ``skips_empty_steps``: a neuron that no spike has reached in a step neither spikes nor changes, step 0 apart [S4], so that a step
   without spikes need not be closed;
+* ``coefficients`` and ``totals``: the range of what a spike is worth, and of the sum of that over a frame;
 * ``start`` and ``step``: the golden model, a state per frame and neuron and what becomes of it when a step closes;
-* ``margin_range``: bounds of ``V - θ``, which membrane widths are derived from.
+* ``margin_range``: bounds of the potential, which membrane widths are derived from.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
-from export.arrays import array, frozen
-from export.connections import Connection
+from export.arrays import array, frozen, is_integer
+from export.connections import Connection, Totals
 from export.errors import UserError
+
+MAX_THRESHOLD = 1 << 22
+MAX_LEVELS = 127
 
 
 @dataclass(eq=False)
@@ -26,7 +30,8 @@ class State:
     """The state of some frames' neurons.
 
     Attributes:
-        margin: float32 (frames, outputs), ``V - θ`` at the close of the last step; whole numbers.
+        margin: float32 (frames, outputs), ``V - θ`` at the close of the last step; of `Graded` neurons ``V + θN``, from which nothing is
+            taken. Whole numbers.
         emitted: int32 (frames, outputs), the sum of the coefficients so far.
     """
 
@@ -46,9 +51,14 @@ class Neuron(ABC):
     spikes_once: ClassVar[bool]
     skips_empty_steps: ClassVar[bool]
 
-    def most_spikes(self, steps: int) -> int:
-        """How often a neuron can spike in a frame of ``steps``; the most that its coefficients can sum up to."""
-        return 1 if self.spikes_once else steps
+    @property
+    def coefficients(self) -> Totals:
+        """Least and greatest of what a spike is worth, 0 (no spike) included."""
+        return 0, 1
+
+    def totals(self, steps: int) -> Totals:
+        """Least and greatest sum of the coefficients that a neuron can have sent at any time of a frame of ``steps``."""
+        return (0, 1 if self.spikes_once else steps)
 
     @abstractmethod
     def check(self, connection: Connection) -> None:
@@ -64,7 +74,7 @@ class Neuron(ABC):
 
     @abstractmethod
     def step(self, state: State) -> np.ndarray:
-        """Close a step: the coefficients of its spikes, int8 (frames, outputs), after which ``state`` is the state to go on from.
+        """Close a step: the coefficients of its spikes, int16 (frames, outputs), after which ``state`` is the state to go on from.
 
         Parameters:
             state: with the sums of the step added to ``margin``.
@@ -72,7 +82,35 @@ class Neuron(ABC):
 
     @abstractmethod
     def margin_range(self, least: np.ndarray, greatest: np.ndarray) -> tuple[int, int]:
-        """Least and greatest ``V - θ`` of any neuron, if sums range from ``least`` to ``greatest``, (outputs,) each."""
+        """Least and greatest `State.margin` of any neuron, if sums range from ``least`` to ``greatest``, (outputs,) each."""
+
+    def _check_size(self, connection: Connection) -> None:
+        if self.thresholds.shape != (connection.outputs,):
+            raise UserError(f"thresholds must have shape ({connection.outputs},), one per output, not {self.thresholds.shape}")
+
+
+def _integers(name: str, value: object) -> np.ndarray:
+    """``value`` as int32, shape (outputs,), read-only.
+
+    Raises:
+        UserError: it is something else.
+    """
+    numbers = array(name, value)
+    if numbers.ndim != 1:
+        raise UserError(f"{name} must have shape (outputs,), one per output, not {numbers.shape}")
+    if numbers.dtype.kind not in "iu":
+        raise UserError(f"{name} must be integers, not {numbers.dtype}")
+    if (beyond := np.abs(numbers.astype(object)) > np.iinfo(np.int32).max).any():
+        j = int(np.argmax(beyond))
+        raise UserError(f"{name} must fit into 32 bits, but {name}[{j}] is {numbers[j]}")
+    return frozen(numbers, np.int32)
+
+
+def _check_range(name: str, numbers: np.ndarray, least: int, greatest: int, why: str = "") -> None:
+    wrong = (numbers < least) | (numbers > greatest)
+    if wrong.any():
+        j = int(np.argmax(wrong))
+        raise UserError(f"{name} must be from {least} to {greatest}{why}, but {name}[{j}] is {numbers[j]}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,26 +130,12 @@ class Single(Neuron):
     thresholds: np.ndarray
 
     def __post_init__(self) -> None:
-        thresholds = array("thresholds", self.thresholds)
-        if thresholds.ndim != 1:
-            raise UserError(f"thresholds must have shape (outputs,), one per output, not {thresholds.shape}")
-        if thresholds.dtype.kind not in "iu":
-            raise UserError(f"thresholds must be integers, not {thresholds.dtype}")
-        if (beyond := np.abs(thresholds.astype(object)) > np.iinfo(np.int32).max).any():
-            j = int(np.argmax(beyond))
-            raise UserError(f"thresholds must fit into 32 bits, but thresholds[{j}] is {thresholds[j]}")
-        object.__setattr__(self, "thresholds", frozen(thresholds, np.int32))
+        object.__setattr__(self, "thresholds", _integers("thresholds", self.thresholds))
 
     def check(self, connection: Connection) -> None:
-        thresholds, fan_in = self.thresholds, connection.fan_in
-        if thresholds.shape != (connection.outputs,):
-            raise UserError(f"thresholds must have shape ({connection.outputs},), one per output, not {thresholds.shape}")
-        wrong = (thresholds < -fan_in) | (thresholds > fan_in + 1)
-        if wrong.any():
-            j = np.argmax(wrong)
-            raise UserError(
-                f"thresholds must be from {-fan_in} to {fan_in + 1} for {fan_in} inputs, but thresholds[{j}] is {thresholds[j]}"
-            )
+        self._check_size(connection)
+        fan_in = connection.fan_in
+        _check_range("thresholds", self.thresholds, -fan_in, fan_in + 1, f" for {fan_in} inputs")
 
     def start(self, frames: int) -> State:
         margin = np.tile(-self.thresholds.astype(np.float32), (frames, 1))
@@ -120,10 +144,156 @@ class Single(Neuron):
     def step(self, state: State) -> np.ndarray:
         spikes = (state.margin >= 0) & (state.emitted == 0)
         state.emitted += spikes
-        return spikes.astype(np.int8)
+        return spikes.astype(np.int16)
 
     def margin_range(self, least: np.ndarray, greatest: np.ndarray) -> tuple[int, int]:
         return int((least - self.thresholds).min()), int((greatest - self.thresholds).max())
 
 
-NEURONS: dict[str, type[Neuron]] = {neuron.kind: neuron for neuron in (Single,)}
+@dataclass(frozen=True, eq=False)
+class Readout(Single):
+    """Output neurons behind spikes with coefficients: never reset, decided by their margins [S12].
+
+    A spike is the first step in which ``V`` reaches ``θ``. A class's bias is part of its threshold.
+
+    Parameters:
+        thresholds: integers from -2**22 to 2**22, shape (outputs,); kept as int32.
+    """
+
+    kind: ClassVar[str] = "readout"
+
+    def check(self, connection: Connection) -> None:
+        self._check_size(connection)
+        _check_range("thresholds", self.thresholds, -MAX_THRESHOLD, MAX_THRESHOLD)
+
+
+@dataclass(frozen=True, eq=False)
+class Rate(Neuron):
+    """Integrate-and-fire neurons that spike in every step that ends with ``V ≥ θ``, and are reset by subtraction [S9], [S10].
+
+    Parameters:
+        thresholds: integers from 1 to 2**22, shape (outputs,); kept as int32.
+        start: the potential that a frame begins with, the bias included: integers from -2**22 to 2**22, shape (outputs,); kept as int32.
+            Left out: ``⌊θ / 2⌋``.
+
+    Raises:
+        UserError: a shape, a dtype or a value is not as said.
+    """
+
+    kind: ClassVar[str] = "rate"
+    spikes_once: ClassVar[bool] = False
+    skips_empty_steps: ClassVar[bool] = False
+    thresholds: np.ndarray
+    initial: np.ndarray = None  # type: ignore[assignment]  # set below
+
+    def __post_init__(self) -> None:
+        thresholds = _integers("thresholds", self.thresholds)
+        _check_range("thresholds", thresholds, 1, MAX_THRESHOLD)
+        initial = _integers("initial", thresholds // 2 if self.initial is None else self.initial)
+        if initial.shape != thresholds.shape:
+            raise UserError(f"initial must have shape {thresholds.shape}, as the thresholds have, not {initial.shape}")
+        _check_range("initial", initial, -MAX_THRESHOLD, MAX_THRESHOLD)
+        object.__setattr__(self, "thresholds", thresholds)
+        object.__setattr__(self, "initial", initial)
+
+    def check(self, connection: Connection) -> None:
+        self._check_size(connection)
+
+    def start(self, frames: int) -> State:
+        margin = np.tile((self.initial - self.thresholds).astype(np.float32), (frames, 1))
+        return State(margin, np.zeros(margin.shape, np.int32))
+
+    def step(self, state: State) -> np.ndarray:
+        return self._send(state, (state.margin >= 0).astype(np.int16))
+
+    def _send(self, state: State, coefficients: np.ndarray) -> np.ndarray:
+        state.margin -= self.thresholds.astype(np.float32) * coefficients
+        state.emitted += coefficients
+        return coefficients
+
+    def margin_range(self, least: np.ndarray, greatest: np.ndarray) -> tuple[int, int]:
+        """After a spike ``V ≥ 0``, and sums fall by no more than from their greatest to their least."""
+        lowest = np.minimum(self.initial + least, least - greatest)
+        return int((lowest - self.thresholds).min()), int((self.initial + greatest - self.thresholds).max())
+
+
+@dataclass(frozen=True, eq=False)
+class Ternary(Rate):
+    """Neurons with a double threshold: +1 at ``V ≥ θ``, -1 at ``V < 0``, as long as the running count stays in its range [S10].
+
+    Parameters:
+        thresholds, initial: as in `Rate`.
+        levels: ``L``, the greatest count, 1 to 127.
+        signed: the least count is ``-L``, not 0.
+
+    Raises:
+        UserError: as in `Rate`, or ``levels`` is not as said.
+    """
+
+    kind: ClassVar[str] = "ternary"
+    levels: int = field(kw_only=True)
+    signed: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (is_integer(self.levels) and 1 <= self.levels <= MAX_LEVELS):
+            raise UserError(f"levels must be an integer from 1 to {MAX_LEVELS}, not {self.levels!r}")
+        if not isinstance(self.signed, bool):
+            raise UserError(f"signed must be True or False, not {self.signed!r}")
+
+    @property
+    def counts(self) -> Totals:
+        """Least and greatest running count ``N``."""
+        return (-self.levels if self.signed else 0), self.levels
+
+    @property
+    def coefficients(self) -> Totals:
+        return -1, 1
+
+    def totals(self, steps: int) -> Totals:
+        return self.counts
+
+    def step(self, state: State) -> np.ndarray:
+        least, greatest = self.counts
+        up = (state.margin >= 0) & (state.emitted < greatest)
+        down = (state.margin < -self.thresholds.astype(np.float32)) & (state.emitted > least)
+        return self._send(state, up.astype(np.int16) - down.astype(np.int16))
+
+    def margin_range(self, least: np.ndarray, greatest: np.ndarray) -> tuple[int, int]:
+        """``V = v + S - θN`` with ``N`` in its range."""
+        fewest, most = self.counts
+        lowest = self.initial + least - self.thresholds.astype(np.int64) * (most + 1)
+        highest = self.initial + greatest - self.thresholds.astype(np.int64) * (fewest + 1)
+        return int(lowest.min()), int(highest.max())
+
+
+@dataclass(frozen=True, eq=False)
+class Graded(Ternary):
+    """Neurons with augmented spikes: a spike's coefficient brings the running count to ``clip(⌊(v + S) / θ⌋)`` at once [S10], [S11].
+
+    Parameters: as in `Ternary`.
+    """
+
+    kind: ClassVar[str] = "graded"
+    skips_empty_steps: ClassVar[bool] = True
+
+    @property
+    def coefficients(self) -> Totals:
+        least, greatest = self.counts
+        return least - greatest, greatest - least
+
+    def start(self, frames: int) -> State:
+        margin = np.tile(self.initial.astype(np.float32), (frames, 1))
+        return State(margin, np.zeros(margin.shape, np.int32))
+
+    def step(self, state: State) -> np.ndarray:
+        counts = np.clip(state.margin.astype(np.int32) // self.thresholds, *self.counts)
+        coefficients = (counts - state.emitted).astype(np.int16)
+        state.emitted = counts
+        return coefficients
+
+    def margin_range(self, least: np.ndarray, greatest: np.ndarray) -> tuple[int, int]:
+        return int((self.initial + least).min()), int((self.initial + greatest).max())
+
+
+NEURONS: dict[str, type[Neuron]] = {neuron.kind: neuron for neuron in (Single, Readout, Rate, Ternary, Graded)}

@@ -107,19 +107,19 @@ def _concatenate(parts: Sequence[Decisions]) -> Decisions:
     return Decisions(*(np.concatenate([getattr(part, name) for part in parts]) for name in DECISION_FIELDS))
 
 
-def run(network: Network, spike_times: np.ndarray) -> Result:
-    """Run frames through the network [S3–S5].
+def run(network: Network, inputs: np.ndarray | Events) -> Result:
+    """Run frames through the network [S3–S5], [S9–S12].
 
     Parameters:
         network: the network.
-        spike_times: integers (frames, inputs), 0 … T, ``T`` = never.
+        inputs: spikes as events, or spike times: integers (frames, inputs), 0 … T, ``T`` = never.
 
     Raises:
-        UserError: the spike times do not fit the network.
+        UserError: the spikes do not fit the network.
     """
-    spike_times = network.check_spike_times(spike_times)
+    events = network.check_inputs(inputs)
     chunk = chunk_of(network)
-    return Result.concatenate([_run_chunk(network, spike_times[at : at + chunk]) for at in range(0, max(1, len(spike_times)), chunk)])
+    return Result.concatenate([_run_chunk(network, events[at : at + chunk]) for at in range(0, max(1, events.shape[0]), chunk)])
 
 
 def chunk_of(network: Network) -> int:
@@ -127,11 +127,11 @@ def chunk_of(network: Network) -> int:
     return min(CHUNK, max(1, STATES // max(network.shape)))
 
 
-def _run_chunk(network: Network, spike_times: np.ndarray) -> Result:
-    events = [Events.from_spike_times(spike_times, network.steps)]
+def _run_chunk(network: Network, inputs: Events) -> Result:
+    events = [inputs]
     for layer in network.layers[:-1]:
         events.append(_run_layer(layer, events[-1]))
-    readout = _Readout(len(spike_times), network.outputs, network.steps)
+    readout = _Readout(inputs.shape[0], network.outputs, network.steps)
     events.append(_run_layer(network.layers[-1], events[-1], readout))
     return Result(tuple(events[1:]), readout.decisions())
 
@@ -181,7 +181,7 @@ def _run_layer(layer: Layer, inputs: Events, readout: _Readout | None = None) ->
     frame, at, neuron, coefficient = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
     order = np.argsort(frame.astype(np.uint16) if frames <= RADIX else frame, kind="stable")
     shape = (frames, steps, layer.outputs)
-    return Events(shape, frame[order], at[order].astype(np.int32), neuron[order].astype(np.int32), coefficient[order].astype(np.int8))
+    return Events(shape, frame[order], at[order].astype(np.int32), neuron[order].astype(np.int32), coefficient[order].astype(np.int16))
 
 
 def _by_step(events: Events) -> Iterator[tuple[np.ndarray, np.ndarray]]:

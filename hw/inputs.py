@@ -1,4 +1,4 @@
-"""The frames that a command line asks for: the test part of a data set, or random spike times."""
+"""The frames that a command line asks for: the test part of a data set, or random spikes."""
 
 from argparse import ArgumentParser
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from export import Network, UserError
+from export import Encoder, Events, Network, UserError
 from export.cli import positive
 
 RANDOM = "random"
@@ -28,20 +28,20 @@ class Inputs:
     """Frames for a network.
 
     Attributes:
-        spike_times: int32 (frames, inputs).
+        events: the spikes of the inputs.
         labels: int64 (frames,), or None.
-        images: uint8 (frames, inputs), or None where there are only spike times.
+        images: uint8 (frames, inputs), or None where there are only spikes.
         about: what the report says of them.
     """
 
-    spike_times: np.ndarray
+    events: Events
     labels: np.ndarray | None = None
     images: np.ndarray | None = None
     about: dict[str, Any] = field(default_factory=dict)
 
 
 def load(network: Network, dataset: str, images: int | None = None, seed: int = 0) -> Inputs:
-    """The first ``images`` test frames of a data set, or all; of ``random``, that many frames of random spike times.
+    """The first ``images`` test frames of a data set, or all; of ``random``, that many frames of random spikes.
 
     Raises:
         UserError: the data set is unknown, has no test part, does not fit the network, or is smaller; or the seed is negative.
@@ -52,8 +52,8 @@ def load(network: Network, dataset: str, images: int | None = None, seed: int = 
     if seed < 0:
         raise UserError(f"seed must be a non-negative integer, not {seed}")
     if dataset == RANDOM:
-        times = random_spike_times(network, images or RANDOM_FRAMES, seed)
-        return Inputs(times, about={"dataset": RANDOM, "seed": seed, "image_shape": None})
+        events = random_events(network, images or RANDOM_FRAMES, seed)
+        return Inputs(events, about={"dataset": RANDOM, "seed": seed, "image_shape": None})
     from model import datasets  # which data sets there are is the training side's business; it needs no training framework
 
     data = datasets.load(dataset)
@@ -63,10 +63,11 @@ def load(network: Network, dataset: str, images: int | None = None, seed: int = 
     if images is not None and images > len(part):
         raise UserError(f"images must be at most the {len(part)} test frames of {dataset}, not {images}")
     times = (network.encode if data.test_spike_times is None else network.check_spike_times)(part[:images])
-    labels = None if data.test_labels is None else data.test_labels[: len(times)]
+    events = network.check_inputs(times)
+    labels = None if data.test_labels is None else data.test_labels[: events.shape[0]]
     shape = None if data.image_shape is None else list(data.image_shape)
     about = {"dataset": data.name, "dataset_digest": data.digest, "split": data.split, "test_frames": len(part), "image_shape": shape}
-    return Inputs(times, labels, part[:images] if data.test_spike_times is None else None, about)
+    return Inputs(events, labels, part[:images] if data.test_spike_times is None else None, about)
 
 
 def trained_on(network: Network) -> str:
@@ -81,9 +82,14 @@ def trained_on(network: Network) -> str:
     return name
 
 
-def random_spike_times(network: Network, frames: int, seed: int) -> np.ndarray:
-    """Spike times int32 (frames, inputs): in each frame another share of the inputs spikes, from none to all."""
+def random_events(network: Network, frames: int, seed: int) -> Events:
+    """Spikes of the inputs: in each frame another share of them spikes, from none to all; with coefficients, in several steps."""
     rng = np.random.default_rng(seed)
     shape = (frames, network.inputs)
     spikes = rng.random(shape) < rng.random((frames, 1))
-    return np.where(spikes, rng.integers(0, network.steps, shape), network.steps).astype(np.int32)
+    if network.encoder.spikes_once:
+        return Events.from_spike_times(np.where(spikes, rng.integers(0, network.steps, shape), network.steps), network.steps)
+    intensities = (rng.integers(0, 256, shape) * spikes).astype(np.uint8)
+    found = Encoder("spread", bits=network.encoder.bits).encode(intensities, network.steps)
+    assert isinstance(found, Events)
+    return found

@@ -53,6 +53,20 @@ def input_panel(panel: Axes, times: np.ndarray, steps: int, image_shape: Sequenc
         panel.set_ylabel("input")
 
 
+def count_panel(panel: Axes, counts: np.ndarray, image_shape: Sequence[int] | None) -> None:
+    """The sums of the coefficients (inputs,) of a frame: as an image if they are one, else as bars."""
+    if image_shape is not None and len(image_shape) == 2 and np.prod(image_shape) == len(counts):
+        image = panel.imshow(counts.reshape(image_shape), cmap="Greys", vmin=0)
+        panel.figure.colorbar(image, ax=panel, label="sum of coefficients", shrink=0.9)
+        panel.set_xticks([])
+        panel.set_yticks([])
+        panel.spines[:].set_visible(True)
+    else:
+        panel.barh(np.arange(len(counts)), counts, height=1, color=MUTED)
+        panel.set_ylabel("input")
+        panel.set_xlabel("sum of coefficients")
+
+
 def raster_frame(panel: Axes, neurons: int, steps: int, decision: int) -> None:
     """Axes for a raster of so many neurons: steps to the right, what comes after the decision shaded."""
     panel.axvspan(decision + 0.5, steps - 0.5, color=LATER, lw=0, label="after the decision")

@@ -60,7 +60,7 @@ def cosimulate(network: Network, chosen: Folding, frames: inputs.Inputs, argumen
 
     report = sim.cosimulate(
         network,
-        frames.spike_times,
+        frames.events,
         frames.labels,
         images=pixels(frames, arguments),
         folding=chosen,
@@ -79,7 +79,7 @@ def vectors(network: Network, chosen: Folding, frames: inputs.Inputs, arguments:
     from sim.vectors import write
 
     options = {"images": pixels(frames, arguments), "wrapper": arguments.wrapper, "weights": arguments.weights}
-    for path in write(network, frames.spike_times, chosen, arguments.out, **options):
+    for path in write(network, frames.events, chosen, arguments.out, **options):
         print(path)
     return 0
 
@@ -88,7 +88,7 @@ def bench(network: Network, chosen: Folding, frames: inputs.Inputs, arguments: N
     """Measure and print speeds."""
     from sim.bench import measure
 
-    print(measure(network, frames.spike_times, chosen, pixels(frames, arguments)))
+    print(measure(network, frames.events, chosen, pixels(frames, arguments)))
     return 0
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import hw.verilog
-from export import Network, UserError
+from export import Events, Network, UserError
 from hw import Accelerator, Folding
 from sim import frames, stimuli, toolchain
 from sim.build import Build, build
@@ -65,18 +65,19 @@ class Bench:
         return "\n".join(lines)
 
 
-def measure(network: Network, spike_times: np.ndarray, folding: Folding, images: np.ndarray | None = None) -> Bench:
+def measure(network: Network, inputs: np.ndarray | Events, folding: Folding, images: np.ndarray | None = None) -> Bench:
     """Run the same frames, as spike words or as the pixels of images, through both, turn about, and take the fastest run of each.
 
     Raises:
         UserError: there is no frame, or the tool chain is missing.
     """
-    if len(spike_times) == 0:
+    events = network.check_inputs(inputs)
+    if events.shape[0] == 0:
         raise UserError("there must be at least one frame, not 0")
     accelerator = Accelerator(network, folding, frames_in="words" if images is None else "pixels")
     ports = Ports.from_map(hw.verilog.port_map(accelerator))
-    built = build(design(hw.verilog.generate(accelerator), ports, network.shape))
-    words = frames.pack(spike_times, accelerator.input_format) if images is None else frames.pack_pixels(images, folding.pixels)
+    built = build(design(hw.verilog.generate(accelerator), ports, network))
+    words = frames.pack(events, accelerator.input_format) if images is None else frames.pack_pixels(images, folding.pixels)
     with tempfile.TemporaryDirectory(prefix="firstspike.") as name:
         folder = Path(name)
         stimuli.write(folder, [(words, Pace())], ports)
@@ -90,11 +91,11 @@ def measure(network: Network, spike_times: np.ndarray, folding: Folding, images:
             command = [str(program), f"+in={folder}", f"+out={folder}"]
             for line in subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines():
                 mode, count, seconds, received, stuck = line.split()
-                if (int(received), int(stuck)) != (len(spike_times), 0):
-                    raise RuntimeError(f"the bare loop must give {len(spike_times)} results, not {received}")
+                if (int(received), int(stuck)) != (events.shape[0], 0):
+                    raise RuntimeError(f"the bare loop must give {events.shape[0]} results, not {received}")
                 bare[mode].append(float(seconds))
                 cycles[mode] = int(count)
-    speeds = {mode: Speed(cycles[mode], len(spike_times), min(cosimulated[mode]), min(bare[mode])) for mode in MODES}
+    speeds = {mode: Speed(cycles[mode], events.shape[0], min(cosimulated[mode]), min(bare[mode])) for mode in MODES}
     return Bench(speeds, built.seconds)
 
 

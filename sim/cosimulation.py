@@ -3,7 +3,7 @@
 import itertools
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,12 @@ import numpy as np
 
 import hw.cost.cycles
 import hw.verilog
-from export import Network, UserError, digest, reference
+from export import Events, Network, UserError, digest, reference
 from export.files import prepare_folder
 from export.reference import Result
 from export.scores import check_labels
 from hw import Accelerator, Folding, default_folding
-from hw.core.words import WordFormat
+from hw.core.streams import input_format
 from sim.build import build
 from sim.compare import compare
 from sim.frames import Words, pack, pack_pixels
@@ -40,7 +40,7 @@ LEAD_IN = 3
 
 def cosimulate(
     network: Network,
-    spike_times: np.ndarray,
+    inputs: np.ndarray | Events,
     labels: np.ndarray | None = None,
     *,
     images: np.ndarray | None = None,
@@ -56,16 +56,16 @@ def cosimulate(
 
     Parameters:
         network: the network.
-        spike_times: integers (frames, inputs), 0 … T, ``T`` = never.
+        inputs: events, or spike times: integers (frames, inputs), 0 … T, ``T`` = never.
         labels: integers (frames,); without them the report has no accuracy.
         images: uint8 (frames, inputs); if they are given, the circuit gets their pixels through its own latency encoder, and
-            ``spike_times`` say what should become of them.
+            ``inputs`` say what should become of them.
         folding: how much works at once; `hw.default_folding` by default.
         out: folder for ``report.json``, ``report.html`` and, on a difference, its waveform.
         jobs: processes that share the frames.
         waves: write the waveform of the first frame if nothing differs.
         verilog: text and port map to simulate instead of what `hw.verilog.generate` writes.
-        expected: what to compare with; by default what the golden model makes of ``spike_times``.
+        expected: what to compare with; by default what the golden model makes of ``inputs``.
         about: further entries for the report, such as the name of the data set.
 
     Raises:
@@ -76,9 +76,9 @@ def cosimulate(
     """
     began = time.monotonic()
     out = None if out is None else Path(out)
-    spike_times = network.check_spike_times(spike_times)
+    events = network.check_inputs(inputs)
     labels = None if labels is None else np.asarray(labels)
-    _refuse_nothing(network, spike_times, labels, expected, images, jobs)
+    _refuse_nothing(network, events, labels, expected, images, jobs)
     if out is not None:
         _prepare(out)
     seconds: dict[str, float] = {"golden": 0}
@@ -92,15 +92,15 @@ def cosimulate(
         verilog = hw.verilog.generate(accelerator), hw.verilog.port_map(accelerator)
     else:
         folding = _folding_of(verilog[1], network, folding, frames_in)
-    job = _Job(network, folding, design(verilog[0], Ports.from_map(verilog[1]), network.shape))
+    job = _Job(network, folding, design(verilog[0], Ports.from_map(verilog[1]), network))
     seconds["generate"] = time.monotonic() - began_generate
 
     built = build(job.design)
     seconds["build"] = built.seconds
 
     began_simulate = time.monotonic()
-    frames = _Frames(spike_times, images, labels, expected)
-    bounds = [int(share[0]) for share in np.array_split(np.arange(len(spike_times)), min(jobs, len(spike_times)))] + [len(spike_times)]
+    frames = _Frames(events, images, labels, expected)
+    bounds = [int(share[0]) for share in np.array_split(np.arange(len(frames)), min(jobs, len(frames)))] + [len(frames)]
     shares = [frames[slice(*ends)] for ends in itertools.pairwise(bounds)]
     parts = joblib.Parallel(n_jobs=len(shares))(joblib.delayed(_run_share)(job, share) for share in shares)
     outcome = Outcome.join([part for part, _ in parts])
@@ -114,7 +114,7 @@ def cosimulate(
         seconds["waves"] = time.monotonic() - began_waves
     seconds["total"] = time.monotonic() - began
     report = assemble(
-        network, spike_times, labels, outcome, folding=folding, build=built, seconds=seconds, waveforms=waveforms, about=dict(about or {})
+        network, events, labels, outcome, folding=folding, build=built, seconds=seconds, waveforms=waveforms, about=dict(about or {})
     )
     if out is not None:
         from sim.page import save  # drawing pictures takes a second to load, and not every report is drawn
@@ -136,24 +136,24 @@ class _Frames:
     """Frames to run.
 
     Attributes:
-        spike_times: int32 (frames, inputs).
+        events: the spikes of the inputs.
         images: uint8 (frames, inputs), if pixels are sent.
         labels: integers (frames,), if there are any.
         expected: the golden result, if it is given.
     """
 
-    spike_times: np.ndarray
+    events: Events
     images: np.ndarray | None
     labels: np.ndarray | None
     expected: Result | None
 
     def __len__(self) -> int:
-        return len(self.spike_times)
+        return self.events.shape[0]
 
     def __getitem__(self, frames: slice) -> "_Frames":
         """Consecutive frames."""
         return _Frames(
-            self.spike_times[frames],
+            self.events[frames],
             None if self.images is None else self.images[frames],
             None if self.labels is None else self.labels[frames],
             None if self.expected is None else self.expected[frames],
@@ -170,17 +170,17 @@ class _Job:
 
     def golden(self, frames: _Frames) -> Result:
         """The golden result of frames."""
-        return reference.run(self.network, frames.spike_times) if frames.expected is None else frames.expected
+        return reference.run(self.network, frames.events) if frames.expected is None else frames.expected
 
     def words(self, sent: _Frames) -> Words:
         """The words, or pixels, of frames."""
         if sent.images is not None:
             return pack_pixels(sent.images, self.folding.pixels)
-        return pack(sent.spike_times, WordFormat(self.network.inputs, self.network.steps, self.folding.simd[0]))
+        return pack(sent.events, replace(input_format(self.folding.plans(self.network)[0]), frames=0))
 
     def size(self, frames: _Frames, golden: Result) -> int:
         """Bytes that co-simulating frames takes, more or less."""
-        spikes = int(np.count_nonzero(frames.spike_times < self.network.steps)) + sum(map(len, golden.events))
+        spikes = len(frames.events) + sum(map(len, golden.events))
         return NEURON_BYTES * len(frames) * sum(self.network.shape) + SPIKE_BYTES * spikes
 
     def shards(self, frames: _Frames) -> Iterator[tuple[_Frames, Result]]:
@@ -202,7 +202,7 @@ class _Job:
         recordings = simulate(build(self.design), self.design.ports, self.words(frames))
         comparisons = {mode: compare(mode, recording, golden, self.network) for mode, recording in recordings.items()}
         timings = {mode: Timing.of(recording) for mode, recording in recordings.items()}
-        limit = hw.cost.cycles.limit(self.network, self.folding, frames.spike_times, golden)
+        limit = hw.cost.cycles.limit(self.network, self.folding, frames.events, golden)
         return Outcome.of(golden, comparisons, timings, limit, frames.labels)
 
 
@@ -258,7 +258,7 @@ def _waveforms(job: _Job, frames: _Frames, outcome: Outcome, out: Path) -> list[
 
 def _refuse_nothing(
     network: Network,
-    spike_times: np.ndarray,
+    events: Events,
     labels: np.ndarray | None,
     expected: Result | None,
     images: np.ndarray | None,
@@ -269,18 +269,18 @@ def _refuse_nothing(
     Raises:
         UserError: it would, or could not.
     """
-    frames = len(spike_times)
+    frames = events.shape[0]
     if jobs < 1:
         raise UserError(f"jobs must be at least 1, not {jobs}")
     if frames == 0:
         raise UserError("there must be at least one frame, not 0")
     chunk = reference.chunk_of(network)
     chunks = [slice(at, at + chunk) for at in range(0, frames, chunk)]
-    if images is not None and not all(np.array_equal(network.encode(images[part]), spike_times[part]) for part in chunks):
-        raise UserError("spike_times must be those of the images, but differ")
+    if images is not None and not all(network.check_inputs(network.encode(images[part])).equals(events[part]) for part in chunks):
+        raise UserError("spikes must be those of the images, but differ")
     if expected is not None and len(expected) != frames:
         raise UserError(f"expected results must be of {frames} frames, not {len(expected)}")
-    results = (reference.run(network, spike_times[part]) for part in chunks) if expected is None else [expected]
+    results = (reference.run(network, events[part]) for part in chunks) if expected is None else [expected]
     if not any(len(events) for result in results for events in result.events):
         raise UserError("some neuron must spike in some frame, but none does: there is nothing to compare")
     if labels is not None:

@@ -1,4 +1,4 @@
-"""Spike times to the words that a circuit takes, and the words that it emits back to spikes; all in numpy.
+"""Spikes to the words that a circuit takes, and the words that it emits back to spikes; all in numpy.
 
 ``docs/sim.md`` describes the files.
 """
@@ -67,18 +67,18 @@ class Words:
         return file.tobytes()
 
 
-def pack(spike_times: np.ndarray, word: WordFormat) -> Words:
+def pack(events: Events, word: WordFormat) -> Words:
     """The words of whole frames.
 
     Parameters:
-        spike_times: integers (frames, inputs), 0 … steps, ``steps`` = never.
+        events: the spikes of the inputs.
         word: the input's format.
     """
     records, counts = [], []
-    for chunk in _chunks(spike_times):
-        words = word.from_spike_times(chunk)
+    for part in _parts(*events.shape[::2]):
+        words = word.from_events(events[part])
         records.append(word.pack(words))
-        counts.append(np.bincount(words.frame, minlength=len(chunk)))
+        counts.append(np.bincount(words.frame, minlength=part.stop - part.start))
     return Words(np.concatenate(records), np.concatenate(counts))
 
 
@@ -91,7 +91,7 @@ def pack_pixels(images: np.ndarray, pixels: int = 1) -> Words:
     """
     frames, inputs = images.shape
     beats = -(-inputs // pixels)
-    return Words(np.concatenate([_beats(chunk, beats, pixels) for chunk in _chunks(images)]), np.full(frames, beats))
+    return Words(np.concatenate([_beats(images[part], beats, pixels) for part in _parts(frames, inputs)]), np.full(frames, beats))
 
 
 def _beats(images: np.ndarray, beats: int, pixels: int) -> np.ndarray:
@@ -105,20 +105,20 @@ def _beats(images: np.ndarray, beats: int, pixels: int) -> np.ndarray:
     return pack_bits(np.concatenate(bits, axis=1))
 
 
-def _chunks(frames: np.ndarray) -> Iterator[np.ndarray]:
-    """Frames (frames, inputs), some at a time, at least once."""
-    count = max(1, PACKED // frames.shape[1])
-    for at in range(0, max(1, len(frames)), count):
-        yield frames[at : at + count]
+def _parts(frames: int, inputs: int) -> Iterator[slice]:
+    """Some frames at a time, at least once."""
+    count = max(1, PACKED // inputs)
+    for at in range(0, max(1, frames), count):
+        yield slice(at, min(at + count, frames))
 
 
 def spikes(records: np.ndarray, payload: Payload, frame: np.ndarray) -> Spikes:
     """The spikes in the words that a layer emitted, given the frame of each word."""
     index, time = payload.get(records, "index"), payload.get(records, "time")
-    word, lane = (np.concatenate(arrays) for arrays in zip(*_set_bits(records, payload), strict=True))
-    simd = payload["bits"].width
+    word, lane, worth = (np.concatenate(arrays) for arrays in zip(*_coefficients(records, payload), strict=True))
+    simd = payload.lanes("bits")
     shape = (int(frame.max(initial=-1)) + 1, 1 << payload["time"].width, simd << payload["index"].width)
-    events = Events.sort(shape, frame[word], time[word], index[word] * simd + lane)
+    events = Events.sort(shape, frame[word], time[word], index[word] * simd + lane, worth)
     return Spikes(events, np.unique(frame), int(payload.get(records, "last_of_frame").sum()))
 
 
@@ -148,7 +148,10 @@ def frame_numbers(records: np.ndarray, payload: Payload, contexts: int, starts: 
     return number
 
 
-def _set_bits(records: np.ndarray, payload: Payload) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _coefficients(records: np.ndarray, payload: Payload) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Word, lane and coefficient of each spike."""
     for at in range(0, max(1, len(records)), CHUNK):
-        word, lane = np.nonzero(payload.get_bits(records[at : at + CHUNK], "bits"))
-        yield word + at, lane
+        part = records[at : at + CHUNK]
+        lanes = payload.get_bits(part, "bits") if payload["bits"].lanes is None else payload.get_lanes(part, "bits")
+        word, lane = np.nonzero(lanes)
+        yield word + at, lane, lanes[word, lane].astype(np.int16)

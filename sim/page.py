@@ -28,7 +28,7 @@ def page(report: Report) -> str:
         scores=_score_rows(report),
         rasters=pictures.rasters(
             report.outcome.drawn,
-            report.spike_times,
+            report.inputs,
             report.network.steps,
             report.network.class_names,
             report.labels,

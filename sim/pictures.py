@@ -10,14 +10,14 @@ from matplotlib.figure import Figure
 
 from export.events import Events
 from export.reference import Decisions
-from model.drawing import HARDWARE, MODEL, MUTED, STYLE, input_panel, name_outputs, raster_frame, steps_panel
+from model.drawing import HARDWARE, MODEL, MUTED, STYLE, count_panel, input_panel, name_outputs, raster_frame, steps_panel
 from sim.outcome import Drawn
 from sim.timing import Timing
 
 
 def rasters(
     frames: Mapping[int, Drawn],
-    spike_times: np.ndarray,
+    inputs: Events,
     steps: int,
     class_names: Sequence[str],
     labels: np.ndarray | None,
@@ -31,7 +31,11 @@ def rasters(
         for column, (frame, drawn) in enumerate(frames.items()):
             decisions = drawn.golden.decisions
             label = "" if labels is None else f", label {class_names[labels[frame]]}"
-            input_panel(axes[0][column], spike_times[frame], steps, image_shape)
+            given = inputs[frame : frame + 1]
+            if (given.coefficient == 1).all() and len(np.unique(given.neuron)) == len(given):
+                input_panel(axes[0][column], given.spike_times()[0], steps, image_shape)
+            else:
+                count_panel(axes[0][column], np.bincount(given.neuron, given.coefficient, minlength=given.shape[2]), image_shape)
             axes[0][column].set_title(f"frame {frame}: decided {class_names[decisions.class_index[0]]}{label}")
             for layer, (golden, seen) in enumerate(zip(drawn.golden.events, drawn.seen, strict=True)):
                 panel = axes[1 + layer][column]

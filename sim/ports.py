@@ -15,11 +15,12 @@ UNIT = 32
 
 @dataclass(frozen=True)
 class Field:
-    """A field of a packed payload: its lowest bit, its width in bits, and whether it is two's complement."""
+    """A field of a packed payload: its lowest bit, its width in bits, whether it is two's complement, and of how many lanes it consists."""
 
     offset: int
     width: int
     signed: bool = False
+    lanes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,20 @@ class Payload:
         """One field of any width as bool (records, width), index 0 the least significant bit."""
         field = self.fields[name]
         return unpack_bits(records)[:, field.offset : field.offset + field.width]
+
+    def lanes(self, name: str) -> int:
+        """Lanes of a field; a bit each unless it says otherwise."""
+        field = self.fields[name]
+        return field.width if field.lanes is None else field.lanes
+
+    def get_lanes(self, records: np.ndarray, name: str) -> np.ndarray:
+        """One field as a number per lane: int16 (records, lanes)."""
+        field, lanes = self.fields[name], self.lanes(name)
+        bits = self.get_bits(records, name).reshape(len(records), lanes, field.width // max(1, lanes))
+        worth = 1 << np.arange(bits.shape[2])
+        if field.signed:
+            worth[-1] = -worth[-1]
+        return bits @ worth.astype(np.int16)
 
 
 @dataclass(frozen=True)
@@ -111,7 +126,7 @@ class Ports:
 
 
 def _payload(port: Mapping[str, Any]) -> Payload:
-    fields = {name: Field(f["offset"], f["width"], f.get("signed", False)) for name, f in port["fields"].items()}
+    fields = {name: Field(f["offset"], f["width"], f.get("signed", False), f.get("lanes")) for name, f in port["fields"].items()}
     return Payload(port["width"], fields)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from export import Network, digest
+from export import Events, Network, digest
 from export.scores import Scores, score
 from hw import Folding
 from sim.build import Build
@@ -29,7 +29,7 @@ class Report:
     Attributes:
         data: everything that goes into ``report.json``; ``docs/sim.md`` lists the keys.
         network: the network.
-        spike_times: int32 (frames, inputs).
+        inputs: the spikes of the inputs.
         labels: int64 (frames,), or None.
         outcome: what is kept of the frames.
         waveforms: files with the waveform of that place, or of the first frame if that was asked for.
@@ -38,7 +38,7 @@ class Report:
 
     data: dict[str, Any]
     network: Network
-    spike_times: np.ndarray
+    inputs: Events
     labels: np.ndarray | None
     outcome: Outcome
     waveforms: tuple[Path, ...]
@@ -122,7 +122,7 @@ class Report:
 
 def assemble(
     network: Network,
-    spike_times: np.ndarray,
+    inputs: Events,
     labels: np.ndarray | None,
     outcome: Outcome,
     *,
@@ -164,7 +164,7 @@ def assemble(
         "build_cached": None if build is None else build.cached,
         "versions": _versions(build),
     }
-    report = Report(data, network, spike_times, labels, outcome, tuple(waveforms), subject)
+    report = Report(data, network, inputs, labels, outcome, tuple(waveforms), subject)
     data["passed"] = report.passed
     return report
 

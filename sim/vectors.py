@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import hw.verilog
-from export import Network, UserError, reference
+from export import Events, Network, UserError, reference
 from export.files import atomic_write
 from hw import Accelerator, Folding
 from hw.buses import wrap
@@ -42,7 +42,7 @@ SETUP = {"none": "payloads of stream load", "registers": "address (47:32) and va
 
 def write(
     network: Network,
-    spike_times: np.ndarray,
+    inputs: np.ndarray | Events,
     folding: Folding,
     folder: Path,
     *,
@@ -54,7 +54,7 @@ def write(
 
     Parameters:
         network: the network.
-        spike_times: integers (frames, inputs), 0 … T.
+        inputs: events, or spike times: integers (frames, inputs), 0 … T.
         folding: of the circuit.
         folder: is made if it is not there.
         images: uint8 (frames, inputs) of these spike times; if they are given, pixels are what goes in.
@@ -65,14 +65,15 @@ def write(
         UserError: there is no frame, no neuron spikes, or the arguments do not fit.
         OSError: a file cannot be written.
     """
-    golden = reference.run(network, spike_times)
+    events = network.check_inputs(inputs)
+    golden = reference.run(network, events)
     if not any((times < network.steps).any() for times in golden.spike_times):
         raise UserError("some neuron must spike in some frame, but none does: there is nothing to compare")
     accelerator = Accelerator(network, folding, frames_in="words" if images is None else "pixels", weights=weights)
     circuit = wrap(accelerator, wrapper)
     port_map = hw.verilog.port_map(circuit)
     ports = Ports.from_map(hw.verilog.port_map(accelerator))
-    words = frames.pack(spike_times, accelerator.input_format) if images is None else frames.pack_pixels(images, folding.pixels)
+    words = frames.pack(events, accelerator.input_format) if images is None else frames.pack_pixels(images, folding.pixels)
     word, result = ports.word, ports.result
     if wrapper == "wishbone":
         word, words = Payload(36, {}), _bus_words(words, images)
@@ -107,11 +108,11 @@ def write(
         outputs=[layer.outputs for layer in network.layers],
         setup=len(setup),
         setup_width=setup_width,
-        frames=len(spike_times),
+        frames=events.shape[0],
         tags=1 << ports.monitors[0]["frame"].width,
         steps=network.steps,
         linger=LINGER,
-        patience=design("", ports, network.shape).patience,
+        patience=design("", ports, network).patience,
     )
     written = [*hw.verilog.write(circuit, folder / "accelerator.v")]
     for name, text in files.items():

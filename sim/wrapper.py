@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import dataclass, fields
 
+from export import Network
 from sim.ports import Ports
 from sim.stimuli import Pace
 from sim.templates import render
@@ -61,9 +62,10 @@ class Design:
         return "\n".join(lines) + "\n"
 
 
-def design(verilog: str, ports: Ports, shape: tuple[int, ...]) -> Design:
-    """The design of a network of the given layer sizes, from the inputs to the outputs."""
-    # A word of a frame carries at least one spike, or is a pixel; but for the one that closes an empty step 0, and one to spare.
+def design(verilog: str, ports: Ports, network: Network) -> Design:
+    """The design of a network's circuit."""
+    # A word of a frame carries at least one spike, or is a pixel; but for those that close empty steps, and one to spare.
+    spikes = network.inputs * (1 if network.encoder.spikes_once else network.steps)
     # Between two transfers a layer looks, at worst, at all its synapses one by one, and the next one does.
-    synapses = sum(inputs * outputs for inputs, outputs in itertools.pairwise(shape))
-    return Design(verilog, ports, capacity=shape[0] + 2, patience=10_000 + 4 * synapses)
+    synapses = sum(inputs * outputs for inputs, outputs in itertools.pairwise(network.shape))
+    return Design(verilog, ports, capacity=spikes + network.steps + 1, patience=10_000 + 4 * synapses)

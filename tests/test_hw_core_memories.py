@@ -167,6 +167,7 @@ endmodule
 """
 
 
+@pytest.mark.proofs
 def test_single_port_rams_are_equal_to_the_memory(tmp_path):
     """Under Verilator, with the vendor's cell as Yosys models it: two side by side, the second used in half, two above one another."""
     width, rows = 24, 20_000

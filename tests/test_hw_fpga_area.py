@@ -71,7 +71,7 @@ def test_more_at_once_is_larger(network, family):
     assert sizes == sorted(sizes)
 
 
-@pytest.mark.parametrize("name", ["hx8k", "ecp5-25k", "xc7"])
+@pytest.mark.parametrize("name", ["ecp5-25k", *(pytest.param(name, marks=pytest.mark.proofs) for name in ("hx8k", "xc7"))])
 def test_formula_is_a_filter_and_block_rams_are_exact(name):
     """On a circuit with each way to keep potentials but one."""
     network = random_network(np.random.default_rng(77), (60, 30, 6), 8)

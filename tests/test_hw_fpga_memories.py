@@ -12,7 +12,7 @@ from hw.fpga.memories import Mapped, Shape, mapped
 ROMS = [(8, 16), (20, 40), (16, 100), (18, 128), (9, 256), (6, 500), (5, 784), (3, 1100), (36, 240)]
 
 
-@pytest.mark.parametrize("device", ["hx8k", "ecp5-25k", "xc7"])
+@pytest.mark.parametrize("device", ["ecp5-25k", *(pytest.param(name, marks=pytest.mark.proofs) for name in ("hx8k", "xc7"))])
 def test_roms(device):
     """Memories large and small, each a module that is kept in one piece; each is read as a whole row per cycle."""
     rng = random.Random(7)

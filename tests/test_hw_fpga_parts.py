@@ -49,8 +49,15 @@ def test_parts_of_a_board(network):
     assert {"link", "recorder", "receiver", "transmitter", "encoder_0", "distributor", "layer_0", "layer_1", "loader", REST} < set(texts)
 
 
-@pytest.mark.parametrize("name", ["hx8k", "ecp5-25k"])
-@pytest.mark.parametrize("seed", [3, 11])
+@pytest.mark.parametrize(
+    ("seed", "name"),
+    [
+        (11, "ecp5-25k"),
+        (3, "hx8k"),
+        pytest.param(3, "ecp5-25k", marks=pytest.mark.proofs),
+        pytest.param(11, "hx8k", marks=pytest.mark.proofs),
+    ],
+)
 def test_sum_is_near_the_whole(seed, name):
     """On random circuits, of which nothing was ever fitted."""
     network, folding, frames_in, weights = random_circuit(np.random.default_rng([123, seed]))

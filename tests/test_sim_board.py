@@ -57,11 +57,15 @@ def test_equal_to_the_golden_model(folding, weights, pins):
     assert f"equal to the golden model: {full.frames} frames, {full.frames * 10} spike times" in report.table()
 
 
+LARGE = Folding((1, 1), (32, 1), ("delta", "delta"), ("step", "event"), (2, 1))
+"""Its weights go into single-port RAMs."""
+
+
 @pytest.mark.parametrize(
     ("board", "shape", "folding", "cells"),
     [
         ("icebreaker", SHAPE, FOLDINGS["event"], 0),
-        ("icebreaker", (784, 96, 4), Folding((1, 1), (32, 1), ("delta", "delta"), ("step", "event"), (2, 1)), 2),
+        pytest.param("icebreaker", (784, 96, 4), LARGE, 2, marks=pytest.mark.proofs),
         ("ulx3s-25f", SHAPE, FOLDINGS["step"], 0),
     ],
 )

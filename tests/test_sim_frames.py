@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from export import Events
 from hw.core.words import WordFormat, bit_columns, pack_bits, unpack_bits
 from sim import frames
 from sim.ports import Field, Payload
@@ -35,7 +36,7 @@ def units(file):
 def test_file_by_hand():
     # Three inputs one by one, four steps. A word: time in bits 0-1, index in 2-3, the spike in 4, last_of_step in 5, last_of_frame in 6.
     form = WordFormat(3, 4, 1)
-    words = frames.pack(np.array([[4, 4, 4], [1, 0, 1]]), form)
+    words = frames.pack(Events.from_spike_times(np.array([[4, 4, 4], [1, 0, 1]]), form.steps), form)
     assert words.counts.tolist() == [1, 3]
     empty = 0b1100000
     assert units(words.file()) == [2, 1, empty, 3, 0b0110100, 0b0010001, 0b1111001]
@@ -43,7 +44,7 @@ def test_file_by_hand():
 
 def test_file_of_wide_words_has_the_most_significant_unit_first():
     form = WordFormat(40, 1, 40)
-    words = frames.pack(np.array([[0] + [1] * 39]), form)
+    words = frames.pack(Events.from_spike_times(np.array([[0] + [1] * 39]), form.steps), form)
     assert words.records.tolist() == [[0b100, 0b11 << 10]]  # time and index one bit each, 40 spikes, the two flags
     assert units(words.file()) == [1, 1, 0b11 << 10, 0b100]
 
@@ -55,7 +56,7 @@ def test_round_trip(simd, steps):
     form = WordFormat(33, steps, simd)
     times = random_spike_times(rng, 50, 33, steps)
     times[0], times[1] = steps, 0
-    words = frames.pack(times, form)
+    words = frames.pack(Events.from_spike_times(times, form.steps), form)
     seen = spikes(words, form)
     assert seen.begun.tolist() == list(range(50))
     assert seen.ended == 50
@@ -66,10 +67,10 @@ def test_round_trip(simd, steps):
 def test_many_frames_in_chunks(monkeypatch):
     form = WordFormat(7, 3, 2)
     times = random_spike_times(np.random.default_rng(3), 100, 7, 3)
-    whole = frames.pack(times, form)
+    whole = frames.pack(Events.from_spike_times(times, form.steps), form)
     monkeypatch.setattr(frames, "PACKED", 7 * 7)
     monkeypatch.setattr(frames, "CHUNK", 11)
-    parts = frames.pack(times, form)
+    parts = frames.pack(Events.from_spike_times(times, form.steps), form)
     assert parts.file() == whole.file()
     seen = [spikes(words, form) for words in (parts, whole)]
     assert seen[0].events.equals(seen[1].events)
@@ -77,7 +78,7 @@ def test_many_frames_in_chunks(monkeypatch):
 
 def test_no_frames():
     form = WordFormat(3, 4, 1)
-    words = frames.pack(np.empty((0, 3), np.int32), form)
+    words = frames.pack(Events.from_spike_times(np.empty((0, 3), np.int32), form.steps), form)
     assert units(words.file()) == [0]
     seen = spikes(words, form)
     assert (len(seen), seen.begun.tolist(), seen.ended) == (0, [], 0)
@@ -86,9 +87,9 @@ def test_no_frames():
 def test_streams_take_frames_in_turn():
     form = WordFormat(9, 4, 2)
     times = random_spike_times(np.random.default_rng(4), 7, 9, 4)
-    words = frames.pack(times, form)
+    words = frames.pack(Events.from_spike_times(times, form.steps), form)
     for place in range(3):
-        assert words.stream(place, 3).file() == frames.pack(times[place::3], form).file()
+        assert words.stream(place, 3).file() == frames.pack(Events.from_spike_times(times[place::3], form.steps), form).file()
     assert words.stream(0, 1).file() == words.file()
     assert units(words.stream(7, 8).file()) == [0]
 

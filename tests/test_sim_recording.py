@@ -1,10 +1,12 @@
 """What goes to the wrapper and what comes back, file by file."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from export import Encoder
 from sim import stimuli
 from sim.frames import Words
 from sim.ports import Field, Payload, Ports
@@ -15,6 +17,7 @@ from sim.wrapper import design
 WORD = {"time": Field(0, 1), "last_of_step": Field(1, 1), "last_of_frame": Field(2, 1)}
 MONITOR = {"time": Field(0, 2), "index": Field(2, 1), "bits": Field(3, 2), "last_of_frame": Field(5, 1), "frame": Field(6, 2)}
 RESULT = Payload(3, {"class_index": Field(0, 2), "error": Field(2, 1)})
+LARGE = SimpleNamespace(inputs=65_536, shape=(65_536, 65_536), steps=1, encoder=Encoder())
 PORTS = Ports("top", 2, ("i_0", "i_1"), Payload(3, WORD), True, RESULT, (Payload(8, MONITOR),))
 
 
@@ -82,4 +85,4 @@ def test_words_of_frames_that_were_not_sent(transcript):
 
 def test_numbers_that_grow_with_the_sizes_have_64_bits():
     synapses = 65_536 * 65_536
-    assert f"quiet == 64'd{10_000 + 4 * synapses}" in design("", PORTS, (65_536, 65_536)).wrapper()
+    assert f"quiet == 64'd{10_000 + 4 * synapses}" in design("", PORTS, LARGE).wrapper()

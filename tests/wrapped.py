@@ -26,7 +26,9 @@ def transfers(pixels: int = 1) -> list[list[int]]:
     if PORT_MAP["frames_in"] == "pixels":
         padded = np.pad(IMAGES, ((0, 0), (0, -IMAGES.shape[1] % pixels)))
         return [[int.from_bytes(part.tobytes(), "little") for part in image.reshape(-1, pixels)] for image in padded]
-    words = frames.pack(NETWORK.encode(IMAGES), WordFormat(NETWORK.inputs, NETWORK.steps, PORT_MAP["folding"]["simd"][0]))
+    words = frames.pack(
+        NETWORK.check_inputs(NETWORK.encode(IMAGES)), WordFormat(NETWORK.inputs, NETWORK.steps, PORT_MAP["folding"]["simd"][0])
+    )
     values = [int.from_bytes(record.tobytes(), "little") for record in words.records]
     ends = np.cumsum(words.counts)
     return [values[end - count : end] for end, count in zip(ends, words.counts, strict=True)]

@@ -81,6 +81,13 @@ class Accelerator(wiring.Component):
             members[f"monitor_{index}"] = Out(Signature({"valid": Out(1), "payload": Out(form.layout)}))
         super().__init__(members)
 
+    @property
+    def word_ports(self) -> dict[str, WordFormat]:
+        """The format of the words on each port that carries some."""
+        inputs = dict.fromkeys(self.input_names, self.input_format) if self.frames_in == "words" else {}
+        monitors = {f"monitor_{index}": form for index, form in enumerate(self.monitor_formats)}
+        return {f"{name}_payload": form for name, form in (inputs | monitors).items()}
+
     def elaborate(self, platform):
         m = Module()
         m.submodules.scheduler = scheduler = StepScheduler(self.plans[0], self.input_format, done_ports=len(self.plans))

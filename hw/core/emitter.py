@@ -38,7 +38,15 @@ class SpikeEmitter(wiring.Component):
     def __init__(self, plan: LayerPlan):
         assert plan.following_simd is not None  # there is a layer to send to
         self._plan = plan
-        self._form = WordFormat(plan.layer.outputs, plan.steps, plan.following_simd, plan.frames, plan.following_skips_empty_steps)
+        self._form = WordFormat(
+            plan.layer.outputs,
+            plan.steps,
+            plan.following_simd,
+            plan.frames,
+            plan.following_skips_empty_steps,
+            plan.layer.neuron.coefficients,
+        )
+        self._word_bits = self._form.simd * self._form.lane_bits
         super().__init__({"i": In(neuron_vectors(plan)), "o": Out(stream.Signature(self._form.layout)), "step_done": Out(step_done(plan))})
 
     def elaborate(self, platform):
@@ -89,7 +97,7 @@ class SpikeEmitter(wiring.Component):
                 full.eq(1),
                 word.time.eq(head.time),
                 word.index.eq(Mux(some, head_index + lane, 0)),
-                word.bits.eq(head_spikes.word_select(lane, form.simd) if form.simd > 1 else some),
+                word.bits.eq(head_spikes.word_select(lane, self._word_bits) if self._word_bits > 1 else some),
                 word.last_of_step.eq(closes),
                 word.last_of_frame.eq(closes & head.last_of_frame),
                 word.error.eq(head.error),
@@ -106,7 +114,7 @@ class SpikeEmitter(wiring.Component):
                 m.d.sync += began.eq(0)
         with m.If(moves):
             m.d.sync += [head_valid.eq(1), head.eq(waiting), head_spikes.eq(spikes), head_index.eq(index)]
-            m.d.sync += [unsent[k].eq(spikes.word_select(k, form.simd).any()) for k in range(lanes)]
+            m.d.sync += [unsent[k].eq(spikes.word_select(k, self._word_bits).any()) for k in range(lanes)]
         m.d.sync += [
             self.step_done.valid.eq(pop & head.last_of_step & ~began & ~picks),
             self.step_done.frame.eq(head.frame),
@@ -153,7 +161,7 @@ class SpikeEmitter(wiring.Component):
         The position of its first neuron, word and lane, is counted up from vector to vector.
         """
         plan, simd = self._plan, self._form.simd
-        spikes = Signal(lanes * simd)
+        spikes = Signal(lanes * self._word_bits)
         index = Signal(bits_for(self._form.words))
         if plan.neuron_folds == 1:
             m.d.comb += spikes.eq(vector.fire)
@@ -167,10 +175,13 @@ class SpikeEmitter(wiring.Component):
         if units == 1:
             m.d.comb += spikes.eq(vector.fire)
             return spikes, index
-        lane = Signal(range(units))
+        lane, unit_bits = Signal(range(units)), unit * self._form.lane_bits
         with m.If(moves):
             m.d.sync += lane.eq(Mux(vector.last_of_step, 0, lane + units_on - Mux(wraps, units, 0)))
-        m.d.comb += [wraps.eq(lane >= units - units_on), spikes.eq(Array(vector.fire << k * unit for k in range(units))[lane])]
+        m.d.comb += [
+            wraps.eq(lane >= units - units_on),
+            spikes.eq(Array(vector.fire << k * unit_bits for k in range(units))[lane]),
+        ]
         return spikes, index
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from export import Network, UserError
 from hw.core.counting import FORMS
 from hw.core.dense import DensePlan
+from hw.core.neurons import NEURONS
 from hw.core.plan import LayerPlan
 
 PLANS: dict[str, type[LayerPlan]] = {"dense": DensePlan}
@@ -91,9 +92,11 @@ class Folding:
                 raise UserError(f"loop_order of layer {index} must be step, because its form is {form}, not {loop_order!r}")
             if kinds and layer.neuron.kind not in kinds:
                 raise UserError(f"neurons of layer {index} must be {' or '.join(kinds)} in the form {form}, not {layer.neuron.kind}")
-            before = network.layers[index - 1].neuron if index else None
-            if cumulative and before is not None and not before.spikes_once:
+            before = network.layers[index - 1].neuron if index else network.encoder
+            if cumulative and not before.spikes_once:
                 raise UserError(f"inputs of layer {index} must spike at most once in the form {form}, but are of kind {before.kind}")
+            if swap > 1 and NEURONS[layer.neuron.kind].parameter_bits(layer.neuron):
+                raise UserError(f"swap of layer {index} must be 1 for neurons of kind {layer.neuron.kind}, not {swap}")
             if swap > 1 and (cumulative or loop_order != "step"):
                 raise UserError(f"swap of layer {index} must be 1, because its form and loop order are {form} and {loop_order}, not {swap}")
             if swap > 1 and pe >= layer.outputs and self.contexts == 1:
@@ -104,7 +107,8 @@ class Folding:
                     plan,
                     following_simd=self.simd[index + 1] if index + 1 < depth else None,
                     split_words=plans[-1].words_split if plans else 0,
-                    input_spikes=before.most_spikes(network.steps) if before is not None else 1,
+                    input_totals=network.totals[index],
+                    input_coefficients=network.coefficients[index],
                     given_membrane_bits=None if membrane_bits is None else membrane_bits[index],
                     skips_empty_steps=may_skip[index],
                     following_skips_empty_steps=may_skip[index + 1],

@@ -55,7 +55,7 @@ class FrameCheck(wiring.Component):
         if form.steps < 1 << len(word.time):
             broken.append(word.time >= form.steps)  # 5
         if padding:
-            broken.append((word.index == form.words - 1) & word.bits[form.simd - padding :].any())  # 5
+            broken.append((word.index == form.words - 1) & word.bits[(form.simd - padding) * form.lane_bits :].any())  # 5
         for rule in broken:
             with m.If(rule):
                 m.d.comb += breaks_rule.eq(1)

@@ -73,20 +73,21 @@ class IFLayer(wiring.Component):
         m.submodules.weights = weights = RowMemory(plan.weight_width, plan.weight_rows, writable=self._loadable)
         counting, counting_valid = _registered(m, plan, "counting", sequencer.operation, sequencer.valid)
         m.d.comb += weights.address.eq(sequencer.operation.weight_row)
-        count = Signal(plan.pe * count_width(plan.simd))
-        m.d.sync += count.eq(plan.counting.counts(m, weights.data, counting.spikes, plan.pe))
+        number_bits = count_width(plan.simd, plan.input_coefficients)
+        count = Signal(plan.pe * number_bits)
+        m.d.sync += count.eq(plan.counting.counts(m, weights.data, counting.spikes, plan.pe, plan.input_coefficients))
 
         # Integrate.
         integrating, integrating_valid = _registered(m, plan, "integrating", counting, counting_valid)
         m.submodules.initial = initial = RowMemory(plan.initial_width, plan.initial_potentials, writable=self._loadable)
-        m.submodules.neurons = neurons = plan.neurons(pe=plan.pe, width=plan.membrane_bits, count_width=count_width(plan.simd))
+        m.submodules.neurons = neurons = plan.neurons(plan.layer.neuron, pe=plan.pe, width=plan.membrane_bits, count_width=number_bits)
         m.submodules.membranes = state = membranes_of(plan)(plan)
         for port, stage, valid in ((state.ahead, counting, counting_valid), (state.now, integrating, integrating_valid)):
             m.d.comb += port.valid.eq(valid)
             m.d.comb += [port[name].eq(stage[name]) for name in ("state_row", "beat", "restart", "first", "integrate", "test")]
         m.d.comb += [
             initial.address.eq(counting.fold * plan.swap + counting.beat),
-            state.start.eq(initial.data),
+            state.start.eq(initial.data[: len(state.start)]),
             state.new_potential.eq(neurons.new_potential),
             state.new_flags.eq(neurons.new_flags),
             neurons.potential.eq(state.potential),
@@ -94,17 +95,19 @@ class IFLayer(wiring.Component):
             neurons.count.eq(count),
             neurons.test.eq(integrating.test),
         ]
+        if plan.parameter_bits:
+            m.d.comb += neurons.parameters.eq(initial.data[len(state.start) :])
 
         if self._loadable:
             wiring.connect(m, wiring.flipped(self.write_weights), weights.write)
             wiring.connect(m, wiring.flipped(self.write_initial), initial.write)
 
         # Neuron vectors.
-        exists = Signal(plan.pe)
+        exists = Signal(len(neurons.fire))
         short = integrating.fold == plan.neuron_folds - 1
         vector = self.o.payload
         m.d.comb += [
-            exists.eq(Mux(short, (1 << plan.last_fold_size) - 1, (1 << plan.pe) - 1)),
+            exists.eq(Mux(short, (1 << plan.last_fold_size * plan.coefficient_bits) - 1, (1 << len(exists)) - 1)),
             self.o.valid.eq(integrating_valid & integrating.test),
             vector.last_of_step.eq(integrating.last),
             vector.fire.eq(neurons.fire & exists),

@@ -44,22 +44,23 @@ class Membranes(wiring.Component):
     def __init__(self, plan: LayerPlan):
         self._plan = plan
         self._potential_bits = plan.pe * plan.membrane_bits
+        self._flag_bits = plan.pe * plan.flag_bits
         super().__init__(
             {
                 "ahead": In(access(plan)),
                 "now": In(access(plan)),
-                "start": In(plan.initial_width),
+                "start": In(plan.beat_size * plan.membrane_bits),
                 "new_potential": In(self._potential_bits),
-                "new_flags": In(plan.pe),
+                "new_flags": In(self._flag_bits),
                 "potential": Out(self._potential_bits),
-                "flags": Out(plan.pe),
+                "flags": Out(self._flag_bits),
             }
         )
 
     @staticmethod
     def memory_shape(plan: LayerPlan) -> tuple[int, int] | None:
         """Bits of a row and rows of the memory; None where there are registers only."""
-        return (plan.pe * (1 + plan.membrane_bits), plan.state_rows) if plan.state_rows > 1 else None
+        return (plan.pe * (plan.flag_bits + plan.membrane_bits), plan.state_rows) if plan.state_rows > 1 else None
 
     def _memory(self, m: Module, content: Value, *, write) -> Value:
         """A memory of states: the row of the operation that integrates now, read a cycle before; ``content`` is written to it."""
@@ -82,8 +83,8 @@ class StateMemory(Membranes):
         m = Module()
         stored = self._memory(m, Cat(self.new_flags, self.new_potential), write=self.now.valid)
         m.d.comb += [
-            self.potential.eq(Mux(self.now.restart, self.start, stored[self._plan.pe :])),
-            self.flags.eq(Mux(self.now.restart, 0, stored[: self._plan.pe])),
+            self.potential.eq(Mux(self.now.restart, self.start, stored[self._flag_bits :])),
+            self.flags.eq(Mux(self.now.restart, 0, stored[: self._flag_bits])),
         ]
         return m
 
@@ -94,7 +95,7 @@ class Registers(Membranes):
     def elaborate(self, platform):
         m = Module()
         plan, now, ahead = self._plan, self.now, self.ahead
-        kept_potential, kept_flags = Signal(self._potential_bits), Signal(plan.pe)
+        kept_potential, kept_flags = Signal(self._potential_bits), Signal(self._flag_bits)
         with m.If(now.valid):
             m.d.sync += [kept_potential.eq(self.new_potential), kept_flags.eq(self.new_flags)]
         potential, flags = kept_potential, kept_flags
@@ -105,7 +106,7 @@ class Registers(Membranes):
             with m.If(now.valid):
                 m.d.sync += resident.eq(now.state_row)
             m.d.sync += swaps.eq(ahead.state_row != Mux(now.valid, now.state_row, resident))
-            potential, flags = Mux(swaps, stored[plan.pe :], kept_potential), Mux(swaps, stored[: plan.pe], kept_flags)
+            potential, flags = Mux(swaps, stored[self._flag_bits :], kept_potential), Mux(swaps, stored[: self._flag_bits], kept_flags)
         m.d.comb += [
             self.potential.eq(Mux(now.restart, self.start, potential)),
             self.flags.eq(Mux(now.restart, 0, flags)),

@@ -9,19 +9,22 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 import numpy as np
-from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.hdl import C, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from export.neurons import Neuron
+from export.connections import Totals
+from export.neurons import Neuron, Rate, Ternary
+from hw.core.words import coefficient_bits
 
 
 class Neurons(wiring.Component):
     """``pe`` neurons of one kind. Combinational: their state comes in, spikes and their new state go out.
 
-    The state of a neuron is a potential, which begins a frame with what `start` gives, and one flag, which begins with 0.
+    The state of a neuron is a potential, which begins a frame with what `start` gives, and ``flag_bits`` more, which begin with 0.
 
     Parameters:
+        neuron: the golden half.
         pe: number of neurons.
         width: bits of one potential, signed.
         count_width: bits of one ``count``, signed.
@@ -29,32 +32,50 @@ class Neurons(wiring.Component):
     Members:
         potential, flags: state before, neuron 0 least significant.
         count: what to add to each potential.
+        parameters: what each neuron is given, if it is given anything.
         test: the step closes: neurons may fire.
         new_potential, new_flags: the state after.
-        fire: neurons that spike now.
+        fire: coefficients of the neurons' spikes now; 0 for none.
     """
 
     kind: ClassVar[str]
     """Of the golden half, a subclass of `export.neurons.Neuron`."""
 
-    def __init__(self, *, pe: int, width: int, count_width: int):
-        self._pe, self._width, self._count_width = pe, width, count_width
-        super().__init__(
-            {
-                "potential": In(pe * width),
-                "flags": In(pe),
-                "count": In(pe * count_width),
-                "test": In(1),
-                "new_potential": Out(pe * width),
-                "new_flags": Out(pe),
-                "fire": Out(pe),
-            }
-        )
+    def __init__(self, neuron: Neuron, *, pe: int, width: int, count_width: int):
+        self._neuron, self._pe, self._width, self._count_width = neuron, pe, width, count_width
+        self._flag_bits, self._parameter_bits = self.flag_bits(neuron), self.parameter_bits(neuron)
+        members = {
+            "potential": In(pe * width),
+            "flags": In(pe * self._flag_bits),
+            "count": In(pe * count_width),
+            "test": In(1),
+            "new_potential": Out(pe * width),
+            "new_flags": Out(pe * self._flag_bits),
+            "fire": Out(pe * coefficient_bits(neuron.coefficients)),
+        }
+        if self._parameter_bits:
+            members["parameters"] = In(pe * self._parameter_bits)
+        super().__init__(members)
 
     @staticmethod
     @abstractmethod
     def start(neuron: Neuron) -> np.ndarray:
         """The potentials that a frame begins with, int64 (outputs,)."""
+
+    @staticmethod
+    def flag_bits(neuron: Neuron) -> int:
+        """Bits of a neuron's state beside its potential."""
+        return 1
+
+    @staticmethod
+    def parameter_bits(neuron: Neuron) -> int:
+        """Bits of what a neuron is given in each operation; 0 for none."""
+        return 0
+
+    @staticmethod
+    def parameter_values(neuron: Neuron) -> np.ndarray:
+        """That, at least 0, int64 (outputs,)."""
+        return np.zeros(len(neuron.thresholds), np.int64)
 
     def sum(self, p: int) -> Value:
         """The potential of neuron ``p`` with its count added."""
@@ -94,4 +115,129 @@ class IFNeurons(Neurons):
         return m
 
 
-NEURONS: dict[str, type[Neurons]] = {neurons.kind: neurons for neurons in (IFNeurons,)}
+class ReadoutNeurons(IFNeurons):
+    """Output neurons behind spikes with coefficients [S12]."""
+
+    kind = "readout"
+
+
+class ResetNeurons(Neurons):
+    """Neurons that spike with a coefficient, given their threshold ``θ`` [S9]: one subclass per rule of [S10], which is its `respond`."""
+
+    @staticmethod
+    def parameter_bits(neuron: Neuron) -> int:
+        return int(neuron.thresholds.max()).bit_length()
+
+    @staticmethod
+    def parameter_values(neuron: Neuron) -> np.ndarray:
+        return neuron.thresholds.astype(np.int64)
+
+    @staticmethod
+    def start(neuron: Neuron) -> np.ndarray:
+        assert isinstance(neuron, Rate)
+        return neuron.initial.astype(np.int64) - neuron.thresholds
+
+    @abstractmethod
+    def respond(self, m: Module, potential: Value, emitted: Value, threshold: Value) -> tuple[Value, Value, Value]:
+        """What one neuron does at the end of a step.
+
+        Parameters:
+            potential: with the step's sums.
+            emitted: the sum of the coefficients so far.
+            threshold: ``θ``.
+
+        Returns:
+            the coefficient, the potential and the sum of the coefficients after it.
+        """
+
+    def elaborate(self, platform):
+        m = Module()
+        coefficient_width = coefficient_bits(self._neuron.coefficients)
+        found: list[list[Value]] = []
+        for p in range(self._pe):
+            before = self.flags[p * self._flag_bits : (p + 1) * self._flag_bits]
+            emitted = before.as_signed() if self._counts[0] < 0 else before
+            threshold = self.parameters[p * self._parameter_bits : (p + 1) * self._parameter_bits]
+            potential = Signal(signed(self._width), name=f"sum_{p}")
+            m.d.comb += potential.eq(self.sum(p))
+            coefficient, after, count = self.respond(m, potential, emitted, threshold)
+            test = self.test
+            found.append(
+                [
+                    Mux(test, coefficient, 0)[:coefficient_width],
+                    Mux(test, after, potential)[: self._width],
+                    Mux(test, count, emitted)[: self._flag_bits],
+                ]
+            )
+        for signal, values in zip((self.fire, self.new_potential, self.new_flags), zip(*found, strict=True), strict=True):
+            m.d.comb += signal.eq(Cat(values))
+        return m
+
+    @property
+    def _counts(self) -> Totals:
+        """Least and greatest sum of a neuron's coefficients."""
+        return self._neuron.counts if isinstance(self._neuron, Ternary) else (0, 1)
+
+
+class RateNeurons(ResetNeurons):
+    """A potential is ``V - θ``, of which ``θ`` is taken with each spike; the flag is not used."""
+
+    kind = "rate"
+
+    def respond(self, m, potential, emitted, threshold):
+        fires = ~potential[-1]
+        return fires, potential - Mux(fires, threshold, 0), C(0, 1)
+
+
+class CountingNeurons(ResetNeurons):
+    """Neurons whose running count of coefficients is kept beside the potential."""
+
+    @staticmethod
+    def flag_bits(neuron: Neuron) -> int:
+        assert isinstance(neuron, Ternary)
+        return coefficient_bits(neuron.counts)
+
+
+class TernaryNeurons(CountingNeurons):
+    """A double threshold; a potential is ``V - θ``."""
+
+    kind = "ternary"
+
+    def respond(self, m, potential, emitted, threshold):
+        least, greatest = self._counts
+        up = ~potential[-1] & (emitted != greatest)
+        down = (potential + threshold < 0) & (emitted != least)
+        change = Mux(down, -1, up)
+        return change, Mux(down, potential + threshold, Mux(up, potential - threshold, potential)), emitted + change
+
+
+class GradedNeurons(CountingNeurons):
+    """Augmented spikes; a potential is ``V + θN``, of which nothing is taken.
+
+    The new count is the quotient of potential and threshold, clipped, by restoring division: one subtraction per bit of the count.
+    """
+
+    kind = "graded"
+
+    @staticmethod
+    def start(neuron: Neuron) -> np.ndarray:
+        assert isinstance(neuron, Rate)
+        return neuron.initial.astype(np.int64)
+
+    def respond(self, m, potential, emitted, threshold):
+        least, greatest = self._counts
+        rest = potential - threshold * least
+        quotient: list[Value] = []
+        for bit in reversed(range((greatest - least).bit_length())):
+            less = Signal(signed(len(rest) + 1), name=f"less_{bit}")
+            m.d.comb += less.eq(rest - (threshold << bit))
+            quotient.insert(0, ~less[-1])
+            rest = Mux(less[-1], rest, less)
+        steps = Cat(quotient)
+        count = Mux(steps > greatest - least, greatest, steps + least)
+        return count - emitted, potential, count
+
+
+NEURONS: dict[str, type[Neurons]] = {
+    neurons.kind: neurons for neurons in (IFNeurons, ReadoutNeurons, RateNeurons, TernaryNeurons, GradedNeurons)
+}

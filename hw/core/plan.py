@@ -8,9 +8,11 @@ import numpy as np
 from amaranth.hdl import Value
 
 from export import Layer
+from export.connections import Totals
 from export.events import Events
 from hw.core.counting import FORMS, Form
 from hw.core.neurons import NEURONS, Neurons
+from hw.core.words import coefficient_bits, signed_bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +25,8 @@ class LayerPlan(ABC):
         simd, pe, form, loop_order, swap, contexts: as in `hw.Folding`.
         following_simd: ``SIMD`` of the next layer, None for the last.
         split_words: of one step, how many words may come in two parts, because the layer before does their neurons in two folds.
-        input_spikes: how often an input can spike in a frame.
+        input_totals: least and greatest sum of the coefficients that an input can have sent at any time of a frame.
+        input_coefficients: least and greatest of what a spike of an input is worth.
         given_membrane_bits: of a circuit that was made for another network; None: as many as this layer needs.
         skips_empty_steps: a step without spikes need not be closed on the input; else each is, if need be by an empty word.
         following_skips_empty_steps: the same of the next layer.
@@ -39,7 +42,8 @@ class LayerPlan(ABC):
     contexts: int = 1
     following_simd: int | None = None
     split_words: int = 0
-    input_spikes: int = 1
+    input_totals: Totals = (0, 1)
+    input_coefficients: Totals = (0, 1)
     given_membrane_bits: int | None = None
     skips_empty_steps: bool = True
     following_skips_empty_steps: bool = True
@@ -96,6 +100,26 @@ class LayerPlan(ABC):
         return NEURONS[self.layer.neuron.kind]
 
     @property
+    def flag_bits(self) -> int:
+        """Bits of a neuron's state beside its potential."""
+        return self.neurons.flag_bits(self.layer.neuron)
+
+    @cached_property
+    def parameter_bits(self) -> int:
+        """Bits of what a neuron is given beside its potential to start from."""
+        return self.neurons.parameter_bits(self.layer.neuron)
+
+    @property
+    def coefficient_bits(self) -> int:
+        """Bits of a neuron's coefficient."""
+        return coefficient_bits(self.layer.neuron.coefficients)
+
+    @property
+    def lane_bits(self) -> int:
+        """Bits of an input's coefficient."""
+        return coefficient_bits(self.input_coefficients)
+
+    @property
     def is_last(self) -> bool:
         """Whether a readout follows, which needs margins."""
         return self.following_simd is None
@@ -130,8 +154,8 @@ class LayerPlan(ABC):
 
     @cached_property
     def membrane_bits(self) -> int:
-        """Bits of a signed ``V - θ`` of any neuron of this layer."""
-        return self.given_membrane_bits or signed_bits(*self.layer.margin_range(self.input_spikes))
+        """Bits of the signed potential of any neuron of this layer."""
+        return self.given_membrane_bits or signed_bits(*self.layer.margin_range(self.input_totals))
 
     @property
     def weight_width(self) -> int:
@@ -140,8 +164,8 @@ class LayerPlan(ABC):
 
     @property
     def initial_width(self) -> int:
-        """Bits of a row of the memory of potentials to start from."""
-        return self.beat_size * self.membrane_bits
+        """Bits of a row of the memory of potentials to start from, and of what else neurons are given."""
+        return self.beat_size * self.membrane_bits + self.pe * self.parameter_bits
 
     @property
     def initial_depth(self) -> int:
@@ -151,7 +175,7 @@ class LayerPlan(ABC):
     @cached_property
     def initial_potentials(self) -> list[int]:
         """The content of that memory: row ``neuron_fold * swap + beat`` holds ``beat_size`` potentials to start from, ``membrane_bits``
-        each, two's complement.
+        each, two's complement; above them, ``PE`` parameters of ``parameter_bits`` (see `hw.core.neurons.Neurons`).
 
         For neurons that spike once they are ``-θ`` in the ``delta`` form and ``-θ' = -(θ + K)`` in the ``xnor`` form [S7], so that the
         test for a spike is a sign.
@@ -161,8 +185,13 @@ class LayerPlan(ABC):
         neurons[: len(start)] = start
         padded = np.zeros((self.neuron_folds, self.swap * self.beat_size), np.int64)
         padded[:, : self.pe] = neurons.reshape(self.neuron_folds, self.pe)
-        bits = (padded.reshape(-1, 1) >> np.arange(self.membrane_bits)) & 1
-        return integers(bits.reshape(self.initial_depth, -1))
+        bits = ((padded.reshape(-1, 1) >> np.arange(self.membrane_bits)) & 1).reshape(self.initial_depth, -1)
+        if self.parameter_bits:
+            parameters = np.zeros(self.neuron_folds * self.pe, np.int64)
+            parameters[: len(start)] = self.neurons.parameter_values(self.layer.neuron)
+            more = ((parameters[:, None] >> np.arange(self.parameter_bits)) & 1).reshape(self.neuron_folds, -1)
+            bits = np.concatenate([bits, more], axis=1)
+        return integers(bits)
 
     @property
     def words_split(self) -> int:
@@ -170,11 +199,6 @@ class LayerPlan(ABC):
         simd = self.following_simd
         assert simd is not None
         return sum(begin % simd != 0 for begin in range(self.pe, self.layer.outputs, self.pe))
-
-
-def signed_bits(least: int, greatest: int) -> int:
-    """Bits of a signed number that may be from ``least`` to ``greatest``; at least two."""
-    return 1 + max(greatest.bit_length(), (-1 - least).bit_length() if least < 0 else 0, 1)
 
 
 def integers(bits: np.ndarray) -> list[int]:

@@ -35,7 +35,7 @@ def operation(plan: LayerPlan) -> data.StructLayout:
             "weight_row": bits_for(plan.weight_depth),
             "fold": bits_for(plan.neuron_folds),
             "state_row": bits_for(plan.state_rows),
-            "spikes": plan.simd,
+            "spikes": plan.simd * plan.lane_bits,
             "restart": 1,
             "first": 1,
             "integrate": 1,

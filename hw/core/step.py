@@ -56,12 +56,12 @@ class StepSequencer(Sequencer):
     def memory_shape(plan: LayerPlan) -> tuple[int, int] | None:
         """Of the words of a step; of one fold, nothing is replayed."""
         words = max(2, plan.synapse_folds + plan.split_words)
-        return (bits_for(plan.synapse_folds) + plan.simd, words) if plan.neuron_folds > 1 else None
+        return (bits_for(plan.synapse_folds) + plan.simd * plan.lane_bits, words) if plan.neuron_folds > 1 else None
 
     def elaborate(self, platform):
         m = Module()
         plan, word = self._plan, self.i.payload
-        kept = data.StructLayout({"index": word.index.shape(), "bits": plan.simd})
+        kept = data.StructLayout({"index": word.index.shape(), "bits": plan.simd * plan.lane_bits})
         places = max(2, plan.synapse_folds + plan.split_words)
         again = Signal(kept)  # a word of the step, a cycle after its position; with one fold, nothing is replayed
         if plan.neuron_folds > 1:

@@ -9,7 +9,7 @@ from hw.core.words import WordFormat, bits_for
 
 def input_format(plan: LayerPlan) -> WordFormat:
     """The words that a layer takes."""
-    return WordFormat(plan.layer.inputs, plan.steps, plan.simd, plan.frames, plan.skips_empty_steps)
+    return WordFormat(plan.layer.inputs, plan.steps, plan.simd, plan.frames, plan.skips_empty_steps, plan.input_coefficients)
 
 
 def words(form: WordFormat) -> Signature:
@@ -41,7 +41,7 @@ def neuron_vectors(plan: LayerPlan) -> Signature:
         "last_of_frame": 1,
         "error": 1,
         "frame": bits_for(plan.frames),
-        "fire": plan.pe,
+        "fire": plan.pe * plan.coefficient_bits,
     }
     if plan.is_last:
         fields |= {"fold": bits_for(plan.neuron_folds), "margin": plan.pe * plan.membrane_bits}

@@ -1,6 +1,7 @@
 """Spike words: what travels between components, as a layout for the circuit and as numpy arrays for everyone else.
 
-A word carries the spikes that ``SIMD`` neighbouring inputs have at one time: inputs ``index * SIMD`` and up, least significant bit first.
+A word carries the spikes that ``SIMD`` neighbouring inputs have at one time: inputs ``index * SIMD`` and up, least significant bit first,
+a bit each, or a coefficient of several bits.
 Words without spikes are not sent, with exceptions: step 0 is always closed, if need be by an empty word, as is every step where no step
 may be skipped; and the circuit may end a frame with an empty word. Time never decreases; the last word of a step carries
 ``last_of_step``, the last of a frame both flags.
@@ -10,6 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from amaranth.lib import data
+
+from export.connections import Totals
+from export.events import Events
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class WordFormat:
         simd: inputs per word.
         frames: inside the circuit, how many frames tags tell apart; 0 outside, where there are no tags.
         skips_empty_steps: steps without spikes need not be closed, step 0 apart; else each step is, if need be by an empty word.
+        coefficients: least and greatest of what a spike is worth, 0 (no spike) included.
     """
 
     inputs: int
@@ -29,6 +34,17 @@ class WordFormat:
     simd: int
     frames: int = 0
     skips_empty_steps: bool = True
+    coefficients: Totals = (0, 1)
+
+    @property
+    def lane_bits(self) -> int:
+        """Bits of a coefficient."""
+        return coefficient_bits(self.coefficients)
+
+    @property
+    def signed(self) -> bool:
+        """Coefficients are two's complement numbers."""
+        return self.coefficients[0] < 0
 
     @property
     def words(self) -> int:
@@ -45,7 +61,7 @@ class WordFormat:
         fields = {
             "time": bits_for(self.steps),
             "index": bits_for(self.words),
-            "bits": self.simd,
+            "bits": self.simd * self.lane_bits,
             "last_of_step": 1,
             "last_of_frame": 1,
             "error": 1,
@@ -56,9 +72,11 @@ class WordFormat:
 
     def from_spike_times(self, spike_times: np.ndarray) -> "Words":
         """The words of frames whose spike times are integers (frames, inputs), 0 … T."""
-        frame, neuron = np.nonzero(spike_times < self.steps)
-        time = spike_times[frame, neuron].astype(np.int64)
-        frames = len(spike_times)
+        return self.from_events(Events.from_spike_times(spike_times, self.steps))
+
+    def from_events(self, events: Events) -> "Words":
+        """The words of frames' spikes."""
+        frames, frame, neuron, time = events.shape[0], events.frame, events.neuron.astype(np.int64), events.step.astype(np.int64)
         key = (frame * self.steps + time) * self.words + neuron // self.simd
         empty_steps = np.ones((frames, 1 if self.skips_empty_steps else self.steps), bool)
         inside = time < empty_steps.shape[1]
@@ -66,12 +84,13 @@ class WordFormat:
         empty_frame, empty_time = np.nonzero(empty_steps)
         empty = (empty_frame * self.steps + empty_time) * self.words
         keys, place = np.unique(np.concatenate([key, empty]), return_inverse=True)
-        bits = np.zeros((len(keys), self.simd), bool)
-        bits[place[: len(key)], neuron % self.simd] = True
+        coefficients = np.zeros((len(keys), self.simd), np.int16)
+        coefficients[place[: len(key)], neuron % self.simd] = events.coefficient
         step, index = np.divmod(keys, self.words)
         last_of_step = np.append(step[1:] != step[:-1], True)[: len(keys)]
         word_frame, word_time = np.divmod(step, self.steps)
         last_of_frame = np.append(word_frame[1:] != word_frame[:-1], True)[: len(keys)]
+        bits = bit_columns(coefficients.reshape(-1), self.lane_bits).reshape(len(keys), self.simd * self.lane_bits)
         return Words(word_frame, word_time, index, bits, last_of_step, last_of_frame)
 
     def pack(self, words: "Words") -> np.ndarray:
@@ -89,7 +108,7 @@ class WordFormat:
 
 @dataclass(frozen=True, eq=False)
 class Words:
-    """Words of many frames, in order: int64 ``frame``, ``time``, ``index``; bool ``bits`` (words, simd) and flags."""
+    """Words of many frames, in order: int64 ``frame``, ``time``, ``index``; bool ``bits`` (words, simd · bits of a coefficient), flags."""
 
     frame: np.ndarray
     time: np.ndarray
@@ -102,6 +121,17 @@ class Words:
 def bits_for(count: int) -> int:
     """Width of a signal that holds 0 … count - 1: at least one bit, so that no port vanishes."""
     return max(1, (count - 1).bit_length())
+
+
+def signed_bits(least: int, greatest: int) -> int:
+    """Bits of a signed number that may be from ``least`` to ``greatest``; at least two."""
+    return 1 + max(greatest.bit_length(), (-1 - least).bit_length() if least < 0 else 0, 1)
+
+
+def coefficient_bits(coefficients: Totals) -> int:
+    """Bits of a coefficient of this range, which holds 0; two's complement if it can be below 0."""
+    least, greatest = coefficients
+    return greatest.bit_length() if least >= 0 else signed_bits(least, greatest)
 
 
 def pack_bits(bits: np.ndarray) -> np.ndarray:

@@ -46,45 +46,45 @@ class Cycles:
 
 
 def predict(
-    network: Network, folding: Folding, spike_times: np.ndarray, golden: Result, *, early: bool, frames_in: str = "words"
+    network: Network, folding: Folding, inputs: np.ndarray | Events, golden: Result, *, early: bool, frames_in: str = "words"
 ) -> Cycles:
     """The cycles of every frame.
 
     Parameters:
         network, folding: what the circuit was made of.
-        spike_times: integers (frames, inputs), 0 … T.
+        inputs: events, or spike times: integers (frames, inputs), 0 … T.
         golden: what `export.reference.run` gives for them.
         early: the mode.
         frames_in: ``"words"`` or ``"pixels"``, as in `hw.Accelerator`.
     """
     plans = folding.plans(network)
-    inputs = word_counts(plans, spike_times, golden)[0]
-    vectors = [plan.vector_word_counts(events) for plan, events in zip(plans, golden.events[:-1], strict=False)]
+    events = network.check_inputs(inputs)
+    words = plans[0].word_counts(events)
+    vectors = [plan.vector_word_counts(spikes) for plan, spikes in zip(plans, golden.events[:-1], strict=False)]
     frames = [
-        _Frame(inputs[k], [layer[k] for layer in vectors], int(step) if early and not silent else None, plans[0].skips_empty_steps)
+        _Frame(words[k], [layer[k] for layer in vectors], int(step) if early and not silent else None, plans[0].skips_empty_steps)
         for k, (step, silent) in enumerate(zip(golden.decisions.step, golden.decisions.silent, strict=True))
     ]
-    scheduler = _Scheduler(plans, frames, _source(network, folding, spike_times, frames, frames_in), early=early)
+    scheduler = _Scheduler(plans, frames, _source(network, folding, events, frames, frames_in), early=early)
     scheduler.run()
     return Cycles(np.array(scheduler.first_word, np.int64), np.array(scheduler.result, np.int64))
 
 
-def limit(network: Network, folding: Folding, spike_times: np.ndarray, golden: Result) -> np.ndarray:
+def limit(network: Network, folding: Folding, inputs: np.ndarray | Events, golden: Result) -> np.ndarray:
     """The bound that no folding of this kind beats, in cycles, int64 (frames,).
 
     The largest over all layers of the work for the words up to the decision; for a dense layer, that is words × ⌈M / PE⌉.
     """
     plans = folding.plans(network)
     upto = np.arange(network.steps) <= golden.decisions.step[:, None]
-    counts = word_counts(plans, spike_times, golden)
+    counts = word_counts(plans, network.check_inputs(inputs), golden)
     closed = [np.maximum(words, 0 if plan.skips_empty_steps else 1) for plan, words in zip(plans, counts, strict=True)]
     work = [plan.work((words * upto).sum(axis=1)) for plan, words in zip(plans, closed, strict=True)]
     return np.max(work, axis=0)
 
 
-def word_counts(plans: tuple[LayerPlan, ...], spike_times: np.ndarray, golden: Result) -> list[np.ndarray]:
+def word_counts(plans: tuple[LayerPlan, ...], inputs: Events, golden: Result) -> list[np.ndarray]:
     """Words with spikes on each layer's input: int64 (frames, steps) per layer."""
-    inputs = Events.from_spike_times(spike_times, plans[0].steps)
     return [plan.word_counts(events) for plan, events in zip(plans, (inputs, *golden.events[:-1]), strict=True)]
 
 
@@ -135,14 +135,12 @@ class _WordSource:
         self._ended[frame] = cycle
 
 
-def _source(
-    network: Network, folding: Folding, spike_times: np.ndarray, frames: list[_Frame], frames_in: str
-) -> "_WordSource | EncoderCost":
+def _source(network: Network, folding: Folding, inputs: Events, frames: list[_Frame], frames_in: str) -> "_WordSource | EncoderCost":
     if frames_in == "words":
         return _WordSource(frames, folding.contexts)
     form = replace(input_format(folding.plans(network)[0]), frames=0)
     assert network.encoder.p_min is not None  # a network resolves its encoder
-    return EncoderCost(EncoderPlan(form, network.encoder.p_min, folding.pixels), spike_times, folding.contexts)
+    return EncoderCost(EncoderPlan(form, network.encoder.p_min, folding.pixels), inputs, folding.contexts)
 
 
 class _Context:

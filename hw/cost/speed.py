@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from export import Network, UserError
+from export.events import Events
 from export.reference import Result
 from hw.core.folding import Folding
 from hw.cost import cycles as cost
@@ -27,22 +28,22 @@ class Speed:
     latency: float
 
     @classmethod
-    def of(cls, network: Network, folding: Folding, spike_times: np.ndarray, golden: Result, frames_in: str = "words") -> "Speed":
+    def of(cls, network: Network, folding: Folding, inputs: np.ndarray | Events, golden: Result, frames_in: str = "words") -> "Speed":
         """The speed on some frames.
 
         Parameters:
             network, folding, frames_in: what the circuit is made of.
-            spike_times: integers (frames, inputs), 0 … T.
+            inputs: events, or spike times: integers (frames, inputs), 0 … T.
             golden: what `export.reference.run` gives for them.
 
         Raises:
             UserError: there are fewer than two frames, and so no interval.
         """
-        if len(spike_times) < 2:
-            raise UserError(f"there must be at least two frames to count cycles between results, not {len(spike_times)}")
-        cycles = cost.predict(network, folding, spike_times, golden, early=True, frames_in=frames_in)
-        limit = cost.limit(network, folding, spike_times, golden)
-        return cls(len(spike_times), float(cycles.intervals.mean()), float(limit[1:].mean()), float(cycles.latencies.mean()))
+        if len(golden) < 2:
+            raise UserError(f"there must be at least two frames to count cycles between results, not {len(golden)}")
+        cycles = cost.predict(network, folding, inputs, golden, early=True, frames_in=frames_in)
+        limit = cost.limit(network, folding, inputs, golden)
+        return cls(len(golden), float(cycles.intervals.mean()), float(limit[1:].mean()), float(cycles.latencies.mean()))
 
     def images_per_second(self, mhz: float) -> float:
         """Frames per second at a clock of so many MHz."""

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from export.events import Events
 from hw.encoder.latency import CANCEL_TO_WORD, LAST_BEAT_TO_WORD
 from hw.encoder.plan import EncoderPlan
 
@@ -25,16 +26,16 @@ class EncoderCost:
 
     Parameters:
         plan: the geometry of each encoder.
-        spike_times: integers (frames, inputs), 0 … T.
+        inputs: the spikes of all frames.
         contexts: encoders behind a `FrameDistributor`; with one encoder there need not be any.
     """
 
-    def __init__(self, plan: EncoderPlan, spike_times: np.ndarray, contexts: int = 1):
+    def __init__(self, plan: EncoderPlan, inputs: Events, contexts: int = 1):
         self._plan, self._contexts = plan, contexts
-        words = plan.form.from_spike_times(spike_times)
+        words = plan.form.from_events(inputs)
         changes = [np.diff(key) != 0 for key in (words.frame, words.time, words.index // plan.block_words)]
         block = np.cumsum(np.append(False, np.any(changes, axis=0)))  # of each word: how many blocks were walked before it, for a step each
-        begins = np.searchsorted(words.frame, np.arange(len(spike_times) + 1))
+        begins = np.searchsorted(words.frame, np.arange(inputs.shape[0] + 1))
         self._blocks_left = [block[end - 1] - block[begin:end] for begin, end in pairwise(begins)]  # after each word's block
         self._last_beat: list[int] = []
         self._ended: dict[int, int] = {}

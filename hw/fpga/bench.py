@@ -75,8 +75,8 @@ class Measured:
         self.folding, self.frames_in = folding_from(given, self.network), given.input
         frames = inputs.load(self.network, row.get("dataset") or inputs.trained_on(self.network), images)
         self.about = frames.about
-        golden = reference.run(self.network, frames.spike_times)
-        self.speed = Speed.of(self.network, self.folding, frames.spike_times, golden, self.frames_in)
+        golden = reference.run(self.network, frames.events)
+        self.speed = Speed.of(self.network, self.folding, frames.events, golden, self.frames_in)
 
     def as_dict(self) -> dict[str, Any]:
         """The figures, as JSON can hold them."""

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
     check_frames_in(network, given.input)
     folding_from(given, network)  # refuses what cannot be, before frames are loaded
     frames = inputs.load(network, given.dataset or inputs.trained_on(network), given.images)
-    folding = picked_folding(given, network, device, frames.spike_times, board)
+    folding = picked_folding(given, network, device, frames.events, board)
     places = device.family.nextpnr is not None and not given.synthesis_only
     check_formula(network, folding, given, device, board)
     on_board = board.design(network, folding, hz=given.mhz and given.mhz * 1e6, weights=given.weights) if board else None
@@ -69,8 +69,8 @@ def main(arguments: Sequence[str]) -> int:
         accelerator = Accelerator(network, folding, frames_in=given.input, weights=given.weights)
         circuit = flow.bare(accelerator)
         design = flow.harnessed(accelerator) if places else circuit
-    golden = reference.run(network, frames.spike_times)
-    speed = Speed.of(network, folding, frames.spike_times, golden, given.input)
+    golden = reference.run(network, frames.events)
+    speed = Speed.of(network, folding, frames.events, golden, given.input)
     synthesis = flow.synthesise(design, device)
     if places or given.keep:
         flow.check_fits(synthesis, device)

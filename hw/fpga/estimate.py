@@ -80,10 +80,10 @@ def main(arguments: Sequence[str]) -> int:
         return sum_of_parts(design, device, lambda line: print(line, flush=True))
 
     if not searches:
-        folding = picked_folding(given, network, device, frames.spike_times, board)
+        folding = picked_folding(given, network, device, frames.events, board)
         area = synthesised(folding)
     else:
-        found = search(network, device, frames.spike_times, given.input, given.pixels, given.weights, board)
+        found = search(network, device, frames.events, given.input, given.pixels, given.weights, board)
         print(frontier_table(found, mhz))
         if given.pareto:
             from hw.fpga.pareto import draw
@@ -95,8 +95,8 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         folding, area = choose(given, device, found, mhz, synthesised)
         print(f"\n{options_of(folding)}")
-    golden = reference.run(network, frames.spike_times)
-    speed = Speed.of(network, folding, frames.spike_times, golden, given.input)
+    golden = reference.run(network, frames.events)
+    speed = Speed.of(network, folding, frames.events, golden, given.input)
     print(table(network, folding, given.input, device, model.estimate(network, folding, given.input), area, speed, mhz, board))
     return 0
 

@@ -5,9 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
-from export import Network, UserError, reference
+from export import Events, Network, UserError, reference
 from hw.arguments import folding_from
 from hw.core.folding import Folding
 from hw.cost.speed import Speed
@@ -22,7 +20,7 @@ OPEN = ("form", "loop_order", "swap")
 SCHEDULES = schedules((1, 2, 3, 4, 5, 6, 8, 10, 12, 16))
 
 
-def picked_folding(given: Namespace, network: Network, device: Device, spike_times: np.ndarray, board: Board | None = None) -> Folding:
+def picked_folding(given: Namespace, network: Network, device: Device, inputs: Events, board: Board | None = None) -> Folding:
     """The folding that was asked for; what was left out of form, order and swap, the cost model picks for each layer in turn.
 
     For each layer: of the schedules with which the device holds the circuit by the formula (or of all, if it holds none), it takes the
@@ -30,22 +28,22 @@ def picked_folding(given: Namespace, network: Network, device: Device, spike_tim
 
     Parameters:
         given: options of a folding, ``input`` among them, and ``weights``.
-        spike_times: integers (frames, inputs), 0 … T; cycles are those of the first `FRAMES` frames.
+        inputs: frames; cycles are those of the first `FRAMES` frames.
         board: see `hw.fpga.area.AreaModel`.
 
     Raises:
         UserError: what was asked for does not fit the network.
     """
     chosen = folding_from(given, network)
-    if len(spike_times) < 2:
+    if inputs.shape[0] < 2:
         return chosen
     model = AreaModel(device.family, given.weights, board)
-    times = spike_times[:FRAMES]
-    golden = reference.run(network, times)
+    some = inputs[:FRAMES]
+    golden = reference.run(network, some)
     for layer in range(len(network.layers)):
         found = []
         for folding in dict.fromkeys(_schedules(given, network, chosen, layer)):  # each once
-            cycles = Speed.of(network, folding, times, golden, given.input).interval
+            cycles = Speed.of(network, folding, some, golden, given.input).interval
             area = model.estimate(network, folding, given.input)
             found.append(_Candidate(folding, area.fits(device), cycles, area.placed))
         suited = [candidate for candidate in found if candidate.fits] or found

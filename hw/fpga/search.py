@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from export import Network, reference
+from export import Events, Network, reference
 from export.reference import Result
 from hw.core.dense import DensePlan
 from hw.core.folding import Folding
@@ -63,7 +63,7 @@ class _Option:
 def search(
     network: Network,
     device: Device,
-    spike_times: np.ndarray,
+    inputs: Events,
     frames_in: str,
     pixels: int = 1,
     weights: str = "rom",
@@ -74,16 +74,16 @@ def search(
     For each of some paces, each layer gets the cheapest schedule and folding that keeps it; the resulting circuits are counted as a whole.
 
     Parameters:
-        spike_times: integers (frames, inputs), 0 … T; the first `FRAMES` frames count.
+        inputs: frames; the first `FRAMES` frames count.
         frames_in, pixels, weights: as in `hw.Accelerator` and `hw.Folding`.
         board: see `hw.fpga.area.AreaModel`.
     """
-    times = spike_times[:FRAMES]
-    golden = reference.run(network, times)
+    some = inputs[:FRAMES]
+    golden = reference.run(network, some)
     found: dict[Folding, Found] = {}
     model = AreaModel(device.family, weights, board)
     for contexts in CONTEXTS:
-        options = _options(network, model, times, golden, contexts)
+        options = _options(network, model, some, golden, contexts)
         fastest = max(min(option.cycles for option in layer) for layer in options)
         slowest = max(max(option.cycles for option in layer) for layer in options)
         for pace, price in itertools.product(np.geomspace(fastest, slowest, PACES), PRICES):
@@ -93,7 +93,7 @@ def search(
                 continue
             area = model.estimate(network, folding, frames_in)
             if area.fits(device):
-                found[folding] = Found(folding, area, Speed.of(network, folding, times, golden, frames_in))
+                found[folding] = Found(folding, area, Speed.of(network, folding, some, golden, frames_in))
     return frontier(found.values())
 
 
@@ -114,13 +114,13 @@ def smallest(found: Sequence[Found], mhz: float, target_fps: float | None, max_l
     return few_enough[-1] if few_enough else None
 
 
-def _options(network: Network, model: AreaModel, times: np.ndarray, golden: Result, contexts: int) -> list[list[_Option]]:
+def _options(network: Network, model: AreaModel, inputs: Events, golden: Result, contexts: int) -> list[list[_Option]]:
     """For each layer, what there is to choose from."""
     upto = np.arange(network.steps) <= golden.decisions.step[:, None]
     options: list[list[_Option]] = [[] for _ in network.layers]
     for widest in SIMD:
         plans = tuple(DensePlan(layer, network.steps, min(widest, layer.inputs), 1, "delta") for layer in network.layers)
-        for index, (plan, counts) in enumerate(zip(plans, cost.word_counts(plans, times, golden), strict=True)):
+        for index, (plan, counts) in enumerate(zip(plans, cost.word_counts(plans, inputs, golden), strict=True)):
             needed = counts * upto
             words, steps = needed.sum(axis=1).mean(), (needed > 0).sum(axis=1).mean()
             following = network.layers[index].outputs if index + 1 < len(network.layers) else None

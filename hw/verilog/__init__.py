@@ -101,6 +101,9 @@ def port_map(circuit: Accelerator | Wrapper, *, name: str | None = None) -> dict
             }
         ports["_".join(map(str, path))] = entry
     network = accelerator.network
+    for port, form in accelerator.word_ports.items():
+        if port in ports and form.lane_bits > 1:
+            ports[port]["fields"]["bits"] |= {"lanes": form.simd, "signed": form.signed}
     return {
         "top": top(circuit, name),
         "network": {"shape": list(network.shape), "steps": network.steps, "sha256": digest(network)},

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from amaranth.lib import data
@@ -118,9 +118,8 @@ def check(link: SerialLink, network: Network, frames: Inputs, progress: Progress
     circuit = prepare(link, network)
     seconds = {"load": time.monotonic() - began}
     images = frames.images.reshape(len(frames.images), -1)
-    times = np.full((len(images), circuit.network.inputs), network.steps, np.int32)
-    times[:, : network.inputs] = frames.spike_times
-    golden = reference.run(circuit.network, times)
+    inputs = replace(frames.events, shape=(*frames.events.shape[:2], circuit.network.inputs))
+    golden = reference.run(circuit.network, inputs)
     comparisons = {}
     for mode in MODES:
         recording = run(link, circuit, progress(mode, images), mode)
@@ -128,7 +127,7 @@ def check(link: SerialLink, network: Network, frames: Inputs, progress: Progress
         seconds[mode] = recording.seconds
     return assemble(
         circuit.network,
-        times,
+        inputs,
         frames.labels,
         Outcome.of(golden, comparisons, {}, None, frames.labels),
         folding=circuit.info.folding,
@@ -140,8 +139,11 @@ def check(link: SerialLink, network: Network, frames: Inputs, progress: Progress
     )
 
 
-def _payload(layout: data.StructLayout) -> Payload:
+def _payload(layout: data.StructLayout, form: WordFormat | None = None) -> Payload:
+    """Fields of a layout; of words, with coefficients of several bits, if ``form`` has them."""
     fields = {name: Field(field.offset, field.width, bool(getattr(field.shape, "signed", False))) for name, field in layout}
+    if form is not None and form.lane_bits > 1:
+        fields["bits"] = replace(fields["bits"], lanes=form.simd, signed=form.signed)
     return Payload(layout.size, {"index": Field(0, 0)} | fields)  # words that hold all neurons have no index
 
 
@@ -155,5 +157,5 @@ def _spikes(form: WordFormat, parts: Sequence[bytes]) -> Spikes:
     """The spikes in the words that a layer emitted, by frame."""
     size = record_size(form)
     return spikes(
-        _records(parts, size), _payload(record_layout(form)), np.repeat(np.arange(len(parts)), [len(part) // size for part in parts])
+        _records(parts, size), _payload(record_layout(form), form), np.repeat(np.arange(len(parts)), [len(part) // size for part in parts])
     )

@@ -227,12 +227,13 @@ class Cycles(Bench):
         network = mutated.network
         rng = np.random.default_rng(SEED)
         times = rng.integers(0, network.steps, (FRAMES, network.inputs))
-        self.times = np.where(rng.random(times.shape) < rng.random((FRAMES, 1)), network.steps, times).astype(np.int32)
-        self.golden = reference.run(network, self.times)
+        times = np.where(rng.random(times.shape) < rng.random((FRAMES, 1)), network.steps, times)
+        self.inputs = network.check_inputs(times)
+        self.golden = reference.run(network, self.inputs)
 
     @property
     def stimuli(self) -> Sequence[tuple[Words, Pace]]:
-        return [(frames.pack(self.times, self.form), Pace())]
+        return [(frames.pack(self.inputs, self.form), Pace())]
 
     def look(self, mode: str, transcript: Transcript) -> str:
         network, folding = self.mutated.network, self.mutated.folding
@@ -240,7 +241,7 @@ class Cycles(Bench):
         if not comparison.passed:
             return f"co-simulation: {comparison.first}"
         timing = Timing.of(transcript.recording)
-        predicted = hw.cost.cycles.predict(network, folding, self.times, self.golden, early=mode == "early")
+        predicted = hw.cost.cycles.predict(network, folding, self.inputs, self.golden, early=mode == "early")
         if timing.latency.tolist() != predicted.latencies.tolist() or timing.intervals.tolist() != predicted.intervals.tolist():
             return f"cycles, {mode} mode: not those of the cost model"
         return ""

@@ -32,14 +32,14 @@ def rows(*, images: int | None = None, families: tuple[str, ...] = tuple(FAMILIE
     for family in families:
         began = time.monotonic()
         netlist = synthesize(text, family)
-        report = sim.cosimulate(network, frames.spike_times, frames.labels, verilog=(netlist.flat(), ports))
+        report = sim.cosimulate(network, frames.events, frames.labels, verilog=(netlist.flat(), ports))
         compared = sum(comparison.spike_times_compared for comparison in report.comparisons.values())
         differences = sum(comparison.differences for comparison in report.comparisons.values())
         cells = ", ".join(f"{count} {cell}" for cell, count in netlist.cells.most_common(3))
         yield Row(
             f"netlist, {family}",
             "the circuit in the device's cells, with the vendor's models, equals the golden model spike for spike",
-            f"digits, {len(frames.spike_times)} frames, both modes; {cells}",
+            f"digits, {len(frames.events)} frames, both modes; {cells}",
             f"{compared:,} spike times, {differences} differences",
             report.passed,
             time.monotonic() - began,

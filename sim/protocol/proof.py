@@ -55,7 +55,7 @@ class Outcome:
 
 def stage(verilog: str, ports: Ports, network: Network) -> Design:
     """What to build in order to play sequences to a circuit."""
-    return replace(design(verilog, ports, network.shape), capacity=CAPACITY)
+    return replace(design(verilog, ports, network), capacity=CAPACITY)
 
 
 def arguments(seed: int) -> list[str]:

@@ -1,0 +1,112 @@
+# amaranth: UnusedElaboratable=no
+
+"""Whole accelerators of neurons that spike with coefficients, against the golden model and the cost model, in every storage and order."""
+
+import numpy as np
+import pytest
+
+from export import Encoder, UserError
+from export.reference import run as golden_run
+from hw import Accelerator, Folding, cost
+from sim.ports import Ports
+from tests.accelerators import simulate
+from tests.multi_spike import CODES, code_network, random_images, spread
+from tests.payloads import word_payloads
+
+STEPS = 4
+SHAPE = (7, 5, 3)
+FOLDINGS = {
+    "event": Folding((2, 3), (2, 2), ("delta", "delta"), ("event", "event")),
+    "event, all at once, two contexts": Folding((4, 5), (5, 3), ("delta", "delta"), ("event", "event"), contexts=2),
+    "step": Folding((2, 3), (2, 2), ("delta", "delta"), ("step", "step")),
+    "step, two contexts": Folding((3, 1), (4, 3), ("delta", "delta"), ("step", "event"), contexts=2),
+}
+
+
+def events_of(record, layer, form):
+    """(frame, step, neuron, coefficient) of each spike on a monitor."""
+    found = []
+    for frame, words in enumerate(record.words[layer]):
+        for word in words:
+            for lane in range(form.simd):
+                value = word["bits"] >> lane * form.lane_bits & (1 << form.lane_bits) - 1
+                if form.signed and value >> form.lane_bits - 1:
+                    value -= 1 << form.lane_bits
+                if value:
+                    found.append((frame, word["time"], word["index"] * form.simd + lane, value))
+    return sorted(found)
+
+
+def assert_right(network, folding, events):
+    golden = golden_run(network, events)
+    accelerator = Accelerator(network, folding)
+    frames = word_payloads(accelerator.input_format.from_events(events))
+    assert len({len(part) for part in golden.events}) > 1
+    for early in (False, True):
+        record = simulate(accelerator, frames, early=early)
+        decisions = golden.decisions
+        for name, expected in (("class_index", decisions.class_index), ("step", decisions.step), ("margin", decisions.margin)):
+            assert [result[name] for result in record.results] == expected.tolist(), name
+        assert not any(result["error"] for result in record.results)
+        cycles = cost.predict(network, folding, events, golden, early=early)
+        assert cycles.result.tolist() == record.result_cycles, f"early={early}"
+        assert cycles.first_word.tolist() == record.first_word_cycles
+        if not early:
+            assert cost.limit(network, folding, events, golden).sum() <= record.result_cycles[-1]
+            for layer, part in enumerate(golden.events):
+                expected = zip(*(getattr(part, name).tolist() for name in ("frame", "step", "neuron", "coefficient")), strict=True)
+                assert events_of(record, layer, accelerator.monitor_formats[layer]) == sorted(expected), f"layer {layer}"
+
+
+@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("folding", FOLDINGS)
+def test_words(folding, code):
+    network = code_network(np.random.default_rng([1, CODES.index(code)]), SHAPE, STEPS, code, bits=3)
+    assert_right(network, FOLDINGS[folding], spread(network, random_images(np.random.default_rng(2), 9, 7)))
+
+
+@pytest.mark.parametrize("code", ["rate", "graded"])
+def test_inputs_that_spike_once(code):
+    rng = np.random.default_rng(3)
+    network = code_network(rng, SHAPE, STEPS, code, levels=1, bits=None)
+    times = rng.integers(0, STEPS + 1, (8, 7))
+    times[0] = STEPS
+    assert_right(network, FOLDINGS["event"], network.check_inputs(times))
+
+
+def test_one_step():
+    """A network whose activations have several levels, and no time."""
+    network = code_network(np.random.default_rng(5), SHAPE, 1, "graded", levels=5, bits=8)
+    assert_right(network, FOLDINGS["step"], spread(network, random_images(np.random.default_rng(6), 9, 7)))
+
+
+def test_ports_know_the_lanes_of_a_word():
+    import hw.verilog
+
+    network = code_network(np.random.default_rng(7), SHAPE, STEPS, "graded", bits=3)
+    ports = Ports.from_map(hw.verilog.port_map(Accelerator(network, FOLDINGS["event"])))
+    form = Accelerator(network, FOLDINGS["event"]).input_format
+    assert (ports.word["bits"].lanes, ports.word["bits"].signed, form.lane_bits) == (2, False, 2)  # 7 in 4 steps: at most 2 at once
+    assert (ports.monitors[0]["bits"].lanes, ports.monitors[0]["bits"].signed) == (3, True)
+    assert ports.monitors[1]["bits"].lanes is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"form": ("delta", "xnor")}, "neurons of layer 1 must be single in the form xnor, not readout"),
+        ({"form": ("xnor", "delta")}, "neurons of layer 0 must be single in the form xnor, not graded"),
+        ({"loop_order": ("step", "event"), "swap": (2, 1)}, "swap of layer 0 must be 1 for neurons of kind graded, not 2"),
+    ],
+)
+def test_what_is_not_offered(changes, message):
+    network = code_network(np.random.default_rng(8), SHAPE, STEPS, "graded")
+    with pytest.raises(UserError, match=f"^{message}$"):
+        Folding(**{"simd": (2, 2), "pe": (2, 2), "form": ("delta", "delta")} | changes).plans(network)
+
+
+def test_inputs_with_coefficients_from_outside():
+    network = code_network(np.random.default_rng(9), SHAPE, STEPS, "ternary", bits=2, kind="none")
+    assert network.encoder == Encoder("none", bits=2)
+    events = spread(code_network(np.random.default_rng(9), SHAPE, STEPS, "ternary", bits=2), random_images(np.random.default_rng(1), 6, 7))
+    assert_right(network, FOLDINGS["event"], network.check_inputs(events))
