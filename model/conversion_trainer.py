@@ -25,6 +25,11 @@ class Images(NamedTuple):
     images: Tensor
     labels: Tensor
 
+    @classmethod
+    def of(cls, images: np.ndarray, labels: np.ndarray) -> "Images":
+        """Copies, since a data set's arrays may be read-only."""
+        return cls(torch.from_numpy(images.copy()), torch.from_numpy(labels.copy()))
+
 
 class Outcome(NamedTuple):
     """What a network makes of frames.
@@ -131,7 +136,7 @@ class ConversionTrainer(TrainingRun):
         images, check = self.validation.images, run(self.network, self.validation.images)
         result = {"validation": scores.score(check.summary(), self.validation.labels.numpy())}
         if self.dataset.test_images is not None:
-            images = torch.from_numpy(self.dataset.test_images)
+            images = torch.from_numpy(self.dataset.test_images.copy())
             check = run(self.network, images)
             if self.dataset.test_labels is not None:
                 result["test"] = scores.score(check.summary(), self.dataset.test_labels)
@@ -149,9 +154,9 @@ def split(dataset: Dataset, recipe: ConversionRecipe) -> tuple[Images, Images]:
     """
     if dataset.train_images is None or dataset.train_labels is None:
         raise UserError(f"{dataset.name} must have training images with labels for the method conversion, but has none")
-    images, labels = torch.from_numpy(dataset.train_images), torch.from_numpy(dataset.train_labels)
-    train, validation = split_stratified(dataset.train_labels, recipe.held_out(len(labels)), recipe.seed)
-    return Images(images[train], labels[train]), Images(images[validation], labels[validation])
+    images, labels = dataset.train_images, dataset.train_labels
+    train, validation = split_stratified(labels, recipe.held_out(len(labels)), recipe.seed)
+    return Images.of(images[train], labels[train]), Images.of(images[validation], labels[validation])
 
 
 def run(network: QuantizedNetwork, images: Tensor) -> Outcome:

@@ -106,7 +106,7 @@ def parts_of(source: Source, dataset: Dataset) -> tuple[Images, dict[str, Images
     train, validation = split(dataset, source.recipe)
     parts = {"validation": validation}
     if dataset.test_images is not None and dataset.test_labels is not None:
-        parts["test"] = Images(torch.from_numpy(dataset.test_images), torch.from_numpy(dataset.test_labels))
+        parts["test"] = Images.of(dataset.test_images, dataset.test_labels)
     return train, parts
 
 
@@ -166,7 +166,7 @@ def to_network(spiking: Spiking, how: Conversion, source: Source, provenance: di
     """The network as arrays of integers."""
     layers = []
     for layer in spiking.hidden:
-        options: dict[str, Any] = {"start": _integers(layer.start)}
+        options: dict[str, Any] = {"initial": _integers(layer.start)}
         if how.code != "rate":
             options["levels"] = layer.greatest
         neuron = export_neurons()[how.code](_integers(layer.thresholds), **options)

@@ -147,7 +147,8 @@ def steps(decisions: Decisions, most: int) -> Figure:
 def thresholds(network: Network) -> Figure:
     """The thresholds of each layer: a histogram, or a bar for each of a few outputs."""
     figure = Figure(figsize=(4.2 * len(network.layers), 3.4), layout="constrained")
-    for index, (panel, layer) in enumerate(zip(figure.subplots(1, len(network.layers), squeeze=False)[0], network.layers, strict=True)):
+    panels = figure.subplots(1, len(network.layers), squeeze=False)[0]
+    for index, (panel, layer, totals) in enumerate(zip(panels, network.layers, network.totals[:-1], strict=True)):
         theta = layer.neuron.thresholds
         title = f"layer {index}: {layer.inputs} → {layer.outputs}"
         if index == len(network.layers) - 1 and len(theta) <= FEW:
@@ -157,8 +158,7 @@ def thresholds(network: Network) -> Figure:
             if max(map(len, network.class_names)) > 3:
                 panel.tick_params("x", rotation=60)
         else:
-            spikes_once = layer.neuron.spikes_once  # what other neurons can reach depends on how often their inputs spike
-            dead = int((theta > layer.connection.sum_range[1]).sum()) if spikes_once else 0
+            dead = int((theta > layer.connection.sum_range(totals)[1]).sum()) if layer.neuron.spikes_once else 0
             width = math.ceil((theta.max() - theta.min() + 1) / BINS)
             bins = np.arange(theta.min(), theta.max() + width + 1, width) - 0.5
             panel.hist(theta, bins=bins, color=MODEL)

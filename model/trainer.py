@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -179,8 +179,8 @@ class Trainer(TrainingRun):
         return result
 
 
-def spike_times(dataset: Dataset, part: str, encoder: Encoder, steps: int) -> np.ndarray:
-    """Spike times int32 (frames, inputs) of the ``train`` or ``test`` part.
+def spike_times(dataset: Dataset, part: str, encoder: Encoder, steps: int) -> Any:
+    """Spike times int32 (frames, inputs), or events of an encoder that makes these, of the ``train`` or ``test`` part.
 
     Raises:
         UserError: there is no such part, or it does not fit the encoder or the number of steps.

@@ -42,6 +42,7 @@ def train(out, recipe=RECIPE, dataset=None, **options):
         {"integer": False, "quantised": False},
         {"integer": False, "quantised": False, "clip": "none"},
         {"clip": "rate-norm"},
+        {"bias": False},
         {"bits": 3, "augment": 0.4, "drop_inputs": 0.1, "smoothing": 0.1},
     ],
 )

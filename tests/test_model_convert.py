@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from export import Dense, Layer, Network, UserError, load, reference, scores
-from model import conversion, conversion_checkpoint, convert, metrics, training
+from model import conversion_checkpoint, convert, metrics, training
 from model.__main__ import main
 from model.conversion import Conversion
 from model.conversion_recipe import ConversionRecipe
@@ -201,6 +201,11 @@ def test_reproduce(model, recipe, tmp_path):
     assert again.stdout.count("nothing to do") == 2
 
 
+def test_a_balance_that_the_network_cannot_have(source):
+    with pytest.raises(UserError, match=r"^balance must be another than 'rate-norm' for a network that was trained without"):
+        convert.convert(source, stripes(), Conversion(balance="rate-norm"))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -210,7 +215,6 @@ def test_reproduce(model, recipe, tmp_path):
         (("--code", "morse"), "code must be one of rate, ternary, graded, not 'morse'"),
         (("--code", "ungated"), "code must be one of rate, ternary, graded, not 'ungated'"),
         (("--balance", "min"), "balance must be one of trained, max, percentile, rate-norm, not 'min'"),
-        (("--balance", "rate-norm"), "balance must be another than 'rate-norm' for a network that was trained without"),
         (("--percentile", 0), "percentile must be above 0 and at most 100, not 0.0"),
         (("--code", "rate", "--steps", 4, "--levels", 3), "levels must be T = 4 for the code rate"),
         (("--dataset", "digits"), "data set must be the one of the training, with digest"),

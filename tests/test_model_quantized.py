@@ -118,6 +118,17 @@ def test_a_neuron_that_never_changes_has_a_scale():
     assert Normalisation(2).statistics(torch.ones(5, 2))[1].min() > 0
 
 
+@pytest.mark.parametrize("integer", [False, True])
+def test_without_bias(integer):
+    layer = QuantizedLayer(50, 20, 3, integer=integer, bias=False, generator=generator())
+    inputs = counts(64, 50)
+    layer(inputs)
+    sums = layer.sums(inputs)
+    torch.testing.assert_close(layer.norm.statistics(sums)[1], sums.square().mean(0).sqrt())
+    assert not layer.eval().folded(torch.zeros(1)).bias.any()
+    assert "norm.offset" not in dict(layer.named_parameters())
+
+
 def test_one_scale_for_all_classes():
     layer = OutputLayer(30, 5, integer=False, generator=generator())
     layer.train()
