@@ -36,7 +36,7 @@ def written(tmp_path, text):
 
 
 def test_one_file_per_row():
-    assert {path.stem for path in recipe_file.DIRECTORY.glob("*.toml")} == {*ROWS, *CONVERTED}
+    assert {path.stem for path in recipe_file.DIRECTORY.glob("*.toml")} == {*ROWS, *CONVERTED, "mnist-unquantised"}
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -60,6 +60,12 @@ def test_row_of_a_converted_network(name):
     assert recipe.hidden == shape[1:-1]
     assert (recipe.code, recipe.steps) == code
     assert sum(n * m for n, m in itertools.pairwise(shape)) <= most
+
+
+def test_one_training_serves_two_codes():
+    rate, ternary = (recipe_file.read(recipe_file.DIRECTORY / f"mnist-{code}.toml").recipe for code in ("rate", "ternary"))
+    assert rate.changed(code="ternary", steps=4) == ternary
+    assert not rate.bias
 
 
 def test_recipe_of_its_own_options():
