@@ -22,7 +22,7 @@ class ConversionRecipe(Options):
         hidden: sizes of the hidden layers; none is allowed.
         levels: ``L``, the greatest count of a hidden neuron.
         bits: upper bits of the 8-bit intensities that the network sees.
-        norm: the normalisation of sums: ``batch``, ``l1`` or ``linf``, as in `model.quantized.Normalisation`.
+        norm: the normalisation of sums: ``batch``, ``l1`` or ``linf``, as in `model.normalisation.Normalisation`.
         clip: how activations are bounded: ``trained``, ``rate-norm`` or ``none``, as in `model.quantized.QuantizedLayer`.
         quantised: whether hidden activations are whole counts in training already.
         integer: whether thresholds and biases are whole in the forward pass of training already.

@@ -12,7 +12,7 @@ from export.scores import Scores
 from export.store import read_json, write_json
 from model.data.dataset import Dataset
 from model.machine import commit, machine, now
-from model.recipe_file import RecipeFile, method_of
+from model.recipe_file import RecipeFile, with_defaults
 
 if TYPE_CHECKING:
     from model.training_run import Epoch, TrainingRun
@@ -127,7 +127,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def choices_of(content: dict[str, Any]) -> dict[str, Any]:
     """A run's options; those that are newer than the file are at their defaults."""
-    return method_of(content["choices"].get("method", "bstdg"))().as_dict() | content["choices"]
+    return with_defaults(content["choices"])
 
 
 def most_silent(content: dict[str, Any]) -> float:

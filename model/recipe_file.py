@@ -127,6 +127,16 @@ def choices(fields: dict[str, Any], method: type[Any]) -> dict[str, Any]:
     return {name: typed(name, value, hints[name]) for name, value in fields.items()}
 
 
+def with_defaults(options: dict[str, Any]) -> dict[str, Any]:
+    """What a recipe's ``as_dict`` gave, by the code of then: options that are newer are at their defaults.
+
+    Raises:
+        UserError: the method is unknown.
+    """
+    defaults: dict[str, Any] = method_of(options.get("method", "bstdg"))().as_dict()
+    return defaults | options
+
+
 def recipe_of(options: dict[str, Any]) -> Options:
     """The recipe out of what its ``as_dict`` gave.
 

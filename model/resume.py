@@ -9,6 +9,7 @@ from export import UserError
 from export.artifact import check_format, get, read_tensors
 from export.errors import prefixed
 from model import checkpoint, evaluation
+from model.recipe_file import with_defaults
 from model.training_run import Best, TrainingRun
 
 FORMAT, VERSION = "firstspike-resume", 1
@@ -63,7 +64,7 @@ def _read(path: str | Path, trainer: TrainingRun) -> tuple[dict[str, Any], dict[
 
 
 def _check_same(header: dict[str, Any], trainer: TrainingRun) -> None:
-    recipe = get(header, "recipe", dict)
+    recipe = with_defaults(get(header, "recipe", dict))
     for name, value in trainer.options.as_dict().items():
         if recipe.get(name) != value:
             raise UserError(f"to resume, {name} must be {recipe.get(name)!r} as before, not {value!r}")

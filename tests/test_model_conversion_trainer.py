@@ -103,6 +103,16 @@ def test_interrupted_and_resumed_equals_never_interrupted(tmp_path, monkeypatch,
         assert (tmp_path / "parts" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
 
 
+def test_a_state_from_before_an_option_was_there(tmp_path, monkeypatch):
+    as_dict = ConversionRecipe.as_dict
+    with monkeypatch.context() as patch:
+        patch.setattr(ConversionRecipe, "as_dict", lambda self: {name: value for name, value in as_dict(self).items() if name != "bias"})
+        train(tmp_path)
+    assert train(tmp_path, resume=True)[1][0] == "resumed after epoch 4 of 4"
+    with pytest.raises(UserError, match=r"to resume, bias must be True as before, not False$"):
+        train(tmp_path, replace(RECIPE, bias=False), resume=True)
+
+
 def test_a_state_of_the_other_method_is_not_resumed(tmp_path):
     train(tmp_path, Recipe(hidden=(24,), epochs=1, batch_size=16, validation=0.25))
     with pytest.raises(UserError, match=r"to resume, method must be None as before, not 'conversion'"):

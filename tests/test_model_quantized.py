@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from export import UserError
-from model.quantized import MOMENTUM, Normalisation, OutputLayer, QuantizedLayer, QuantizedNetwork
+from model.normalisation import MOMENTUM, Normalisation
+from model.quantized import OutputLayer, QuantizedLayer, QuantizedNetwork
 
 
 def generator():
