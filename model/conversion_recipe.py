@@ -80,3 +80,7 @@ class ConversionRecipe(Options):
 
     def as_dict(self) -> dict[str, Any]:
         return {"method": METHOD} | super().as_dict()
+
+    def training(self) -> dict[str, Any]:
+        """Without ``code``, ``steps`` and ``balance``: one training serves them all."""
+        return {name: value for name, value in self.as_dict().items() if name not in ("code", "steps", "balance")}

@@ -61,6 +61,10 @@ class Options:
         """All options, as JSON and TOML have them."""
         return {field.name: getattr(self, field.name) for field in fields(cast("Any", self))} | {"hidden": list(self.hidden)}
 
+    def training(self) -> dict[str, Any]:
+        """The options that a trained network depends on."""
+        return self.as_dict()
+
     def changed(self, **changes: Any) -> Self:
         """A copy with other options.
 

@@ -65,7 +65,7 @@ def _read(path: str | Path, trainer: TrainingRun) -> tuple[dict[str, Any], dict[
 
 def _check_same(header: dict[str, Any], trainer: TrainingRun) -> None:
     recipe = with_defaults(get(header, "recipe", dict))
-    for name, value in trainer.options.as_dict().items():
+    for name, value in trainer.options.training().items():
         if recipe.get(name) != value:
             raise UserError(f"to resume, {name} must be {recipe.get(name)!r} as before, not {value!r}")
     if header.get("dataset_digest") != trainer.dataset.digest:

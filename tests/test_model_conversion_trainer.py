@@ -113,6 +113,13 @@ def test_a_state_from_before_an_option_was_there(tmp_path, monkeypatch):
         train(tmp_path, replace(RECIPE, bias=False), resume=True)
 
 
+def test_one_training_serves_all_codes(tmp_path):
+    train(tmp_path)
+    recipe = replace(RECIPE, code="rate", steps=8, balance="max")
+    assert train(tmp_path, recipe, resume=True)[1][0] == "resumed after epoch 4 of 4"
+    assert conversion_checkpoint.read(tmp_path / "checkpoint.safetensors").recipe == recipe
+
+
 def test_a_state_of_the_other_method_is_not_resumed(tmp_path):
     train(tmp_path, Recipe(hidden=(24,), epochs=1, batch_size=16, validation=0.25))
     with pytest.raises(UserError, match=r"to resume, method must be None as before, not 'conversion'"):
