@@ -80,6 +80,14 @@ def integers(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"must be integers such as 8 or 8,128, not {text!r}") from None
 
 
+def different_integers(text: str) -> tuple[int, ...]:
+    """An argument of comma-separated integers, all different."""
+    seeds = integers(text)
+    if len(set(seeds)) < len(seeds):
+        raise argparse.ArgumentTypeError(f"must be different integers such as 0,1,2, not {text!r}")
+    return seeds
+
+
 def one_line(error: Exception) -> str:
     """An error's message on one line."""
     named = isinstance(error, OSError) and error.filename and f"{error.filename}: {error.strerror}"

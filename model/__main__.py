@@ -1,4 +1,4 @@
-"""``python -m model``: ``train``, ``reproduce``, ``evaluate``, ``plots``, ``ablate``, ``bench`` and ``results``."""
+"""``python -m model``: ``train``, ``reproduce``, ``convert``, ``codes``, ``evaluate``, ``plots``, ``ablate``, ``bench`` and ``results``."""
 
 import argparse
 import os
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from export import UserError
-from export.cli import Parser, integers, run
+from export.cli import Parser, different_integers, integers, run
 from export.scores import Scores
-from model import datasets, recipe_file
+from model import conversion_cli, datasets, recipe_file
 from model.comparison import cli as comparison
 from model.machine import command, is_first_process, launched
 
@@ -150,16 +150,8 @@ def ready(prepare: Callable[[], Prepared], device: str) -> Iterator[tuple[Prepar
         yield prepared or processes.together(prepare), processes
 
 
-def different_integers(text: str) -> tuple[int, ...]:
-    """An argument of comma-separated integers, all different."""
-    seeds = integers(text)
-    if len(set(seeds)) < len(seeds):
-        raise argparse.ArgumentTypeError(f"must be different integers such as 0,1,2, not {text!r}")
-    return seeds
-
-
 def main() -> int:
-    parser = Parser(prog="python -m model", description="Train and evaluate binarized single-spike networks.")
+    parser = Parser(prog="python -m model", description="Train and evaluate binarized spiking networks.")
     commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
     default = "default: the recipe's"
 
@@ -228,6 +220,7 @@ def main() -> int:
 
     for name in (*SHARED, "evaluate"):
         commands.choices[name].add_argument("--device", default="cpu", help="where PyTorch computes: cpu, cuda or cuda:N (default: cpu)")
+    conversion_cli.add(commands)
     comparison.add(commands)
 
     arguments = parser.parse_args()

@@ -68,7 +68,7 @@ def read(path: Path, file: RecipeFile) -> Ablation:
 
 def _changes(name: str, table: Any, file: RecipeFile) -> dict[str, Any]:
     with prefixed(name):
-        changes = recipe_file.choices(recipe_file.typed("it", table, dict))
+        changes = recipe_file.choices(recipe_file.typed("it", table, dict), type(file.recipe))
         file.changed(**changes)  # in range
     return changes
 

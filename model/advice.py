@@ -3,15 +3,16 @@
 import numpy as np
 
 from model import evaluation
-from model.trainer import Epoch, Trainer
+from model.trainer import Trainer
+from model.training_run import Epoch, TrainingRun
 
 IDLE = 0.05  # of a hidden layer's neurons: the share from which it is worth a line
 
 
-def on_data(trainer: Trainer) -> list[str]:
+def on_data(trainer: TrainingRun) -> list[str]:
     """Before training: classes without frames, frames without spikes."""
-    names, steps = trainer.dataset.class_names, trainer.recipe.steps
-    present, held_out = (set(frames.labels.unique().tolist()) for frames in (trainer.train, trainer.validation))
+    names = trainer.dataset.class_names
+    present, held_out = (set(labels.unique().tolist()) for labels in (trainer.labels, trainer.held_out_labels))
     lines = [
         f"no training frame has class {name!r}, so it cannot be learned: add frames of it, or leave the class out"
         for index, name in enumerate(names)
@@ -22,7 +23,9 @@ def on_data(trainer: Trainer) -> list[str]:
         for index, name in enumerate(names)
         if index in present - held_out
     ]
-    frames, empty = len(trainer.train.times), int((trainer.train.times >= steps).all(1).sum())
+    if not isinstance(trainer, Trainer):
+        return lines
+    frames, empty = len(trainer.train.times), int((trainer.train.times >= trainer.recipe.steps).all(1).sum())
     if empty:
         p_min = trainer.encoder.p_min
         mend = "leave them out" if p_min is None else f"lower p_min, which is {p_min}, or take more --steps, so that fainter inputs spike"
@@ -31,14 +34,18 @@ def on_data(trainer: Trainer) -> list[str]:
     return lines
 
 
-def on_epoch(trainer: Trainer, epoch: Epoch) -> list[str]:
-    """After an epoch: a network whose outputs never fire."""
+def on_epoch(trainer: TrainingRun, epoch: Epoch) -> list[str]:
+    """After an epoch: a spiking network whose outputs never fire."""
+    if not isinstance(trainer, Trainer):
+        return []
     advice = "lower silent_start and silent_end in the recipe, or take more --steps"
     return [f"no output fired in any training frame of epoch {trainer.epoch}: {advice}"] if epoch.silent == 1 else []
 
 
-def on_result(trainer: Trainer) -> list[str]:
+def on_result(trainer: TrainingRun) -> list[str]:
     """At the end, on the validation frames: decisions all at step 0, outputs that never fire, hidden neurons that are constant."""
+    if not isinstance(trainer, Trainer):
+        return []
     result, _ = evaluation.run(trainer.network, trainer.validation.times)
     *hidden, outputs = result.spike_times
     steps = trainer.recipe.steps

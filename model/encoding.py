@@ -26,7 +26,9 @@ class LatencyEncoder(nn.Module):
         self.steps = steps
         self.definition = Encoder("latency", p_min).resolved(steps)
         intensities = np.arange(256, dtype=np.uint8)[None]
-        self.register_buffer("table", as_spike_times(self.definition.encode(intensities, steps)[0], steps), persistent=False)
+        times = self.definition.encode(intensities, steps)
+        assert isinstance(times, np.ndarray), "the latency encoder makes spike times"
+        self.register_buffer("table", as_spike_times(times[0], steps), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Spike times (frames, inputs), 0 … steps, of intensities uint8 (frames, …)."""

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from export import Encoder, Network, UserError, load, reference, scores
+from export import Encoder, Network, Single, UserError, load, reference, scores
 from export.artifact import read_class_names, read_tensors
 from export.check import CHECKPOINT_FORMAT
+from export.events import Events
 from export.files import atomic_write
 from model import checkpoint, evaluation
 from model.data.dataset import Dataset
@@ -25,13 +26,13 @@ class StoredNetwork:
     """A checkpoint or an artifact.
 
     Attributes:
-        trained: in PyTorch.
+        trained: in PyTorch; None of a network whose neurons spike more than once.
         golden: for the golden model, if the file is an artifact.
         encoder: how it takes images.
         class_names: one per output.
     """
 
-    trained: SingleSpikeNetwork
+    trained: SingleSpikeNetwork | None
     golden: Network | None
     encoder: Encoder
     class_names: tuple[str, ...]
@@ -48,37 +49,52 @@ class StoredNetwork:
             trained, encoder, header = checkpoint.read(path)
             return cls(trained.to(device or "cpu"), None, encoder, read_class_names(header))
         network = load(path)
-        return cls(checkpoint.to_torch(network), network, network.encoder, network.class_names)
+        single = all(isinstance(layer.neuron, Single) for layer in network.layers)
+        return cls(checkpoint.to_torch(network) if single else None, network, network.encoder, network.class_names)
 
     @property
     def by(self) -> str:
         """``golden model`` or ``PyTorch``."""
         return "golden model" if self.golden else "PyTorch"
 
-    def frames(self, dataset: Dataset, part: str) -> tuple[np.ndarray, np.ndarray]:
-        """Spike times int32 (frames, inputs) and labels of the ``train`` or ``test`` part.
+    def _network(self) -> Network | SingleSpikeNetwork:
+        network = self.golden or self.trained
+        assert network is not None
+        return network
+
+    def frames(self, dataset: Dataset, part: str) -> tuple[np.ndarray | Events, np.ndarray]:
+        """Spike times int32 (frames, inputs), or events, and labels of the ``train`` or ``test`` part.
 
         Raises:
             UserError: there is no such part, it has no labels, or it does not fit the network.
         """
         labels = getattr(dataset, f"{part}_labels")
-        times = spike_times(dataset, part, self.encoder, self.trained.steps)
-        if times.shape[1] != (inputs := self.trained.layers[0].inputs):
-            raise UserError(f"the network takes {inputs} inputs, but {dataset.name} has {times.shape[1]}")
+        network = self._network()
+        if dataset.inputs != (inputs := network.layers[0].inputs):
+            raise UserError(f"the network takes {inputs} inputs, but {dataset.name} has {dataset.inputs}")
+        times = spike_times(dataset, part, self.encoder, network.steps)
         if labels is None:
             raise UserError(f"{dataset.name} must have labels for its {part} part, y_{part}, to be scored, but has none")
         if len(dataset.class_names) > len(self.class_names):
             raise UserError(f"the network has {len(self.class_names)} classes, but {dataset.name} has {len(dataset.class_names)}")
         return times, labels
 
-    def run(self, times: np.ndarray) -> reference.Result:
-        """Spike times of every layer and the decisions."""
+    def run(self, times: np.ndarray | Events) -> reference.Result:
+        """The spikes of every layer and the decisions."""
         if self.golden:
             return reference.run(self.golden, times)
+        assert self.trained is not None
+        assert isinstance(times, np.ndarray)
         return evaluation.run(self.trained, as_spike_times(times, self.trained.steps))[0]
 
-    def shift_curve(self, times: np.ndarray, labels: np.ndarray) -> list[OperatingPoint]:
-        """The operating points on these frames, by PyTorch."""
+    def shift_curve(self, times: np.ndarray | Events, labels: np.ndarray) -> list[OperatingPoint]:
+        """The operating points on these frames, by PyTorch.
+
+        Raises:
+            UserError: neurons spike more than once.
+        """
+        if self.trained is None or isinstance(times, Events):
+            raise UserError("the shift curve must be of a network whose neurons spike once; of others, convert keeps it in the provenance")
         last = self.trained.layers[-1]
         result, margins = evaluation.run(self.trained, as_spike_times(times, self.trained.steps))
         return evaluation.shift_curve(result, margins, last.integer_thresholds().cpu().numpy(), last.inputs, labels)

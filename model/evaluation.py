@@ -71,16 +71,24 @@ def shift_curve(
         labels: integers (frames,).
     """
     reach = math.ceil(2 * math.sqrt(fan_in))
-    frames = np.arange(margins.shape[1])
     spikes = hidden_spikes(result, len(margins))
     points = []
     for shift in range(-reach, reach + 1):
         change = np.clip(thresholds + shift, -fan_in, fan_in + 1) - thresholds
-        decisions = decide(margins - change.astype(np.int32))
-        strict, silent = 100 * float((decisions.class_index == labels).mean()), 100 * float(decisions.silent.mean())
-        hidden = float(spikes[frames, decisions.step].mean())
-        points.append(OperatingPoint(shift, strict, silent, float((decisions.step + 1).mean()), hidden))
+        points.append(operating_point(shift, decide(margins - change.astype(np.int32)), spikes, labels))
     return points
+
+
+def operating_point(shift: int, decisions: reference.Decisions, spikes: np.ndarray, labels: np.ndarray) -> OperatingPoint:
+    """The scores of decisions.
+
+    Parameters:
+        spikes: hidden spikes up to and with each step, integers (frames, T).
+        labels: integers (frames,).
+    """
+    strict, silent = 100 * float((decisions.class_index == labels).mean()), 100 * float(decisions.silent.mean())
+    hidden = float(spikes[np.arange(len(spikes)), decisions.step].mean())
+    return OperatingPoint(shift, strict, silent, float((decisions.step + 1).mean()), hidden)
 
 
 def hidden_spikes(result: reference.Result, steps: int) -> np.ndarray:

@@ -12,11 +12,10 @@ from export.scores import Scores
 from export.store import read_json, write_json
 from model.data.dataset import Dataset
 from model.machine import commit, machine, now
-from model.recipe_file import RecipeFile
-from model.recipes import Recipe
+from model.recipe_file import RecipeFile, with_defaults
 
 if TYPE_CHECKING:
-    from model.trainer import Epoch, Trainer
+    from model.training_run import Epoch, TrainingRun
 
 FILE = "metrics.json"
 FORMAT, VERSION = "firstspike-metrics", 1
@@ -70,7 +69,7 @@ class Log:
             "epochs": before.get("epochs", []),
         }
 
-    def epoch(self, trainer: "Trainer", epoch: "Epoch", seconds: float) -> None:
+    def epoch(self, trainer: "TrainingRun", epoch: "Epoch", seconds: float) -> None:
         """Log an epoch; ``seconds`` include its validation."""
         self.content["machine"] = machine(str(trainer.processes.device)) | {"processes": trainer.processes.count}
         records = [record for record in self.content["epochs"] if record["epoch"] < trainer.epoch]
@@ -86,7 +85,7 @@ class Log:
             }
         )
         mean = sum(record["seconds"] for record in records) / len(records)
-        self.content |= {"epochs": records, "seconds_per_epoch": mean, "frames_per_second": len(trainer.train.labels) / mean}
+        self.content |= {"epochs": records, "seconds_per_epoch": mean, "frames_per_second": len(trainer.labels) / mean}
         self._write()
 
     def finish(self, network: Network, dataset: Dataset) -> None:
@@ -128,7 +127,12 @@ def read(path: Path) -> dict[str, Any]:
 
 def choices_of(content: dict[str, Any]) -> dict[str, Any]:
     """A run's options; those that are newer than the file are at their defaults."""
-    return Recipe().as_dict() | content["choices"]
+    return with_defaults(content["choices"])
+
+
+def most_silent(content: dict[str, Any]) -> float:
+    """The most silent frames that a run's shift may leave, in percent; 100 where the method sets no limit."""
+    return choices_of(content).get("max_silent", 100.0)
 
 
 def scores_of(content: dict[str, Any], part: str) -> Scores:

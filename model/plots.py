@@ -10,14 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from export import Network, UserError
+from export import Network, UserError, load
 from export.artifact import read_tensors
 from export.check import network_from_checkpoint
 from export.reference import DECISION_FIELDS, Decisions
 from model import drawing, metrics
+from model.conversion_recipe import METHOD
 from model.drawing import DECISION, HARDWARE, MODEL, MUTED
 
-CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINT, NETWORK = "checkpoint.safetensors", "network.safetensors"
 TRAINING, VALIDATION = MUTED, MODEL  # colours of the two parts
 FEW = 40  # outputs up to which each gets a bar of its own
 BINS = 40  # of a histogram, at most
@@ -38,21 +39,25 @@ def write(folder: Path, frame: int = 0, *, network: Network | None = None) -> li
     figures: dict[str, Callable[[], Figure]] = {}
     if content["epochs"]:
         figures["learning"] = lambda: learning(content)
-    if content["finished"]:
+    if content["finished"] and content["choices"].get("method") == METHOD:
+        converted = network or load(folder / NETWORK)
+        figures |= {"thresholds": lambda: thresholds(converted)}
+    elif content["finished"]:
         tensors, _ = read_tensors(folder / CHECKPOINT)
-        network = network or network_from_checkpoint(folder / CHECKPOINT)[0]
+        trained = network or network_from_checkpoint(folder / CHECKPOINT)[0]
         frames = len(tensors["check.inputs"])
         if not 0 <= frame < frames:
             raise UserError(f"frame must be from 0 to {frames - 1}, the frames of the check set, not {frame}")
         decisions = Decisions(**{name: tensors[f"check.{name}"] for name in DECISION_FIELDS})
-        layers = [tensors["check.inputs"], *(tensors[f"check.spike_times.{index}"] for index in range(len(network.layers)))]
+        layers = [tensors["check.inputs"], *(tensors[f"check.spike_times.{index}"] for index in range(len(trained.layers)))]
         times = [part[frame] for part in layers]
         figures |= {
-            "raster": lambda: raster(times, decisions, frame, network, content.get("image_shape")),
-            "steps": lambda: steps(decisions, network.steps),
-            "thresholds": lambda: thresholds(network),
-            "operating-points": lambda: operating_points(content["shift_curve"], content["shift"]),
+            "raster": lambda: raster(times, decisions, frame, trained, content.get("image_shape")),
+            "steps": lambda: steps(decisions, trained.steps),
+            "thresholds": lambda: thresholds(trained),
         }
+    if content["finished"]:
+        figures["operating-points"] = lambda: operating_points(content["shift_curve"], content["shift"])
     return [drawing.save(draw, folder / f"{name}.svg") for name, draw in figures.items()]
 
 
@@ -70,7 +75,7 @@ def learning(content: dict[str, Any]) -> Figure:
             values = [record["validation"][name] for record in records]
             panel.plot(epochs, values, ".-", color=VALIDATION, markersize=3, label="validation frames, shift chosen")
         panel.set_title(title)
-        if name == "silent_share":
+        if name == "silent_share" and "max_silent" in content["choices"]:
             panel.axhline(content["choices"]["max_silent"], color=HARDWARE, lw=0.8, ls="--", label="most that a shift may leave")
         if name != "strict":
             panel.set_ylim(0, None)
@@ -142,7 +147,8 @@ def steps(decisions: Decisions, most: int) -> Figure:
 def thresholds(network: Network) -> Figure:
     """The thresholds of each layer: a histogram, or a bar for each of a few outputs."""
     figure = Figure(figsize=(4.2 * len(network.layers), 3.4), layout="constrained")
-    for index, (panel, layer) in enumerate(zip(figure.subplots(1, len(network.layers), squeeze=False)[0], network.layers, strict=True)):
+    panels = figure.subplots(1, len(network.layers), squeeze=False)[0]
+    for index, (panel, layer, totals) in enumerate(zip(panels, network.layers, network.totals[:-1], strict=True)):
         theta = layer.neuron.thresholds
         title = f"layer {index}: {layer.inputs} → {layer.outputs}"
         if index == len(network.layers) - 1 and len(theta) <= FEW:
@@ -152,7 +158,7 @@ def thresholds(network: Network) -> Figure:
             if max(map(len, network.class_names)) > 3:
                 panel.tick_params("x", rotation=60)
         else:
-            dead = int((theta > layer.connection.sum_range[1]).sum())
+            dead = int((theta > layer.connection.sum_range(totals)[1]).sum()) if layer.neuron.spikes_once else 0
             width = math.ceil((theta.max() - theta.min() + 1) / BINS)
             bins = np.arange(theta.min(), theta.max() + width + 1, width) - 0.5
             panel.hist(theta, bins=bins, color=MODEL)

@@ -1,5 +1,6 @@
 """Recipe files: TOML, one per row of ``docs/results.md``, among them the default recipe of each data set."""
 
+import dataclasses
 import tomllib
 import types
 from collections.abc import Callable
@@ -9,9 +10,11 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from export import UserError
 from export.errors import prefixed
-from model.recipes import Recipe
+from model.conversion_recipe import METHOD, ConversionRecipe
+from model.recipes import Options, Recipe
 
 DIRECTORY = Path(__file__).parent.parent / "recipes"
+METHODS: dict[str, type[Any]] = {"bstdg": Recipe, METHOD: ConversionRecipe}
 DEFAULTS = {"mnist": "mnist-600", "fashion-mnist": "fashion-mnist-1000"}  # of other data sets, the file that bears their name
 
 
@@ -30,16 +33,16 @@ class RecipeFile:
     name: str
     dataset: str
     seeds: tuple[int, ...]
-    recipe: Recipe
+    recipe: Options
     folds: tuple[str, ...] = ()
 
     def changed(self, **changes: Any) -> "RecipeFile":
         """A copy with other options; None stands for no change.
 
         Raises:
-            UserError: a value is out of range.
+            UserError: an option is not one of the recipe's method, or a value is out of range.
         """
-        return replace(self, recipe=replace(self.recipe, **{name: value for name, value in changes.items() if value is not None}))
+        return replace(self, recipe=self.recipe.changed(**{name: value for name, value in changes.items() if value is not None}))
 
 
 def read(path: str | Path) -> RecipeFile:
@@ -57,9 +60,10 @@ def read(path: str | Path) -> RecipeFile:
         folds = typed("folds", fields.pop("folds", []), tuple[str, ...])
         if len({*folds, dataset}) < len(folds) + 1:
             raise UserError(f"folds must be different data sets, and others than {dataset!r}, not {list(folds)}")
-        recipe = Recipe(**choices(fields), seed=seeds[0])
+        method = method_of(fields.pop("method", "bstdg"))
+        recipe = method(**choices(fields, method), seed=seeds[0])
         for seed in seeds:
-            replace(recipe, seed=seed)  # in range
+            recipe.changed(seed=seed)  # in range
     return RecipeFile(path.stem, dataset, seeds, recipe, folds)
 
 
@@ -99,16 +103,50 @@ def seeds_of(value: Any) -> tuple[int, ...]:
     return seeds
 
 
-def choices(fields: dict[str, Any]) -> dict[str, Any]:
-    """The values of a TOML table as arguments of `Recipe`, without ``seed``.
+def method_of(name: Any) -> type[Any]:
+    """The class of a method's recipes.
+
+    Raises:
+        UserError: there is no such method.
+    """
+    if not isinstance(name, str) or name not in METHODS:
+        raise UserError(f"method must be one of {', '.join(METHODS)}, not {name!r:.60}")
+    return METHODS[name]
+
+
+def choices(fields: dict[str, Any], method: type[Any]) -> dict[str, Any]:
+    """The values of a TOML table as arguments of a method's recipe, without ``seed``.
 
     Raises:
         UserError: a field is unknown, or of another type.
     """
-    hints = {name: hint for name, hint in get_type_hints(Recipe).items() if name != "seed"}
+    types_of = get_type_hints(method)
+    hints = {field.name: types_of[field.name] for field in dataclasses.fields(method) if field.name != "seed"}
     if unknown := sorted(set(fields) - set(hints)):
         raise UserError(f"field must be one of {', '.join(hints)}, not {unknown[0]!r:.60}")
     return {name: typed(name, value, hints[name]) for name, value in fields.items()}
+
+
+def with_defaults(options: dict[str, Any]) -> dict[str, Any]:
+    """What a recipe's ``as_dict`` gave, by the code of then: options that are newer are at their defaults.
+
+    Raises:
+        UserError: the method is unknown.
+    """
+    defaults: dict[str, Any] = method_of(options.get("method", "bstdg"))().as_dict()
+    return defaults | options
+
+
+def recipe_of(options: dict[str, Any]) -> Options:
+    """The recipe out of what its ``as_dict`` gave.
+
+    Raises:
+        UserError: an option is unknown, or of another type, or out of range.
+    """
+    options = dict(options)
+    method, seed = method_of(options.pop("method", "bstdg")), typed("seed", options.pop("seed", None), int)
+    recipe: Options = method(**choices({name: value for name, value in options.items() if value is not None}, method), seed=seed)
+    return recipe
 
 
 _KINDS: dict[Any, tuple[str, Callable[[Any], bool]]] = {

@@ -1,19 +1,95 @@
 """All options of a training run."""
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Self, cast
 
 from export import UserError
+
+Fits = Callable[[Any], bool]
 
 
 def _is_integer(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+class Options:
+    """What the recipes of all methods have: sizes, epochs, a seed, a batch size, a learning rate, augmentation, and held-out frames.
+
+    Attributes:
+        converts: the trained network has no time, and is converted to a spiking one.
+    """
+
+    converts: ClassVar[bool] = False
+    hidden: tuple[int, ...]
+    epochs: int
+    seed: int
+    batch_size: int
+    learning_rate: float
+    augment: float
+    mirror: bool
+    validation: float
+
+    def _check(self, integers: Iterable[tuple[str, int, int | None]], numbers: Iterable[tuple[Iterable[str], Fits, str]]) -> None:
+        """Refuse values that are out of range.
+
+        Parameters:
+            integers: names with the least and the greatest value; None: no greatest.
+            numbers: names, what their values must be, and that in words.
+        """
+        object.__setattr__(self, "hidden", tuple(self.hidden))
+        if any(not _is_integer(size) or size < 1 for size in self.hidden):
+            raise UserError(f"hidden must be positive integers, not {list(self.hidden)}")
+        for name, least, most in (("epochs", 1, None), ("seed", 0, (1 << 32) - 1), ("batch_size", 1, None), *integers):
+            value = getattr(self, name)
+            if not _is_integer(value) or value < least or (most is not None and value > most):
+                up_to = "" if most is None else f" and at most {most}"
+                raise UserError(f"{name} must be an integer, at least {least}{up_to}, not {value!r}")
+        common: list[tuple[Iterable[str], Fits, str]] = [
+            (("learning_rate", "validation"), lambda value: 0 < value < math.inf, "a positive number"),
+            (("augment",), lambda value: 0 <= value < math.inf, "a number of pixels, at least 0"),
+        ]
+        for names, fits, what in (*common, *numbers):
+            for name in names:
+                if not fits(value := getattr(self, name)):
+                    raise UserError(f"{name} must be {what}, not {value!r}")
+        if self.mirror and not self.augment:
+            raise UserError("mirror must be false where augment is 0")
+
+    def as_dict(self) -> dict[str, Any]:
+        """All options, as JSON and TOML have them."""
+        return {field.name: getattr(self, field.name) for field in fields(cast("Any", self))} | {"hidden": list(self.hidden)}
+
+    def training(self) -> dict[str, Any]:
+        """The options that a trained network depends on."""
+        return self.as_dict()
+
+    def changed(self, **changes: Any) -> Self:
+        """A copy with other options.
+
+        Raises:
+            UserError: an option is unknown, or a value is out of range.
+        """
+        if unknown := sorted(set(changes) - set(self.as_dict())):
+            raise UserError(f"{unknown[0]} must not be given: it is no option of this recipe's method")
+        return cast("Self", replace(cast("Any", self), **changes))
+
+    def held_out(self, frames: int) -> int:
+        """The number of training frames held out for validation.
+
+        Raises:
+            UserError: nothing would be left on one side.
+        """
+        held_out = round(self.validation * frames) if self.validation < 1 else int(self.validation)
+        if not 0 < held_out < frames:
+            raise UserError(f"validation must leave frames on both sides: {held_out} of {frames} training frames would be held out")
+        return held_out
+
+
 @dataclass(frozen=True)
-class Recipe:
-    """The hyperparameters of a training run.
+class Recipe(Options):
+    """The hyperparameters of a training run by the method ``bstdg``: single spikes.
 
     Attributes:
         hidden: sizes of the hidden layers; none is allowed.
@@ -61,42 +137,15 @@ class Recipe:
     wait: float = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden", tuple(self.hidden))
-        if any(not _is_integer(size) or size < 1 for size in self.hidden):
-            raise UserError(f"hidden must be positive integers, not {list(self.hidden)}")
-        for name, least, most in (
-            ("steps", 1, 1 << 15), ("epochs", 1, None), ("seed", 0, (1 << 32) - 1), ("batch_size", 1, None),
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if not _is_integer(value) or value < least or (most is not None and value > most):
-                up_to = "" if most is None else f" and at most {most}"
-                raise UserError(f"{name} must be an integer, at least {least}{up_to}, not {value!r}")
-        for names, fits, what in (
-            (("learning_rate", "validation", "window", "loss_scale"), lambda value: 0 < value < math.inf, "a positive number"),
-            (("threshold_rate", "fire", "wait"), lambda value: 0 <= value < math.inf, "a number, at least 0"),
-            (("augment",), lambda value: 0 <= value < math.inf, "a number of pixels, at least 0"),
-            (("drop_spikes",), lambda value: 0 <= value < 1, "a share from 0 to below 1"),
-            (("max_silent", "silent_start", "silent_end"), lambda value: 0 < value <= 100, "in percent, above 0 and at most 100"),
-        ):
-            for name in names:
-                if not fits(value := getattr(self, name)):
-                    raise UserError(f"{name} must be {what}, not {value!r}")
-        if self.mirror and not self.augment:
-            raise UserError("mirror must be false where augment is 0")
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"hidden": list(self.hidden)}
-
-    def held_out(self, frames: int) -> int:
-        """The number of training frames held out for validation.
-
-        Raises:
-            UserError: nothing would be left on one side.
-        """
-        held_out = round(self.validation * frames) if self.validation < 1 else int(self.validation)
-        if not 0 < held_out < frames:
-            raise UserError(f"validation must leave frames on both sides: {held_out} of {frames} training frames would be held out")
-        return held_out
+        self._check(
+            [("steps", 1, 1 << 15)],
+            [
+                (("window", "loss_scale"), lambda value: 0 < value < math.inf, "a positive number"),
+                (("threshold_rate", "fire", "wait"), lambda value: 0 <= value < math.inf, "a number, at least 0"),
+                (("drop_spikes",), lambda value: 0 <= value < 1, "a share from 0 to below 1"),
+                (("max_silent", "silent_start", "silent_end"), lambda value: 0 < value <= 100, "in percent, above 0 and at most 100"),
+            ],
+        )
 
     def silent_target(self, progress: float) -> float:
         """The share of silent frames (0 … 1) to hold at ``progress`` (0 … 1): exponential, and constant over the last fifth."""

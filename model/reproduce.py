@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from export import UserError, save
+from export import Network, UserError, save
 from export.check import network_from_checkpoint
 from export.scores import Scores
-from model import metrics, plots, training
+from model import convert, metrics, plots, training
 from model.data.dataset import Dataset
 from model.processes import Processes
 from model.recipe_file import RecipeFile
@@ -40,7 +40,9 @@ class Runner:
         """Train once, into ``out``: the checkpoint, its metrics, which are returned, and the pictures."""
 
         def finish() -> dict[str, Any]:
-            network, _ = network_from_checkpoint(out / training.CHECKPOINT)
+            network, _ = self._network(file, dataset, out)
+            if file.recipe.converts:
+                save(network, out / NETWORK)
             log.finish(network, dataset)
             if self.pictures:
                 plots.write(out, network=network)
@@ -50,6 +52,14 @@ class Runner:
             log = self.processes.from_first(lambda: metrics.Log(out / metrics.FILE, file, self.command, resume=resume))
             training.train(dataset, file.recipe, out, resume=resume, say=self.say, observe=log.epoch, processes=self.processes)
             return self.processes.from_first(finish)
+
+    def _network(self, file: RecipeFile, dataset: Dataset, folder: Path) -> tuple[Network, int]:
+        """The network of a run, and the frames on which the golden model has just been proven equal to it."""
+        if not file.recipe.converts:
+            return network_from_checkpoint(folder / training.CHECKPOINT)
+        done = convert.by_recipe(folder / training.CHECKPOINT, dataset)
+        self.say(convert.describe(done))
+        return done.network, done.frames
 
     def run_or_resume(self, file: RecipeFile, dataset: Dataset, folder: Path) -> dict[str, Any]:
         """The metrics of the run in a folder: as found if it is finished, else after it was started or resumed.
@@ -86,7 +96,7 @@ class Runner:
         seed = best(runs)["seed"]
 
         def export() -> int:
-            network, frames = network_from_checkpoint(out / f"seed-{seed}" / training.CHECKPOINT)
+            network, frames = self._network(file, dataset, out / f"seed-{seed}")
             save(network, out / NETWORK)
             return frames
 
@@ -130,7 +140,7 @@ def best(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
     def rank(content: dict[str, Any]) -> tuple[bool, float]:
         score = metrics.scores_of(content, "validation")
-        return score.silent_share <= content["choices"]["max_silent"], score.strict
+        return score.silent_share <= metrics.most_silent(content), score.strict
 
     return max(runs, key=rank)
 

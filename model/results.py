@@ -8,6 +8,7 @@ from export import UserError, pages
 from export.scores import Scores
 from model import recipe_file
 from model.kept import Project
+from model.metrics import most_silent
 from model.reproduce import best, mean_and_spread
 
 TEMPLATE = Path(__file__).parent / "templates" / "results.md.j2"
@@ -84,7 +85,7 @@ def outcome(runs: list[dict[str, Any]], folds: list[dict[str, Any]]) -> dict[str
         "fold_spread": fold_spread,
         "chosen": chosen,
         "curve": curve(chosen["shift_curve"], chosen["shift"]),
-        "too_silent": mean["silent_share"] > chosen["choices"]["max_silent"],
+        "too_silent": mean["silent_share"] > most_silent(chosen),
     }
 
 

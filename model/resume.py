@@ -9,12 +9,13 @@ from export import UserError
 from export.artifact import check_format, get, read_tensors
 from export.errors import prefixed
 from model import checkpoint, evaluation
-from model.trainer import Best, Trainer
+from model.recipe_file import with_defaults
+from model.training_run import Best, TrainingRun
 
 FORMAT, VERSION = "firstspike-resume", 1
 
 
-def save_state(path: str | Path, trainer: Trainer) -> None:
+def save_state(path: str | Path, trainer: TrainingRun) -> None:
     """Write the state of a run after an epoch, whole or not at all.
 
     Raises:
@@ -29,7 +30,7 @@ def save_state(path: str | Path, trainer: Trainer) -> None:
     header = {
         "format": FORMAT,
         "version": VERSION,
-        "recipe": trainer.recipe.as_dict(),
+        "recipe": trainer.options.as_dict(),
         "dataset_digest": trainer.dataset.digest,
         "epoch": trainer.epoch,
         "best_epoch": trainer.best.epoch,
@@ -39,7 +40,7 @@ def save_state(path: str | Path, trainer: Trainer) -> None:
     checkpoint.save(path, {name: tensor.cpu().numpy() for name, tensor in tensors.items()}, header)
 
 
-def load_state(path: str | Path, trainer: Trainer) -> None:
+def load_state(path: str | Path, trainer: TrainingRun) -> None:
     """Take a fresh run to the state in the file.
 
     Raises:
@@ -52,7 +53,7 @@ def load_state(path: str | Path, trainer: Trainer) -> None:
         raise UserError(f"{path}: must be the whole state of a training run: {error}") from None
 
 
-def _read(path: str | Path, trainer: Trainer) -> tuple[dict[str, Any], dict[str, Any]]:
+def _read(path: str | Path, trainer: TrainingRun) -> tuple[dict[str, Any], dict[str, Any]]:
     if not Path(path).is_file():
         raise UserError(f"{path}: must be there to resume from, but is missing: train without --resume first")
     tensors, header = read_tensors(path)
@@ -62,9 +63,9 @@ def _read(path: str | Path, trainer: Trainer) -> tuple[dict[str, Any], dict[str,
     return tensors, header
 
 
-def _check_same(header: dict[str, Any], trainer: Trainer) -> None:
-    recipe = get(header, "recipe", dict)
-    for name, value in trainer.recipe.as_dict().items():
+def _check_same(header: dict[str, Any], trainer: TrainingRun) -> None:
+    recipe = with_defaults(get(header, "recipe", dict))
+    for name, value in trainer.options.training().items():
         if recipe.get(name) != value:
             raise UserError(f"to resume, {name} must be {recipe.get(name)!r} as before, not {value!r}")
     if header.get("dataset_digest") != trainer.dataset.digest:
@@ -72,7 +73,7 @@ def _check_same(header: dict[str, Any], trainer: Trainer) -> None:
         raise UserError(f"to resume, the data set must be the same, with digest {before}, not {now}")
 
 
-def _restore(tensors: dict[str, Any], header: dict[str, Any], trainer: Trainer) -> None:
+def _restore(tensors: dict[str, Any], header: dict[str, Any], trainer: TrainingRun) -> None:
     parts: dict[str, dict[str, torch.Tensor]] = {"network": {}, "best": {}, "optimizer": {}}
     for name, array in tensors.items():
         group, _, rest = name.partition(".")

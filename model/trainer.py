@@ -1,16 +1,13 @@
 """A training run, epoch by epoch: the updates, homeostasis, and the choice of the epoch and its operating point."""
 
-import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from export import Encoder, UserError, scores
 from model import checkpoint, evaluation
@@ -21,6 +18,7 @@ from model.encoding import LatencyEncoder, as_spike_times
 from model.layers import Decisions, SingleSpikeNetwork
 from model.processes import Processes
 from model.recipes import Recipe
+from model.training_run import Epoch, TrainingRun
 
 FIRING, FIRING_OUTPUTS = 0.25, 0.03  # share of frames in which a neuron fires before training: hidden, output
 INITIAL_FRAMES = 1000
@@ -41,51 +39,22 @@ class Frames(NamedTuple):
         return Frames(self.times.to(device), self.labels.to(device))
 
 
-class Epoch(NamedTuple):
-    """What an epoch gave: means over its training frames (shares 0 … 1), and the chosen shift on the validation frames."""
-
-    loss: float
-    accuracy: float
-    silent: float
-    steps: float
-    validation: evaluation.OperatingPoint
-
-
-@dataclass
-class Best:
-    """The epoch to keep, its unshifted parameters, and the curve of operating points on the validation frames with the chosen one."""
-
-    epoch: int
-    point: evaluation.OperatingPoint
-    curve: list[evaluation.OperatingPoint]
-    parameters: dict[str, torch.Tensor]
-
-
-class Trainer:
-    """A training run, epoch by epoch. Everything follows from data set, recipe and, to the last bit, the number of threads.
-
-    Parameters:
-        processes: where it computes, and what shares the work; by default this process on the CPU.
-
-    Attributes:
-        network: the network in its current state.
-        epoch: finished epochs.
-        best: the best epoch so far; None before the first.
+class Trainer(TrainingRun):
+    """A training run of single-spike neurons by the rule of `model.bstdg`.
 
     Raises:
         UserError: the data set cannot be trained on with this recipe.
     """
 
+    network: SingleSpikeNetwork
+
     def __init__(self, dataset: Dataset, recipe: Recipe, processes: Processes | None = None) -> None:
-        self.dataset, self.recipe = dataset, recipe
-        self.processes = processes or Processes()
+        super().__init__(dataset, recipe, processes)
+        self.recipe = recipe
         kind = "none" if dataset.train_images is None else "latency"
         self.encoder = Encoder(kind, recipe.p_min).resolved(recipe.steps)
-        self.generator = torch.Generator().manual_seed(recipe.seed)
         self.train, self.validation, self.distorted = self._split()
         self.drop = DropSpikes(recipe.drop_spikes, recipe.steps, self.generator) if recipe.drop_spikes else None
-        self.epoch = 0
-        self.best: Best | None = None
         sizes = (dataset.inputs, *recipe.hidden, len(dataset.class_names))
         self.network = SingleSpikeNetwork(
             sizes, recipe.steps, window=recipe.window, gradient_at=recipe.gradient_at, generator=self.generator
@@ -95,37 +64,36 @@ class Trainer:
         self.loss_scale = recipe.loss_scale / math.sqrt(sizes[-2])
         self.weights = [layer.weights for layer in self.network.layers]
         self.thresholds = [layer.thresholds for layer in self.network.layers]
-        groups = [{"params": self.weights}, {"params": self.thresholds}]
+        groups = [
+            {"params": self.weights, "peak": recipe.learning_rate},
+            {"params": self.thresholds, "peak": recipe.threshold_rate},
+        ]
         self.optimizer = torch.optim.Adam(groups, lr=recipe.learning_rate, eps=1e-10, fused=True)
 
-    def run_epoch(self, bar: tqdm) -> Epoch:
-        """One pass over the training frames, and the choice of epoch and shift.
+    @property
+    def options(self) -> Recipe:
+        return self.recipe
 
-        Raises:
-            UserError: the loss is not a number any more.
-        """
-        order = torch.randperm(len(self.train.labels), generator=self.generator).to(self.processes.device)
-        batches = order.split(self.recipe.batch_size)
-        totals, seen = np.zeros(4), 0
-        for number, batch in enumerate(batches):
-            progress = (self.epoch * len(batches) + number + 1) / (self.recipe.epochs * len(batches))
-            part = self.processes.share(len(batch))
-            times = self.train.times[batch[part]] if self.distorted is None else self.distorted(batch, part)
-            if self.drop is not None:
-                times = self.drop(times, self.drop.draw(len(batch), self.dataset.inputs)[part])
-            totals += self._update(times, self.train.labels[batch[part]], progress)
-            seen += len(batch)
-            loss, accuracy, silent, steps = totals / seen
-            bar.set_postfix_str(
-                f"loss {loss:.3f}, {100 * accuracy:.1f} % right, {100 * silent:.1f} % silent, {steps:.2f} steps", refresh=False
-            )
-            bar.update(len(batch))
-        point = self._validate(self.epoch + 1)
-        if self.processes.count > 1:
-            self.processes.check_same("the SHA-256 of all parameters", self._fingerprint())
-        self.epoch += 1
-        loss, accuracy, silent, steps = (totals / seen).tolist()
-        return Epoch(loss, accuracy, silent, steps, point)
+    @property
+    def labels(self) -> Tensor:
+        return self.train.labels
+
+    @property
+    def held_out_labels(self) -> Tensor:
+        return self.validation.labels
+
+    def describe(self, epoch: Epoch) -> str:
+        point = epoch.validation
+        return (
+            f"loss {epoch.loss:.4f}, {100 * epoch.accuracy:.2f} % right, {100 * epoch.silent:.1f} % silent, {epoch.steps:.2f} steps; "
+            f"validation, shift {point.shift}: {point.strict:.2f} % right, {point.silent_share:.1f} % silent, {point.steps_mean:.2f} steps"
+        )
+
+    def _inputs(self, batch: Tensor, part: slice) -> Tensor:
+        times = self.train.times[batch[part]] if self.distorted is None else self.distorted(batch, part)
+        if self.drop is not None:
+            times = self.drop(times, self.drop.draw(len(batch), self.dataset.inputs)[part])
+        return times
 
     def _split(self) -> tuple[Frames, Frames, Callable[[Tensor, slice], Tensor] | None]:
         """Training and validation frames; and, with augmentation, spike times of distorted training frames: part of a batch of indices."""
@@ -150,20 +118,13 @@ class Trainer:
         return frames.select(train).to(self.processes.device), frames.select(validation), distorted
 
     def _update(self, times: Tensor, labels: Tensor, progress: float) -> list[float]:
-        """One step of the optimizer on this process's frames of a batch; sums over all of its frames of loss, hits, silence, steps."""
         decisions = self.network(times)
         loss = self._loss(decisions, labels) if len(labels) else decisions.margins.sum()
         hits, steps = (decisions.class_index == labels).sum(), (decisions.step + 1).sum()
         sums = (loss.detach().double() * len(labels), hits, decisions.silent.sum(), steps)
         frames, *of_batch = self.processes.total(len(labels), *sums)
-        if not math.isfinite(of_batch[0]):
-            raise UserError(
-                f"the loss must stay a number, but is {of_batch[0]} in epoch {self.epoch + 1}: "
-                f"try a --learning-rate below {self.recipe.learning_rate}"
-            )
-        schedule = (1 + math.cos(math.pi * progress)) / 2
-        for group, rate in zip(self.optimizer.param_groups, (self.recipe.learning_rate, self.recipe.threshold_rate), strict=True):
-            group["lr"] = rate * schedule
+        self._check_loss(of_batch[0])
+        schedule = self._schedule(progress)
         self.optimizer.zero_grad()
         (loss * (len(labels) / frames)).backward()
         self.processes.sum_gradients(self.network.parameters())
@@ -183,20 +144,14 @@ class Trainer:
         return loss
 
     def _validate(self, epoch: int) -> evaluation.OperatingPoint:
-        """Choose the shift on the validation frames; keep the epoch if none before did better (of equals, the latest)."""
+        """Choose the shift on the validation frames, and `_keep` the epoch."""
         result, margins = evaluation.run(self.network, self.validation.times)
         last = self.network.layers[-1]
         thresholds = last.integer_thresholds().cpu().numpy()
         curve = evaluation.shift_curve(result, margins, thresholds, last.inputs, self.validation.labels.numpy())
         point = evaluation.choose_shift(curve, self.recipe.max_silent)
-        if self.best is None or self._rank(point) >= self._rank(self.best.point):
-            parameters = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
-            self.best = Best(epoch, point, curve, parameters)
+        self._keep(epoch, point, curve)
         return point
-
-    def _fingerprint(self) -> str:
-        parameters = (tensor.cpu().numpy().tobytes() for tensor in self.network.state_dict().values())
-        return hashlib.sha256(b"".join(parameters)).hexdigest()
 
     def _rank(self, point: evaluation.OperatingPoint) -> tuple[bool, float]:
         return point.silent_share <= self.recipe.max_silent, point.strict
@@ -219,29 +174,13 @@ class Trainer:
             check, _ = evaluation.run(self.network, check_times)
             if dataset.test_labels is not None:
                 result["test"] = scores.score(check, dataset.test_labels)
-        provenance = {
-            "dataset": Path(dataset.name).name,
-            "dataset_digest": dataset.digest,
-            "split": dataset.split,
-            "seed": self.recipe.seed,
-            "recipe": self.recipe.as_dict(),
-            "epochs": self.epoch,
-            "best_epoch": self.best.epoch,
-            "shift": self.best.point.shift,
-            "shift_curve": [point.as_dict() for point in self.best.curve],
-            "scores": {part: score.as_dict() for part, score in result.items()},
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
-            "device": str(self.processes.device),
-            "processes": self.processes.count,
-        }
         names = dataset.class_names
-        checkpoint.write(path, self.network, self.encoder, names, provenance, check_times.numpy(), check)
+        checkpoint.write(path, self.network, self.encoder, names, self._provenance(result), check_times.numpy(), check)
         return result
 
 
-def spike_times(dataset: Dataset, part: str, encoder: Encoder, steps: int) -> np.ndarray:
-    """Spike times int32 (frames, inputs) of the ``train`` or ``test`` part.
+def spike_times(dataset: Dataset, part: str, encoder: Encoder, steps: int) -> Any:
+    """Spike times int32 (frames, inputs), or events of an encoder that makes these, of the ``train`` or ``test`` part.
 
     Raises:
         UserError: there is no such part, or it does not fit the encoder or the number of steps.

@@ -12,23 +12,26 @@ from tqdm import tqdm
 from export import scores
 from export.files import remove_unfinished
 from model import advice
+from model.conversion_recipe import ConversionRecipe
+from model.conversion_trainer import ConversionTrainer
 from model.data.dataset import Dataset
 from model.processes import Processes
-from model.recipes import Recipe
+from model.recipes import Options, Recipe
 from model.resume import load_state, save_state
-from model.trainer import Epoch, Trainer
+from model.trainer import Trainer
+from model.training_run import Epoch, TrainingRun
 
 CHECKPOINT, RESUME = "checkpoint.safetensors", "resume.safetensors"
 
 
 def train(
     dataset: Dataset,
-    recipe: Recipe,
+    recipe: Options,
     out: str | Path,
     *,
     resume: bool = False,
     say: Any = print,
-    observe: Callable[[Trainer, Epoch, float], None] | None = None,
+    observe: Callable[[TrainingRun, Epoch, float], None] | None = None,
     processes: Processes | None = None,
 ) -> dict[str, scores.Scores]:
     """Train, and write ``out/checkpoint.safetensors``; ``out/resume.safetensors`` after every epoch.
@@ -39,7 +42,7 @@ def train(
         resume: go on after the last finished epoch of ``out/resume.safetensors``, exactly as if never interrupted.
         say: takes a line for the user.
         observe: takes the run, what an epoch gave, and the seconds that it took, before the state after that epoch is saved.
-        processes: as in `Trainer`. Only the first writes, and only there ``observe`` is called.
+        processes: as in `TrainingRun`. Only the first writes, and only there ``observe`` is called.
 
     Raises:
         UserError: data set and recipe do not fit, there is nothing to resume, or the loss is not a number any more.
@@ -51,7 +54,7 @@ def train(
     processes.from_first(lambda: _clear(out))  # what cannot be written is better known before the work
     for what, value in (("the recipe", recipe.as_dict()), ("the data set's digest", dataset.digest), ("PyTorch", torch.__version__)):
         processes.check_same(what, value)
-    trainer = processes.together(lambda: Trainer(dataset, recipe, processes))
+    trainer = processes.together(lambda: start(dataset, recipe, processes))
     if resume:
         load_state(out / RESUME, trainer)
         say(f"resumed after epoch {trainer.epoch} of {recipe.epochs}")
@@ -71,11 +74,11 @@ def train(
         while trainer.epoch < recipe.epochs:
             name = f"epoch {trainer.epoch + 1}/{recipe.epochs}"
             hidden = None if processes.first else True  # None: where there is no terminal
-            with tqdm(total=len(trainer.train.labels), desc=name, unit=" frames", leave=False, disable=hidden) as bar:
+            with tqdm(total=len(trainer.labels), desc=name, unit=" frames", leave=False, disable=hidden) as bar:
                 began = time.perf_counter()
                 epoch = trainer.run_epoch(bar)
             processes.from_first(partial(keep, epoch, time.perf_counter() - began))
-            say(f"{name}: {describe(epoch)}")
+            say(f"{name}: {trainer.describe(epoch)}")
             warn(advice.on_epoch(trainer, epoch))
     except KeyboardInterrupt:
         if trainer.best is None:
@@ -90,16 +93,19 @@ def train(
     return result
 
 
+def start(dataset: Dataset, recipe: Options, processes: Processes) -> TrainingRun:
+    """The run of a recipe by its method, before the first epoch.
+
+    Raises:
+        UserError: the data set cannot be trained on with this recipe.
+    """
+    if isinstance(recipe, ConversionRecipe):
+        return ConversionTrainer(dataset, recipe, processes)
+    assert isinstance(recipe, Recipe)
+    return Trainer(dataset, recipe, processes)
+
+
 def _clear(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for name in (CHECKPOINT, RESUME):
         remove_unfinished(out / name)
-
-
-def describe(epoch: Epoch) -> str:
-    """A line on an epoch."""
-    point = epoch.validation
-    return (
-        f"loss {epoch.loss:.4f}, {100 * epoch.accuracy:.2f} % right, {100 * epoch.silent:.1f} % silent, {epoch.steps:.2f} steps; "
-        f"validation, shift {point.shift}: {point.strict:.2f} % right, {point.silent_share:.1f} % silent, {point.steps_mean:.2f} steps"
-    )

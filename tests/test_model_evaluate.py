@@ -87,7 +87,7 @@ def test_fewer_classes(tmp_path):
 
 def test_images_for_a_network_without_encoder(tmp_path):
     path = saved(tmp_path, random((36, 4), encoder="none"))
-    assert refused(path, stripes()) == "encoder must be 'latency' to encode intensities, not 'none': spike times come from outside"
+    assert refused(path, stripes()) == "encoder must be 'latency' or 'spread' to encode intensities, not 'none': spikes come from outside"
 
 
 def test_spike_times_for_a_network_with_encoder(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 
 from export import UserError
 from model import recipe_file
+from model.conversion_recipe import ConversionRecipe
 from model.data import spoken_digits
 from model.recipe_file import RecipeFile
 from model.recipes import Recipe
@@ -20,6 +21,12 @@ ROWS = {
     "spoken-digits": ("spoken-digits", None),
     "shd": ("shd", None),
 }
+CONVERTED = {  # data, sizes, code and steps, most weights
+    "mnist-graded": ("mnist", (784, 600, 600, 10), ("graded", 1), 1_000_000),
+    "mnist-ternary": ("mnist", (784, 600, 600, 10), ("ternary", 4), 1_000_000),
+    "mnist-rate": ("mnist", (784, 600, 600, 10), ("rate", 8), 1_000_000),
+    "fashion-mnist-graded": ("fashion-mnist", (784, 1200, 1200, 10), ("graded", 1), 2_500_000),
+}
 
 
 def written(tmp_path, text):
@@ -29,7 +36,7 @@ def written(tmp_path, text):
 
 
 def test_one_file_per_row():
-    assert {path.stem for path in recipe_file.DIRECTORY.glob("*.toml")} == set(ROWS)
+    assert {path.stem for path in recipe_file.DIRECTORY.glob("*.toml")} == {*ROWS, *CONVERTED, "mnist-unquantised"}
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -40,6 +47,60 @@ def test_row(name):
     dataset, shape = ROWS[name]
     assert (file.name, file.dataset, file.seeds, file.recipe.max_silent) == (name, dataset, (0, 1, 2), 5.0)
     assert shape is None or file.recipe.hidden == shape[1:-1]
+
+
+@pytest.mark.parametrize("name", CONVERTED)
+def test_row_of_a_converted_network(name):
+    path = recipe_file.DIRECTORY / f"{name}.toml"
+    assert path.read_text().startswith("# ")
+    file = recipe_file.read(path)
+    recipe, (dataset, shape, code, most) = file.recipe, CONVERTED[name]
+    assert isinstance(recipe, ConversionRecipe)
+    assert (file.name, file.dataset, file.seeds) == (name, dataset, (0, 1, 2))
+    assert recipe.hidden == shape[1:-1]
+    assert (recipe.code, recipe.steps) == code
+    assert sum(n * m for n, m in itertools.pairwise(shape)) <= most
+
+
+def test_one_training_serves_three_codes():
+    graded, *others = (recipe_file.read(recipe_file.DIRECTORY / f"mnist-{code}.toml").recipe for code in ("graded", "ternary", "rate"))
+    assert [graded.changed(code=recipe.code, steps=recipe.steps) for recipe in others] == others
+    assert not graded.bias
+
+
+def test_recipe_of_its_own_options():
+    recipe = ConversionRecipe(hidden=(7,), norm="l1", seed=3)
+    assert recipe_file.recipe_of(recipe.as_dict()) == recipe
+    assert recipe_file.recipe_of(Recipe(p_min=4).as_dict()) == Recipe(p_min=4)
+    assert recipe.as_dict()["method"] == "conversion"
+
+
+def test_an_option_of_the_other_method():
+    file = recipe_file.read(recipe_file.DIRECTORY / "mnist-graded.toml")
+    with pytest.raises(UserError, match=r"^max_silent must not be given: it is no option of this recipe's method$"):
+        file.changed(max_silent=3.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('method = "none"', "method must be one of bstdg, conversion, not 'none'"),
+        ("method = 3", "method must be one of bstdg, conversion, not 3"),
+        ('method = "conversion"\nwindow = 3', "field must be one of hidden, levels, bits, "),
+        ('method = "conversion"\nlevels = 0', "levels must be an integer, at least 1 and at most 127, not 0"),
+        ('method = "conversion"\nbits = 9', "bits must be an integer, at least 1 and at most 8, not 9"),
+        ('method = "conversion"\nsteps = 0', "steps must be an integer, at least 1 and at most 32768, not 0"),
+        ('method = "conversion"\ncode = "single"', "code must be one of rate, ternary, graded, not 'single'"),
+        ('method = "conversion"\nquantised = false', "integer must be false where quantised is false"),
+        ('method = "conversion"\nclip = "none"', "quantised must be false where clip is 'none'"),
+        ('method = "conversion"\ndrop_inputs = 1', "drop_inputs must be a share from 0 to below 1, not 1.0"),
+    ],
+)
+def test_mistakes_of_the_method_conversion(tmp_path, text, message):
+    path = written(tmp_path, f'dataset = "x.npz"\n{text}')
+    with pytest.raises(UserError) as caught:
+        recipe_file.read(path)
+    assert str(caught.value).startswith(f"{path}: {message}")
 
 
 def test_one_mbit():

@@ -1,0 +1,125 @@
+"""One network, all spike codes: accuracy and events by code, number of steps and balance, beside the baselines."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from export import UserError
+from export.store import Format, write_json
+from export.text import dashed
+from model import conversion, drawing
+from model.conversion import Conversion
+from model.conversion_checkpoint import Source
+from model.convert import balancing_activations, outcome, parts_of
+from model.data.dataset import Dataset
+from model.machine import commit, machine, now
+from model.multispike import BASELINES, RULES
+
+FORMAT = Format("firstspike-codes", 1, {"rows": list, "source": float}, {"rows": {"code": str, "balance": str, "steps": int}})
+START_0 = "rate, start 0"
+CODES: dict[str, dict[str, Any]] = {name: {"code": name} for name in ("rate", "ternary", "graded")}
+CODES |= {START_0: {"code": "rate", "half": False}} | {name: {"code": name} for name in BASELINES}
+"""What is measured, by name: the codes of the circuit, then the baselines, which are in PyTorch only."""
+
+
+def measure(
+    source: Source,
+    dataset: Dataset,
+    part: str,
+    steps: Sequence[int],
+    balances: Sequence[str] | None,
+    options: dict[str, Any],
+    command: str,
+) -> dict[str, Any]:
+    """The table, as a JSON object: accuracy after the last step, in percent, and hidden events per frame.
+
+    Parameters:
+        part: ``test`` or ``validation``.
+        steps: each ``T``.
+        balances: by name; None: all that the network can have.
+        options: of `model.conversion.Conversion`.
+
+    Raises:
+        UserError: the data are others than those of the training, or a value is out of range.
+    """
+    train, parts = parts_of(source, dataset)
+    if part not in parts:
+        raise UserError(f"{dataset.name} must have labels for its test part, y_test, to be scored, but has none")
+    images, labels = parts[part].images, parts[part].labels.numpy()
+    rows = []
+    for balance in possible(source) if balances is None else balances:
+        found = balancing_activations(source, train, Conversion(balance=balance))
+        for name, rule in CODES.items():
+            for count in steps:
+                choices = options | rule | {"steps": count, "balance": balance}
+                if rule["code"] == "rate":
+                    choices["levels"] = None
+                how = Conversion(**choices)
+                done = outcome(conversion.fold(how, source.network, found), images)
+                row = {"code": name, "baseline": name not in RULES or name in BASELINES, "balance": balance, "steps": count}
+                levels, events = how.levels_of(source.network), float(done.events[:, -1].mean())
+                rows.append(row | {"levels": levels, "strict": done.strict(labels), "hidden_events_mean": events})
+    made = {"command": command, "date": now(), "commit": commit(), "machine": machine()}
+    what = {"dataset": source.provenance["dataset"], "part": part, "frames": len(labels), "network": dashed(source.network.sizes)}
+    recipe = {"recipe": source.recipe.as_dict(), "source": source.provenance["scores"][part]["strict"]}
+    return FORMAT.header | made | what | recipe | {"options": options, "rows": rows}
+
+
+def possible(source: Source) -> list[str]:
+    """The balances that a network can have; a clip by a rate norm layer is a trained one, too, and named once."""
+    clip = source.recipe.clip
+    own = [] if clip == "none" else ["rate-norm" if clip == "rate-norm" else "trained"]
+    return [*own, "max", "percentile"]
+
+
+def text(content: dict[str, Any]) -> str:
+    """The table for a terminal: a line per balance and code."""
+    steps = sorted({row["steps"] for row in content["rows"]})
+    lines = [f"{content['network']}, {content['frames']} {content['part']} frames: the network it comes from has {content['source']:.2f} %"]
+    lines.append(f"{'balance':10}  {'code':14}" + "".join(f"  {f'T = {count}':>17}" for count in steps))
+    found = {(row["balance"], row["code"], row["steps"]): row for row in content["rows"]}
+    for balance, code in dict.fromkeys((row["balance"], row["code"]) for row in content["rows"]):
+        cells = [found[balance, code, count] for count in steps]
+        marked = code + (" *" if cells[0]["baseline"] else "")
+        values = (f"  {cell['strict']:7.2f} % {cell['hidden_events_mean']:7.1f}" for cell in cells)
+        lines.append(f"{balance:10}  {marked:14}" + "".join(values))
+    return "\n".join([*lines, "accuracy after the last step, hidden events per frame; * a baseline, in PyTorch only"])
+
+
+def write(content: dict[str, Any], path: Path) -> list[Path]:
+    """Write the table as JSON, and the picture beside it; the files.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    return [write_json(path, content), drawing.save(lambda: picture(content), path.with_suffix(".svg"))]
+
+
+def picture(content: dict[str, Any]) -> Figure:
+    """Accuracy against steps and against events, a row of panels per balance."""
+    balances = list(dict.fromkeys(row["balance"] for row in content["rows"]))
+    figure = Figure(figsize=(9, 0.8 + 2.8 * len(balances)), layout="constrained")
+    grid = figure.subplots(len(balances), 2, squeeze=False, sharey=True)
+    for balance, (by_steps, by_events) in zip(balances, grid, strict=True):
+        for number, code in enumerate(CODES):
+            rows = [row for row in content["rows"] if (row["balance"], row["code"]) == (balance, code)]
+            for panel, name in ((by_steps, "steps"), (by_events, "hidden_events_mean")):
+                _line(panel, rows, name, code, f"C{number}")
+        for panel in (by_steps, by_events):
+            panel.axhline(content["source"], color=drawing.MUTED, lw=0.8, label="the network it comes from")
+        least = min((row["strict"] for row in content["rows"] if not row["baseline"] and row["steps"] > 1), default=0)
+        by_steps.set(title=f"balance {balance}", xlabel="T", ylabel="accuracy, %", ylim=(max(0, least - 1), content["source"] + 0.5))
+        by_steps.xaxis.set_major_locator(MaxNLocator(integer=True))
+        by_events.set(xlabel="hidden events per frame", xscale="log")
+    figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    return figure
+
+
+def _line(panel: Axes, rows: list[dict[str, Any]], name: str, code: str, color: str) -> None:
+    style = "--" if rows[0]["baseline"] else "-"
+    label = f"{code} (PyTorch only)" if rows[0]["baseline"] else code
+    panel.plot([row[name] for row in rows], [row["strict"] for row in rows], f"o{style}", color=color, markersize=3, lw=1, label=label)

@@ -1,0 +1,193 @@
+"""From a trained network to a spiking one: threshold balancing, whole numbers, the shift of the readout, and the proof that all are equal.
+
+A hidden neuron of the source gives an activation ``a = clip((S + b) / θ)``, with ``b`` and ``θ`` of `model.quantized`. Balancing chooses
+the activation ``λ`` that the greatest count ``L`` stands for, so that a spike is worth ``λ / L``. With what a spike of the layer before is
+worth as ``u`` (a spike of the input: 1), its sum is ``S / u``, and the spiking neuron has::
+
+    θ' = max(1, round(θ · λ / (u · L)))      b' = round(b / u)      start = b' + ⌊θ'/2⌋, or b'
+
+All spikes of a layer must be worth the same, since ±1 weights cannot undo what differs by neuron. Balancing by neuron is offered
+nevertheless; what follows then takes the mean for all, which changes the function.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from export import UserError
+from model import multispike
+from model.conversion_checkpoint import Source
+from model.conversion_recipe import BALANCES, CODES, MAX_LEVELS
+from model.evaluation import BATCH
+from model.multispike import RULES, SpikingLayer
+from model.quantized import QuantizedNetwork
+
+PER = ("layer", "neuron")
+UNQUANTISED_LEVELS = 15  # L of graded neurons where the source has real activations: words of 4 bits
+PERCENTILE = 99.9
+BALANCING_FRAMES = 5000  # training frames, at most, that maximum and percentile are taken over
+MAX_STEPS = 1 << 15
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What a network is converted to, and how.
+
+    Attributes:
+        code: the neurons' rule, one of ``CODES`` (or a baseline of `model.multispike`, which cannot be exported).
+        steps: ``T``.
+        levels: ``L``; None: for ``rate`` ``T``, else as the source was trained, or, where its activations are real, ``T`` for
+            ``ternary`` and ``UNQUANTISED_LEVELS`` for ``graded``.
+        balance: how ``λ`` is chosen: ``trained``, the source's clip; ``max`` or ``percentile`` of the activations of training frames,
+            over the layer or by neuron; ``rate-norm``, the clip of a source that was trained with rate norm layers.
+        percentile: of ``balance`` ``percentile``.
+        per: ``layer`` or ``neuron``.
+        half: start at ``⌊θ/2⌋``; otherwise at 0.
+
+    Raises:
+        UserError: a value is not as said.
+    """
+
+    code: str = "graded"
+    steps: int = 1
+    levels: int | None = None
+    balance: str = "trained"
+    percentile: float = PERCENTILE
+    per: str = "layer"
+    half: bool = True
+
+    def __post_init__(self) -> None:
+        for name, choices in (("code", (*CODES, *multispike.BASELINES)), ("balance", BALANCES), ("per", PER)):
+            if (value := getattr(self, name)) not in choices:
+                raise UserError(f"{name} must be one of {', '.join(CODES if name == 'code' else choices)}, not {value!r}")
+        for name, value, most in (("steps (T)", self.steps, MAX_STEPS), ("levels (L)", self.levels, MAX_LEVELS)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most):
+                raise UserError(f"{name} must be an integer from 1 to {most}, not {value!r}")
+        if not 0 < self.percentile <= 100:
+            raise UserError(f"percentile must be above 0 and at most 100, not {self.percentile!r}")
+        if self.code == "rate" and self.levels not in (None, self.steps):
+            raise UserError(f"levels must be T = {self.steps} for the code rate, whose counts have no other bound, not {self.levels}")
+
+    def levels_of(self, network: QuantizedNetwork) -> int:
+        """``L``.
+
+        Raises:
+            UserError: the source cannot be balanced like that.
+        """
+        trained = [layer for layer in network.hidden if layer.bound is not None]
+        if self.balance == "trained" and len(trained) < len(network.hidden):
+            raise UserError("balance must be max or percentile for a network without a trained clip, not 'trained'")
+        if self.balance == "rate-norm" and any(layer.clip != "rate-norm" for layer in network.hidden):
+            raise UserError("balance must be another than 'rate-norm' for a network that was trained without clip = \"rate-norm\"")
+        if self.levels is not None or self.code == "rate":
+            return self.levels or self.steps
+        if network.hidden and network.hidden[0].quantised:
+            return network.hidden[0].levels
+        return min(MAX_LEVELS, self.steps) if self.code in ("ternary", "ungated", "symmetric") else UNQUANTISED_LEVELS
+
+
+class Spiking(NamedTuple):
+    """A converted network: hidden layers, and the output layer's ±1 weights (classes, inputs) and thresholds (classes,)."""
+
+    hidden: list[SpikingLayer]
+    output: Tensor
+    thresholds: Tensor
+    bits: int
+    steps: int
+
+    def run(self, images: Tensor) -> multispike.Run:
+        """Run images uint8 (frames, pixels)."""
+        counts = images.flatten(1) >> (8 - self.bits)
+        parts = [
+            multispike.run(self.hidden, self.output, multispike.spread(counts[at : at + BATCH], self.steps))
+            for at in range(0, max(1, len(counts)), BATCH)
+        ]
+        layers = zip(*(part.coefficients for part in parts), strict=True)
+        return multispike.Run([torch.cat(layer, dim=1) for layer in layers], torch.cat([part.sums for part in parts], dim=1))
+
+    def margins(self, sums: Tensor) -> np.ndarray:
+        """Margins of the output's sums, (T, frames, classes)."""
+        return (sums - self.thresholds).numpy()
+
+
+def activations(network: QuantizedNetwork, images: Tensor) -> list[Tensor]:
+    """What balancing sees: the activations of every hidden layer on images uint8 (frames, pixels), float (frames, outputs)."""
+    parts = [network.run(images[at : at + BATCH])[0] for at in range(0, len(images), BATCH)]
+    return [torch.cat(layer) for layer in zip(*parts, strict=True)]
+
+
+def balanced(conversion: Conversion, network: QuantizedNetwork, found: Sequence[Tensor]) -> list[Tensor]:
+    """``λ`` of each hidden layer: float (1,), or (outputs,) by neuron.
+
+    Parameters:
+        found: `activations` of training frames; not looked at where the balance is the source's own clip.
+    """
+    if conversion.balance in ("trained", "rate-norm"):
+        return [torch.full((1,), float(layer.levels)) for layer in network.hidden]
+    quantile = 100.0 if conversion.balance == "max" else conversion.percentile
+    greatest = []
+    for layer in found:
+        values = layer if conversion.per == "neuron" else layer.reshape(-1, 1)
+        lambdas = np.percentile(values.numpy(), quantile, axis=0)
+        greatest.append(torch.from_numpy(np.where(lambdas > 0, lambdas, 1).astype(np.float32)))  # 1: a neuron that is never active
+    return greatest
+
+
+@torch.no_grad()
+def fold(conversion: Conversion, network: QuantizedNetwork, found: Sequence[Tensor] = (), *, whole: bool = True) -> Spiking:
+    """The spiking network, its readout not shifted yet.
+
+    Parameters:
+        found: as in `balanced`.
+        whole: round thresholds and biases; otherwise they stay real, to see what rounding costs.
+
+    Raises:
+        UserError: the source cannot be balanced like that.
+    """
+    levels, network = conversion.levels_of(network), network.eval()
+    worth, layers, rule = torch.ones(1), [], RULES[conversion.code]
+    for layer, greatest in zip(network.hidden, balanced(conversion, network, found), strict=True):
+        folded = layer.folded(worth)  # in evaluation, of no sums in particular
+        thresholds, bias = folded.thresholds * greatest / (worth * levels), folded.bias / worth
+        if whole:
+            thresholds, bias = thresholds.round().clamp(min=1), bias.round()
+        half = (thresholds / 2).floor() if whole else thresholds / 2
+        layers.append(SpikingLayer(layer.binary_weights(), thresholds, bias + half if conversion.half else bias, rule, levels))
+        worth = (greatest / levels).mean().view(1)
+    bias = network.output.margins(torch.zeros(1, network.output.inputs))[0][0] / worth
+    return Spiking(layers, network.output.binary_weights(), -(bias.round() if whole else bias), network.bits, conversion.steps)
+
+
+def is_exact(conversion: Conversion, source: Source) -> bool:
+    """Whether a conversion must give the source's own numbers [S11]: graded, of whole numbers, with the trained levels."""
+    recipe = source.recipe
+    same = conversion.levels in (None, recipe.levels) and conversion.balance in ("trained", "rate-norm") and conversion.half
+    return conversion.code == "graded" and recipe.integer and same
+
+
+def check_exact(source: Source, run: multispike.Run) -> None:
+    """Refuse a conversion that is not the source, count for count, on its check set.
+
+    Raises:
+        UserError: a count or a margin differs.
+    """
+    for index, (part, wanted) in enumerate(zip(run.coefficients, source.activations, strict=True)):
+        _check_same(f"the count of a neuron of layer {index}", part.sum(0).numpy(), wanted)
+    bias = source.network.output.margins(torch.zeros(1, source.network.output.inputs))[0]
+    _check_same("the margin of an output", (run.sums[-1] + bias.detach()).numpy(), source.margins)
+
+
+def _check_same(what: str, found: np.ndarray, wanted: np.ndarray) -> None:
+    if found.shape != wanted.shape:
+        raise UserError(f"{what} must be there for all of {wanted.shape}, not {found.shape}")
+    different = np.argwhere(found != wanted)
+    if len(different):
+        frame, neuron = different[0]
+        raise UserError(
+            f"{what} must be the trained network's, but differs in {len(different)} places, first at frame {frame}, neuron {neuron}: "
+            f"trained {wanted[frame, neuron]:g}, converted {found[frame, neuron]:g}"
+        )

@@ -1,0 +1,97 @@
+"""``python -m model convert`` and ``python -m model codes``."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import export
+from export import UserError
+from export.cli import different_integers
+from export.files import refuse_overwriting
+from export.text import dashed
+from model import datasets
+from model.conversion_recipe import BALANCES, CODES
+from model.machine import command
+
+if TYPE_CHECKING:
+    from model.conversion_checkpoint import Source
+    from model.data.dataset import Dataset
+
+STEPS = (1, 2, 4, 8)
+
+
+def add(commands: Any) -> None:
+    """Add ``convert`` and ``codes`` to the commands of ``python -m model``."""
+    part = commands.add_parser("convert", help="make a spiking network of a checkpoint of the method 'conversion'")
+    _add_source(part)
+    part.add_argument("--code", metavar="|".join(CODES), help="the spike code (default: the recipe's)")
+    part.add_argument("--steps", type=int, metavar="T", help="number of time steps (default: the recipe's)")
+    part.add_argument("--levels", type=int, metavar="L", help="greatest count of a neuron (default: as trained; for rate, T)")
+    part.add_argument("--balance", metavar="|".join(BALANCES), help="what activation the greatest count stands for (default: the recipe's)")
+    _add_balance(part)
+    part.add_argument("--start", choices=("half", "zero"), default="half", help="the potential to start from: ⌊θ/2⌋ or 0 (default: half)")
+    part.add_argument("--out", type=Path, required=True, metavar="FILE", help="network.safetensors to write")
+    part.set_defaults(function=convert)
+
+    part = commands.add_parser("codes", help="accuracy and spikes by code, number of steps and balance; writes codes.json and codes.svg")
+    _add_source(part)
+    part.add_argument("--steps", type=different_integers, default=STEPS, metavar="T[,T…]", help="numbers of time steps (default: 1,2,4,8)")
+    part.add_argument("--levels", type=int, metavar="L", help="greatest count of ternary and graded neurons (default: as convert has it)")
+    part.add_argument("--balance", metavar="NAME[,NAME…]", help=f"of {', '.join(BALANCES)} (default: all that the network can have)")
+    _add_balance(part)
+    part.add_argument("--split", choices=("test", "validation"), default="test", help="which frames (default: test)")
+    part.add_argument("--out", type=Path, metavar="JSON", help="(default: codes.json beside the checkpoint); the picture is beside it")
+    part.set_defaults(function=codes)
+
+
+def _add_source(part: argparse.ArgumentParser) -> None:
+    part.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="checkpoint.safetensors, as train writes it")
+    part.add_argument("--dataset", help=f"{datasets.CHOICES} (default: what it was trained on)")
+
+
+def _add_balance(part: argparse.ArgumentParser) -> None:
+    part.add_argument("--percentile", type=float, metavar="P", help="of the activations, for the balance 'percentile' (default: 99.9)")
+    part.add_argument("--per", choices=("layer", "neuron"), default="layer", help="balance each layer or each neuron (default: layer)")
+
+
+def _read(arguments: argparse.Namespace) -> tuple["Source", "Dataset"]:
+    from model import conversion_checkpoint
+
+    source = conversion_checkpoint.read(arguments.checkpoint)
+    return source, datasets.load(arguments.dataset or source.provenance["dataset"])
+
+
+def convert(arguments: argparse.Namespace) -> int:
+    from model import convert as act
+    from model.conversion import Conversion
+
+    given = {name: getattr(arguments, name) for name in ("code", "steps", "levels", "balance", "percentile")}
+    given = {name: value for name, value in given.items() if value is not None}
+    Conversion(**given, per=arguments.per)  # what is out of range needs no data to say so
+    refuse_overwriting(arguments.checkpoint, arguments.out)
+    source, dataset = _read(arguments)
+    choices = {name: getattr(source.recipe, name) for name in ("code", "steps", "balance")} | given
+    done = act.convert(source, dataset, Conversion(**choices, per=arguments.per, half=arguments.start == "half"))
+    sha256 = export.save(done.network, arguments.out)
+    print(act.describe(done))
+    size = arguments.out.stat().st_size
+    print(f"{arguments.out}: {dashed(done.network.shape)}, T = {done.network.steps}, {size} bytes, sha256 {sha256}")
+    return 0
+
+
+def codes(arguments: argparse.Namespace) -> int:
+    balances = tuple(arguments.balance.split(",")) if arguments.balance else None
+    if unknown := [name for name in balances or () if name not in BALANCES]:
+        raise UserError(f"balance must be one of {', '.join(BALANCES)}, not {unknown[0]!r}")
+    from model import codes as table
+
+    source, dataset = _read(arguments)
+    options = {"levels": arguments.levels, "per": arguments.per}
+    if arguments.percentile is not None:
+        options["percentile"] = arguments.percentile
+    content = table.measure(source, dataset, arguments.split, arguments.steps, balances, options, command(sys.argv[1:]))
+    print(table.text(content))
+    out = arguments.out or arguments.checkpoint.with_name("codes.json")
+    print(*table.write(content, out), sep="\n")
+    return 0

@@ -1,0 +1,86 @@
+"""All options of a network that is trained to be converted, and of its conversion."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from export import UserError
+from model.recipes import Options
+
+METHOD = "conversion"
+NORMS = ("batch", "l1", "linf")
+CLIPS = ("trained", "rate-norm", "none")
+CODES = ("rate", "ternary", "graded")
+BALANCES = ("trained", "max", "percentile", "rate-norm")
+MAX_LEVELS = 127  # a coefficient has 8 bits, with its sign
+
+
+@dataclass(frozen=True)
+class ConversionRecipe(Options):
+    """The hyperparameters of the method ``conversion``: a network with ±1 weights is trained, then converted to a spike code.
+
+    Attributes:
+        hidden: sizes of the hidden layers; none is allowed.
+        levels: ``L``, the greatest count of a hidden neuron.
+        bits: upper bits of the 8-bit intensities that the network sees.
+        norm: the normalisation of sums: ``batch``, ``l1`` or ``linf``, as in `model.normalisation.Normalisation`.
+        clip: how activations are bounded: ``trained``, ``rate-norm`` or ``none``, as in `model.quantized.QuantizedLayer`.
+        quantised: whether hidden activations are whole counts in training already.
+        integer: whether thresholds and biases are whole in the forward pass of training already.
+        bias: whether hidden neurons have one; without it, a potential grows evenly, which the codes ``rate`` and ``ternary`` need.
+        code, steps, balance: what the trained network is converted to: the code, ``T``, and how thresholds are balanced
+            (`model.conversion`).
+        epochs: passes over the training frames.
+        seed: of the split, the initial weights, the order of frames and the augmentation.
+        batch_size: frames per update.
+        learning_rate: Adam's; falls to 0 along half a cosine.
+        augment: reach in pixels of `model.augmentation.RandomAffine`, anew for each frame and epoch; 0: off.
+        mirror: whether augmentation swaps left and right, too.
+        drop_inputs: share of the inputs that are 0, anew for each frame and epoch.
+        smoothing: share of the target that goes to all classes alike (label smoothing).
+        validation: training frames held out to choose epoch and shift: a share below 1, or a number of frames.
+
+    Raises:
+        UserError: a value is out of range, or two do not go together.
+    """
+
+    converts: ClassVar[bool] = True
+    hidden: tuple[int, ...] = (256,)
+    levels: int = 3
+    bits: int = 4
+    norm: str = "batch"
+    clip: str = "trained"
+    quantised: bool = True
+    integer: bool = True
+    bias: bool = True
+    code: str = "graded"
+    steps: int = 1
+    balance: str = "trained"
+    epochs: int = 30
+    seed: int = 0
+    batch_size: int = 256
+    learning_rate: float = 0.002
+    augment: float = 0.0
+    mirror: bool = False
+    drop_inputs: float = 0.0
+    smoothing: float = 0.0
+    validation: float = 0.1
+
+    def __post_init__(self) -> None:
+        self._check(
+            [("levels", 1, MAX_LEVELS), ("bits", 1, 8), ("steps", 1, 1 << 15)],
+            [(("drop_inputs", "smoothing"), lambda value: 0 <= value < 1, "a share from 0 to below 1")],
+        )
+        for name, choices in (("norm", NORMS), ("clip", CLIPS), ("code", CODES), ("balance", BALANCES)):
+            if (value := getattr(self, name)) not in choices:
+                raise UserError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+        if self.integer and not self.quantised:
+            raise UserError("integer must be false where quantised is false")
+        if self.quantised and self.clip == "none":
+            raise UserError("quantised must be false where clip is 'none'")
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"method": METHOD} | super().as_dict()
+
+    def training(self) -> dict[str, Any]:
+        """Without ``code``, ``steps`` and ``balance``: one training serves them all."""
+        return {name: value for name, value in self.as_dict().items() if name not in ("code", "steps", "balance")}

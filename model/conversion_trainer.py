@@ -1,0 +1,168 @@
+"""A training run of a network that is to be converted: ±1 weights, activations of several levels or real ones, no time."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from export import UserError, reference, scores
+from model import conversion_checkpoint
+from model.augmentation import RandomAffine
+from model.conversion_recipe import ConversionRecipe
+from model.data.dataset import Dataset, split_stratified
+from model.evaluation import BATCH, OperatingPoint
+from model.processes import Processes
+from model.quantized import QuantizedNetwork
+from model.training_run import Epoch, TrainingRun
+
+
+class Images(NamedTuple):
+    """Images uint8 (frames, pixels) and labels int64 (frames,)."""
+
+    images: Tensor
+    labels: Tensor
+
+    @classmethod
+    def of(cls, images: np.ndarray, labels: np.ndarray) -> "Images":
+        """Copies, since a data set's arrays may be read-only."""
+        return cls(torch.from_numpy(images.copy()), torch.from_numpy(labels.copy()))
+
+
+class Outcome(NamedTuple):
+    """What a network makes of frames.
+
+    Attributes:
+        activations: of each hidden layer, float32 (frames, outputs).
+        margins: float32 (frames, classes).
+    """
+
+    activations: list[np.ndarray]
+    margins: np.ndarray
+
+    def summary(self) -> reference.Summary:
+        """As of spiking neurons with a single step, ``T`` = 1: hidden spikes are activations other than 0."""
+        best = self.margins.max(axis=1)
+        step = np.zeros(len(best), np.int32)
+        decisions = reference.Decisions(self.margins.argmax(axis=1).astype(np.int32), step, best.astype(np.int32), best < 0)
+        return reference.Summary(decisions, (self.margins < 0).astype(np.int32), self.hidden_events())
+
+    def hidden_events(self) -> np.ndarray:
+        """The number of activations other than 0, int64 (frames,)."""
+        return np.sum([np.zeros(len(self.margins), np.int64), *(np.count_nonzero(part, axis=1) for part in self.activations)], axis=0)
+
+
+class ConversionTrainer(TrainingRun):
+    """A training run of a `QuantizedNetwork`, by cross-entropy and Adam.
+
+    Raises:
+        UserError: the data set cannot be trained on with this recipe, or several processes are to train.
+    """
+
+    network: QuantizedNetwork
+
+    def __init__(self, dataset: Dataset, recipe: ConversionRecipe, processes: Processes | None = None) -> None:
+        super().__init__(dataset, recipe, processes)
+        self.recipe = recipe
+        if self.processes.count > 1:
+            raise UserError(f"method conversion must train in one process, since it normalises over batches, not in {self.processes.count}")
+        device = self.processes.device
+        self.train, self.validation = split(dataset, recipe)
+        self.affine = RandomAffine(dataset.image_shape, recipe.augment, self.generator, mirror=recipe.mirror) if recipe.augment else None
+        sizes = (dataset.inputs, *recipe.hidden, len(dataset.class_names))
+        self.network = QuantizedNetwork.of(recipe, sizes, self.generator).to(device)
+        self.train = Images(*(part.to(device) for part in self.train))
+        self.optimizer = torch.optim.Adam(
+            [{"params": list(self.network.parameters()), "peak": recipe.learning_rate}], lr=recipe.learning_rate, eps=1e-10, fused=True
+        )
+
+    @property
+    def options(self) -> ConversionRecipe:
+        return self.recipe
+
+    @property
+    def labels(self) -> Tensor:
+        return self.train.labels
+
+    @property
+    def held_out_labels(self) -> Tensor:
+        return self.validation.labels
+
+    def describe(self, epoch: Epoch) -> str:
+        point = epoch.validation
+        return (
+            f"loss {epoch.loss:.4f}, {100 * epoch.accuracy:.2f} % right; validation: {point.strict:.2f} % right, "
+            f"{point.hidden_spikes_by_decision_mean:.1f} hidden activations other than 0"
+        )
+
+    def _inputs(self, batch: Tensor, part: slice) -> Tensor:
+        images = self.train.images[batch[part]]
+        if self.affine is not None:
+            images = self.affine(images)
+        if self.recipe.drop_inputs:
+            kept = torch.rand(images.shape, generator=self.generator) >= self.recipe.drop_inputs
+            images = images * kept.to(images.device)
+        return images
+
+    def _update(self, inputs: Tensor, labels: Tensor, progress: float) -> list[float]:
+        self.network.train()
+        logits = self.network(inputs)
+        loss = functional.cross_entropy(logits, labels, label_smoothing=self.recipe.smoothing)
+        hits = (logits.argmax(1) == labels).sum()
+        _, total, right = self.processes.total(len(labels), loss.detach().double() * len(labels), hits)
+        self._check_loss(total)
+        self._schedule(progress)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.network.clamp_()
+        return [total, right, 0, len(labels)]
+
+    def _validate(self, epoch: int) -> OperatingPoint:
+        summary = run(self.network, self.validation.images).summary()
+        score = scores.score(summary, self.validation.labels.numpy())
+        point = OperatingPoint(0, score.strict, score.silent_share, score.steps_mean, score.hidden_spikes_by_decision_mean)
+        self._keep(epoch, point, [point])
+        return point
+
+    def _rank(self, point: OperatingPoint) -> float:
+        return point.strict
+
+    def finish(self, path: str | Path) -> dict[str, scores.Scores]:
+        assert self.best is not None, "at least one epoch must be finished"
+        self.network.load_state_dict(self.best.parameters)
+        images, check = self.validation.images, run(self.network, self.validation.images)
+        result = {"validation": scores.score(check.summary(), self.validation.labels.numpy())}
+        if self.dataset.test_images is not None:
+            images = torch.from_numpy(self.dataset.test_images.copy())
+            check = run(self.network, images)
+            if self.dataset.test_labels is not None:
+                result["test"] = scores.score(check.summary(), self.dataset.test_labels)
+        conversion_checkpoint.write(
+            path, self.network, self.dataset.class_names, self._provenance(result), images.numpy(), check.activations, check.margins
+        )
+        return result
+
+
+def split(dataset: Dataset, recipe: ConversionRecipe) -> tuple[Images, Images]:
+    """Training and validation frames.
+
+    Raises:
+        UserError: the data set has no images with labels to train on.
+    """
+    if dataset.train_images is None or dataset.train_labels is None:
+        raise UserError(f"{dataset.name} must have training images with labels for the method conversion, but has none")
+    images, labels = dataset.train_images, dataset.train_labels
+    train, validation = split_stratified(labels, recipe.held_out(len(labels)), recipe.seed)
+    return Images.of(images[train], labels[train]), Images.of(images[validation], labels[validation])
+
+
+def run(network: QuantizedNetwork, images: Tensor) -> Outcome:
+    """A whole data set, uint8 (frames, pixels), through a network."""
+    network.eval()
+    device = network.output.weights.device
+    parts = [network.run(images[at : at + BATCH].to(device)) for at in range(0, max(1, len(images)), BATCH)]
+    activations = [np.concatenate([part.cpu().numpy() for part in layer]) for layer in zip(*(part[0] for part in parts), strict=True)]
+    return Outcome(activations, np.concatenate([part[1].cpu().numpy() for part in parts]))

@@ -1,0 +1,249 @@
+"""The act of converting: balance, choose the shift of the readout on validation frames, export, and prove the golden model equal."""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import export
+from export import Dense, Encoder, Layer, Network, UserError, reference, scores
+from export.events import Events
+from model import conversion, conversion_checkpoint, evaluation
+from model.conversion import BALANCING_FRAMES, Conversion, Spiking
+from model.conversion_checkpoint import Source
+from model.conversion_trainer import Images, split
+from model.data.dataset import Dataset
+from model.evaluation import BATCH, OperatingPoint
+
+SHIFTS = 100  # points of the curve between speed and accuracy, about
+
+
+class Outcome(NamedTuple):
+    """What frames give at the output, unshifted.
+
+    Attributes:
+        margins: (T, frames, classes), whole unless the network is not.
+        events: hidden spikes up to and with each step, int64 (frames, T).
+    """
+
+    margins: np.ndarray
+    events: np.ndarray
+
+    def strict(self, labels: np.ndarray) -> float:
+        """The accuracy after the last step, in percent."""
+        return 100 * float((self.margins[-1].argmax(axis=1) == labels).mean())
+
+    def scores(self, shift: int, labels: np.ndarray) -> scores.Scores:
+        """Scores with the shift added to the output thresholds."""
+        margins = self.margins - shift
+        decisions = evaluation.decide(margins)
+        reached = margins >= 0
+        times = np.where(reached.any(axis=0), reached.argmax(axis=0), len(margins)).astype(np.int32)
+        return scores.score(reference.Summary(decisions, times, self.events[np.arange(len(times)), decisions.step]), labels)
+
+
+def outcome(spiking: Spiking, images: Tensor) -> Outcome:
+    """Run images uint8 (frames, pixels); the coefficients are not kept."""
+    parts = []
+    for at in range(0, max(1, len(images)), BATCH):
+        run = spiking.run(images[at : at + BATCH])
+        parts.append((spiking.margins(run.sums), run.events().numpy()))
+    return Outcome(np.concatenate([part[0] for part in parts], axis=1), np.concatenate([part[1] for part in parts]))
+
+
+def shift_curve(found: Outcome, labels: np.ndarray) -> list[OperatingPoint]:
+    """Operating points between speed and accuracy: shifts from where every frame is decided at step 0 to where none is before the last."""
+    best = found.margins.max(axis=2)  # (T, frames)
+    shifts = np.quantile(best, np.linspace(0, 1, SHIFTS + 1), method="lower").astype(np.int64)
+    curve = []
+    for shift in np.unique(np.append(shifts, int(best.max()) + 1)).tolist():
+        curve.append(evaluation.operating_point(shift, evaluation.decide(found.margins - shift), found.events, labels))
+    return curve
+
+
+def choose_shift(curve: list[OperatingPoint], least: float) -> OperatingPoint:
+    """The earliest point of those that are at least so accurate, in percent; of equals the least silent."""
+    allowed = [point for point in curve if point.strict >= least]
+    return min(allowed, key=lambda point: (point.steps_mean, point.silent_share))
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A network to export, and how it compares.
+
+    Attributes:
+        network: with all of this in its provenance.
+        losses: by part, ``source``, ``conversion``, ``rounding`` and ``exit``: the source's accuracy, and what it loses, in points: by
+            the spikes, by whole thresholds and biases, and by deciding before the last step.
+        frames: of the check set, on all of which golden model and PyTorch are equal.
+        exact: every count and margin there is the trained network's own.
+    """
+
+    network: Network
+    losses: dict[str, dict[str, float]]
+    frames: int
+    exact: bool
+
+
+def balancing_activations(source: Source, train: Images, how: Conversion) -> list[Tensor]:
+    """Activations of training frames, if balancing needs any."""
+    if how.balance in ("trained", "rate-norm"):
+        return []
+    return conversion.activations(source.network, train.images[:BALANCING_FRAMES])
+
+
+def parts_of(source: Source, dataset: Dataset) -> tuple[Images, dict[str, Images]]:
+    """Training frames to balance on; validation frames and, with labels, test frames to score.
+
+    Raises:
+        UserError: these are not the data that the source was trained on.
+    """
+    if dataset.digest != (digest := source.provenance.get("dataset_digest")):
+        raise UserError(f"data set must be the one of the training, with digest {digest}, not {dataset.digest}")
+    train, validation = split(dataset, source.recipe)
+    parts = {"validation": validation}
+    if dataset.test_images is not None and dataset.test_labels is not None:
+        parts["test"] = Images.of(dataset.test_images, dataset.test_labels)
+    return train, parts
+
+
+def convert(source: Source, dataset: Dataset, how: Conversion) -> Converted:
+    """Convert a trained network.
+
+    Raises:
+        UserError: the source cannot be converted like that, the data are others, or the golden model differs from PyTorch.
+    """
+    if how.code not in export_neurons():
+        raise UserError(f"code must be one of {', '.join(export_neurons())}, not {how.code!r}: a baseline cannot be exported")
+    train, parts = parts_of(source, dataset)
+    found = balancing_activations(source, train, how)
+    spiking, real = (conversion.fold(how, source.network, found, whole=whole) for whole in (True, False))
+    outcomes = {part: outcome(spiking, frames.images) for part, frames in parts.items()}
+    labels = {part: frames.labels.numpy() for part, frames in parts.items()}
+    curve = shift_curve(outcomes["validation"], labels["validation"])
+    point = choose_shift(curve, outcomes["validation"].strict(labels["validation"]))
+    spiking = spiking._replace(thresholds=spiking.thresholds + point.shift)
+    result = {part: outcomes[part].scores(point.shift, labels[part]) for part in parts}
+    losses = {}
+    for part, frames in parts.items():
+        trained = source.provenance["scores"][part]["strict"]
+        unrounded, whole = outcome(real, frames.images).strict(labels[part]), outcomes[part].strict(labels[part])
+        losses[part] = {
+            "source": trained, "conversion": trained - unrounded, "rounding": unrounded - whole, "exit": whole - result[part].strict,
+        }  # fmt: skip
+    provenance = source.provenance | {
+        "scores": {part: score.as_dict() for part, score in result.items()},
+        "shift": point.shift,
+        "shift_curve": [point.as_dict() for point in curve],
+        "conversion": asdict(replace(how, levels=how.levels_of(source.network))) | {"losses": losses},
+    }
+    network = to_network(spiking, how, source, provenance)
+    exact = conversion.is_exact(how, source)
+    check(network, spiking, source, exact)
+    return Converted(network, losses, len(source.images), exact)
+
+
+def by_recipe(checkpoint: str | Path, dataset: Dataset) -> Converted:
+    """A run's network, converted as its recipe says.
+
+    Raises:
+        UserError: as `convert`, or the file is damaged.
+        OSError: it cannot be read.
+    """
+    source = conversion_checkpoint.read(checkpoint)
+    return convert(source, dataset, Conversion(source.recipe.code, source.recipe.steps, balance=source.recipe.balance))
+
+
+def export_neurons() -> dict[str, Any]:
+    """The neuron classes of `export`, by code."""
+    return {"rate": export.Rate, "ternary": export.Ternary, "graded": export.Graded}
+
+
+def to_network(spiking: Spiking, how: Conversion, source: Source, provenance: dict[str, Any]) -> Network:
+    """The network as arrays of integers."""
+    layers = []
+    for layer in spiking.hidden:
+        options: dict[str, Any] = {"initial": _integers(layer.start)}
+        if how.code != "rate":
+            options["levels"] = layer.greatest
+        neuron = export_neurons()[how.code](_integers(layer.thresholds), **options)
+        layers.append(Layer(Dense(layer.weights.numpy()), neuron))
+    layers.append(Layer(Dense(spiking.output.numpy()), export.Readout(_integers(spiking.thresholds))))
+    return Network(tuple(layers), how.steps, Encoder("spread", bits=spiking.bits), source.class_names, provenance)
+
+
+def _integers(values: Tensor) -> np.ndarray:
+    return values.numpy().astype(np.int64)
+
+
+def check(network: Network, spiking: Spiking, source: Source, exact: bool) -> None:
+    """Run the check set in the golden model and in PyTorch.
+
+    Parameters:
+        exact: compare with what the trained network made of it, too.
+
+    Raises:
+        UserError: an event or a decision differs.
+    """
+    for at in range(0, len(source.images), BATCH):
+        images = source.images[at : at + BATCH]
+        run, golden = spiking.run(torch.from_numpy(images)), reference.run(network, network.encode(images))
+        for index, part in enumerate(run.coefficients):
+            _compare(f"layer {index}", at, events_of(part), golden.events[index])
+        decisions = evaluation.decide(spiking.margins(run.sums))
+        for name in reference.DECISION_FIELDS:
+            trained, seen = getattr(decisions, name), getattr(golden.decisions, name)
+            if len(places := np.flatnonzero(trained != seen)):
+                frame = places[0]
+                raise UserError(
+                    f"the golden model must equal PyTorch, but the decision's {name} differs in {len(places)} frames, "
+                    f"first in frame {at + frame}: PyTorch {int(trained[frame])}, golden {int(seen[frame])}"
+                )
+        if exact:
+            here = slice(at, at + BATCH)
+            piece = source._replace(activations=[layer[here] for layer in source.activations], margins=source.margins[here])
+            conversion.check_exact(piece, run)
+
+
+def events_of(coefficients: Tensor) -> Events:
+    """Events of a layer's coefficients, (T, frames, outputs)."""
+    steps, frames, outputs = coefficients.shape
+    frame, step, neuron = coefficients.permute(1, 0, 2).nonzero(as_tuple=True)
+    values = coefficients[step, frame, neuron]
+    return Events.sort((frames, steps, outputs), frame.numpy(), step.numpy(), neuron.numpy(), values.numpy())
+
+
+def _compare(layer: str, first: int, trained: Events, golden: Events) -> None:
+    if trained.equals(golden):
+        return
+    dense = []
+    for events in (trained, golden):
+        array = np.zeros(trained.shape, np.int64)
+        array[events.frame, events.step, events.neuron] = events.coefficient
+        dense.append(array)
+    places = np.argwhere(dense[0] != dense[1])
+    frame, step, neuron = places[0]
+    raise UserError(
+        f"the golden model must equal PyTorch, but {layer} differs in {len(places)} coefficients, first in frame {first + frame}, "
+        f"step {step}, neuron {neuron}: PyTorch {dense[0][frame, step, neuron]}, golden {dense[1][frame, step, neuron]}"
+    )
+
+
+def describe(done: Converted) -> str:
+    """Lines on a conversion: what it lost, and what was proven equal."""
+    how = done.network.provenance["conversion"]
+    lines = [f"{how['code']}, T = {how['steps']}, L = {how['levels']}, balance {how['balance']}"]
+    for part, losses in done.losses.items():
+        score = done.network.provenance["scores"][part]
+        lines.append(
+            f"{part + ':':11} source {losses['source']:.2f} %, lost to the conversion {losses['conversion']:.2f}, to rounding "
+            f"{losses['rounding']:.2f}, to early exit {losses['exit']:.2f}; {score['strict']:.2f} % in {score['steps_mean']:.2f} steps "
+            f"with {score['hidden_spikes_by_decision_mean']:.1f} hidden events"
+        )
+    equal = "golden model equal to PyTorch, event for event"
+    if done.exact:
+        equal += ", and to the trained network, count for count,"
+    return "\n".join([*lines, f"{equal} on all {done.frames} frames of the check set"])

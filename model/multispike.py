@@ -1,0 +1,125 @@
+"""Multi-spike neurons in PyTorch, step by step, with the rules of [S9] and [S10] and the baselines they are measured against.
+
+Nothing here is trained. With whole thresholds and starts every number is whole and below 2^24, so that float32 is exact and the golden
+model must give the same coefficients. A neuron keeps ``V = start + S - θ · N``: the sum of all inputs so far, less what it has emitted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from export import UserError
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a neuron emits when a step closes.
+
+    Attributes:
+        up: the most that it can emit in a step; None: any number.
+        down: the most that it can take back in a step, likewise.
+        bounded: counts stay from 0 to the greatest; otherwise they may be anything.
+        symmetric: a spike is taken back at ``V ≤ -θ``, not at ``V < 0`` already.
+        about: in words.
+    """
+
+    about: str
+    up: int | None = 1
+    down: int | None = 0
+    bounded: bool = True
+    symmetric: bool = False
+
+    def emit(self, potential: Tensor, emitted: Tensor, thresholds: Tensor, greatest: int) -> Tensor:
+        """Coefficients float (frames, outputs).
+
+        Parameters:
+            potential: ``V`` before the step's own spikes, float (frames, outputs).
+            emitted: ``N``, the sum of the coefficients so far, likewise.
+            thresholds: ``θ``, float (outputs,).
+            greatest: of the counts, where these are bounded.
+        """
+        if self.up is None:
+            coefficients = torch.floor(potential / thresholds)
+            coefficients = torch.clamp(emitted + coefficients, 0, greatest) - emitted
+            return coefficients if self.down is None else coefficients.clamp_(min=0)
+        rise = potential >= thresholds
+        fall = torch.zeros_like(rise) if not self.down else potential <= -thresholds if self.symmetric else potential < 0
+        if self.bounded:
+            rise &= emitted < greatest
+            fall &= emitted > 0
+        return rise.to(potential.dtype) - fall.to(potential.dtype)
+
+
+RULES = {
+    "rate": Rule("V ≥ θ: 1", bounded=False),
+    "ternary": Rule("V ≥ θ and N < L: +1; V < 0 and N > 0: -1", down=1),
+    "graded": Rule("clip(N + ⌊V/θ⌋, 0, L) - N", up=None, down=None),
+    "ungated": Rule("V ≥ θ: +1; V < 0: -1, whatever N", down=1, bounded=False),
+    "symmetric": Rule("V ≥ θ and N < L: +1; V ≤ -θ and N > 0: -1", down=1, symmetric=True),
+    "positive": Rule("as graded, but never below 0", up=None),
+}
+BASELINES = ("ungated", "symmetric", "positive")  # in PyTorch only: no circuit has them
+
+
+class SpikingLayer(NamedTuple):
+    """A hidden layer; whole numbers, or real ones before rounding."""
+
+    weights: Tensor  # ±1, float (outputs, inputs)
+    thresholds: Tensor  # θ > 0, float (outputs,)
+    start: Tensor  # float (outputs,)
+    rule: Rule
+    greatest: int  # L
+
+
+class Run(NamedTuple):
+    """What frames give; B frames."""
+
+    coefficients: list[Tensor]  # of each hidden layer, float (T, B, outputs)
+    sums: Tensor  # S of the output layer after each step, float (T, B, classes)
+
+    def events(self) -> Tensor:
+        """How many hidden spikes there were up to and with each step, int64 (B, T); one with a coefficient counts once."""
+        steps, frames, _ = self.sums.shape
+        found = torch.zeros(steps, frames, dtype=torch.int64)
+        for part in self.coefficients:
+            found += torch.count_nonzero(part, dim=2)
+        return found.cumsum(0).T
+
+
+def spread(counts: Tensor, steps: int) -> Tensor:
+    """Counts (B, inputs), dealt out over ``steps``, float (T, B, inputs): ``⌊p(t+1)/T⌋ - ⌊pt/T⌋`` in step ``t`` [S13]."""
+    if steps < 1:
+        raise UserError(f"steps (T) must be at least 1, not {steps}")
+    whole = counts.long()
+    until = torch.stack([whole * t // steps for t in range(steps + 1)])
+    return (until[1:] - until[:-1]).to(torch.float32)
+
+
+@torch.no_grad()
+def run(layers: Sequence[SpikingLayer], output: Tensor, inputs: Tensor) -> Run:
+    """Run frames through hidden layers and ±1 weights (classes, inputs) of an output layer without reset.
+
+    Parameters:
+        inputs: coefficients, float (T, B, inputs).
+    """
+    found = []
+    for layer in layers:
+        inputs = _run_layer(layer, inputs)
+        found.append(inputs)
+    return Run(found, (inputs @ output.T).cumsum(0))
+
+
+def _run_layer(layer: SpikingLayer, inputs: Tensor) -> Tensor:
+    drive = inputs @ layer.weights.T  # (T, B, M)
+    potential = layer.start.expand_as(drive[0]).clone()
+    emitted = torch.zeros_like(potential)
+    coefficients = torch.empty_like(drive)
+    for step, part in enumerate(drive):
+        potential += part
+        coefficients[step] = layer.rule.emit(potential, emitted, layer.thresholds, layer.greatest)
+        emitted += coefficients[step]
+        potential -= coefficients[step] * layer.thresholds
+    return coefficients

@@ -1,0 +1,89 @@
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from export import UserError
+from model import codes, conversion, conversion_checkpoint, training
+from model.conversion import Conversion
+from model.conversion_recipe import ConversionRecipe
+from tests.small_data import stripes
+
+RECIPE = ConversionRecipe(hidden=(24, 16), epochs=6, batch_size=16, learning_rate=0.01, validation=0.25)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    out = tmp_path_factory.mktemp("source")
+    training.train(stripes(), RECIPE, out, say=lambda line: None)
+    return conversion_checkpoint.read(out / "checkpoint.safetensors")
+
+
+@pytest.fixture(scope="module")
+def content(source):
+    return codes.measure(source, stripes(), "test", (1, 3), ("trained", "max"), {"levels": None}, "python -m model codes")
+
+
+def test_a_row_for_each_code_step_and_balance(content):
+    found = [(row["balance"], row["code"], row["steps"]) for row in content["rows"]]
+    names = ["rate", "ternary", "graded", "rate, start 0", "ungated", "symmetric", "positive"]
+    assert found == [(balance, name, steps) for balance in ("trained", "max") for name in names for steps in (1, 3)]
+    assert [row["baseline"] for row in content["rows"]][:14:2] == [False, False, False, True, True, True, True]
+
+
+@pytest.mark.parametrize(("code", "half"), [("rate", True), ("rate, start 0", False), ("ungated", True), ("graded", True)])
+def test_rows_are_what_was_measured(source, content, code, half):
+    run = conversion.fold(Conversion(code.partition(",")[0], 3, half=half), source.network).run(torch.from_numpy(stripes().test_images))
+    margins = run.sums[-1] + source.network.output.margins(torch.zeros(1, 16))[0]
+    row = next(row for row in content["rows"] if (row["balance"], row["code"], row["steps"]) == ("trained", code, 3))
+    right = (margins.argmax(1).numpy() == stripes().test_labels).mean()
+    assert row["strict"] == 100 * right
+    assert row["hidden_events_mean"] == sum(int((part != 0).sum()) for part in run.coefficients) / 100
+
+
+def test_graded_has_the_accuracy_of_its_source(source, content):
+    rows = [row for row in content["rows"] if row["code"] == "graded" and row["balance"] == "trained"]
+    assert {row["strict"] for row in rows} == {content["source"]} == {source.provenance["scores"]["test"]["strict"]}
+    assert {row["levels"] for row in rows} == {3}
+
+
+def test_files(content, tmp_path):
+    table, picture = codes.write(content, tmp_path / "codes.json")
+    assert codes.FORMAT.read(table) == json.loads(table.read_text()) == content
+    text = picture.read_text()
+    assert picture == tmp_path / "codes.svg"
+    for words in ("balance trained", "balance max", "graded", "ungated (PyTorch only)", "the network it comes from"):
+        assert words in text
+
+
+def test_text(content):
+    lines = codes.text(content).splitlines()
+    assert lines[0] == f"36-24-16-4, 100 test frames: the network it comes from has {content['source']:.2f} %"
+    assert lines[1].split() == ["balance", "code", "T", "=", "1", "T", "=", "3"]
+    first = content["rows"][:2]
+    assert lines[2].split()[:2] == ["trained", "rate"]
+    assert [word for word in lines[2].split()[2:] if word != "%"] == [
+        part for row in first for part in (f"{row['strict']:.2f}", f"{row['hidden_events_mean']:.1f}")
+    ]
+    assert [line.split()[1] for line in lines[6:9]] == ["ungated", "symmetric", "positive"]
+    assert all(" * " in line for line in lines[5:9])
+
+
+def test_balances_of_a_network(source):
+    assert codes.possible(source) == ["trained", "max", "percentile"]
+    other = source._replace(recipe=replace(RECIPE, clip="rate-norm"))
+    assert codes.possible(other) == ["rate-norm", "max", "percentile"]
+    other = source._replace(recipe=replace(RECIPE, clip="none", quantised=False, integer=False))
+    assert codes.possible(other) == ["max", "percentile"]
+
+
+def test_other_data_are_refused(source):
+    other = replace(stripes(), digest="1" * 64)
+    with pytest.raises(UserError, match=f"^data set must be the one of the training, with digest {'0' * 64}, not {'1' * 64}$"):
+        codes.measure(source, other, "test", (1,), None, {}, "")
+
+
+def test_no_test_labels(source):
+    with pytest.raises(UserError, match="must have labels for its test part, y_test, to be scored, but has none"):
+        codes.measure(source, replace(stripes(), test_labels=None), "test", (1,), None, {}, "")

@@ -1,0 +1,204 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from export import UserError
+from model.normalisation import MOMENTUM, Normalisation
+from model.quantized import OutputLayer, QuantizedLayer, QuantizedNetwork
+
+
+def generator():
+    return torch.Generator().manual_seed(3)
+
+
+def counts(frames, inputs, most=15):
+    return torch.randint(0, most + 1, (frames, inputs), generator=generator()).float()
+
+
+def used(layer, frames=64):
+    """A layer whose statistics are not those that it starts with."""
+    layer.train()
+    with torch.no_grad():
+        layer.norm.gain.mul_(1 + torch.rand(layer.norm.gain.shape, generator=generator()))
+        layer.norm.offset.add_(torch.rand(layer.outputs, generator=generator()) - 0.5)
+        for _ in range(40):
+            layer(counts(frames, layer.inputs))
+    return layer.eval()
+
+
+@pytest.mark.parametrize("levels", [1, 3, 15])
+def test_integer_layer_is_a_formula_of_whole_numbers(levels):
+    layer = used(QuantizedLayer(50, 20, levels, generator=generator()))
+    inputs = counts(30, 50)
+    thresholds, bias = (part.detach().numpy() for part in layer.folded(torch.zeros(1)))
+    assert (thresholds == np.round(thresholds)).all()
+    assert thresholds.min() >= 1
+    assert (bias == np.round(bias)).all()
+    weights = np.where(layer.weights.detach().numpy() >= 0, 1, -1)
+    sums = inputs.numpy().astype(np.int64) @ weights.T
+    theta, b = thresholds.astype(np.int64), bias.astype(np.int64)
+    assert np.array_equal(layer(inputs).detach().numpy(), np.clip((sums + b + theta // 2) // theta, 0, levels))
+
+
+def test_thresholds_are_at_least_one():
+    layer = QuantizedLayer(4, 3, 100)
+    layer.eval()
+    assert layer.folded(torch.zeros(1)).thresholds.tolist() == [1, 1, 1]
+
+
+def test_division_is_exact_below_2_to_the_24():
+    layer = QuantizedLayer(1, 1, 1 << 20)
+    thresholds, sums = torch.tensor([7.0]), torch.arange((1 << 24) - 4000, (1 << 24) - 4)[:, None].float()
+    found = layer.activate(sums, type(layer.folded(sums))(thresholds, torch.zeros(1)))
+    wanted = np.clip((sums.numpy().astype(np.int64) + 3) // 7, 0, 1 << 20)
+    assert np.array_equal(found.detach().numpy(), wanted)
+
+
+def test_unquantised_is_clipped_and_normalised():
+    layer = used(QuantizedLayer(50, 20, 3, quantised=False, integer=False, generator=generator()))
+    inputs = counts(30, 50)
+    norm, sums = layer.norm, layer.sums(inputs)
+    normalised = norm.gain * (sums - norm.mean) / norm.scale + norm.offset
+    torch.testing.assert_close(layer(inputs), (normalised / layer.bound).clamp(0, 1), rtol=1e-4, atol=1e-5)
+
+
+def test_without_clip_it_is_a_relu():
+    layer = used(QuantizedLayer(50, 20, 3, quantised=False, integer=False, clip="none", generator=generator()))
+    found = layer(counts(30, 50))
+    assert found.min() == 0
+    assert found.max() > 1
+    assert layer.ceiling().item() == 1
+
+
+def test_rate_norm_follows_the_running_maximum():
+    layer = QuantizedLayer(50, 20, 3, clip="rate-norm", generator=generator())
+    before, inputs = layer.greatest.clone(), counts(30, 50)
+    layer.norm.train()
+    sums = layer.sums(inputs).detach()
+    unit, bias = layer.norm(sums)
+    largest = ((sums + bias) / unit).max()
+    layer(inputs)
+    torch.testing.assert_close(layer.greatest, (1 - MOMENTUM) * before + MOMENTUM * largest)
+    assert layer.ceiling().item() == pytest.approx(0.7 * layer.greatest.item())
+    layer.eval()
+    layer(inputs * 9)
+    torch.testing.assert_close(layer.greatest, (1 - MOMENTUM) * before + MOMENTUM * largest)
+
+
+@pytest.mark.parametrize("kind", ["batch", "l1", "linf"])
+@pytest.mark.parametrize("shared", [False, True])
+def test_statistics(kind, shared):
+    sums = torch.randn(200, 7, generator=generator()) * torch.arange(1, 8) + 5
+    mean, scale = Normalisation(7, kind, shared=shared).statistics(sums)
+    values = sums.numpy().astype(np.float64)
+    deviation = values - values.mean(axis=0)
+    axis = None if shared else 0
+    wanted = {
+        "batch": np.sqrt((deviation**2).mean(axis=axis)),
+        "l1": np.sqrt(np.pi / 2) * np.abs(deviation).mean(axis=axis),
+        "linf": np.abs(deviation).max(axis=axis) / np.sqrt(2 * np.log(1400 if shared else 200)),
+    }[kind]
+    np.testing.assert_allclose(mean, values.mean(axis=0), rtol=1e-4)
+    np.testing.assert_allclose(scale, np.atleast_1d(wanted), rtol=1e-4)
+
+
+def test_running_statistics_are_used_in_evaluation_only():
+    norm = Normalisation(3)
+    sums = torch.randn(50, 3, generator=generator()) * 4 + 9
+    norm(sums)
+    torch.testing.assert_close(norm.mean, MOMENTUM * sums.mean(0))
+    norm.eval()
+    unit, bias = norm(sums + 100)
+    torch.testing.assert_close(unit, norm.scale)
+    torch.testing.assert_close(bias, -norm.mean)
+
+
+def test_a_neuron_that_never_changes_has_a_scale():
+    assert Normalisation(2).statistics(torch.ones(5, 2))[1].min() > 0
+
+
+@pytest.mark.parametrize("integer", [False, True])
+def test_without_bias(integer):
+    layer = QuantizedLayer(50, 20, 3, integer=integer, bias=False, generator=generator())
+    inputs = counts(64, 50)
+    layer(inputs)
+    sums = layer.sums(inputs)
+    torch.testing.assert_close(layer.norm.statistics(sums)[1], sums.square().mean(0).sqrt())
+    assert not layer.eval().folded(torch.zeros(1)).bias.any()
+    assert "norm.offset" not in dict(layer.named_parameters())
+
+
+def test_one_scale_for_all_classes():
+    layer = OutputLayer(30, 5, integer=False, generator=generator())
+    layer.train()
+    inputs = counts(40, 30)
+    margins, unit = layer.margins(inputs)
+    assert unit.shape == (1,)
+    torch.testing.assert_close(layer.eval()(inputs), layer.margins(inputs)[0] / layer.margins(inputs)[1])
+    assert margins.shape == (40, 5)
+
+
+def test_whole_margins():
+    layer = used(OutputLayer(30, 5, generator=generator()))
+    margins = layer.margins(counts(40, 30))[0]
+    assert torch.equal(margins, margins.round())
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"integer": False}, {"integer": False, "quantised": False}, {"clip": "rate-norm"}, {"norm": "linf"}]
+)
+def test_gradients_reach_every_parameter(options):
+    network = QuantizedNetwork((36, 12, 8, 4), 3, generator=generator(), **options)
+    images = torch.randint(0, 256, (50, 36), dtype=torch.uint8, generator=generator())
+    torch.nn.functional.cross_entropy(network(images), torch.arange(50) % 4).backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_no_gradient_where_a_latent_weight_has_left_its_range():
+    layer = QuantizedLayer(6, 3, 3, generator=generator())
+    with torch.no_grad():
+        layer.weights[0, 0] = 1.5
+    layer(counts(20, 6)).sum().backward()
+    assert layer.weights.grad[0, 0] == 0
+    assert layer.weights.grad[0, 1] != 0
+    layer.clamp_()
+    assert layer.weights.max() == 1
+
+
+def test_the_network_sees_the_upper_bits():
+    network = QuantizedNetwork((3, 2), 3, bits=2)
+    assert network.intensities(torch.tensor([[0, 63, 255]], dtype=torch.uint8)).tolist() == [[0, 0, 3]]
+    with pytest.raises(UserError, match=r"^images must be uint8 of shape \(frames, 3\), not torch.uint8 \(1, 2\)$"):
+        network.intensities(torch.zeros(1, 2, dtype=torch.uint8))
+
+
+def test_run_gives_what_forward_sees():
+    network = QuantizedNetwork((36, 12, 8, 4), 3, generator=generator()).eval()
+    images = torch.randint(0, 256, (5, 36), dtype=torch.uint8, generator=generator())
+    hidden, margins = network.run(images)
+    assert [part.shape for part in hidden] == [(5, 12), (5, 8)]
+    torch.testing.assert_close(network(images), margins / network.output.margins(hidden[-1])[1])
+    assert math.isfinite(margins.sum())
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: QuantizedLayer(0, 3, 1), "a layer's inputs must be a positive integer, not 0"),
+        (lambda: QuantizedLayer(3, 3, 0), "levels must be a positive integer, not 0"),
+        (lambda: QuantizedLayer(3, 3, 1, norm="l2"), "norm must be one of batch, l1, linf, not 'l2'"),
+        (lambda: QuantizedLayer(3, 3, 1, quantised=False), "integer must be false where quantised is false"),
+        (lambda: QuantizedLayer(3, 3, 1, clip="no"), "clip must be one of trained, rate-norm, none, not 'no'"),
+        (lambda: QuantizedLayer(3, 3, 1, clip="none"), "quantised must be false where clip is 'none'"),
+        (lambda: QuantizedNetwork((3,), 1), "a network's sizes must be at least two, inputs and outputs, not [3]"),
+        (lambda: QuantizedNetwork((3, 2), 1, bits=9), "bits must be an integer from 1 to 8, not 9"),
+    ],
+)
+def test_mistakes(make, message):
+    with pytest.raises(UserError) as caught:
+        make()
+    assert str(caught.value) == message
