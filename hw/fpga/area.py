@@ -181,21 +181,15 @@ class AreaModel:
     def dense(self, plan: LayerPlan, name: str) -> Part:
         """A dense layer and its neurons."""
         rows = plan.weight_depth
-        synapses = (
-            plan.simd * plan.lane_bits * (1 - 2.0**-rows if plan.form == "delta" and not self._loadable else 1)
-        )  # a weight that is always 0 is free
-        bits = plan.membrane_bits
+        fixed = plan.form == "delta" and not self._loadable  # a weight that is always 0 is free then
+        synapses = plan.simd * plan.lane_bits * (1 - 2.0**-rows if fixed else 1)
+        bits, additions = plan.membrane_bits, 1 + plan.neurons.adders(plan.layer.neuron)
         in_memory = plan.form == "delta" and plan.loop_order == "event" and plan.neuron_folds > 1
         gathered = plan.contexts * plan.synapse_folds * plan.simd * (plan.form == "xnor")
-        luts = 30 * self._costs.control + plan.pe * (
-            self._costs.synapse * synapses + (self._costs.bit * (1 + plan.neurons.adders(plan.layer.neuron)) + 0.5 * (plan.swap > 1)) * bits
-        )
-        ffs = (
-            45
-            + plan.pe * count_width(plan.simd, plan.input_coefficients)
-            + (0 if in_memory else plan.pe * (plan.flag_bits + bits))
-            + gathered
-        )
+        of_a_bit = self._costs.bit * additions + 0.5 * (plan.swap > 1)
+        luts = 30 * self._costs.control + plan.pe * (self._costs.synapse * synapses + of_a_bit * bits)
+        kept = 0 if in_memory else plan.flag_bits + bits
+        ffs = 45 + plan.pe * (count_width(plan.simd, plan.input_coefficients) + kept) + gathered
         if self._loadable:
             shapes = ((plan.weight_width, rows), (plan.initial_width, plan.initial_depth))
             luts += sum(3.5 * chunks(width) for width, _ in shapes)
