@@ -1,5 +1,6 @@
 """Encoders: how an 8-bit intensity becomes spikes."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -89,7 +90,7 @@ class Encoder:
         images = np.asarray(images)
         if images.dtype != np.uint8 or images.ndim < 2:
             raise UserError(f"intensities must be uint8 of shape (frames, inputs), not {images.dtype} {images.shape}")
-        images = images.reshape(len(images), -1)
+        images = images.reshape(len(images), math.prod(images.shape[1:]))
         if self.kind == "spread":
             chunk = max(1, SPREAD // (steps * images.shape[1]))
             return Events.concatenate([self._spread(images[at : at + chunk], steps) for at in range(0, max(1, len(images)), chunk)])
