@@ -8,42 +8,8 @@ import safetensors.numpy
 
 import export
 from export import Dense, Encoder, Layer, Network, Single, UserError
+from tests.artifact_files import assert_same, refusal, saved, set_to, write_raw
 from tests.networks import random_network, worked_example
-
-
-def saved(network, folder):
-    path = folder / "network.safetensors"
-    export.save(network, path)
-    return path
-
-
-def write_raw(path, network, *, change_header=None, change_tensors=None, resign=True):
-    """An artifact with whatever is wrong in it, but with a digest that fits: only the named check is left to refuse it."""
-    from export.artifact import _contents, _sha256
-
-    tensors, header = _contents(network)
-    (change_header or (lambda _: None))(header)
-    (change_tensors or (lambda _: None))(tensors)
-    if resign:
-        header["sha256"] = _sha256(tensors, header)
-    safetensors.numpy.save_file(tensors, path, metadata={"firstspike": json.dumps(header, sort_keys=True)})
-    return path
-
-
-def refusal(path):
-    with pytest.raises(UserError) as caught:
-        export.load(path)
-    message = str(caught.value)
-    assert message.startswith(f"{path}: ")
-    return message.removeprefix(f"{path}: ")
-
-
-def assert_same(a, b):
-    assert (a.steps, a.encoder, a.class_names, a.provenance) == (b.steps, b.encoder, b.class_names, b.provenance)
-    for one, other in zip(a.layers, b.layers, strict=True):
-        assert np.array_equal(one.connection.weights, other.connection.weights)
-        assert np.array_equal(one.neuron.thresholds, other.neuron.thresholds)
-        assert one.neuron.kind == other.neuron.kind
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 8, 9), (8, 7), (9, 1, 2), (17, 16, 15, 3), (784, 60, 10)])
@@ -201,10 +167,6 @@ def test_nesting_is_limited(tmp_path):
 def test_checkpoint_is_no_artifact(tmp_path):
     path = write_raw(tmp_path / "n", worked_example(), change_header=lambda h: h.update(format="firstspike-checkpoint"))
     assert refusal(path) == "format must be 'firstspike-network', not 'firstspike-checkpoint'"
-
-
-def set_to(**fields):
-    return lambda header: header.update(fields)
 
 
 @pytest.mark.parametrize(
