@@ -371,6 +371,43 @@ class TestMarginRange:
         opposite = reached(layer, np.diff(steps[None, :, ::-1], axis=1, prepend=0))
         assert (min(lowest, opposite[0]), max(highest, opposite[1])) == (least, greatest)
 
+    @pytest.mark.parametrize("code", CODES)
+    def test_of_whole_networks(self, code):
+        """Sums of the layer before bound each layer's; inputs at their greatest, or at 0, with weights of one sign drive them there."""
+        rng = np.random.default_rng(14)
+        ends = []
+        for weight in (-1, 1, 0):
+            made = code_network(rng, (5, 4, 3, 2), 6, code, levels=2, bits=3)
+            layers = [Layer(Dense(np.full_like(la.connection.weights, weight)), la.neuron) if weight else la for la in made.layers]
+            network = Network(tuple(layers), 6, made.encoder)
+            images = np.concatenate([np.full((1, 5), 255, np.uint8), random_images(rng, 20, 5)])
+            inputs = network.encode(images)
+            golden = run(network, inputs)
+            for index, (layer, events, totals) in enumerate(
+                zip(network.layers, (inputs, *golden.events[:-1]), network.totals, strict=False)
+            ):
+                lowest, highest = reached(layer, dense(events))
+                least, greatest = layer.margin_range(totals)
+                assert least <= lowest
+                assert highest <= greatest
+                ends.append((weight, index, lowest - least, greatest - highest))
+        if code in EXACT:
+            assert (-1, 0) in {(weight, index) for weight, index, below, _ in ends if below == 0}
+            assert {(1, 0), (1, 1), (1, 2)} <= {(weight, index) for weight, index, _, above in ends if above == 0}
+
+
+def test_a_spike_counts_once_whatever_it_is_worth():
+    """[S6]"""
+    rng = np.random.default_rng(15)
+    network = code_network(rng, (8, 6, 5, 2), 4, "graded, signed", levels=5, bits=4)
+    golden = run(network, network.encode(random_images(rng, 20, 8)))
+    expected = [
+        sum(np.count_nonzero(dense(events)[frame, : step + 1]) for events in golden.events[:-1])
+        for frame, step in enumerate(golden.decisions.step)
+    ]
+    assert golden.summary.hidden_spikes.tolist() == expected
+    assert len(set(golden.decisions.step.tolist())) > 1
+
 
 @pytest.mark.parametrize("code", [*CODES, "readout"])
 def test_never(code):
