@@ -1,4 +1,4 @@
-"""Spikes with coefficients: the golden model against the oracle, event by event, and what [S9]…[S13] say of every network."""
+"""Spikes with coefficients: the golden model against the oracle, event by event [S9], [S10], [S12], [S13]."""
 
 import itertools
 
@@ -10,26 +10,9 @@ from hypothesis import strategies as st
 from export import Dense, Encoder, Events, Graded, Layer, Network, Rate, Readout, Ternary
 from export.reference import Result, run
 from tests import oracle_codes
-from tests.multi_spike import CODES, code_network, hidden_neurons, random_images
+from tests.multi_spike import CODES, code_network, dealt, dense, random_images
 
 MAX_STEPS = 8
-EXACT = ("graded", "graded, signed")
-SLOW = ("ternary", "ternary, signed")
-
-
-def dense(events: Events) -> np.ndarray:
-    """Coefficients (frames, steps, neurons)."""
-    coefficients = np.zeros(events.shape, int)
-    coefficients[events.frame, events.step, events.neuron] = events.coefficient
-    return coefficients
-
-
-def dealt(rng: np.random.Generator, frames: int, steps: int, inputs: int, most: int) -> np.ndarray:
-    """Coefficients (frames, steps, inputs) in any steps, which add up to 0 … ``most`` per frame and input; frame 0 has none."""
-    sums = rng.integers(0, most + 1, (frames, inputs))
-    sums[0] = 0
-    odds = rng.dirichlet(np.full(steps, 0.5), (frames, inputs))
-    return rng.multinomial(sums, odds).transpose(0, 2, 1)
 
 
 def settings_of(neuron: Rate) -> list[tuple]:
@@ -174,117 +157,6 @@ class TestOracle:
         assert_equal_to_oracle(Network(tuple(layers), 4, Encoder("none", bits=3)), dealt(rng, 20, 4, 6, 7))
 
 
-def counts_of(network: Network, inputs: np.ndarray) -> list[np.ndarray]:
-    """Running counts of inputs and hidden layers after each step, (frames, steps, neurons) each."""
-    golden = run(network, Events.from_dense(inputs))
-    return [np.cumsum(part, axis=1) for part in (inputs, *(dense(events) for events in golden.events[:-1]))]
-
-
-def integer_counts(layer: Layer, totals: np.ndarray) -> list[list[int]]:
-    """The counts of the integer network [S11], of totals (frames, inputs)."""
-    neuron = layer.neuron
-    assert isinstance(neuron, Ternary)
-    arrays = neuron.thresholds.tolist(), neuron.initial.tolist()
-    weights = layer.connection.weights.tolist()
-    return [oracle_codes.integer_network(weights, neuron.levels, neuron.signed, *arrays, frame) for frame in totals.tolist()]
-
-
-class TestExactness:
-    """[S11]"""
-
-    @pytest.mark.parametrize("code", EXACT)
-    @pytest.mark.parametrize("levels", [1, 2, 3, 127])
-    @pytest.mark.parametrize("steps", [1, 2, 5])
-    def test_graded_after_every_step(self, steps, levels, code):
-        """Two layers deep: each count is that of the integer network, of the inputs so far."""
-        rng = np.random.default_rng([5, steps, levels])
-        network = code_network(rng, (8, 6, 5, 2), steps, code, levels=levels, bits=3, kind="none")
-        inputs, *hidden = counts_of(network, dealt(rng, 15, steps, 8, 7))
-        for step in range(steps):
-            totals = inputs[:, step]
-            for layer, counts in zip(network.layers, hidden, strict=False):
-                totals = np.array(integer_counts(layer, totals))
-                assert np.array_equal(counts[:, step], totals)
-        assert len(np.unique(hidden[0])) > 1
-
-    @pytest.mark.parametrize("code", SLOW)
-    @pytest.mark.parametrize("levels", [1, 2, 4])
-    def test_ternary_moves_by_one_towards_it(self, levels, code):
-        """And is there when its inputs have been still for one step less than it has levels, for each layer before it and itself."""
-        rng = np.random.default_rng([6, levels])
-        most = levels * (2 if code == "ternary, signed" else 1)
-        active = 3
-        network = code_network(rng, (8, 6, 5, 2), active + 2 * (most - 1), code, levels=levels, bits=3, kind="none")
-        inputs = dealt(rng, 30, active, 8, 7)
-        still = np.zeros((30, network.steps - active, 8), int)
-        totals, first, second = counts_of(network, np.concatenate([inputs, still], axis=1))
-        end = integer_counts(network.layers[0], totals[:, -1])
-        distance = np.abs(first[:, active - 1 :] - np.array(end)[:, None])
-        assert distance[:, 0].max() <= most - 1
-        for k in range(distance.shape[1]):
-            assert np.array_equal(distance[:, k], np.maximum(0, distance[:, 0] - k))
-        assert np.array_equal(second[:, -1], integer_counts(network.layers[1], np.array(end)))
-
-    @pytest.mark.parametrize(("signed", "further"), [(False, 4), (True, 9)])
-    def test_no_fewer_steps_do_for_ternary(self, signed, further):
-        """Up by all levels, then down by all at once, by which a count changes by one while the inputs do: the rest takes ``further``."""
-        neuron = Ternary([1], [0], levels=5, signed=signed)
-        state = neuron.start(1)
-        state.margin += 5
-        for _ in range(5):
-            neuron.step(state)
-        assert state.emitted.tolist() == [[5]]
-        state.margin -= 10 if signed else 5
-        neuron.step(state)
-        taken = 0
-        while neuron.step(state).any():
-            taken += 1
-        assert state.emitted.tolist() == [[-5 if signed else 0]]
-        assert taken == further
-
-    def test_ternary_with_one_level_is_graded(self):
-        rng = np.random.default_rng(7)
-        graded = code_network(rng, (8, 6, 5, 2), 4, "graded", levels=1, bits=2)
-        layers = [Layer(la.connection, Ternary(la.neuron.thresholds, la.neuron.initial, levels=1)) for la in graded.layers[:-1]]
-        ternary = Network((*layers, graded.layers[-1]), 4, graded.encoder)
-        inputs = graded.encode(random_images(rng, 30, 8))
-        one, other = run(graded, inputs), run(ternary, inputs)
-        assert len(one.events[1])
-        assert all(a.equals(b) for a, b in zip(one.events, other.events, strict=True))
-
-    @pytest.mark.parametrize("code", EXACT)
-    def test_results_of_spread_do_not_depend_on_steps(self, code):
-        """Counts at the end, and the class where no output decides early."""
-        made = code_network(np.random.default_rng(8), (9, 7, 5, 4), 1, code, levels=3, bits=5)
-        layers = (*made.layers[:-1], Layer(made.layers[-1].connection, Readout([1000] * 4)))
-        images = random_images(np.random.default_rng(9), 25, 9)
-        results = []
-        for steps in (1, 2, 3, 4, 7, 8, 31, 100):
-            network = Network(layers, steps, made.encoder)
-            golden = run(network, network.encode(images))
-            assert golden.decisions.silent.all()
-            sums = [dense(events).sum(axis=1).tolist() for events in golden.events[:-1]]
-            results.append((sums, golden.decisions.class_index.tolist(), golden.decisions.margin.tolist()))
-        assert all(result == results[0] for result in results)
-        assert len(set(results[0][1])) > 1
-
-    @pytest.mark.parametrize("code", CODES)
-    def test_who_acts_without_input(self, code):
-        """[S4] A graded neuron, and an output, never does but in step 0; rate and ternary neurons do."""
-        rng = np.random.default_rng(10)
-        network = code_network(rng, (6, 5, 3), 8, code, bits=2, kind="none")
-        inputs = dealt(rng, 40, 8, 6, 3) * (rng.random((40, 8, 1)) < 0.4)
-        golden = run(network, Events.from_dense(inputs))
-        before, alone = inputs.any(axis=2), []
-        for events in golden.events:
-            spikes = dense(events).any(axis=2)
-            alone.append(int((spikes & ~before)[:, 1:].sum()))
-            before = spikes
-        assert (alone[0] == 0) == (code in EXACT) == network.layers[0].neuron.skips_empty_steps
-        assert alone[1] == 0
-        assert before.any()
-
-
 class TestDecision:
     """[S12]"""
 
@@ -313,89 +185,6 @@ class TestDecision:
         assert steps[0].sum() < steps[2].sum()
 
 
-def all_running_totals(inputs: int, steps: int, totals: tuple[int, int]) -> np.ndarray:
-    """Every way in which running totals can go, as coefficients (frames, steps, inputs)."""
-    values = np.array(list(itertools.product(range(totals[0], totals[1] + 1), repeat=inputs * steps)))
-    return np.diff(values.reshape(-1, steps, inputs), axis=1, prepend=0)
-
-
-def reached(layer: Layer, coefficients: np.ndarray) -> tuple[int, int]:
-    """Least and greatest potential of any neuron, at the start, before and after each step's test."""
-    state = layer.neuron.start(len(coefficients))
-    seen = [state.margin.copy()]
-    for step in range(coefficients.shape[1]):
-        state.margin += layer.connection.sums(coefficients[:, step])
-        seen.append(state.margin.copy())
-        layer.neuron.step(state)
-        seen.append(state.margin.copy())
-    return int(np.min(seen)), int(np.max(seen))
-
-
-class TestMarginRange:
-    @pytest.mark.parametrize("totals", [(0, 1), (0, 3), (-1, 1)])
-    @pytest.mark.parametrize("code", [*CODES, "readout"])
-    def test_never_left(self, code, totals):
-        """Whatever the inputs do: three weights, three steps, all running totals."""
-        coefficients = all_running_totals(2, 3, totals)
-        rng = np.random.default_rng([12, *np.abs(totals)])
-        for _ in range(20):
-            neuron = Readout(rng.integers(-3, 8, 2)) if code == "readout" else hidden_neurons(rng, code, 2, 2, levels=2)
-            layer = Layer(Dense(rng.choice([-1, 1], (2, 2))), neuron)
-            least, greatest = layer.margin_range(totals)
-            lowest, highest = reached(layer, coefficients)
-            assert least <= lowest
-            assert highest <= greatest
-            if code == "readout" or code in EXACT:
-                assert (lowest, highest) == (least, greatest)
-
-    @pytest.mark.parametrize(
-        ("neuron", "sums", "least", "greatest"),
-        [
-            (Readout([1]), [-2, 2], -3, 1),
-            (Rate([2], [0]), [2, -2], -6, 0),  # V = 0 after the spike, and falls by 4
-            (Rate([3], [1]), [2, -2], -7, 0),
-            (Rate([3], [-5]), [-2, 2], -10, -6),
-            (Ternary([2], [1], levels=1), [2, -2], -5, 1),
-            (Ternary([1], [0], levels=2), [2, 2, -2], -5, 1),
-            (Ternary([1], [0], levels=2, signed=True), [2, 2, -2], -5, 3),
-            (Graded([2], [1], levels=2), [-2, 2], -1, 3),
-        ],
-        ids=lambda value: value.kind if isinstance(value, Rate | Readout) else None,
-    )
-    def test_is_reached(self, neuron, sums, least, greatest):
-        """``sums`` are those that a neuron with two weights, +1 and -1, and inputs of 0 … 2 can have."""
-        layer = Layer(Dense([[1, -1]]), neuron)
-        assert layer.margin_range((0, 2)) == (least, greatest)
-        steps = np.array([[max(0, total), max(0, -total)] for total in sums])
-        lowest, highest = reached(layer, np.diff(steps[None], axis=1, prepend=0))
-        opposite = reached(layer, np.diff(steps[None, :, ::-1], axis=1, prepend=0))
-        assert (min(lowest, opposite[0]), max(highest, opposite[1])) == (least, greatest)
-
-    @pytest.mark.parametrize("code", CODES)
-    def test_of_whole_networks(self, code):
-        """Sums of the layer before bound each layer's; inputs at their greatest, or at 0, with weights of one sign drive them there."""
-        rng = np.random.default_rng(14)
-        ends = []
-        for weight in (-1, 1, 0):
-            made = code_network(rng, (5, 4, 3, 2), 6, code, levels=2, bits=3)
-            layers = [Layer(Dense(np.full_like(la.connection.weights, weight)), la.neuron) if weight else la for la in made.layers]
-            network = Network(tuple(layers), 6, made.encoder)
-            images = np.concatenate([np.full((1, 5), 255, np.uint8), random_images(rng, 20, 5)])
-            inputs = network.encode(images)
-            golden = run(network, inputs)
-            for index, (layer, events, totals) in enumerate(
-                zip(network.layers, (inputs, *golden.events[:-1]), network.totals, strict=False)
-            ):
-                lowest, highest = reached(layer, dense(events))
-                least, greatest = layer.margin_range(totals)
-                assert least <= lowest
-                assert highest <= greatest
-                ends.append((weight, index, lowest - least, greatest - highest))
-        if code in EXACT:
-            assert (-1, 0) in {(weight, index) for weight, index, below, _ in ends if below == 0}
-            assert {(1, 0), (1, 1), (1, 2)} <= {(weight, index) for weight, index, _, above in ends if above == 0}
-
-
 def test_a_spike_counts_once_whatever_it_is_worth():
     """[S6]"""
     rng = np.random.default_rng(15)
@@ -407,29 +196,3 @@ def test_a_spike_counts_once_whatever_it_is_worth():
     ]
     assert golden.summary.hidden_spikes.tolist() == expected
     assert len(set(golden.decisions.step.tolist())) > 1
-
-
-@pytest.mark.parametrize("code", [*CODES, "readout"])
-def test_never(code):
-    """Which neurons never spike, by all that inputs can do."""
-    coefficients = all_running_totals(2, 3, (0, 2))
-    rng = np.random.default_rng(13)
-    found = set()
-    for _ in range(20):
-        thresholds, initial, levels = rng.integers(1, 7, 6), rng.integers(-6, 7, 6), int(rng.integers(1, 3))
-        if code == "readout":
-            neuron = Readout(thresholds)
-        elif code == "rate":
-            neuron = Rate(thresholds, initial)
-        else:
-            neuron = (Ternary if code.startswith("ternary") else Graded)(thresholds, initial, levels=levels, signed=code.endswith("signed"))
-        layer = Layer(Dense(rng.choice([-1, 1], (6, 2))), neuron)
-        state = neuron.start(len(coefficients))
-        spikes = np.zeros(6, bool)
-        for step in range(3):
-            state.margin += layer.connection.sums(coefficients[:, step])
-            spikes |= neuron.step(state).any(axis=0)
-        never = neuron.never(*layer.connection.sum_range((0, 2)))
-        assert np.array_equal(never, ~spikes)
-        found |= set(never.tolist())
-    assert found == {False, True}
