@@ -247,10 +247,11 @@ class GradedNeurons(CountingNeurons):
         rest = potential - threshold * least
         quotient: list[Value] = []
         for bit in reversed(range((greatest - least).bit_length())):
-            less = Signal(signed(len(rest) + 1), name=f"less_{bit}")
-            m.d.comb += less.eq(rest - (threshold << bit))
+            difference = rest - (threshold << bit)  # which a large threshold makes wider than what is divided
+            less = Signal(signed(len(difference)), name=f"less_{bit}")
+            m.d.comb += less.eq(difference)
             quotient.insert(0, ~less[-1])
-            rest = Mux(less[-1], rest, less)
+            rest = Mux(less[-1], rest, less)[: len(rest)].as_signed()
         steps = Cat(quotient)
         count = Mux(steps > greatest - least, greatest, steps + least)
         return count - emitted, potential, count
