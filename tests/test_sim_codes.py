@@ -132,7 +132,7 @@ class Planted:
         end = text.index("endmodule", begin)
         body, count = re.subn(r"(assign flags = )now_restart \?", r"\1(now_restart & !keeps) ?", text[begin:end])
         assert count == 1
-        body = body.replace(");\n", f");\n  reg keeps;\n  initial keeps = $test$plusargs(\"fault={KEPT_COUNT}\");\n", 1)
+        body = body.replace(");\n", f');\n  reg keeps;\n  initial keeps = $test$plusargs("fault={KEPT_COUNT}");\n', 1)
         return text[:begin] + body + text[end:]
 
     @property
@@ -186,9 +186,7 @@ class Planted:
         golden, faulty = dense(self.golden.events[0]), self.faulty(fault, upto)
         differ = (golden != faulty) & (np.arange(STEPS) <= upto[:, None])[:, :, None]
         frame, step, neuron = np.argwhere(differ)[0].tolist()
-        return Difference(
-            mode, frame, 0, neuron, "coefficient", int(golden[frame, step, neuron]), int(faulty[frame, step, neuron]), step
-        )
+        return Difference(mode, frame, 0, neuron, "coefficient", int(golden[frame, step, neuron]), int(faulty[frame, step, neuron]), step)
 
 
 def dense(events):

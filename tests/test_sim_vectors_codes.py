@@ -62,7 +62,9 @@ def test_pass_under_verilator(tmp_path):
     build, full, early = commands(tmp_path, "verilator")
     shell(build, tmp_path)
     for mode, command in (("full", full), ("early", early)):
-        assert "PASS {0} mode, 25 frames, {1} spikes expected, {1} seen, 0 diff".format(mode, spikes(golden, mode)) in shell(command, tmp_path)
+        assert "PASS {0} mode, 25 frames, {1} spikes expected, {1} seen, 0 diff".format(mode, spikes(golden, mode)) in shell(
+            command, tmp_path
+        )
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ LANES = 2
 
 
 def neurons(neuron: Rate, width: int, count_width: int = 3, make: Callable[..., wiring.Component] | None = None) -> Harness:
-    """[S9] and [S10] for any potentials, counts, thresholds and sums of coefficients that fit, side by side: what two neurons send and keep.
+    """[S9] and [S10] for any potentials, counts, thresholds and sums of coefficients that fit: what two neurons side by side send and keep.
 
     Parameters:
         neuron: its kind, its range of counts and the bits of its largest threshold; the thresholds themselves are symbols.
@@ -28,11 +28,11 @@ def neurons(neuron: Rate, width: int, count_width: int = 3, make: Callable[..., 
 
     def fill(m: Module) -> None:
         m.submodules.dut = dut = (make or NEURONS[neuron.kind])(neuron, pe=LANES, width=width, count_width=count_width)
-        m.d.comb += [getattr(dut, name).eq(AnySeq(len(getattr(dut, name)))) for name in ("potential", "flags", "count", "parameters", "test")]
+        m.d.comb += [
+            getattr(dut, name).eq(AnySeq(len(getattr(dut, name)))) for name in ("potential", "flags", "count", "parameters", "test")
+        ]
         for lane in range(LANES):
-            potential, count, threshold = (
-                _part(getattr(dut, name), lane) for name in ("potential", "count", "parameters")
-            )
+            potential, count, threshold = (_part(getattr(dut, name), lane) for name in ("potential", "count", "parameters"))
             after = Signal(signed(width + 1), name=f"after_{lane}")
             m.d.comb += [after.eq(potential.as_signed() + count.as_signed()), Assume(threshold != 0), Assume(_fits(after, width))]
             sent, kept = _part(dut.fire, lane), _part(dut.new_potential, lane).as_signed()
@@ -64,9 +64,7 @@ def _rate(m: Module, test: Value, after: Value, threshold: Value, coefficient: V
     m.d.comb += [Assume(_fits(rest, width)), Assert(coefficient == spikes), Assert(kept == rest), Cover(spikes), Cover(test & ~spikes)]
 
 
-def _ternary(
-    m: Module, after: Value, threshold: Value, count: Value, coefficient: Value, kept: Value, counts: Totals, width: int
-) -> None:
+def _ternary(m: Module, after: Value, threshold: Value, count: Value, coefficient: Value, kept: Value, counts: Totals, width: int) -> None:
     """+1 if ``V ≥ θ`` and ``N`` is below its greatest, -1 if ``V < 0`` and ``N`` is above its least, of a potential ``V - θ``."""
     potential = after + threshold
     up = (potential >= threshold) & (count < counts[1])
