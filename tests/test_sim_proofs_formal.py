@@ -2,19 +2,21 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from amaranth.asserts import AnySeq
-from amaranth.hdl import Cover, Module, Signal
+from amaranth.hdl import Cat, Cover, Module, Mux, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import Out
 
-from export import UserError
+from export import Graded, Rate, Ternary, UserError
+from hw.core import counting
 from hw.core.frame_check import FrameCheck
-from hw.core.neurons import IFNeurons
+from hw.core.neurons import GradedNeurons, IFNeurons, RateNeurons, TernaryNeurons
 from hw.core.trees import ArgMax
 from hw.core.words import WordFormat
 from sim.proofs import __main__ as main
-from sim.proofs import catalogue, parts, record, tools
+from sim.proofs import catalogue, neurons, parts, record, tools
 from sim.proofs.sby import Proof, prove
 from sim.proofs.streams import hold
 
@@ -51,6 +53,73 @@ def test_frame_check_that_lets_something_pass(form):
     """A check of other sizes, whose fields are as wide, takes what is out of range for these."""
     assert form.layout == FORM.layout
     assert not holds(parts.frame_check(FORM, lambda _: FrameCheck(form))).holds
+
+
+@pytest.mark.parametrize("change", [{"skips_empty_steps": True}, {"inputs": 6}], ids=["skips", "padding"])
+def test_frame_check_of_coefficients_that_lets_something_pass(change):
+    form = replace(catalogue.CODED, **change)
+    assert form.layout == catalogue.CODED.layout
+    assert not holds(parts.frame_check(catalogue.CODED, lambda _: FrameCheck(form))).holds
+
+
+class Ungated(TernaryNeurons):
+    """A negative spike takes back what was never sent."""
+
+    def respond(self, m, potential, emitted, threshold):
+        change, after, count = super().respond(m, potential, emitted, threshold)
+        down = potential + threshold < 0
+        return Mux(down, -1, change), Mux(down, potential + threshold, after), count
+
+
+class TakesTooMuch(RateNeurons):
+    """A spike takes one more than the threshold."""
+
+    def respond(self, m, potential, emitted, threshold):
+        return super().respond(m, potential, emitted, threshold + 1)
+
+
+class DividesNarrowly(GradedNeurons):
+    """What is left of a division is as wide as what is divided, though a multiple of the threshold may be wider."""
+
+    def respond(self, m, potential, emitted, threshold):
+        least, greatest = self._counts
+        rest, quotient = potential - threshold * least, []
+        for bit in reversed(range((greatest - least).bit_length())):
+            less = Signal(signed(len(rest) + 1))
+            m.d.comb += less.eq(rest - (threshold << bit))
+            quotient.insert(0, ~less[-1])
+            rest = Mux(less[-1], rest, less)
+        steps = Cat(quotient)
+        count = Mux(steps > greatest - least, greatest, steps + least)
+        return count - emitted, potential, count
+
+
+class KeepsTheCount(GradedNeurons):
+    """The count stays what it was."""
+
+    def respond(self, m, potential, emitted, threshold):
+        change, after, _ = super().respond(m, potential, emitted, threshold)
+        return change, after, emitted
+
+
+@pytest.mark.parametrize(
+    ("neuron", "make"),
+    [
+        (Rate(np.array([15])), TakesTooMuch),
+        (Ternary(np.array([15]), levels=3), Ungated),
+        (Graded(np.array([15]), levels=15), DividesNarrowly),
+        (Graded(np.array([15]), levels=3), KeepsTheCount),
+    ],
+)
+def test_neurons_with_a_fault(neuron, make):
+    assert "neurons.py" in holds(neurons.neurons(neuron, 4, make=make), reach=2).failed
+
+
+def test_a_plane_of_coefficients_that_counts_for_too_little(monkeypatch):
+    """The last plane of numbers that can be below 0 is added, not subtracted."""
+    weighted = counting._weighted
+    monkeypatch.setattr(counting, "_weighted", lambda numbers, signed: weighted(numbers, signed=False))
+    assert "neurons.py" in holds(neurons.counts(3, (-3, 3)), "induction", 1, 2).failed
 
 
 def test_argmax_that_lets_absent_places_race():

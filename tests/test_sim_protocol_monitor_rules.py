@@ -101,3 +101,27 @@ def test_end_times():
     words = records([*HIDDEN, *HIDDEN[:-1], *LAST])
     frame = np.repeat([0, 1, 3], [len(HIDDEN), len(HIDDEN) - 1, len(LAST)])
     assert end_times(words, frame, PAYLOAD, 4).tolist() == [4, -1, -1, 2]
+
+
+CLOSED = (Shown(0, 0, 0, 1, first=1), Shown(1, 0, 3), Shown(1, 2, 1, 1), Shown(2, 0, 0, 1), Shown(3, 1, 2, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("words", "broken"),
+    [
+        (CLOSED, set()),
+        ((*CLOSED[:3], *CLOSED[4:]), {"no step is skipped"}),
+        ((*CLOSED[:1], replace(CLOSED[1], bits=0), *CLOSED[2:]), {"empty words are whole steps"}),
+    ],
+    ids=["lawful", "skipped", "empty"],
+)
+def test_layers_that_close_every_step(words, broken):
+    found = breaches(records(words), np.zeros(len(words), int), PAYLOAD, OUTPUTS, last_layer=False, skips=False)
+    assert {rule for rule, frames in found.items() if len(frames)} == broken
+
+
+def test_lanes_of_several_bits():
+    """The bits of a word are those of fewer neurons, of which there are more words."""
+    lanes = replace(PAYLOAD, fields={**PAYLOAD.fields, "bits": Field(OFFSETS["bits"], 3, lanes=1)})
+    assert breaches(records(HIDDEN), np.zeros(len(HIDDEN), int), lanes, 2, last_layer=False)["the index is in range"].tolist() == [0]
+    assert breaches(records(HIDDEN), np.zeros(len(HIDDEN), int), lanes, 3, last_layer=False)["the index is in range"].tolist() == []

@@ -14,15 +14,17 @@ from export import reference
 from hw.core.words import WordFormat
 from sim.proofs import record
 from sim.protocol import command
-from sim.protocol.circuits import CIRCUITS, THREE_LAYERS, TWO_LAYERS, Circuit
+from sim.protocol.circuits import BY_KIND, CIRCUITS, THREE_LAYERS, TWO_LAYERS, Circuit
 from sim.protocol.command import table
+from sim.protocol.expectation import _events
 from sim.protocol.proof import MODES, prove
 from sim.protocol.rules import judge
 from sim.protocol.sequences import sequence
 
 ROOT = Path(__file__).parent.parent
+CODED = [circuit for kind, of_kind in BY_KIND.items() for circuit in of_kind if kind != "single"]
 SHARE = 200
-"""Sequences, of the 10,000 of the whole proof; the circuits share them."""
+"""Sequences, of the 10,000 of each kind; its circuits share them."""
 
 
 def test_circuits_differ_in_all_that_a_folding_has():
@@ -35,20 +37,27 @@ def test_circuits_differ_in_all_that_a_folding_has():
         assert any(size % part for size, part in sizes)
 
 
-@pytest.mark.parametrize("network", [TWO_LAYERS, THREE_LAYERS], ids=["two layers", "three layers"])
+@pytest.mark.parametrize(
+    "network",
+    [TWO_LAYERS, THREE_LAYERS, *dict.fromkeys(circuit.network for circuit in CODED)],
+    ids=["two layers", "three layers", "rate", "ternary", "graded", "graded, signed"],
+)
 def test_networks_decide_at_every_step_and_never(network):
-    form = WordFormat(network.inputs, network.steps, 3)
+    skips = all(layer.neuron.skips_empty_steps for layer in network.layers)
+    form = WordFormat(network.inputs, network.steps, 3, skips_empty_steps=skips, coefficients=network.coefficients[0])
     frames = [frame for number in range(300) for run in sequence(form, 1, number) for frame in run.frames if frame.kind == "good"]
-    times = np.array([judge(frame.words, form).times for frame in frames])
-    decisions = reference.run(network, times).decisions
-    share = np.bincount(np.where(decisions.silent, network.steps, decisions.step), minlength=network.steps + 1) / len(times)
+    decisions = reference.run(network, _events([judge(frame.words, form) for frame in frames], form)).decisions
+    share = np.bincount(np.where(decisions.silent, network.steps, decisions.step), minlength=network.steps + 1) / len(frames)
     assert share.min() > 0.05
     assert len(np.unique(decisions.class_index)) == network.outputs
 
 
-@pytest.mark.parametrize("place", range(len(CIRCUITS)))
-def test_share(place):
-    circuit = CIRCUITS[place]
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [pytest.param(kind, place, id=f"{kind}-{place}") for kind, of_kind in BY_KIND.items() for place in range(len(of_kind))],
+)
+def test_share(kind, place):
+    circuit = BY_KIND[kind][place]
     numbers = range(place, SHARE, len(CIRCUITS))
     outcome = prove(circuit.network, circuit.verilog(), numbers, seed=0)
     assert outcome.found == []
@@ -145,7 +154,7 @@ def test_command_with_a_fault(monkeypatch, tmp_path, capsys):
         def verilog(self):
             return planted()[0]
 
-    monkeypatch.setattr(command, "CIRCUITS", [Faulty(CIRCUITS[0].network, CIRCUITS[0].folding)])
+    monkeypatch.setattr(command, "BY_KIND", {"single": [Faulty(CIRCUITS[0].network, CIRCUITS[0].folding)]})
     monkeypatch.setattr(command, "prove", partial(prove, plusargs=["+fault=9"]))
     assert command.main(["--sequences", "20", "--out", str(tmp_path / "out")]) == 1
     said = capsys.readouterr().out
@@ -165,7 +174,7 @@ def run(*arguments, **variables):
 
 
 def test_command(tmp_path):
-    done = run("--sequences", 2, "--seed", 3, "--out", tmp_path)
+    done = run("--sequences", 2, "--seed", 3, "--neurons", "single", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     assert re.findall(r"^\d.*T = \d", done.stdout, re.MULTILINE) == ["13-7-3, T = 5"] * 2
     assert done.stdout.count("  early     1 sequences, ") == 2
@@ -173,7 +182,7 @@ def test_command(tmp_path):
     assert (first.name, second.name) == ("0: 13-7-3, 1 context", "1: 13-7-3, 2 contexts")
     assert (first.how, first.passed) == ("1 sequences, 3 modes", True)
     assert re.fullmatch(r"\d+ frames right, \d+ flagged, \d+ resets", first.result)
-    done = run("--only", 6, "--seed", 3)
+    done = run("--only", 6, "--seed", 3, "--neurons", "single")
     assert re.findall(r"^\d.*T = \d", done.stdout, re.MULTILINE) == ["10-9-6-3, T = 6"]
 
 

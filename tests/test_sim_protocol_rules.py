@@ -1,6 +1,7 @@
 """The model of the rules: written out by hand, and beside the one that the tests of the circuit's own check use."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -9,7 +10,7 @@ from sim.protocol.rules import Verdict, Word, judge
 from sim.protocol.sequences import KINDS, good
 from tests.test_hw_core_frame_check import ALLOWED, BROKEN, FORM, checked
 
-NEVER = FORM.steps
+CODED = WordFormat(inputs=5, steps=3, simd=2, skips_empty_steps=False, coefficients=(0, 3))
 
 
 def frame(words):
@@ -32,16 +33,13 @@ def test_allowed(name):
 def test_spikes_up_to_the_breach():
     """The step that is open when a rule is broken does not count."""
     words = frame([(0, 2, 0b101, 0, 0, 0), (0, 0, 0b1000, 1, 0, 0), (2, 1, 0b11, 1, 0, 0), (3, 0, 1, 0, 0, 0), (2, 1, 8, 1, 1, 0)])
-    times = [NEVER] * 11
-    times[8] = times[10] = times[3] = 0
-    times[4] = times[5] = 2
-    assert judge(words, FORM) == Verdict(4, 2, tuple(times), False)
+    assert judge(words, FORM) == Verdict(4, 2, ((0, 8, 1), (0, 10, 1), (0, 3, 1), (2, 4, 1), (2, 5, 1)), False)
 
 
 def test_frame_that_has_not_ended():
-    assert judge([], FORM) == Verdict(None, -1, (NEVER,) * 11, False)
+    assert judge([], FORM) == Verdict(None, -1, (), False)
     verdict = judge(frame([(0, 0, 1, 1, 0, 0), (1, 1, 1, 0, 0, 0)]), FORM)
-    assert verdict == Verdict(None, 0, (0,) + (NEVER,) * 10, False)
+    assert verdict == Verdict(None, 0, ((0, 0, 1),), False)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +54,32 @@ def test_frame_that_has_not_ended():
 def test_unchecked(words):
     verdict = judge(frame(words), FORM)
     assert (verdict.breach, verdict.unchecked) == (None, True)
+
+
+LAWFUL = [(0, 0, 0b1101, 0, 0, 0), (0, 2, 0b10, 1, 0, 0), (1, 1, 0, 1, 0, 0), (2, 0, 0b1000, 1, 1, 0)]
+"""Two bits for each of two inputs; every step is closed."""
+
+
+def test_coefficients():
+    assert judge(frame(LAWFUL), CODED) == Verdict(None, 2, ((0, 0, 1), (0, 1, 3), (0, 4, 2), (2, 1, 2)), True)  # input 1: 3 and 2
+    assert judge(frame([*LAWFUL[:3], (2, 0, 0b10, 1, 1, 0)]), CODED) == Verdict(
+        None, 2, ((0, 0, 1), (0, 1, 3), (0, 4, 2), (2, 0, 2)), False
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "breach"),
+    [
+        ([*LAWFUL[:1], (0, 2, 0b100, 1, 0, 0), *LAWFUL[2:]], 1),
+        ([*LAWFUL[:2], *LAWFUL[3:]], 2),
+        ([*LAWFUL[:2], (1, 1, 0, 1, 1, 0)], 2),
+        ([*LAWFUL[:3], (2, 0, 0b1000, 1, 0, 0), (2, 0, 0, 1, 1, 0)], None),
+    ],
+    ids=["padding", "a step is skipped", "ends before the last step", "an empty word ends it"],
+)
+def test_rules_of_coefficients(words, breach):
+    assert judge(frame(words), CODED).breach == breach
+    assert judge(frame([*LAWFUL[:2], (1, 1, 0, 1, 1, 0)]), replace(CODED, skips_empty_steps=True)).breach is None
 
 
 @pytest.mark.parametrize("numbers", [(11, 5, 4), (12, 8, 4), (1, 1, 1), (13, 5, 3)])

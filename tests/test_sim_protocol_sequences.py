@@ -9,6 +9,7 @@ from sim.protocol.sequences import KINDS, good, kinds, random_frame, sequence
 from sim.stimuli import HABITS
 
 FORM = WordFormat(13, 5, 3)
+CODED = WordFormat(13, 5, 3, skips_empty_steps=False, coefficients=(0, 3))
 ALWAYS_BAD = (
     "index out of range",
     "time out of range",
@@ -16,12 +17,15 @@ ALWAYS_BAD = (
     "step 0 is missing",
     "end leaves its step open",
     "sender says so",
+    "step is skipped",
 )
 
 
+@pytest.mark.parametrize("coefficients", [(0, 1), (0, 3), (0, 5)])
+@pytest.mark.parametrize("skips", [True, False])
 @pytest.mark.parametrize("numbers", [(13, 5, 3), (13, 5, 4), (8, 4, 2), (1, 1, 1), (1, 2, 1), (5, 3, 5)])
-def test_good(numbers):
-    form, draw = WordFormat(*numbers), random.Random(1)
+def test_good(numbers, skips, coefficients):
+    form, draw = WordFormat(*numbers, skips_empty_steps=skips, coefficients=coefficients), random.Random(1)
     for _ in range(300):
         words = good(draw, form)
         verdict = judge(words, form)
@@ -29,14 +33,17 @@ def test_good(numbers):
         assert [word.last_of_frame for word in words] == [False] * (len(words) - 1) + [True]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_kind(kind):
+@pytest.mark.parametrize(
+    ("form", "kind"),
+    [pytest.param(form, kind, id=f"{name}, {kind}") for name, form in (("bits", FORM), ("counts", CODED)) for kind in kinds(form)],
+)
+def test_kind(form, kind):
     """Each does what it is called, most of the time; all end with the only last word."""
     draw, bad, unchecked = random.Random(2), 0, 0
     for _ in range(400):
-        words = KINDS[kind](draw, FORM, good(draw, FORM))
+        words = KINDS[kind](draw, form, good(draw, form))
         assert [word.last_of_frame for word in words] == [False] * (len(words) - 1) + [True]
-        verdict = judge(words, FORM)
+        verdict = judge(words, form)
         bad += verdict.breach is not None
         unchecked += verdict.unchecked and verdict.breach is None
         if kind == "step 0 is missing":
@@ -53,6 +60,7 @@ def test_kinds_that_a_format_does_not_have(numbers):
     assert ("index out of range" in kinds(form)) == (form.words < 1 << bits_for(form.words))
     assert ("time out of range" in kinds(form)) == (form.steps < 1 << bits_for(form.steps))
     assert ("padding spikes" in kinds(form)) == (form.words * form.simd > form.inputs)
+    assert "step is skipped" not in kinds(form)
     for _ in range(300):
         for word in random_frame(draw, form).words:
             assert word.time < 1 << bits_for(form.steps)
@@ -69,7 +77,7 @@ def test_sequences():
         seen.update(frame.kind for run in runs for frame in run.frames)
         seen.update(HABITS[run.habit] for run in runs)
         seen["resets"] += len(runs) > 1
-    assert set(seen) == {*KINDS, *HABITS, "good", "resets"}
+    assert set(seen) == {*kinds(FORM), *HABITS, "good", "resets"}
     assert min(seen.values()) > 20
 
 

@@ -5,10 +5,13 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
+from export import Graded, Rate, Ternary
 from export.errors import UserError
 from hw import Folding
 from hw.core.words import WordFormat
-from sim.proofs import axi, circuit, encoder, layer, loader, observer, parts, wishbone
+from sim.proofs import axi, circuit, encoder, layer, loader, neurons, observer, parts, wishbone
 from sim.proofs.circuit import Size
 from sim.proofs.parts import Harness
 from sim.proofs.record import Row
@@ -27,11 +30,18 @@ def _bounded(name: str, what: str, harness: Callable[[], Harness], *, depth: int
     return Proof(name, what, harness, "reduced", depth, depth if reach is None else reach, why)
 
 
+CODED = WordFormat(inputs=5, steps=3, simd=2, skips_empty_steps=False, coefficients=(0, 3))
 PARTS = (
     _unbounded(
         "frame check",
         "words of lawful frames pass unchanged; from the first word that breaks a rule a frame is flagged and silent, and the next is not",
         lambda: parts.frame_check(WordFormat(inputs=5, steps=3, simd=2)),
+        reach=8,
+    ),
+    _unbounded(
+        "frame check, coefficients",
+        "the same, of words of two bits for each input, where every step has to be closed",
+        lambda: parts.frame_check(CODED),
         reach=8,
     ),
     _unbounded(
@@ -45,6 +55,27 @@ PARTS = (
         "both forms count what the definition says, and a neuron fires once, at its threshold",
         lambda: parts.counts(5),
         reach=2,
+    ),
+    _inductive(
+        "counts, coefficients",
+        "sums of three inputs' coefficients, from -3 to 3, are what the definition says",
+        lambda: neurons.counts(3, (-3, 3)),
+        reach=2,
+    ),
+    *(
+        _unbounded(
+            f"neurons, {name}",
+            f"for any potential, count, threshold and sum of coefficients so far, neurons send and keep what [S9] and [S10] say{more}",
+            partial(neurons.neurons, neuron, width),
+            reach=2,
+        )
+        for name, neuron, width, more in (
+            ("rate", Rate(np.array([15])), 5, ""),
+            ("ternary", Ternary(np.array([15]), levels=3), 5, "; counts from 0 to 3"),
+            ("ternary, signed", Ternary(np.array([15]), levels=2, signed=True), 5, "; counts from -2 to 2"),
+            ("graded", Graded(np.array([15]), levels=7), 4, "; counts from 0 to 7"),
+            ("graded, signed", Graded(np.array([15]), levels=3, signed=True), 5, "; counts from -3 to 3"),
+        )
     ),
     _bounded(
         "latency encoder",

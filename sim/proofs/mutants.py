@@ -18,7 +18,6 @@ import numpy as np
 import hw.cost.cycles
 from export import Network, UserError, reference
 from hw import Accelerator, Folding
-from hw.core.words import WordFormat
 from hw.verilog import MODULE, generate, port_map
 from sim import frames, stimuli
 from sim.build import build
@@ -159,7 +158,7 @@ class Bench(ABC):
     def __init__(self, mutated: Mutated):
         self.mutated = mutated
         self.ports = Ports.from_map(mutated.ports)
-        self.form = WordFormat(mutated.network.inputs, mutated.network.steps, self.ports.word["bits"].width)
+        self.form = proof.input_words(mutated.network, self.ports)
 
     def complaints(self, numbers: Sequence[int]) -> Iterator[tuple[int, str]]:
         """What the bench has to say of each of some mutants, "" if nothing, the one without a fault first."""

@@ -18,7 +18,7 @@ LANES = 2
 
 
 def neurons(neuron: Rate, width: int, count_width: int = 3, make: Callable[..., wiring.Component] | None = None) -> Harness:
-    """[S9] and [S10] for any potentials, counts, thresholds and sums of coefficients that fit, side by side: what two neurons send and keep.
+    """[S9] and [S10] for any potentials, counts, thresholds and sums of coefficients that fit: what two neurons side by side send and keep.
 
     Parameters:
         neuron: its kind, its range of counts and the bits of its largest threshold; the thresholds themselves are symbols.

@@ -68,14 +68,18 @@ class Rules(wiring.Component):
                 m.d.comb += lawful.eq(word.time == step)
                 self._move(m)
             with m.State("BETWEEN STEPS"):
-                continues = (word.time > step) | ((word.time == step) & empty & word.last_of_frame)
+                later = word.time > step if form.skips_empty_steps else word.time == step + 1
+                continues = later | ((word.time == step) & empty & word.last_of_frame)
                 m.d.comb += [self.begins.eq(self.anew), lawful.eq(Mux(self.anew, word.time == 0, continues))]
                 self._move(m)
-        real = [(word.index * form.simd + lane < form.inputs) | ~word.bits[lane] for lane in range(form.simd)]
+        lanes = [word.bits.word_select(lane, form.lane_bits) for lane in range(form.simd)]
+        real = [(word.index * form.simd + lane < form.inputs) | (bits == 0) for lane, bits in enumerate(lanes)]
         in_range = (word.time < form.steps) & (word.index < form.words)
         for condition in real:
             in_range &= condition
         closed = word.last_of_step | ~word.last_of_frame
+        if not form.skips_empty_steps:
+            closed &= (word.time == form.steps - 1) | ~word.last_of_frame
         m.d.comb += self.spoilt.eq((was_spoilt & ~self.begins) | word.error | ~(lawful & in_range & closed))
         with m.If(self.taken):
             m.d.sync += [was_spoilt.eq(self.spoilt), step.eq(word.time)]

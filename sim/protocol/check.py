@@ -22,7 +22,7 @@ def differences(mode: str, runs: Sequence[Pace], transcript: Transcript, expecte
     _inputs(found, expected, over)
     _results(found, whole, transcript, expected)
     for layer in range(len(transcript.monitors)):
-        _monitor(found, layer, transcript, expected, network.layers[layer].neuron.spikes_once, over)
+        _monitor(found, layer, transcript, expected, network, over)
     found.frames(READOUT, "offered results that change", transcript.frames[:-1][transcript.held > 0], 0, 1)
     if transcript.stuck and not found.differences:
         found.frames(READOUT, "runs that come to no end", transcript.frames[-2:-1], 0, 1)
@@ -64,7 +64,7 @@ def _results(found: Found, whole: np.ndarray, transcript: Transcript, expected: 
         found.field(name, frame[right], golden, values[name][right])
 
 
-def _monitor(found: Found, layer: int, transcript: Transcript, expected: Expectation, once: bool, over: np.ndarray) -> None:
+def _monitor(found: Found, layer: int, transcript: Transcript, expected: Expectation, network: Network, over: np.ndarray) -> None:
     log, payload = transcript.monitors[layer], transcript.ports.monitors[layer]
     golden = expected.golden.events[layer]
     frames, _, neurons = golden.shape
@@ -77,7 +77,9 @@ def _monitor(found: Found, layer: int, transcript: Transcript, expected: Expecta
     found.frames(layer, "words", np.flatnonzero(silent), 1, 0)
 
     # Rules of words, whatever their spikes; and each whole frame ends, a good one in the step in which its words ended.
-    for rule, broken in breaches(words, frame, payload, neurons, last_layer=layer == len(transcript.monitors) - 1).items():
+    last_layer = layer == len(transcript.monitors) - 1
+    skips = all(later.neuron.skips_empty_steps for later in network.layers[layer + 1 :])
+    for rule, broken in breaches(words, frame, payload, neurons, last_layer=last_layer, skips=skips).items():
         found.frames(layer, f'word rule "{rule}"', broken, 1, 0)
     if found.mode == "full":
         ended = end_times(words, frame, payload, frames)
@@ -95,5 +97,5 @@ def _monitor(found: Found, layer: int, transcript: Transcript, expected: Expecta
         spikes(words[counts], payload, frame[counts]).events,
         required=np.where(over & ~expected.unchecked, expected.closed if found.mode == "full" else decided, -1),
         allowed=decided if found.mode == "early" else expected.closed,
-        once=once,
+        once=network.layers[layer].neuron.spikes_once,
     )

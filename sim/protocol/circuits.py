@@ -1,13 +1,14 @@
 """The small circuits that sequences are played to: sizes that divide nothing, and all that a folding has."""
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 import hw.verilog
-from export import Dense, Layer, Network, Single
+from export import Dense, Encoder, Graded, Layer, Network, Rate, Readout, Single, Ternary
 from hw import Accelerator, Folding
 
 
@@ -24,8 +25,25 @@ def _network(seed: int, shape: tuple[int, ...], steps: int) -> Network:
     return Network(tuple(layers), steps)
 
 
+def _code_network(seed: int, shape: tuple[int, ...], steps: int, make: Callable[..., Rate], **options: object) -> Network:
+    """A network of neurons that spike with coefficients, as are those of its inputs; its seed is chosen as above."""
+    rng = np.random.default_rng(seed)
+    layers = []
+    for index, (inputs, outputs) in enumerate(itertools.pairwise(shape)):
+        connection, thresholds = Dense(rng.choice([-1, 1], (outputs, inputs))), rng.integers(1, 5, outputs)
+        initial = thresholds // 2 + rng.integers(-1, 2, outputs)
+        neuron = Readout(2 * thresholds) if index == len(shape) - 2 else make(thresholds, initial, **options)
+        layers.append(Layer(connection, neuron))
+    return Network(tuple(layers), steps, Encoder("none", bits=2))
+
+
 TWO_LAYERS = _network(432, (13, 7, 3), 5)
 THREE_LAYERS = _network(3551, (10, 9, 6, 3), 6)
+
+RATE = _code_network(39, (13, 7, 3), 4, Rate)
+TERNARY = _code_network(108, (10, 6, 5, 3), 4, Ternary, levels=2, signed=True)
+GRADED = _code_network(31, (13, 7, 3), 4, Graded, levels=3)
+GRADED_SIGNED = _code_network(4, (10, 6, 5, 3), 4, Graded, levels=2, signed=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +58,16 @@ class Circuit:
         accelerator = Accelerator(self.network, self.folding)
         return hw.verilog.generate(accelerator), hw.verilog.port_map(accelerator)
 
+    @property
+    def code(self) -> str:
+        """Its kind of hidden neurons, unless they spike once, and a comma."""
+        kind = self.network.layers[0].neuron.kind
+        return "" if kind == "single" else f"{kind}, "
+
     def __str__(self) -> str:
         entries = self.folding.as_dict().items()
         texts = (f"{name.replace('_', ' ')} {','.join(map(str, value)) if isinstance(value, list) else value}" for name, value in entries)
-        return f"{'-'.join(map(str, self.network.shape))}, T = {self.network.steps}, {'  '.join(texts)}"
+        return f"{'-'.join(map(str, self.network.shape))}, T = {self.network.steps}, {self.code}{'  '.join(texts)}"
 
 
 CIRCUITS = (
@@ -55,4 +79,23 @@ CIRCUITS = (
     Circuit(TWO_LAYERS, Folding((5, 4), (4, 2), ("delta", "delta"), ("step", "event"), swap=(2, 1))),
     Circuit(THREE_LAYERS, Folding((3, 2, 6), (5, 6, 1), ("delta", "xnor", "delta"), contexts=2)),
 )
-"""Sequences are dealt out to them in turn: number ``k`` goes to circuit ``k`` modulo their number."""
+"""Of neurons that spike once. Sequences are dealt out to them in turn: number ``k`` goes to circuit ``k`` modulo their number."""
+
+DELTA, EVENT_STEP = ("delta",) * 3, ("event", "step", "event")
+BY_KIND = {
+    "single": CIRCUITS,
+    "rate": (
+        Circuit(RATE, Folding((3, 2), (7, 3), DELTA[:2])),
+        Circuit(RATE, Folding((4, 3), (3, 2), DELTA[:2], ("step", "step"), contexts=2)),
+    ),
+    "ternary": (
+        Circuit(TERNARY, Folding((3, 4, 2), (4, 5, 2), DELTA)),
+        Circuit(TERNARY, Folding((4, 2, 5), (6, 2, 3), DELTA, EVENT_STEP, contexts=2)),
+    ),
+    "graded": (
+        Circuit(GRADED, Folding((3, 2), (7, 3), DELTA[:2])),
+        Circuit(GRADED, Folding((4, 3), (3, 2), DELTA[:2], ("step", "event"), contexts=4)),
+        Circuit(GRADED_SIGNED, Folding((3, 4, 2), (4, 2, 3), DELTA, EVENT_STEP, contexts=2)),
+    ),
+}
+"""By kind of neuron; each kind has its sequences."""

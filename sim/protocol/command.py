@@ -7,7 +7,7 @@ from pathlib import Path
 
 from export.cli import EXIT_DIFFERENCE, Parser, positive
 from sim.proofs import record
-from sim.protocol.circuits import CIRCUITS, Circuit
+from sim.protocol.circuits import BY_KIND, Circuit
 from sim.protocol.proof import Outcome, prove
 
 COUNTED = ("sequences", "resets", "frames", "right", "flagged", "unchecked", "cancelled", "spikes")
@@ -15,14 +15,22 @@ COUNTED = ("sequences", "resets", "frames", "right", "flagged", "unchecked", "ca
 
 def parser() -> Parser:
     """The command's parser."""
+    circuits = sum(map(len, BY_KIND.values()))
     result = Parser(
         prog="python -m sim protocol",
-        description=f"Send random sequences of good and bad frames, with gaps, stalls and resets, to {len(CIRCUITS)} small circuits, "
+        description=f"Send random sequences of good and bad frames, with gaps, stalls and resets, to {circuits} small circuits, "
         "in both modes and while the mode changes, and compare everything that comes out with what the rules in docs/hardware.md say.",
     )
-    result.add_argument("--sequences", type=positive, default=10_000, metavar="N", help="how many, shared by the circuits (default: 10000)")
+    result.add_argument(
+        "--sequences",
+        type=positive,
+        default=10_000,
+        metavar="N",
+        help="how many for each kind of neuron, shared by its circuits (default: 10000)",
+    )
+    result.add_argument("--neurons", choices=BY_KIND, metavar="KIND", help=f"circuits of one kind only: {', '.join(BY_KIND)}")
     result.add_argument("--seed", type=_number, default=0, help="of all that is random (default: 0)")
-    result.add_argument("--only", type=_number, metavar="K", help="sequence number K alone")
+    result.add_argument("--only", type=_number, metavar="K", help="sequence number K alone, of each kind")
     result.add_argument(
         "--out",
         type=Path,
@@ -46,9 +54,10 @@ def main(arguments: Sequence[str]) -> int:
     if given.only is None:
         record.load(given.out)  # named before, not after hours, if it cannot be added to
     rows: list[record.Row] = []
-    for place, circuit in enumerate(CIRCUITS):
-        chosen = [number for number in numbers if number % len(CIRCUITS) == place]
-        if not chosen:
+    circuits = [(kind, place, circuit) for kind, of_kind in BY_KIND.items() for place, circuit in enumerate(of_kind)]
+    for index, (kind, place, circuit) in enumerate(circuits):
+        chosen = [number for number in numbers if number % len(BY_KIND[kind]) == place]
+        if not chosen or given.neurons not in (None, kind):
             continue
         verilog = circuit.verilog()
         outcome = prove(circuit.network, verilog, chosen, given.seed)
@@ -58,18 +67,18 @@ def main(arguments: Sequence[str]) -> int:
             mode, number, _ = outcome.found[0]
             prove(circuit.network, verilog, [number], given.seed, modes=[mode], waves=given.out / f"sequence_{number}")
             print(f"  waveform: {given.out / f'sequence_{number}_{mode}.vcd'}")
-        rows.append(_row(place, circuit, outcome))
+        rows.append(_row(index, circuit, outcome))
     if given.only is None:
         record.save("protocol", rows, given.out)
     return 0 if all(row.passed for row in rows) else EXIT_DIFFERENCE
 
 
-def _row(place: int, circuit: Circuit, outcome: Outcome) -> record.Row:
+def _row(index: int, circuit: Circuit, outcome: Outcome) -> record.Row:
     """What a proof's table says of an outcome."""
     folding, count = circuit.folding, sum(outcome.counts.values(), Counter())
     sizes = "-".join(map(str, circuit.network.shape))
     return record.Row(
-        name=f"{place}: {sizes}, {folding.contexts} context{'s' if folding.contexts > 1 else ''}",
+        name=f"{index}: {sizes}, {circuit.code}{folding.contexts} context{'s' if folding.contexts > 1 else ''}",
         what="random sequences of good and bad frames, gaps, stalls, cancels and resets: good frames are right, bad ones flagged",
         how=f"{outcome.counts['full']['sequences']:,} sequences, {len(outcome.counts)} modes",
         result=outcome.found[0].text

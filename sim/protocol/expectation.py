@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from export import Network, reference
+from export import Events, Network, reference
 from export.reference import Result
 from hw.core.words import WordFormat
-from sim.protocol.rules import judge
+from sim.protocol.rules import Verdict, judge
 from sim.protocol.sequences import Run
 from sim.recording import Transcript
 
@@ -25,7 +25,7 @@ class Expectation:
         unchecked: bool, by a rule that nobody checks: nothing is known of what comes out.
         closed: int64, the last step that was closed before the breach or the cancel; -1 where none was.
         decision: int64, the first step up to there in which an output spikes; T where none does.
-        golden: spike times, and decisions, of the spikes up to there.
+        golden: spikes and decisions, of the spikes up to there.
     """
 
     taken: np.ndarray
@@ -64,8 +64,7 @@ def expect(network: Network, form: WordFormat, runs: Sequence[Run], transcript: 
         own = np.unique(frame)
         kept[own] = np.minimum(first, end)[own]
     verdicts = [judge(words[:count], form) for words, count in zip(frames, kept.tolist(), strict=True)]
-    times = np.array([verdict.times for verdict in verdicts], np.int32).reshape(-1, form.inputs)
-    golden = reference.run(network, times)
+    golden = reference.run(network, _events(verdicts, form))
     return Expectation(
         taken=end == lengths,
         cancelled=cancelled,
@@ -73,6 +72,14 @@ def expect(network: Network, form: WordFormat, runs: Sequence[Run], transcript: 
         breach=np.array([verdict.breach is not None for verdict in verdicts], bool),
         unchecked=np.array([verdict.unchecked for verdict in verdicts], bool),
         closed=np.array([verdict.closed for verdict in verdicts], np.int64),
-        decision=golden.spike_times[-1].min(axis=1).astype(np.int64),
+        decision=golden.events[-1].spike_times().min(axis=1).astype(np.int64),
         golden=golden,
     )
+
+
+def _events(verdicts: Sequence[Verdict], form: WordFormat) -> Events:
+    """The spikes of frames; none where they break a rule that nobody checks, of which nothing is known."""
+    known = [() if verdict.unchecked else verdict.spikes for verdict in verdicts]
+    frame = np.repeat(np.arange(len(known)), [len(spikes) for spikes in known])
+    step, neuron, coefficient = np.array([spike for spikes in known for spike in spikes], np.int32).reshape(-1, 3).T
+    return Events.sort((len(known), form.steps, form.inputs), frame, step, neuron, coefficient)

@@ -10,7 +10,9 @@ from sim.ports import Payload
 FIELDS = ("time", "index", "last_of_step", "last_of_frame", "error", "first")
 
 
-def breaches(words: np.ndarray, frame: np.ndarray, payload: Payload, outputs: int, *, last_layer: bool) -> dict[str, np.ndarray]:
+def breaches(
+    words: np.ndarray, frame: np.ndarray, payload: Payload, outputs: int, *, last_layer: bool, skips: bool = True
+) -> dict[str, np.ndarray]:
     """By rule, the frames of the words that break it.
 
     Parameters:
@@ -18,6 +20,7 @@ def breaches(words: np.ndarray, frame: np.ndarray, payload: Payload, outputs: in
         frame: int64 (words,), the frame of each; words of several frames may be mixed.
         payload: of the words.
         outputs: neurons of the layer.
+        skips: steps without spikes need not be closed.
         last_layer: words are rows of the last layer: every group of a step is there, whether it spikes or not.
     """
     order = np.argsort(frame, kind="stable")
@@ -28,7 +31,7 @@ def breaches(words: np.ndarray, frame: np.ndarray, payload: Payload, outputs: in
     begins = np.diff(frame, prepend=-1) > 0
     time_before, index_before, closed, ended = (np.roll(array, 1) for array in (time, index, closes, ends))
     opens = begins | closed  # a step
-    last = -(-outputs // payload["bits"].width) - 1
+    last = -(-outputs // payload.lanes("bits")) - 1
     rules = {
         "first is set with the first word and no other": first != begins,
         "the index is in range": index > last,
@@ -45,7 +48,11 @@ def breaches(words: np.ndarray, frame: np.ndarray, payload: Payload, outputs: in
         rules["the last group closes the step"] = closes != (index == last)
     else:
         rules["the lowest index comes first"] = ~opens & (index < index_before)
-        rules["empty words are whole steps, the first or last of their frame"] = empty & ~(opens & closes & (begins | ends))
+        if skips:
+            rules["empty words are whole steps, the first or last of their frame"] = empty & ~(opens & closes & (begins | ends))
+        else:
+            rules["empty words are whole steps"] = empty & ~(opens & closes)
+            rules["no step is skipped"] = ~begins & (time > time_before + 1)
     return {rule: frame[broken] for rule, broken in rules.items()}
 
 

@@ -58,6 +58,17 @@ def stage(verilog: str, ports: Ports, network: Network) -> Design:
     return replace(design(verilog, ports, network), capacity=CAPACITY)
 
 
+def input_words(network: Network, ports: Ports) -> WordFormat:
+    """The words on the input of a network's circuit."""
+    return WordFormat(
+        network.inputs,
+        network.steps,
+        ports.word.lanes("bits"),
+        skips_empty_steps=all(layer.neuron.skips_empty_steps for layer in network.layers),
+        coefficients=network.encoder.coefficients(network.steps),
+    )
+
+
 def arguments(seed: int) -> list[str]:
     """What the simulator is started with; ``seed`` is that of the values that registers begin with."""
     return ["+verilator+rand+reset+2", f"+verilator+seed+{seed + 1}"]
@@ -90,7 +101,7 @@ def prove(
         sim.simulate.SimulationError: the simulator fails.
     """
     ports = Ports.from_map(verilog[1])
-    form = WordFormat(network.inputs, network.steps, ports.word["bits"].width)
+    form = input_words(network, ports)
     built = build(stage(verilog[0], ports, network), traced=waves is not None, extra_flags=FLAGS)
     outcome = Outcome({mode: Counter() for mode in modes}, [], 0.0)
     began = time.monotonic()
@@ -132,7 +143,7 @@ def _named(difference: Difference, transcript: Transcript, runs: Sequence[Run], 
 def _counted(mode: str, transcript: Transcript, expected: Expectation) -> Counter:
     known, decided = ~expected.unchecked, expected.decided & (mode != "full")
     upto = np.where(decided, expected.decision, expected.closed)
-    spikes = sum((times[known] <= upto[known, None]).sum() for times in expected.golden.spike_times)
+    spikes = sum((known[events.frame] & (events.step <= upto[events.frame])).sum() for events in expected.golden.events)
     return Counter(
         {
             "resets": len(transcript.held),

@@ -8,7 +8,7 @@ from hw.core.words import WordFormat
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A spike word; ``bits`` as an integer, the lowest input least significant."""
+    """A spike word; ``bits`` as an integer, the lowest input's coefficient least significant."""
 
     time: int
     index: int
@@ -25,21 +25,23 @@ class Verdict:
     Attributes:
         breach: index of the first word that breaks a rule; None where none does.
         closed: the last step that was closed before it; -1 where none was.
-        times: per input, the time of its spike in the steps up to that one; ``T`` where there is none.
-        unchecked: whether, in those steps, an input spiked twice, or a step had more words than the inputs can fill. Such a frame breaks
-            a rule that nobody checks: its result may be anything.
+        spikes: time, input and coefficient of each spike in the steps up to that one, in the order of the words.
+        unchecked: whether, in those steps, an input's coefficients came to more than one of them can be, it spiked twice in a step, or a
+            step had more words than the inputs can fill. Such a frame breaks a rule that nobody checks: its result may be anything.
     """
 
     breach: int | None
     closed: int
-    times: tuple[int, ...]
+    spikes: tuple[tuple[int, int, int], ...]
     unchecked: bool
 
 
 def judge(words: Sequence[Word], form: WordFormat) -> Verdict:
     """Go through a frame's words, whether or not they have come to its end yet."""
-    times = [form.steps] * form.inputs
-    spiking: list[int] = []  # inputs, in the step that is open
+    sums = [0] * form.inputs
+    spikes: list[tuple[int, int, int]] = []
+    spiking: dict[int, int] = {}  # inputs, in the step that is open
+    repeats = False
     length = 0  # of that step, in words
     closed, unchecked = -1, False
     breach = None
@@ -48,28 +50,40 @@ def judge(words: Sequence[Word], form: WordFormat) -> Verdict:
         if breaks_rule(word, before, form):
             breach = place
             break
-        spiking += [word.index * form.simd + lane for lane in range(form.simd) if word.bits >> lane & 1]
+        found = {word.index * form.simd + lane: worth for lane, worth in enumerate(coefficients(word.bits, form)) if worth}
+        repeats = repeats or not spiking.keys().isdisjoint(found)
+        spiking |= found
         length += 1
         if word.last_of_step:
-            repeats = len(set(spiking)) < len(spiking) or any(times[k] < form.steps for k in spiking)
-            unchecked = unchecked or repeats or length > form.words
-            for k in spiking:
-                times[k] = word.time
-            spiking, length, closed = [], 0, word.time
-    return Verdict(breach, closed, tuple(times), unchecked)
+            for k, worth in spiking.items():
+                sums[k] += worth
+            too_much = any(sums[k] > form.coefficients[1] for k in spiking)
+            unchecked = unchecked or repeats or too_much or length > form.words
+            spikes += [(word.time, k, worth) for k, worth in spiking.items()]
+            spiking, length, closed = {}, 0, word.time
+    return Verdict(breach, closed, tuple(spikes), unchecked)
+
+
+def coefficients(bits: int, form: WordFormat) -> list[int]:
+    """The coefficients in a word, lowest input first; those of inputs are not below 0."""
+    mask = (1 << form.lane_bits) - 1
+    return [bits >> lane * form.lane_bits & mask for lane in range(form.simd)]
 
 
 def breaks_rule(word: Word, before: Word | None, form: WordFormat) -> bool:
-    """Whether a word breaks one of the rules 1 to 5, given the one before it in its frame."""
-    spiking = range(word.index * form.simd, word.index * form.simd + word.bits.bit_length())
+    """Whether a word breaks one of the rules 1 to 5 and 7, given the one before it in its frame."""
+    lanes = -(-word.bits.bit_length() // form.lane_bits)
+    spiking = range(word.index * form.simd, word.index * form.simd + lanes)
     in_range = word.time < form.steps and word.index < form.words and spiking.stop <= form.inputs
     if word.error or not in_range:
         return True
-    if word.last_of_frame and not word.last_of_step:
+    if word.last_of_frame and not (word.last_of_step and (form.skips_empty_steps or word.time == form.steps - 1)):
         return True
     if before is None:
         return word.time != 0
     if not before.last_of_step:
         return word.time != before.time
+    if not form.skips_empty_steps and word.time > before.time + 1:
+        return True
     only_ends = word.bits == 0 and word.last_of_frame
     return word.time < before.time or (word.time == before.time and not only_ends)

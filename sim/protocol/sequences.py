@@ -1,6 +1,7 @@
 """Random sequences of good and bad frames, with resets between and in the middle of them."""
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
@@ -84,18 +85,27 @@ def good(draw: random.Random, form: WordFormat) -> tuple[Word, ...]:
     spikes: dict[tuple[int, int], int] = {}  # bits by time and index
     for k in range(form.inputs):
         if draw.random() < density:
-            place = draw.randrange(form.steps), k // form.simd
-            spikes[place] = spikes.get(place, 0) | 1 << k % form.simd
+            for time, worth in _dealt_out(draw, form):
+                place = time, k // form.simd
+                spikes[place] = spikes.get(place, 0) | worth << k % form.simd * form.lane_bits
     words: list[Word] = []
     for time in range(form.steps):
         step = [(index, bits) for (at, index), bits in spikes.items() if at == time]
         draw.shuffle(step)
-        if not step and (time == 0 or draw.random() < 0.05):
+        if not step and (time == 0 or not form.skips_empty_steps or draw.random() < 0.05):
             step = [(draw.randrange(form.words), 0)]
         words += [Word(time, index, bits, place == len(step) - 1, False) for place, (index, bits) in enumerate(step)]
     if draw.random() < 0.2:  # an empty word ends the frame, of the last step or of a later one
         words.append(Word(draw.randrange(words[-1].time, form.steps), draw.randrange(form.words), 0, True, False))
     return _ended(words)
+
+
+def _dealt_out(draw: random.Random, form: WordFormat) -> list[tuple[int, int]]:
+    """Times and coefficients of an input's spikes, which together come to no more than one of them can be."""
+    if form.coefficients == (0, 1):
+        return [(draw.randrange(form.steps), 1)]
+    times = Counter(draw.randrange(form.steps) for _ in range(draw.randint(1, form.coefficients[1])))
+    return list(times.items())
 
 
 def _ended(words: list[Word]) -> tuple[Word, ...]:
@@ -119,7 +129,7 @@ def _time_out_of_range(draw: random.Random, form: WordFormat, words: tuple[Word,
 
 def _padding_spikes(draw: random.Random, form: WordFormat, words: tuple[Word, ...]) -> tuple[Word, ...]:
     padding = form.words * form.simd - form.inputs
-    bit = 1 << form.simd - 1 - draw.randrange(padding)
+    bit = 1 << form.simd * form.lane_bits - 1 - draw.randrange(padding * form.lane_bits)
     return _changed(draw, words, lambda word: replace(word, index=form.words - 1, bits=word.bits | bit))
 
 
@@ -145,7 +155,9 @@ def _step_0_is_missing(draw: random.Random, form: WordFormat, words: tuple[Word,
 
 def _closed_step_goes_on(draw: random.Random, form: WordFormat, words: tuple[Word, ...]) -> tuple[Word, ...]:
     place = draw.choice([k for k, word in enumerate(words) if word.last_of_step])
-    more = replace(words[place], bits=draw.randrange(1 << form.simd), last_of_step=draw.random() < 0.7, last_of_frame=False)
+    more = replace(
+        words[place], bits=draw.randrange(1 << form.simd * form.lane_bits), last_of_step=draw.random() < 0.7, last_of_frame=False
+    )
     return _ended([*words[: place + 1], more, *words[place + 1 :]])
 
 
@@ -155,6 +167,11 @@ def _step_left_open(draw: random.Random, form: WordFormat, words: tuple[Word, ..
 
 def _end_leaves_its_step_open(draw: random.Random, form: WordFormat, words: tuple[Word, ...]) -> tuple[Word, ...]:
     return (*words[:-1], replace(words[-1], last_of_step=False))
+
+
+def _step_is_skipped(draw: random.Random, form: WordFormat, words: tuple[Word, ...]) -> tuple[Word, ...]:
+    skipped = draw.randrange(form.steps)
+    return _ended([word for word in words if word.time != skipped])
 
 
 def _sender_says_so(draw: random.Random, form: WordFormat, words: tuple[Word, ...]) -> tuple[Word, ...]:
@@ -167,7 +184,7 @@ def _garbage(draw: random.Random, form: WordFormat, words: tuple[Word, ...]) -> 
         Word(
             draw.randrange(1 << bits_for(form.steps)),
             draw.randrange(1 << bits_for(form.words)),
-            draw.randrange(1 << form.simd),
+            draw.randrange(1 << form.simd * form.lane_bits),
             draw.random() < 0.5,
             False,
         )
@@ -197,6 +214,7 @@ KINDS: dict[str, Callable[[random.Random, WordFormat, tuple[Word, ...]], tuple[W
     "closed step goes on": _closed_step_goes_on,
     "step left open": _step_left_open,
     "end leaves its step open": _end_leaves_its_step_open,
+    "step is skipped": _step_is_skipped,
     "sender says so": _sender_says_so,
     "garbage": _garbage,
     "inputs spike twice": _inputs_spike_twice,
@@ -210,5 +228,6 @@ def kinds(form: WordFormat) -> list[str]:
         "index out of range": form.words == 1 << bits_for(form.words),
         "time out of range": form.steps == 1 << bits_for(form.steps),
         "padding spikes": form.words * form.simd == form.inputs,
+        "step is skipped": form.skips_empty_steps or form.steps == 1,
     }
     return [kind for kind in KINDS if not impossible.get(kind, False)]
