@@ -109,6 +109,22 @@ class Spiking(NamedTuple):
         layers = zip(*(part.coefficients for part in parts), strict=True)
         return multispike.Run([torch.cat(layer, dim=1) for layer in layers], torch.cat([part.sums for part in parts], dim=1))
 
+    def unsettled(self, images: Tensor) -> list[int]:
+        """How many hidden counts of images differ from those of graded neurons, after the last step and each further one without input.
+
+        As many further steps as layers times levels are enough [S11]: the last number is 0 for ternary neurons.
+        """
+        counts, graded = images.flatten(1) >> (8 - self.bits), [layer._replace(rule=RULES["graded"]) for layer in self.hidden]
+        found = np.zeros(1 + sum(layer.greatest for layer in self.hidden), np.int64)
+        for at in range(0, len(counts), BATCH):
+            inputs = multispike.spread(counts[at : at + BATCH], self.steps)
+            quiet = torch.cat([inputs, inputs.new_zeros(len(found) - 1, *inputs.shape[1:])])
+            wanted = multispike.run(graded, self.output, inputs).coefficients
+            for part, settled in zip(multispike.run(self.hidden, self.output, quiet).coefficients, wanted, strict=True):
+                differ = part.cumsum(0)[self.steps - 1 :] != settled.sum(0)
+                found += differ.sum((1, 2)).numpy()
+        return found.tolist()
+
     def margins(self, sums: Tensor) -> np.ndarray:
         """Margins of the output's sums, (T, frames, classes)."""
         return (sums - self.thresholds).numpy()

@@ -140,6 +140,10 @@ def convert(source: Source, dataset: Dataset, how: Conversion) -> Converted:
         "shift_curve": [point.as_dict() for point in curve],
         "conversion": asdict(replace(how, levels=how.levels_of(source.network))) | {"losses": losses},
     }
+    if how.code == "ternary":
+        unsettled = spiking.unsettled(torch.from_numpy(source.images))
+        hidden = len(source.images) * sum(len(layer.thresholds) for layer in spiking.hidden)
+        provenance["conversion"] |= {"unsettled_share": 100 * unsettled[0] / max(1, hidden), "settling_steps": unsettled.index(0)}
     network = to_network(spiking, how, source, provenance)
     exact = conversion.is_exact(how, source)
     check(network, spiking, source, exact)
@@ -242,6 +246,11 @@ def describe(done: Converted) -> str:
             f"{part + ':':11} source {losses['source']:.2f} %, lost to the conversion {losses['conversion']:.2f}, to rounding "
             f"{losses['rounding']:.2f}, to early exit {losses['exit']:.2f}; {score['strict']:.2f} % in {score['steps_mean']:.2f} steps "
             f"with {score['hidden_spikes_by_decision_mean']:.1f} hidden events"
+        )
+    if how["code"] == "ternary":
+        lines.append(
+            f"{how['unsettled_share']:.3f} % of the hidden counts of the check set are not settled after the last step, "
+            f"all of them after {how['settling_steps']} more without input"
         )
     equal = "golden model equal to PyTorch, event for event"
     if done.exact:

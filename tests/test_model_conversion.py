@@ -132,6 +132,17 @@ def test_levels(sources, name, how, levels):
     assert how.levels_of(sources[name].network) == levels
 
 
+def test_ternary_settles(sources):
+    network, frames = sources["integer"].network, images()
+    unsettled = conversion.fold(Conversion("ternary", 2), network).unsettled(frames)
+    assert len(unsettled) == 1 + 2 * 3  # layers, levels
+    assert unsettled[-1] == 0
+    assert unsettled[0] > 0
+    counts = [conversion.fold(Conversion(code, 2), network).run(frames).coefficients for code in ("ternary", "graded")]
+    assert unsettled[0] == sum(int((a.sum(0) != b.sum(0)).sum()) for a, b in zip(*counts, strict=True))
+    assert set(conversion.fold(Conversion("graded", 2), network).unsettled(frames)) == {0}
+
+
 def test_many_steps_at_once(sources):
     """Chunks of frames are run one after the other."""
     source = sources["integer"]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from export import Dense, Layer, Network, UserError, load, reference, scores
-from model import conversion_checkpoint, convert, metrics, training
+from model import conversion, conversion_checkpoint, convert, metrics, training
 from model.__main__ import main
 from model.conversion import Conversion
 from model.conversion_recipe import ConversionRecipe
@@ -72,6 +72,15 @@ def test_losses_add_up(source, how):
     for part, losses in done.losses.items():
         left = losses["source"] - losses["conversion"] - losses["rounding"] - losses["exit"]
         assert left == pytest.approx(done.network.provenance["scores"][part]["strict"])
+
+
+def test_what_ternary_neurons_have_not_settled(source):
+    network = convert.convert(source, stripes(), Conversion("ternary", 2)).network
+    unsettled = conversion.fold(Conversion("ternary", 2), source.network).unsettled(torch.from_numpy(source.images))
+    how = network.provenance["conversion"]
+    assert how["unsettled_share"] == 100 * unsettled[0] / (100 * (24 + 16)) > 0
+    assert how["settling_steps"] == unsettled.index(0) > 0
+    assert "settling_steps" not in convert.convert(source, stripes(), Conversion("graded", 2)).network.provenance["conversion"]
 
 
 def test_the_shift_loses_nothing_on_validation_frames(source):
@@ -162,6 +171,7 @@ def test_commands(model, recipe, npz, tmp_path):
     run = tmp_path / "run"
     done = model("train", recipe, "--out", run)
     assert (done.returncode, done.stderr) == (0, "")
+    assert "% of the hidden counts of the check set are not settled after the last step, all of them after" in done.stdout
     assert "golden model equal to PyTorch, event for event on all 100 frames of the check set" in done.stdout
     pictures = {"learning.svg", "operating-points.svg", "thresholds.svg"}
     assert {path.name for path in run.iterdir()} == {
