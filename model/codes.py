@@ -19,7 +19,12 @@ from model.data.dataset import Dataset
 from model.machine import commit, machine, now
 from model.multispike import BASELINES, RULES
 
-FORMAT = Format("firstspike-codes", 1, {"rows": list, "source": float}, {"rows": {"code": str, "balance": str, "steps": int}})
+FORMAT = Format(
+    "firstspike-codes",
+    1,
+    {"network": str, "dataset": str, "part": str, "source": float, "rows": list, "command": str, "date": str, "machine": dict},
+    {"rows": {"code": str, "baseline": bool, "balance": str, "steps": int, "strict": float, "hidden_events_mean": float}},
+)
 START_0 = "rate, start 0"
 CODES: dict[str, dict[str, Any]] = {name: {"code": name} for name in ("rate", "ternary", "graded")}
 CODES |= {START_0: {"code": "rate", "half": False}} | {name: {"code": name} for name in BASELINES}
@@ -87,7 +92,26 @@ def text(content: dict[str, Any]) -> str:
         marked = code + (" *" if cells[0]["baseline"] else "")
         values = (f"  {cell['strict']:7.2f} % {cell['hidden_events_mean']:7.1f}" for cell in cells)
         lines.append(f"{balance:10}  {marked:14}" + "".join(values))
-    return "\n".join([*lines, "accuracy after the last step, hidden events per frame; * a baseline, in PyTorch only"])
+    return "\n".join([*lines, "accuracy after the last step, hidden events per frame; * a baseline, in PyTorch only", *claims(content)])
+
+
+def claims(content: dict[str, Any]) -> list[str]:
+    """What the table says of the claims that are made for double thresholds and augmented spikes; a line for each balance and claim."""
+    lines = []
+    for balance in dict.fromkeys(row["balance"] for row in content["rows"]):
+        found = {(row["code"], row["steps"]): row for row in content["rows"] if row["balance"] == balance}
+        steps = sorted({count for _, count in found})
+        for better, worse in (("ternary", "rate"), ("graded", "ternary")):
+            holds = [count for count in steps if found[better, count]["strict"] >= found[worse, count]["strict"]]
+            where = f"at T = {', '.join(map(str, holds))}" if holds else "at no T"
+            lines.append(f"{balance}: at equal T, {better} is at least as accurate as {worse} {where}, of {', '.join(map(str, steps))}")
+        best = max((found["rate", count] for count in steps), key=lambda row: (row["strict"], -row["hidden_events_mean"]))
+        enough = [row for (code, _), row in found.items() if code == "graded" and row["strict"] >= best["strict"]]
+        reached = f"{best['strict']:.2f} % take rate {best['hidden_events_mean']:.1f} hidden events at T = {best['steps']}"
+        least = min(enough, key=lambda row: row["hidden_events_mean"], default=None)
+        there = f"graded {least['hidden_events_mean']:.1f} at T = {least['steps']}" if least else "graded does not reach them"
+        lines.append(f"{balance}: {reached}, {there}")
+    return lines
 
 
 def write(content: dict[str, Any], path: Path) -> list[Path]:
