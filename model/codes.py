@@ -27,7 +27,8 @@ FORMAT = Format(
 )
 START_0 = "rate, start 0"
 CODES: dict[str, dict[str, Any]] = {name: {"code": name} for name in ("rate", "ternary", "graded")}
-CODES |= {START_0: {"code": "rate", "half": False}} | {name: {"code": name} for name in BASELINES}
+SPREAD = {f"{name}, bias spread": {"code": name, "spread": True} for name in ("rate", "ternary")}
+CODES |= SPREAD | {START_0: {"code": "rate", "half": False}} | {name: {"code": name} for name in BASELINES}
 """What is measured, by name: the codes of the circuit, then the baselines, which are in PyTorch only."""
 
 
@@ -59,6 +60,8 @@ def measure(
     for balance in possible(source) if balances is None else balances:
         found = balancing_activations(source, train, Conversion(balance=balance))
         for name, rule in CODES.items():
+            if name in SPREAD and not source.recipe.bias:
+                continue
             for count in steps:
                 choices = options | rule | {"steps": count, "balance": balance}
                 if rule["code"] == "rate":
@@ -85,13 +88,13 @@ def text(content: dict[str, Any]) -> str:
     """The table for a terminal: a line per balance and code."""
     steps = sorted({row["steps"] for row in content["rows"]})
     lines = [f"{content['network']}, {content['frames']} {content['part']} frames: the network it comes from has {content['source']:.2f} %"]
-    lines.append(f"{'balance':10}  {'code':14}" + "".join(f"  {f'T = {count}':>17}" for count in steps))
+    lines.append(f"{'balance':10}  {'code':21}" + "".join(f"  {f'T = {count}':>17}" for count in steps))
     found = {(row["balance"], row["code"], row["steps"]): row for row in content["rows"]}
     for balance, code in dict.fromkeys((row["balance"], row["code"]) for row in content["rows"]):
         cells = [found[balance, code, count] for count in steps]
         marked = code + (" *" if cells[0]["baseline"] else "")
         values = (f"  {cell['strict']:7.2f} % {cell['hidden_events_mean']:7.1f}" for cell in cells)
-        lines.append(f"{balance:10}  {marked:14}" + "".join(values))
+        lines.append(f"{balance:10}  {marked:21}" + "".join(values))
     return "\n".join([*lines, "accuracy after the last step, hidden events per frame; * a baseline, in PyTorch only", *claims(content)])
 
 
@@ -129,7 +132,7 @@ def picture(content: dict[str, Any]) -> Figure:
     figure = Figure(figsize=(9, 0.8 + 2.8 * len(balances)), layout="constrained")
     grid = figure.subplots(len(balances), 2, squeeze=False, sharey=True)
     for balance, (by_steps, by_events) in zip(balances, grid, strict=True):
-        for number, code in enumerate(CODES):
+        for number, code in enumerate(dict.fromkeys(row["code"] for row in content["rows"])):
             rows = [row for row in content["rows"] if (row["balance"], row["code"]) == (balance, code)]
             for panel, name in ((by_steps, "steps"), (by_events, "hidden_events_mean")):
                 _line(panel, rows, name, code, f"C{number}")

@@ -47,6 +47,7 @@ class Conversion:
         percentile: of ``balance`` ``percentile``.
         per: ``layer`` or ``neuron``.
         half: start at ``⌊θ/2⌋``; otherwise at 0.
+        spread: deal the bias out over the steps; otherwise it is part of the start. A circuit has it in the start.
 
     Raises:
         UserError: a value is not as said.
@@ -59,6 +60,7 @@ class Conversion:
     percentile: float = PERCENTILE
     per: str = "layer"
     half: bool = True
+    spread: bool = False
 
     def __post_init__(self) -> None:
         for name, choices in (("code", (*CODES, *multispike.BASELINES)), ("balance", BALANCES), ("per", PER)):
@@ -171,8 +173,10 @@ def fold(conversion: Conversion, network: QuantizedNetwork, found: Sequence[Tens
         thresholds, bias = folded.thresholds * greatest / (worth * levels), folded.bias / worth
         if whole:
             thresholds, bias = thresholds.round().clamp(min=1), bias.round()
-        half = (thresholds / 2).floor() if whole else thresholds / 2
-        layers.append(SpikingLayer(layer.binary_weights(), thresholds, bias + half if conversion.half else bias, rule, levels))
+        start = (thresholds / 2).floor() if whole else thresholds / 2
+        start = start if conversion.half else torch.zeros_like(start)
+        dealt = bias if conversion.spread else None
+        layers.append(SpikingLayer(layer.binary_weights(), thresholds, start if conversion.spread else bias + start, rule, levels, dealt))
         worth = (greatest / levels).mean().view(1)
     bias = network.output.margins(torch.zeros(1, network.output.inputs))[0][0] / worth
     return Spiking(layers, network.output.binary_weights(), -(bias.round() if whole else bias), network.bits, conversion.steps)
@@ -181,7 +185,12 @@ def fold(conversion: Conversion, network: QuantizedNetwork, found: Sequence[Tens
 def is_exact(conversion: Conversion, source: Source) -> bool:
     """Whether a conversion must give the source's own numbers [S11]: graded, of whole numbers, with the trained levels."""
     recipe = source.recipe
-    same = conversion.levels in (None, recipe.levels) and conversion.balance in ("trained", "rate-norm") and conversion.half
+    same = (
+        conversion.levels in (None, recipe.levels)
+        and conversion.balance in ("trained", "rate-norm")
+        and conversion.half
+        and not conversion.spread
+    )
     return conversion.code == "graded" and recipe.integer and same
 
 

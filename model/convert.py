@@ -118,6 +118,8 @@ def convert(source: Source, dataset: Dataset, how: Conversion) -> Converted:
     """
     if how.code not in export_neurons():
         raise UserError(f"code must be one of {', '.join(export_neurons())}, not {how.code!r}: a baseline cannot be exported")
+    if how.spread:
+        raise UserError("spread must be false to export a network: its neurons have their bias in the start")
     train, parts = parts_of(source, dataset)
     found = balancing_activations(source, train, how)
     spiking, real = (conversion.fold(how, source.network, found, whole=whole) for whole in (True, False))

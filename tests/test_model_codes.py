@@ -28,14 +28,17 @@ def content(source):
 
 def test_a_row_for_each_code_step_and_balance(content):
     found = [(row["balance"], row["code"], row["steps"]) for row in content["rows"]]
-    names = ["rate", "ternary", "graded", "rate, start 0", "ungated", "symmetric", "positive"]
+    names = ["rate", "ternary", "graded", "rate, bias spread", "ternary, bias spread", "rate, start 0", "ungated", "symmetric", "positive"]
     assert found == [(balance, name, steps) for balance in ("trained", "max") for name in names for steps in (1, 3)]
-    assert [row["baseline"] for row in content["rows"]][:14:2] == [False, False, False, True, True, True, True]
+    assert [row["baseline"] for row in content["rows"]][:18:2] == [False] * 3 + [True] * 6
 
 
-@pytest.mark.parametrize(("code", "half"), [("rate", True), ("rate, start 0", False), ("ungated", True), ("graded", True)])
-def test_rows_are_what_was_measured(source, content, code, half):
-    run = conversion.fold(Conversion(code.partition(",")[0], 3, half=half), source.network).run(torch.from_numpy(stripes().test_images))
+@pytest.mark.parametrize(
+    ("code", "options"),
+    [("rate", {}), ("rate, start 0", {"half": False}), ("ungated", {}), ("graded", {}), ("ternary, bias spread", {"spread": True})],
+)
+def test_rows_are_what_was_measured(source, content, code, options):
+    run = conversion.fold(Conversion(code.partition(",")[0], 3, **options), source.network).run(torch.from_numpy(stripes().test_images))
     margins = run.sums[-1] + source.network.output.margins(torch.zeros(1, 16))[0]
     row = next(row for row in content["rows"] if (row["balance"], row["code"], row["steps"]) == ("trained", code, 3))
     right = (margins.argmax(1).numpy() == stripes().test_labels).mean()
@@ -67,9 +70,9 @@ def test_text(content):
     assert [word for word in lines[2].split()[2:] if word != "%"] == [
         part for row in first for part in (f"{row['strict']:.2f}", f"{row['hidden_events_mean']:.1f}")
     ]
-    assert [line.split()[1] for line in lines[6:9]] == ["ungated", "symmetric", "positive"]
-    assert all(" * " in line for line in lines[5:9])
-    assert lines[17:] == codes.claims(content)
+    assert [line.split()[1] for line in lines[8:11]] == ["ungated", "symmetric", "positive"]
+    assert all(" * " in line for line in lines[5:11])
+    assert lines[21:] == codes.claims(content)
 
 
 def rows(*values):

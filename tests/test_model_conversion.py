@@ -118,6 +118,14 @@ def test_a_start_of_nothing(sources):
     assert torch.equal(layer.start, network.hidden[0].folded(torch.zeros(1)).bias)
 
 
+def test_a_bias_that_is_spread(sources):
+    network = sources["integer"].network
+    layer, trained = conversion.fold(Conversion(spread=True), network).hidden[0], network.hidden[0].folded(torch.zeros(1))
+    assert torch.equal(layer.start, torch.floor(trained.thresholds / 2))
+    assert torch.equal(layer.bias, trained.bias)
+    assert not conversion.is_exact(Conversion(spread=True), sources["integer"])
+
+
 @pytest.mark.parametrize(
     ("name", "how", "levels"),
     [

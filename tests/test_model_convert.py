@@ -141,6 +141,11 @@ def test_a_baseline_cannot_be_exported(source):
         convert.convert(source, stripes(), Conversion("ungated", 2))
 
 
+def test_a_spread_bias_cannot_be_exported(source):
+    with pytest.raises(UserError, match=r"^spread must be false to export a network: its neurons have their bias in the start$"):
+        convert.convert(source, stripes(), Conversion(spread=True))
+
+
 def test_events_of_coefficients():
     coefficients = torch.zeros(2, 3, 4)
     coefficients[1, 0, 2], coefficients[0, 2, 1], coefficients[0, 2, 0] = 3, -1, 1
