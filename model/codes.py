@@ -11,13 +11,13 @@ from matplotlib.ticker import MaxNLocator
 from export import UserError
 from export.store import Format, write_json
 from export.text import dashed
-from model import conversion, drawing
+from model import drawing
 from model.conversion import Conversion
 from model.conversion_checkpoint import Source
-from model.convert import balancing_activations, outcome, parts_of
+from model.convert import balancing_activations, folded, outcome, parts_of
 from model.data.dataset import Dataset
 from model.machine import commit, machine, now
-from model.multispike import BASELINES, RULES
+from model.multispike import BASELINES
 
 FORMAT = Format(
     "firstspike-codes",
@@ -25,11 +25,13 @@ FORMAT = Format(
     {"network": str, "dataset": str, "part": str, "source": float, "rows": list, "command": str, "date": str, "machine": dict},
     {"rows": {"code": str, "baseline": bool, "balance": str, "steps": int, "strict": float, "hidden_events_mean": float}},
 )
-START_0 = "rate, start 0"
+CALIBRATION = 4  # rounds
 CODES: dict[str, dict[str, Any]] = {name: {"code": name} for name in ("rate", "ternary", "graded")}
+CODES |= {f"{name}, calibrated": {"code": name, "calibration": CALIBRATION} for name in ("rate", "ternary")}
 SPREAD = {f"{name}, bias spread": {"code": name, "spread": True} for name in ("rate", "ternary")}
-CODES |= SPREAD | {START_0: {"code": "rate", "half": False}} | {name: {"code": name} for name in BASELINES}
+CODES |= SPREAD | {"rate, start 0": {"code": "rate", "half": False}} | {name: {"code": name} for name in BASELINES}
 """What is measured, by name: the codes of the circuit, then the baselines, which are in PyTorch only."""
+COMPARED = (*SPREAD, "rate, start 0", *BASELINES)
 
 
 def measure(
@@ -67,8 +69,8 @@ def measure(
                 if rule["code"] == "rate":
                     choices["levels"] = None
                 how = Conversion(**choices)
-                done = outcome(conversion.fold(how, source.network, found), images)
-                row = {"code": name, "baseline": name not in RULES or name in BASELINES, "balance": balance, "steps": count}
+                done = outcome(folded(source, train, how, found), images)
+                row = {"code": name, "baseline": name in COMPARED, "balance": balance, "steps": count}
                 levels, events = how.levels_of(source.network), float(done.events[:, -1].mean())
                 rows.append(row | {"levels": levels, "strict": done.strict(labels), "hidden_events_mean": events})
     made = {"command": command, "date": now(), "commit": commit(), "machine": machine()}

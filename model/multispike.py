@@ -107,12 +107,14 @@ def run(layers: Sequence[SpikingLayer], output: Tensor, inputs: Tensor) -> Run:
     """
     found = []
     for layer in layers:
-        inputs = _run_layer(layer, inputs)
+        inputs = run_layer(layer, inputs)
         found.append(inputs)
     return Run(found, (inputs @ output.T).cumsum(0))
 
 
-def _run_layer(layer: SpikingLayer, inputs: Tensor) -> Tensor:
+@torch.no_grad()
+def run_layer(layer: SpikingLayer, inputs: Tensor) -> Tensor:
+    """The coefficients of a layer, float (T, B, outputs), of those that come in, float (T, B, inputs)."""
     drive = inputs @ layer.weights.T  # (T, B, M)
     if layer.bias is not None:
         drive = drive + spread(layer.bias, len(drive))[:, None]

@@ -28,9 +28,21 @@ def content(source):
 
 def test_a_row_for_each_code_step_and_balance(content):
     found = [(row["balance"], row["code"], row["steps"]) for row in content["rows"]]
-    names = ["rate", "ternary", "graded", "rate, bias spread", "ternary, bias spread", "rate, start 0", "ungated", "symmetric", "positive"]
+    names = [
+        "rate",
+        "ternary",
+        "graded",
+        "rate, calibrated",
+        "ternary, calibrated",
+        "rate, bias spread",
+        "ternary, bias spread",
+        "rate, start 0",
+        "ungated",
+        "symmetric",
+        "positive",
+    ]
     assert found == [(balance, name, steps) for balance in ("trained", "max") for name in names for steps in (1, 3)]
-    assert [row["baseline"] for row in content["rows"]][:18:2] == [False] * 3 + [True] * 6
+    assert [row["baseline"] for row in content["rows"]][:22:2] == [False] * 5 + [True] * 2 + [False] + [True] * 3
 
 
 @pytest.mark.parametrize(
@@ -70,9 +82,9 @@ def test_text(content):
     assert [word for word in lines[2].split()[2:] if word != "%"] == [
         part for row in first for part in (f"{row['strict']:.2f}", f"{row['hidden_events_mean']:.1f}")
     ]
-    assert [line.split()[1] for line in lines[8:11]] == ["ungated", "symmetric", "positive"]
-    assert all(" * " in line for line in lines[5:11])
-    assert lines[21:] == codes.claims(content)
+    assert [line.split()[1] for line in lines[10:13]] == ["ungated", "symmetric", "positive"]
+    assert all(" * " in line for line in (*lines[7:9], *lines[10:13]))
+    assert lines[25:] == codes.claims(content)
 
 
 def rows(*values):
