@@ -17,7 +17,8 @@ from tests.small_data import save_npz, stripes
 RECIPE = ConversionRecipe(hidden=(24, 16), epochs=6, batch_size=16, learning_rate=0.01, validation=0.25)
 HOWS = [
     Conversion("graded", 1), Conversion("graded", 3), Conversion("ternary", 4), Conversion("rate", 6), Conversion("rate", 2, half=False),
-    Conversion("rate", 5, calibration=3), Conversion("graded", 2, balance="percentile", levels=5), Conversion("ternary", 3, balance="max", per="neuron"),
+    Conversion("rate", 5, calibration=3), Conversion("graded", 2, balance="percentile", levels=5),
+    Conversion("ternary", 3, balance="max", per="neuron"),
 ]  # fmt: skip
 
 
