@@ -5,6 +5,7 @@ it. ``verilog`` has its own, which is small: it needs no PyTorch. Both stay for 
 """
 
 import argparse
+import tomllib
 from pathlib import Path
 
 import nox
@@ -48,15 +49,16 @@ def environment(session: nox.Session) -> None:
 
 @nox.session(python=False, requires=["environment"])
 def cosim(session: nox.Session) -> None:
-    """Train, export, generate Verilog, co-simulate every spike: [--dataset NAME] [--hidden 600] … | --network FILE."""
+    """Train, export, generate Verilog, co-simulate every spike: [--dataset NAME | --recipe FILE] [--hidden 600] … | --network FILE."""
     parser = argparse.ArgumentParser(prog="nox -s cosim --", usage="nox -s cosim -- [OPTION …]", allow_abbrev=False)
     parser.add_argument(
         "--dataset",
         help="digits, mnist, fashion-mnist, caltech, spoken-digits, spoken-digits-without-SPEAKER, shd or FILE.npz; "
         "with --network also random (default: digits, or what the network was trained on)",
     )
+    parser.add_argument("--recipe", type=Path, help="a recipe to train by, such as recipes/mnist-graded.toml")
     parser.add_argument("--network", type=Path, help="an artifact: nothing is trained")
-    parser.add_argument("--out", type=Path, help="folder of the results (default: build/DATASET, or build/NETWORK)")
+    parser.add_argument("--out", type=Path, help="folder of the results (default: build/DATASET, RECIPE or NETWORK)")
     for title, names in FORWARDED.items():
         group = parser.add_argument_group(title, "as in the command behind it")
         for name in names:
@@ -66,12 +68,15 @@ def cosim(session: nox.Session) -> None:
     training, fold, simulate = (
         [part for name in names if (value := vars(given)[name]) is not None for part in (name, value)] for names in FORWARDED.values()
     )
+    if given.recipe and (given.network or given.dataset):
+        parser.error("--recipe takes neither --network nor --dataset")
     if given.network is None:
-        dataset = given.dataset or "digits"
-        folder = given.out or BUILD / Path(dataset).stem
-        network = folder / "network.safetensors"
-        run(session, "-m", "model", "train", "--dataset", dataset, *training, "--out", folder)
-        run(session, "-m", "export", folder / "checkpoint.safetensors", "--out", network)
+        dataset = None if given.recipe else given.dataset or "digits"
+        folder = given.out or BUILD / (given.recipe or Path(dataset)).stem
+        network, checkpoint = folder / "network.safetensors", folder / "checkpoint.safetensors"
+        run(session, "-m", "model", "train", *((given.recipe,) if given.recipe else ("--dataset", dataset)), *training, "--out", folder)
+        converted = given.recipe and tomllib.loads(given.recipe.read_text()).get("method") == "conversion"
+        run(session, *(("-m", "model", "convert") if converted else ("-m", "export")), checkpoint, "--out", network)
     else:
         if training:
             parser.error("--network takes no options of training")
@@ -138,13 +143,15 @@ def fpga(session: nox.Session) -> None:
 
 @nox.session(python=False, requires=["environment"])
 def bench(session: nox.Session) -> None:
-    """Measure: cosim [NETWORK …] beside a bare C++ loop, hardware, inference [NETWORK] beside BS4NN, training beside snntorch."""
+    """Measure: cosim [NETWORK …] beside a bare C++ loop, hardware, codes [NETWORK …], inference [NETWORK] beside BS4NN, training beside snntorch."""
     subject, *arguments = session.posargs or [""]
     if subject == "cosim":
         run(session, "-m", "sim", "bench", *(arguments or ("artifacts/mnist-600.safetensors",)))
     elif subject == "hardware":
         run(session, "-m", "hw", "bench", *arguments)
+    elif subject == "codes":
+        run(session, "-m", "hw", "codes", *arguments)
     elif subject in ("inference", "training"):
         run(session, "-m", "model", "bench", subject, *arguments)
     else:
-        session.error(f"what to measure must be cosim, hardware, inference or training (nox -s bench -- cosim), not '{subject}'")
+        session.error(f"what to measure must be cosim, hardware, codes, inference or training (nox -s bench -- cosim), not '{subject}'")

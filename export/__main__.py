@@ -12,7 +12,8 @@ from export.check import network_from_checkpoint
 from export.cli import Parser, run
 from export.files import refuse_overwriting
 from export.network import Network
-from export.text import dashed
+from export.neurons import Rate, Ternary
+from export.text import counted, dashed
 
 
 def export(checkpoint: Path, out: Path) -> int:
@@ -26,24 +27,33 @@ def export(checkpoint: Path, out: Path) -> int:
 
 def describe(network: Network) -> str:
     """A page of text on the network."""
-    encoder = network.encoder.kind + (f" (p_min {network.encoder.p_min})" if network.encoder.kind == "latency" else "")
+    encoder = network.encoder
+    detail = "" if encoder.p_min is None else f" (p_min {encoder.p_min})"
+    detail += "" if encoder.bits is None else f" ({counted(encoder.bits, 'bit')})"
     lines = [
         f"network     {dashed(network.shape)}",
         f"steps       {network.steps}",
-        f"encoder     {encoder}",
+        f"encoder     {encoder.kind}{detail}",
         f"classes     {', '.join(network.class_names)}",
         f"sha256      {digest(network)}",
     ]
-    for index, layer in enumerate(network.layers):
-        connection, theta = layer.connection, layer.neuron.thresholds
-        dead = int((theta > connection.sum_range()[1]).sum())
-        lines.append(
-            f"layer {index}     {layer.inputs} → {layer.outputs}, {connection.kind}, {layer.neuron.kind}, "
-            f"weights +1: {np.mean(connection.weights > 0):.1%}, "
-            f"thresholds {theta.min()} … {theta.max()} (median {np.median(theta):g}), never fires: {dead}"
-        )
+    for index, (layer, totals) in enumerate(zip(network.layers, network.totals, strict=False)):
+        connection, neuron = layer.connection, layer.neuron
+        parts = [f"{layer.inputs} → {layer.outputs}", connection.kind, neuron.kind]
+        if isinstance(neuron, Ternary):
+            parts.append("levels {} … {}".format(*neuron.counts))
+        parts += [f"weights +1: {np.mean(connection.weights > 0):.1%}", "thresholds " + spread(neuron.thresholds)]
+        if isinstance(neuron, Rate):
+            parts.append("starts " + spread(neuron.initial))
+        never = int(neuron.never(*connection.sum_range(totals)).sum())
+        lines.append(f"layer {index}     {', '.join(parts)}, never fires: {never}")
     lines.append("provenance  " + layout(network.provenance, 12))
     return "\n".join(lines)
+
+
+def spread(numbers: np.ndarray) -> str:
+    """From where to where numbers go."""
+    return f"{numbers.min()} … {numbers.max()} (median {np.median(numbers):g})"
 
 
 def layout(value: Any, indent: int) -> str:

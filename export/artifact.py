@@ -5,6 +5,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,17 +16,18 @@ import safetensors.numpy
 
 from export.connections import CONNECTIONS, Dense
 from export.encoder import Encoder
-from export.errors import UserError
+from export.errors import UserError, prefixed
 from export.files import atomic_write
 from export.network import Layer, Network
 from export.neurons import NEURONS, Neuron, Rate, Single, Ternary
 from export.packing import pack_weights, unpack_weights
+from export.text import one_of
 
 METADATA_KEY = "firstspike"
 FORMAT = "firstspike-network"
-VERSION = 2
-"""Of networks with other kinds than `Dense` and `Single`, or inputs with coefficients; all else is written as version 1."""
-KIND = "if"  # of a layer in version 1: `Dense`, and `Single`
+VERSIONS = 1, 2
+"""Version 1 holds `Dense` layers of `Single` neurons whose inputs spike once; all else is written as version 2."""
+KIND = "if"  # of a layer in version 1
 MAX_DEPTH = 64  # of the header's JSON, so that nothing that walks it comes to the interpreter's limit
 
 
@@ -39,7 +41,7 @@ def save(network: Network, path: str | Path) -> str:
     for index, layer in enumerate(network.layers):
         for what, kind, known in (("connection", layer.connection.kind, CONNECTIONS), ("neuron", layer.neuron.kind, NEURONS)):
             if kind not in known:
-                raise UserError(f"{what} of layer {index} must be one of {', '.join(known)}, which files hold, not {kind!r}")
+                raise UserError(f"{what} of layer {index} must be {one_of(known)}, which files hold, not {kind!r}")
     tensors, header = _contents(network)
     with atomic_write(path) as temporary:
         safetensors.numpy.save_file(tensors, temporary, metadata={METADATA_KEY: json.dumps(header, sort_keys=True)})
@@ -59,10 +61,8 @@ def load(path: str | Path) -> Network:
         OSError: the file cannot be read.
     """
     tensors, header = read_tensors(path)
-    try:
+    with prefixed(path):
         return _network(tensors, header)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -93,8 +93,8 @@ def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any
     return tensors, header
 
 
-def check_format(header: dict[str, Any], expected: str, newest: int) -> None:
-    """Refuse a header of another format, or of a version after ``newest``.
+def check_format(header: dict[str, Any], expected: str, *versions: int) -> None:
+    """Refuse a header of another format, or of another version than ``versions``.
 
     Raises:
         UserError: it is one.
@@ -102,9 +102,9 @@ def check_format(header: dict[str, Any], expected: str, newest: int) -> None:
     if header.get("format") != expected:
         raise UserError(f"format must be '{expected}', not {header.get('format')!r:.60}")
     found = header.get("version")
-    if type(found) is not int or not 1 <= found <= newest:
-        versions = " or ".join(map(str, range(1, newest + 1)))
-        raise UserError(f"version must be {versions}, which this release reads, not {found!r:.60}")
+    if type(found) is not int or found not in versions:
+        these = "the one" if len(versions) == 1 else "those"
+        raise UserError(f"version must be {' or '.join(map(str, versions))}, {these} this release reads, not {found!r:.60}")
 
 
 def get(header: dict[str, Any], name: str, kind: type) -> Any:
@@ -153,17 +153,14 @@ def _contents(network: Network) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     for index, layer in enumerate(network.layers):
         tensors[f"layers.{index}.weights"] = pack_weights(layer.connection.weights)
         tensors |= {f"layers.{index}.{name}": getattr(layer.neuron, name) for name in _arrays(type(layer.neuron))}
-    first = network.encoder.spikes_once and all(type(la.connection) is Dense and type(la.neuron) is Single for la in network.layers)
+    once = network.encoder.spikes_once and all(type(la.connection) is Dense and type(la.neuron) is Single for la in network.layers)
+    version = VERSIONS[0] if once else VERSIONS[1]
     header = {
         "format": FORMAT,
-        "version": 1 if first else VERSION,
+        "version": version,
         "steps": network.steps,
         "encoder": encoder_header(network.encoder),
-        "layers": [
-            {"inputs": la.inputs, "outputs": la.outputs}
-            | ({"kind": KIND} if first else {"connection": la.connection.kind, "neuron": la.neuron.kind, **_options(la.neuron)})
-            for la in network.layers
-        ],
+        "layers": [{"inputs": layer.inputs, "outputs": layer.outputs} | _kinds(layer, version) for layer in network.layers],
         "class_names": list(network.class_names),
         "provenance": network.provenance,
     }
@@ -198,9 +195,13 @@ def _sha256(tensors: dict[str, np.ndarray], header: dict[str, Any]) -> str:
 
 
 def _network(tensors: dict[str, np.ndarray], header: dict[str, Any]) -> Network:
-    check_format(header, FORMAT, VERSION)
+    check_format(header, FORMAT, *VERSIONS)
+    version = header["version"]
     descriptions = get(header, "layers", list)
-    kinds = [_kind(index, description, header["version"]) for index, description in enumerate(descriptions)]
+    kinds = []
+    for index, description in enumerate(descriptions):
+        with prefixed(f"layers.{index}"):
+            kinds.append(_kind(description, version))
     names = {f"layers.{index}.{part}" for index, kind in enumerate(kinds) for part in ("weights", *_arrays(kind))}
     if set(tensors) != names:
         raise UserError(f"tensors must be {sorted(names)}, not {sorted(tensors)}")
@@ -208,32 +209,44 @@ def _network(tensors: dict[str, np.ndarray], header: dict[str, Any]) -> Network:
         raise UserError(f"sha256 must be that of header and tensors, {found}, not {header.get('sha256')!r:.80}: the file is damaged")
     layers = []
     for index, description in enumerate(descriptions):
-        try:
+        with prefixed(f"layers.{index}"):
             layers.append(_layer(tensors, index, description, kinds[index]))
-        except UserError as error:
-            raise UserError(f"layers.{index}: {error}") from None
-    return Network(
-        tuple(layers),
-        get(header, "steps", int),
-        read_encoder(header),
-        read_class_names(header),
-        get(header, "provenance", dict),
-    )
+    encoder = read_encoder(header)
+    if version == VERSIONS[0] and not encoder.spikes_once:
+        raise UserError(f"encoder of a file of version {version} must be of inputs that spike once, not '{encoder.kind}' with bits")
+    return Network(tuple(layers), get(header, "steps", int), encoder, read_class_names(header), get(header, "provenance", dict))
 
 
-def _kind(index: int, description: object, version: int) -> type[Neuron]:
+def _kinds(layer: Layer, version: int) -> dict[str, Any]:
+    """What a header says of a layer beside its size."""
+    if version == VERSIONS[0]:
+        return {"kind": KIND}
+    return {"connection": layer.connection.kind, "neuron": layer.neuron.kind} | _options(layer.neuron)
+
+
+def _kind(description: object, version: int) -> type[Neuron]:
     """The class of a layer's neurons, by its entry in the header.
 
     Raises:
-        UserError: this release has no such kind.
+        UserError: this release has no such kind, or an entry of version 2 has a field that its kind lacks.
     """
     if not isinstance(description, dict):
-        raise UserError(f"header field 'layers' must hold objects, not {description!r:.60}")
-    field, neurons = ("kind", {KIND: Single}) if version == 1 else ("neuron", NEURONS)
-    for name, known in ((field, neurons), *([] if version == 1 else [("connection", CONNECTIONS)])):
-        if (kind := get(description, name, str)) not in known:
-            raise UserError(f"layers.{index}: {name} must be one of {', '.join(known)}, which this release knows, not {kind!r:.60}")
-    return neurons[description[field]]
+        raise UserError(f"must be an object, not {description!r:.60}")
+    if version == VERSIONS[0]:
+        _check_known(description, "kind", (KIND,))
+        return Single
+    _check_known(description, "connection", CONNECTIONS)
+    _check_known(description, "neuron", NEURONS)
+    kind = NEURONS[description["neuron"]]
+    fields = {"inputs", "outputs", "connection", "neuron", *(("levels", "signed") if issubclass(kind, Ternary) else ())}
+    if unknown := sorted(set(description) - fields):
+        raise UserError(f"neurons '{kind.kind}' must have no more fields than {', '.join(sorted(fields))}, but have {unknown!r:.60}")
+    return kind
+
+
+def _check_known(description: dict[str, Any], field: str, known: Iterable[str]) -> None:
+    if (found := get(description, field, str)) not in known:
+        raise UserError(f"{field} must be {one_of(known)}, which this release knows, not {found!r:.60}")
 
 
 def _arrays(kind: type[Neuron]) -> tuple[str, ...]:
@@ -243,7 +256,7 @@ def _arrays(kind: type[Neuron]) -> tuple[str, ...]:
 
 def _options(neuron: Neuron) -> dict[str, Any]:
     """What is not in arrays, as JSON."""
-    return {"levels": int(neuron.levels), "signed": neuron.signed} if isinstance(neuron, Ternary) else {}
+    return {"levels": neuron.levels, "signed": neuron.signed} if isinstance(neuron, Ternary) else {}
 
 
 def _layer(tensors: dict[str, np.ndarray], index: int, description: dict[str, Any], kind: type[Neuron]) -> Layer:

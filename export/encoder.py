@@ -1,5 +1,6 @@
 """Encoders: how an 8-bit intensity becomes spikes."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,9 +9,11 @@ from export.arrays import is_integer
 from export.connections import Totals
 from export.errors import UserError
 from export.events import Events
+from export.text import one_of
 
 KINDS = ("latency", "spread", "none")
-ENCODED = 512  # frames that are spread at a time, which bounds the memory
+MAX_BITS = 8
+SPREAD = 1 << 23  # coefficients that are worked on at a time, which bounds the memory
 
 
 def default_p_min(steps: int) -> int:
@@ -38,15 +41,22 @@ class Encoder:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise UserError(f"encoder kind must be one of {', '.join(KINDS)}, not {self.kind!r}")
+            raise UserError(f"encoder kind must be {one_of(KINDS)}, not {self.kind!r}")
         if self.kind != "latency" and self.p_min is not None:
             raise UserError(f"encoder '{self.kind}' takes no p_min, not {self.p_min!r}")
-        if self.p_min is not None and not (is_integer(self.p_min) and 0 <= self.p_min <= 256):
-            raise UserError(f"encoder p_min must be an integer from 0 to 256, not {self.p_min!r}")
         if self.kind == "latency" and self.bits is not None:
             raise UserError(f"encoder 'latency' takes no bits, not {self.bits!r}")
-        if (self.kind == "spread" or self.bits is not None) and self.bits not in range(1, 9):
-            raise UserError(f"encoder bits must be an integer from 1 to 8, not {self.bits!r}")
+        if self.p_min is not None:
+            self._set("p_min", 0, 256)
+        if self.bits is not None or self.kind == "spread":
+            self._set("bits", 1, MAX_BITS)
+
+    def _set(self, name: str, least: int, greatest: int) -> None:
+        """Make a parameter an ``int``, which JSON can hold."""
+        value = getattr(self, name)
+        if not (is_integer(value) and least <= value <= greatest):
+            raise UserError(f"encoder {name} must be an integer from {least} to {greatest}, not {value!r}")
+        object.__setattr__(self, name, int(value))
 
     @property
     def spikes_once(self) -> bool:
@@ -80,9 +90,10 @@ class Encoder:
         images = np.asarray(images)
         if images.dtype != np.uint8 or images.ndim < 2:
             raise UserError(f"intensities must be uint8 of shape (frames, inputs), not {images.dtype} {images.shape}")
-        images = images.reshape(len(images), -1)
+        images = images.reshape(len(images), math.prod(images.shape[1:]))
         if self.kind == "spread":
-            return Events.concatenate([self._spread(images[at : at + ENCODED], steps) for at in range(0, max(1, len(images)), ENCODED)])
+            chunk = max(1, SPREAD // (steps * images.shape[1]))
+            return Events.concatenate([self._spread(images[at : at + chunk], steps) for at in range(0, max(1, len(images)), chunk)])
         p = np.arange(256, dtype=np.int32)
         p_min = default_p_min(steps) if self.p_min is None else self.p_min
         table = np.where(p < p_min, steps, (255 - p) * steps // 256).astype(np.int32)
@@ -90,6 +101,6 @@ class Encoder:
 
     def _spread(self, images: np.ndarray, steps: int) -> Events:
         assert self.bits is not None
-        p = np.arange(1 << self.bits, dtype=np.int64)[:, None]
-        sent = p * np.arange(steps + 1) // steps  # by the end of the step before
-        return Events.from_dense(np.diff(sent, axis=1).astype(np.int16)[images >> (8 - self.bits)].transpose(0, 2, 1))
+        counts = np.arange(1 << self.bits, dtype=np.int64)[:, None]
+        sent = counts * np.arange(steps + 1) // steps  # by the end of the step before
+        return Events.from_dense(np.diff(sent, axis=1).astype(np.int16)[images >> (MAX_BITS - self.bits)].transpose(0, 2, 1))

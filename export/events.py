@@ -5,7 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from export.arrays import array
+from export.errors import UserError
+
 RADIX = 1 << 16  # numpy sorts keys of 16 bits by radix, which is several times faster
+LIMIT = 1 << 15  # of coefficients
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +34,7 @@ class Events:
     def sort(
         cls, shape: tuple[int, int, int], frame: np.ndarray, step: np.ndarray, neuron: np.ndarray, coefficient: np.ndarray | int = 1
     ) -> "Events":
-        """Events in any order, inside the array; those of the same place stay in theirs."""
+        """Events in any order, inside the array, coefficients of 16 bits; those of the same place stay in their order."""
         frame, coefficient = np.asarray(frame, np.int64), np.broadcast_to(np.asarray(coefficient, np.int16), len(frame))
         events = cls(shape, frame, np.asarray(step, np.int32), np.asarray(neuron, np.int32), coefficient)
         return events.select(np.argsort(events.place, kind="stable"))
@@ -53,7 +57,18 @@ class Events:
 
     @classmethod
     def from_dense(cls, coefficients: np.ndarray) -> "Events":
-        """The entries other than 0 of an array of integers (frames, steps, neurons)."""
+        """The entries other than 0 of an array of integers (frames, steps, neurons), each of at most 16 bits.
+
+        Raises:
+            UserError: it is something else.
+        """
+        coefficients = array("coefficients", coefficients)
+        if coefficients.ndim != 3 or coefficients.dtype.kind not in "iu":
+            raise UserError(
+                f"coefficients must be integers of shape (frames, steps, neurons), not {coefficients.dtype} {coefficients.shape}"
+            )
+        if coefficients.size and not -LIMIT <= coefficients.min() <= coefficients.max() < LIMIT:
+            raise UserError(f"coefficients must fit into 16 bits, not from {coefficients.min()} to {coefficients.max()}")
         frame, step, neuron = np.nonzero(coefficients)
         frames, steps, neurons = coefficients.shape
         worth = coefficients[frame, step, neuron].astype(np.int16)
@@ -69,6 +84,29 @@ class Events:
             np.concatenate([part.frame + at for part, at in zip(parts, first, strict=False)]),
             *(np.concatenate([getattr(part, name) for part in parts]) for name in ("step", "neuron", "coefficient")),
         )
+
+    def check(self) -> None:
+        """Refuse arrays that are no events.
+
+        Raises:
+            UserError: they are no integers, differ in length, lie outside of ``shape``, are not sorted, share a place, or are worth 0.
+        """
+        arrays = {name: getattr(self, name) for name in ("frame", "step", "neuron", "coefficient")}
+        for name, values in arrays.items():
+            if not (isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind == "i"):
+                raise UserError(f"{name} of events must be signed integers of shape (events,), not {_described(values)}")
+        if len(set(map(len, arrays.values()))) > 1:
+            raise UserError(f"arrays of events must be of one length, not {', '.join(f'{len(v)} ({n})' for n, v in arrays.items())}")
+        if len(self.shape) != 3:
+            raise UserError(f"shape of events must be (frames, steps, neurons), not {self.shape}")
+        for (name, values), size in zip(arrays.items(), self.shape, strict=False):
+            if len(values) and not 0 <= values.min() <= values.max() < size:
+                raise UserError(f"{name} of events must be from 0 to {size - 1}, not from {values.min()} to {values.max()}")
+        if (behind := np.diff(self.place) <= 0).any():
+            k = int(np.argmax(behind))
+            raise UserError(f"events must be sorted by frame, step and neuron, one per place, but event {k + 1} is not behind event {k}")
+        if not self.coefficient.all():
+            raise UserError(f"coefficients of events must not be 0, but that of event {int(np.argmin(self.coefficient != 0))} is")
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -120,3 +158,7 @@ class Events:
         place, others = self.place, other.place
         found = np.searchsorted(others, place)
         return np.append(others, -1)[found] != place
+
+
+def _described(values: object) -> str:
+    return f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__

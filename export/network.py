@@ -15,6 +15,7 @@ from export.encoder import Encoder
 from export.errors import UserError
 from export.events import Events
 from export.neurons import NEURONS, Neuron
+from export.text import one_of
 
 MAX_STEPS = 1 << 15
 MAX_POTENTIAL = 1 << 23  # float32, in which the golden model adds, is exact to twice that
@@ -37,9 +38,9 @@ class Layer:
 
     def __post_init__(self) -> None:
         if not isinstance(self.connection, Connection):
-            raise UserError(f"connection must be one of {', '.join(CONNECTIONS)}, not {type(self.connection).__name__}")
+            raise UserError(f"connection must be {one_of(CONNECTIONS)}, not {type(self.connection).__name__}")
         if not isinstance(self.neuron, Neuron):
-            raise UserError(f"neuron must be one of {', '.join(NEURONS)}, not {type(self.neuron).__name__}")
+            raise UserError(f"neuron must be {one_of(NEURONS)}, not {type(self.neuron).__name__}")
         self.neuron.check(self.connection)
 
     @property
@@ -93,6 +94,8 @@ class Network:
                 raise UserError(
                     f"layer {index + 1} must take the {layer.outputs} outputs of layer {index}, but has {following.inputs} inputs"
                 )
+        if layers[-1].neuron.resets:
+            raise UserError(f"the last layer must be of neurons that are never reset, such as readout, not {layers[-1].neuron.kind}")
         if not is_integer(self.steps) or not 1 <= self.steps <= MAX_STEPS:
             raise UserError(f"steps (T) must be an integer from 1 to {MAX_STEPS}, not {self.steps!r}")
         names = tuple(map(str, self.class_names or range(layers[-1].outputs)))
@@ -100,8 +103,6 @@ class Network:
             raise UserError(f"class_names must be {layers[-1].outputs}, one per output, not {len(names)}")
         if not isinstance(self.provenance, dict):
             raise UserError(f"provenance must be a dictionary, not {type(self.provenance).__name__}")
-        if not layers[-1].neuron.spikes_once:
-            raise UserError(f"the last layer must be of neurons that are never reset, readout or single, not {layers[-1].neuron.kind}")
         object.__setattr__(self, "layers", layers)
         object.__setattr__(self, "steps", int(self.steps))
         object.__setattr__(self, "encoder", self.encoder.resolved(self.steps))
@@ -141,18 +142,23 @@ class Network:
         """
         if not isinstance(inputs, Events):
             return Events.from_spike_times(self.check_spike_times(inputs), self.steps)
+        inputs.check()
         if inputs.shape[1:] != (self.steps, self.inputs):
-            raise UserError(f"input events must be of {self.steps} steps and {self.inputs} inputs, not {inputs.shape[1:]}")
-        sums = np.bincount(inputs.cell, inputs.coefficient, minlength=inputs.shape[0] * self.inputs)
-        for what, values, (least, most) in (
-            ("coefficients", inputs.coefficient, self.encoder.coefficients(self.steps)),
-            ("sums of coefficients", sums, self.encoder.totals),
-        ):
-            wrong = (values < least) | (values > most)
-            if wrong.any():
-                at = int(np.argmax(wrong))
-                frame, i = divmod(at, self.inputs) if values is sums else (inputs.frame[at], inputs.neuron[at])
-                raise UserError(f"{what} must be from {least} to {most}, but input {i} of frame {frame} has {int(values[at])}")
+            steps, neurons = inputs.shape[1:]
+            raise UserError(f"input events must be of {self.steps} steps and {self.inputs} inputs, not of {steps} and {neurons}")
+        greatest, most = self.encoder.coefficients(self.steps)[1], self.encoder.totals[1]
+        wrong = (inputs.coefficient < 1) | (inputs.coefficient > greatest)
+        if wrong.any():
+            k = int(np.argmax(wrong))
+            where = f"input {inputs.neuron[k]} of frame {inputs.frame[k]} has {inputs.coefficient[k]} in step {inputs.step[k]}"
+            raise UserError(f"coefficients of inputs must be from 1 to {greatest}, but {where}")
+        sums = np.bincount(inputs.cell, inputs.coefficient)
+        if (sums > most).any():
+            frame, i = divmod(int(np.argmax(sums > most)), self.inputs)
+            raise UserError(
+                f"coefficients of an input must add up to at most {most} in a frame, "
+                f"but those of input {i} of frame {frame} to {int(sums[frame * self.inputs + i])}"
+            )
         return inputs
 
     def check_spike_times(self, spike_times: np.ndarray) -> np.ndarray:

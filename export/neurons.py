@@ -3,11 +3,13 @@
 A neuron kind has
 
 * ``kind``, its name in files;
-* ``spikes_once``: a neuron spikes at most once per frame, and nothing is taken from its potential;
+* ``spikes_once``: a neuron spikes at most once per frame, with coefficient 1;
+* ``resets``: a spike takes from the potential, so that margins no longer compare, and the layer cannot be the last [S5];
 * ``skips_empty_steps``: a neuron that no spike has reached in a step neither spikes nor changes, step 0 apart [S4], so that a step
   without spikes need not be closed;
 * ``coefficients`` and ``totals``: the range of what a spike is worth, and of the sum of that over a frame;
 * ``start`` and ``step``: the golden model, a state per frame and neuron and what becomes of it when a step closes;
+* ``never``: which neurons no input can make spike;
 * ``margin_range``: bounds of the potential, which membrane widths are derived from.
 """
 
@@ -49,6 +51,7 @@ class Neuron(ABC):
     kind: ClassVar[str]
     thresholds: np.ndarray
     spikes_once: ClassVar[bool]
+    resets: ClassVar[bool]
     skips_empty_steps: ClassVar[bool]
 
     @property
@@ -79,6 +82,10 @@ class Neuron(ABC):
         Parameters:
             state: with the sums of the step added to ``margin``.
         """
+
+    @abstractmethod
+    def never(self, least: np.ndarray, greatest: np.ndarray) -> np.ndarray:
+        """Which neurons spike in no frame, if sums range from ``least`` to ``greatest``, (outputs,) each: bool (outputs,)."""
 
     @abstractmethod
     def margin_range(self, least: np.ndarray, greatest: np.ndarray) -> tuple[int, int]:
@@ -126,6 +133,7 @@ class Single(Neuron):
 
     kind: ClassVar[str] = "single"
     spikes_once: ClassVar[bool] = True
+    resets: ClassVar[bool] = False
     skips_empty_steps: ClassVar[bool] = True
     thresholds: np.ndarray
 
@@ -145,6 +153,9 @@ class Single(Neuron):
         spikes = (state.margin >= 0) & (state.emitted == 0)
         state.emitted += spikes
         return spikes.astype(np.int16)
+
+    def never(self, least: np.ndarray, greatest: np.ndarray) -> np.ndarray:
+        return greatest < self.thresholds
 
     def margin_range(self, least: np.ndarray, greatest: np.ndarray) -> tuple[int, int]:
         return int((least - self.thresholds).min()), int((greatest - self.thresholds).max())
@@ -173,8 +184,8 @@ class Rate(Neuron):
 
     Parameters:
         thresholds: integers from 1 to 2**22, shape (outputs,); kept as int32.
-        start: the potential that a frame begins with, the bias included: integers from -2**22 to 2**22, shape (outputs,); kept as int32.
-            Left out: ``⌊θ / 2⌋``.
+        initial: the potential that a frame begins with, the bias included: integers from -2**22 to 2**22, shape (outputs,); kept as
+            int32. Left out: ``⌊θ / 2⌋``.
 
     Raises:
         UserError: a shape, a dtype or a value is not as said.
@@ -182,6 +193,7 @@ class Rate(Neuron):
 
     kind: ClassVar[str] = "rate"
     spikes_once: ClassVar[bool] = False
+    resets: ClassVar[bool] = True
     skips_empty_steps: ClassVar[bool] = False
     thresholds: np.ndarray
     initial: np.ndarray = None  # type: ignore[assignment]  # set below
@@ -210,6 +222,9 @@ class Rate(Neuron):
         state.margin -= self.thresholds.astype(np.float32) * coefficients
         state.emitted += coefficients
         return coefficients
+
+    def never(self, least: np.ndarray, greatest: np.ndarray) -> np.ndarray:
+        return self.initial + greatest < self.thresholds
 
     def margin_range(self, least: np.ndarray, greatest: np.ndarray) -> tuple[int, int]:
         """After a spike ``V ≥ 0``, and sums fall by no more than from their greatest to their least."""
@@ -240,6 +255,7 @@ class Ternary(Rate):
             raise UserError(f"levels must be an integer from 1 to {MAX_LEVELS}, not {self.levels!r}")
         if not isinstance(self.signed, bool):
             raise UserError(f"signed must be True or False, not {self.signed!r}")
+        object.__setattr__(self, "levels", int(self.levels))
 
     @property
     def counts(self) -> Totals:
@@ -258,6 +274,10 @@ class Ternary(Rate):
         up = (state.margin >= 0) & (state.emitted < greatest)
         down = (state.margin < -self.thresholds.astype(np.float32)) & (state.emitted > least)
         return self._send(state, up.astype(np.int16) - down.astype(np.int16))
+
+    def never(self, least: np.ndarray, greatest: np.ndarray) -> np.ndarray:
+        never = super().never(least, greatest)
+        return never & (self.initial + least >= 0) if self.signed else never
 
     def margin_range(self, least: np.ndarray, greatest: np.ndarray) -> tuple[int, int]:
         """``V = v + S - θN`` with ``N`` in its range."""

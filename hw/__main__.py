@@ -5,6 +5,7 @@
 ``python -m hw fpga NETWORK --device …``: that circuit on a device, and what it costs there.
 ``python -m hw estimate NETWORK --device …``: the same before anything is generated, or a search for a folding.
 ``python -m hw bench``: the committed networks' cycles and areas in one table.
+``python -m hw codes [NETWORK]``: one network in all spike codes.
 """
 
 import argparse
@@ -26,6 +27,7 @@ COMMANDS = {
     "fpga": "hw.fpga.command",
     "estimate": "hw.fpga.estimate",
     "bench": "hw.fpga.bench",
+    "codes": "hw.fpga.codes",
 }
 """Modules of the commands that have a name; all but the first need packages that Verilog alone does not."""
 

@@ -174,9 +174,10 @@ class Found:
         """
         self._differ(layer, what, events, [np.full(len(events), -1) if steps is None else steps for steps in (expected, seen)])
 
-    def coefficients(self, layer: int, events: Events, seen: np.ndarray) -> None:
-        """Golden events of which another coefficient was ``seen``."""
-        self._differ(layer, "coefficient", events, [events.coefficient, seen], coefficients=True)
+    def coefficients(self, layer: int, events: Events, expected: np.ndarray | int, seen: np.ndarray | int) -> None:
+        """Places of events that have another coefficient than was ``expected``; 0 stands for no spike."""
+        values = [np.broadcast_to(value, len(events)) for value in (expected, seen)]
+        self._differ(layer, "coefficient", events, values, coefficients=True)
 
     def _differ(self, layer: int, what: str, events: Events, values: Sequence[np.ndarray], *, coefficients: bool = False) -> None:
         if len(events) == 0:
@@ -256,12 +257,15 @@ def compare_spikes(
     if once:  # a spike at another step is one difference, not two
         _, which, of = np.intersect1d(absent.cell, extra.cell, assume_unique=True, return_indices=True)
         missing[which], instead[of] = False, absent.step[which]
-    found.spikes(layer, "step", absent.select(missing), absent.step[missing], None)
-    earliest = np.where(instead < 0, extra.step, np.minimum(extra.step, instead))
-    found.spikes(layer, "step", replace(extra, step=earliest), instead, extra.step)
+        found.spikes(layer, "step", absent.select(missing), absent.step[missing], None)
+        earliest = np.where(instead < 0, extra.step, np.minimum(extra.step, instead))
+        found.spikes(layer, "step", replace(extra, step=earliest), instead, extra.step)
+    else:
+        found.coefficients(layer, absent.select(missing), absent.coefficient[missing], 0)
+        found.coefficients(layer, extra, 0, extra.coefficient)
     common = expected.select(~expected.missing_in(seen)), seen.select(~seen.missing_in(expected))
     wrong = common[0].coefficient != common[1].coefficient
-    found.coefficients(layer, common[0].select(wrong), common[1].coefficient[wrong])
+    found.coefficients(layer, common[0].select(wrong), common[0].coefficient[wrong], common[1].coefficient[wrong])
     return seen
 
 

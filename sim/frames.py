@@ -10,7 +10,7 @@ import numpy as np
 
 from export.events import Events
 from hw.core.words import WordFormat, pack_bits
-from hw.encoder.latency import pixel_layout
+from hw.encoder.encoder import pixel_layout
 from sim.ports import Payload
 
 # What is worked on at a time bounds the memory.

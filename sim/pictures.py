@@ -14,6 +14,11 @@ from model.drawing import HARDWARE, MODEL, MUTED, STYLE, count_panel, input_pane
 from sim.outcome import Drawn
 from sim.timing import Timing
 
+NEGATIVE_MODEL, NEGATIVE_HARDWARE = "#17a2b8", "#ff9f1c"
+GOLDEN_MODEL, VERILOG = "golden model", "hardware (Verilog)"
+RING, DOT, LARGER, LARGEST = 4.5, 2.2, 1.6, 5
+"""Diameters of marks of spikes that are worth 1, in points; what each further one adds; and how often it does."""
+
 
 def rasters(
     frames: Mapping[int, Drawn],
@@ -23,7 +28,8 @@ def rasters(
     labels: np.ndarray | None,
     image_shape: tuple[int, ...] | None,
 ) -> str:
-    """Per frame: the input, then each layer's spikes, model (rings) and hardware (dots) over each other."""
+    """Per frame: the input, then each layer's spikes, model (rings) and hardware (dots) over each other; the larger, the more a spike is
+    worth, in other colours below 0."""
     layers = len(next(iter(frames.values())).seen)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.4 * len(frames), 2.0 + 1.9 * layers), layout="constrained")
@@ -45,16 +51,30 @@ def rasters(
                 if layer == layers - 1:
                     panel.set_xlabel("step")
                     name_outputs(panel, class_names)
-        handles, names = axes[1][0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False)
+        marks = {name: handle for panel in axes[1:].flat for handle, name in zip(*panel.get_legend_handles_labels(), strict=True)}
+        figure.legend(marks.values(), marks.keys(), loc="outside lower center", ncols=3, frameon=False)
         return _svg(figure)
 
 
 def _raster(panel: Axes, golden: Events, seen: Events, decision: int) -> None:
     _, steps, neurons = golden.shape
     raster_frame(panel, neurons, steps, decision)
-    panel.plot(golden.step, golden.neuron, "o", mfc="none", mec=MODEL, mew=0.8, markersize=4.5, label="golden model")
-    panel.plot(seen.step, seen.neuron, ".", color=HARDWARE, markersize=3.2, label="hardware (Verilog)")
+    if (golden.coefficient == 1).all() and (seen.coefficient == 1).all():
+        panel.plot(golden.step, golden.neuron, "o", mfc="none", mec=MODEL, mew=0.8, markersize=RING, label=GOLDEN_MODEL)
+        panel.plot(seen.step, seen.neuron, ".", color=HARDWARE, markersize=3.2, label=VERILOG)
+        return
+    for sign, ring, dot, suffix in ((1, MODEL, HARDWARE, ""), (-1, NEGATIVE_MODEL, NEGATIVE_HARDWARE, ", below 0")):
+        for events, place, style in (
+            (golden, RING, {"facecolors": "none", "edgecolors": ring, "linewidths": 0.8, "label": GOLDEN_MODEL + suffix}),
+            (seen, DOT, {"color": dot, "linewidths": 0, "label": VERILOG + suffix}),
+        ):
+            part = events.select(np.sign(events.coefficient) == sign)
+            panel.scatter(part.step, part.neuron, (place + LARGER * _steps_up(part)) ** 2, clip_on=False, **style)
+
+
+def _steps_up(events: Events) -> np.ndarray:
+    """How much larger than the smallest a mark is for its coefficient; those of large ones grow no more."""
+    return np.minimum(np.abs(events.coefficient.astype(int)) - 1, LARGEST)
 
 
 def histograms(timings: Mapping[str, Timing], decisions: Decisions, steps: int) -> str:

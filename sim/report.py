@@ -69,13 +69,23 @@ class Report:
         """The circuit does what the golden model does."""
         return all(comparison.passed for comparison in self.comparisons.values())
 
+    @property
+    def counts(self) -> bool:
+        """Some neurons can spike more than once, with coefficients."""
+        return not all(layer.neuron.spikes_once for layer in self.network.layers)
+
+    @property
+    def values(self) -> str:
+        """What was compared of each neuron: times of its spike, or coefficients of all steps."""
+        return "coefficients" if self.counts else "spike times"
+
     def table(self) -> str:
         """The report in a few lines."""
         data, full, early = self.data, self.comparisons["full"], self.comparisons["early"]
         accuracy, cycles = data["accuracy"], data["cycles"]
         verdict = "equal to the golden model" if self.equal_to_golden else "DIFFERS from the golden model"
         rtl = (
-            f"{verdict}: {data['frames']:,} frames, {full.spike_times_compared:,} spike times ({full.spikes_compared:,} spikes), "
+            f"{verdict}: {data['frames']:,} frames, {full.spike_times_compared:,} {self.values} ({full.spikes_compared:,} spikes), "
             f"{full.differences:,} differences; early exit: {early.spikes_compared:,} spikes, {early.differences:,} differences"
         )
         per_image = (

@@ -30,6 +30,8 @@ last_words.hex  per frame in words.hex, the index of its last word; likewise las
 setup.hex       what goes in before, if anything does: {setup}
 results.hex     per frame, the packed result
 steps_L.hex     per frame and neuron of layer L, the step of its spike ({steps:x} = never), where the circuit has monitors
+coefficients_L.hex  instead, where neurons spike more than once: per frame, step and neuron, what its spike is worth, as many bits as in
+                the words, two's complement if it can be below 0 (0 = none)
 accelerator.json tells the fields of words and results. All numbers are hexadecimal.
 """
 WORDS = {
@@ -57,7 +59,7 @@ def write(
         inputs: events, or spike times: integers (frames, inputs), 0 … T.
         folding: of the circuit.
         folder: is made if it is not there.
-        images: uint8 (frames, inputs) of these spike times; if they are given, pixels are what goes in.
+        images: uint8 (frames, inputs) of these spikes; if they are given, pixels are what goes in.
         wrapper: one of `hw.buses.WRAPPERS`. The spikes inside a wrapped circuit are not compared.
         weights: "rom" or "loadable".
 
@@ -67,7 +69,7 @@ def write(
     """
     events = network.check_inputs(inputs)
     golden = reference.run(network, events)
-    if not any((times < network.steps).any() for times in golden.spike_times):
+    if not any(map(len, golden.events)):
         raise UserError("some neuron must spike in some frame, but none does: there is nothing to compare")
     accelerator = Accelerator(network, folding, frames_in="words" if images is None else "pixels", weights=weights)
     circuit = wrap(accelerator, wrapper)
@@ -80,13 +82,14 @@ def write(
     if wrapper == "axi":
         result = Payload(port_map["ports"]["m_axis_tdata"]["width"], result.fields)
     monitors = ports.monitors if wrapper == "none" else ()
+    once = [layer.neuron.spikes_once for layer in network.layers]
     setup, setup_width = _setup(accelerator, port_map.get("registers", {}))
     streams = {name: words.stream(place, len(ports.streams)) for place, name in enumerate(ports.streams)}
     files = {f"words{name[1:]}.hex": _wide(own.records, word) for name, own in streams.items()}
     files |= {f"last_words{name[1:]}.hex": _numbers(np.cumsum(own.counts) - 1) for name, own in streams.items()}
     files |= {"setup.hex": _numbers(setup)} if setup else {}
     files["results.hex"] = _results(golden.decisions, result)
-    files |= {f"steps_{layer}.hex": _numbers(times.ravel()) for layer, times in enumerate(golden.spike_times[: len(monitors)])}
+    files |= dict(_spikes(layer, network, golden.events[layer], monitor) for layer, monitor in enumerate(monitors))
     files["README.txt"] = README.format(
         words=WORDS[wrapper].format(frames_in="spike words" if images is None else "pixels"),
         setup=SETUP["none" if wrapper == "none" else "registers"],
@@ -105,7 +108,10 @@ def write(
         result_words=-(-(result.width + 1) // 32),
         addresses={name: register["address"] for name, register in port_map.get("registers", {}).items()},
         monitors=monitors,
+        lane_bits=_lane_bits,
         outputs=[layer.outputs for layer in network.layers],
+        once=once,
+        several=not all(once[: len(monitors)]),
         setup=len(setup),
         setup_width=setup_width,
         frames=events.shape[0],
@@ -145,6 +151,20 @@ def _bus_words(words: frames.Words, images: np.ndarray | None) -> frames.Words:
     selected[-1] = (1 << (inputs - 1) % 4 + 1) - 1
     data = np.ascontiguousarray(padded).view("<u4").reshape(-1, 1)
     return frames.Words(np.hstack([data, np.tile(selected, count)[:, None]]), np.full(count, len(selected)))
+
+
+def _spikes(layer: int, network: Network, events: Events, monitor: Payload) -> tuple[str, str]:
+    """The name and the text of the file of a layer's spikes."""
+    if network.layers[layer].neuron.spikes_once:
+        return f"steps_{layer}.hex", _numbers(events.spike_times().ravel())
+    worth = np.zeros(events.shape, np.int64)
+    worth[events.frame, events.step, events.neuron] = events.coefficient
+    return f"coefficients_{layer}.hex", _numbers(worth.ravel() & (1 << _lane_bits(monitor)) - 1)
+
+
+def _lane_bits(monitor: Payload) -> int:
+    """Bits of a coefficient."""
+    return monitor["bits"].width // monitor.lanes("bits")
 
 
 def _numbers(values: Iterable[int]) -> str:

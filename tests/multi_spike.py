@@ -42,3 +42,18 @@ def random_images(rng: np.random.Generator, frames: int, inputs: int) -> np.ndar
 def spread(network: Network, images: np.ndarray) -> Events:
     """What the encoder makes of images."""
     return network.check_inputs(network.encode(images))
+
+
+def dense(events: Events) -> np.ndarray:
+    """Coefficients (frames, steps, neurons)."""
+    coefficients = np.zeros(events.shape, int)
+    coefficients[events.frame, events.step, events.neuron] = events.coefficient
+    return coefficients
+
+
+def dealt(rng: np.random.Generator, frames: int, steps: int, inputs: int, most: int) -> np.ndarray:
+    """Coefficients (frames, steps, inputs) in any steps, which add up to 0 … ``most`` per frame and input; frame 0 has none."""
+    sums = rng.integers(0, most + 1, (frames, inputs))
+    sums[0] = 0
+    odds = rng.dirichlet(np.full(steps, 0.5), (frames, inputs))
+    return rng.multinomial(sums, odds).transpose(0, 2, 1)

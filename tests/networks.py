@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 
-from export import Dense, Encoder, Layer, Network, Single
+from export import Dense, Encoder, Graded, Layer, Network, Readout, Single
 from export.reference import Result, run
 from tests import oracle
 
@@ -91,3 +91,10 @@ def write_checkpoint(
 def worked_example() -> Network:
     """Three inputs, two outputs, small enough to follow by hand; ``docs/artifact.md`` shows its file."""
     return Network((Layer(Dense(np.array([[1, -1, 1], [-1, 1, 1]])), Single(np.array([1, 2]))),), 4, Encoder("latency"), ("left", "right"))
+
+
+def graded_example() -> Network:
+    """The same for spikes with coefficients."""
+    hidden = Layer(Dense([[1, -1, 1], [-1, 1, 1]]), Graded([2, 3], [1, -1], levels=3))
+    outputs = Layer(Dense([[1, -1], [-1, 1]]), Readout([1, -2]))
+    return Network((hidden, outputs), 2, Encoder("spread", bits=4), ("left", "right"))

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import export
-from tests.networks import random_network, worked_example
+from tests.multi_spike import CODES, code_network
+from tests.networks import graded_example, random_network, worked_example
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -43,7 +44,7 @@ def test_links_lead_somewhere(page):
 
 def test_code_cites_statements_that_exist():
     defined = set(re.findall(r"^## \[(S\d+)\]", (ROOT / "docs/semantics.md").read_text(), re.MULTILINE))
-    assert defined == {f"S{number}" for number in range(1, 9)}
+    assert defined == {f"S{number}" for number in range(1, 14)}
     for folder in ("export", "hw", "model", "sim", "tests"):
         for path in (ROOT / folder).rglob("*.py"):
             cited = set(re.findall(r"\[(S\d+)[\]–,]", path.read_text()))
@@ -58,17 +59,42 @@ def test_code_cites_pages_that_exist():
 
 
 def test_artifact_page(tmp_path, monkeypatch, capsys):
-    """Both Python blocks, the digest, and the closing bytes of the file."""
+    """All Python blocks, digests, the header, and the closing bytes of the files."""
     monkeypatch.chdir(tmp_path)
-    check_digest, write_example = blocks("docs/artifact.md")
-    exec(write_example, {})
+    check_digest, *examples = blocks("docs/artifact.md")
+    (header,) = blocks("docs/artifact.md", "json")
     page = (ROOT / "docs/artifact.md").read_text()
-    assert f"prints `{capsys.readouterr().out.strip()}`" in page
-    exec(check_digest, {})
-    data = (tmp_path / "network.safetensors").read_bytes()
-    assert data[-10:].hex() == "01000000020000000506"
-    assert "\n    01 00 00 00  02 00 00 00  05 06\n" in page
-    assert export.digest(export.load("network.safetensors")) == export.digest(worked_example())
+    tensors = re.findall(r"^    ((?:(?:[0-9a-f]{2} ? ?){4,})+)$", page, re.MULTILINE)
+    names = re.findall(r'export.save\(network, "(.+)"\)', page)
+    for number, (name, write, content, made) in enumerate(
+        zip(names, examples, tensors, (worked_example(), graded_example()), strict=True), start=1
+    ):
+        exec(write, {})
+        assert f"prints `{capsys.readouterr().out.strip()}`" in page
+        exec(check_digest.replace("network.safetensors", name), {})
+        data = (tmp_path / name).read_bytes()
+        tensor_bytes = bytes.fromhex(content)
+        assert data.endswith(tensor_bytes)
+        begin = 8 + int.from_bytes(data[:8], "little")
+        assert len(data) == begin + len(tensor_bytes)
+        found = json.loads(json.loads(data[8:begin])["__metadata__"]["firstspike"])
+        assert found["version"] == number
+        assert number == 1 or found == json.loads(header)
+        assert export.digest(export.load(name)) == export.digest(made)
+
+
+def test_spread_table():
+    """[S13]: the table of the page is what the encoder does."""
+    page = (ROOT / "docs/semantics.md").read_text()
+    counts, coefficients = (
+        [cell.strip() for cell in re.search(rf"^\| {start} \|(.*)\|$", page, re.MULTILINE)[1].split("|")]
+        for start in ("count `p`", r"`c\(0\) … c\(3\)`")
+    )
+    images = np.array([[int(p) << 5] for p in counts], np.uint8)
+    events = export.Encoder("spread", bits=3).encode(images, 4)
+    sent = np.zeros(events.shape, int)
+    sent[events.frame, events.step, events.neuron] = events.coefficient
+    assert [" ".join(map(str, row)) for row in sent[:, :, 0]] == coefficients
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +108,13 @@ def unpack(tmp_path_factory):
     return program
 
 
+@pytest.mark.parametrize("code", [None, *CODES])
 @pytest.mark.parametrize("shape", [(1, 1), (7, 3), (8, 9, 2), (9, 8), (784, 60, 10)], ids=str)
-def test_unpack_in_c(unpack, tmp_path, shape):
-    network = random_network(np.random.default_rng([*shape]), shape, 4)
+def test_unpack_in_c(unpack, tmp_path, shape, code):
+    rng = np.random.default_rng([*shape])
+    network = random_network(rng, shape, 4) if code is None else code_network(rng, shape, 4, code)
     names = tuple(f'"layers.{j}.weights":' for j in range(shape[-1]))  # a name that looks like the table must not mislead it
-    export.save(export.Network(network.layers, 4, class_names=names), tmp_path / "network.safetensors")
+    export.save(export.Network(network.layers, 4, network.encoder, names), tmp_path / "network.safetensors")
     loaded = export.load(tmp_path / "network.safetensors")
     for index, layer in enumerate(loaded.layers):
         arguments = [unpack, tmp_path / "network.safetensors", str(index), str(layer.inputs)]

@@ -8,42 +8,8 @@ import safetensors.numpy
 
 import export
 from export import Dense, Encoder, Layer, Network, Single, UserError
+from tests.artifact_files import assert_same, refusal, saved, set_to, write_raw
 from tests.networks import random_network, worked_example
-
-
-def saved(network, folder):
-    path = folder / "network.safetensors"
-    export.save(network, path)
-    return path
-
-
-def write_raw(path, network, *, change_header=None, change_tensors=None, resign=True):
-    """An artifact with whatever is wrong in it, but with a digest that fits: only the named check is left to refuse it."""
-    from export.artifact import _contents, _sha256
-
-    tensors, header = _contents(network)
-    (change_header or (lambda _: None))(header)
-    (change_tensors or (lambda _: None))(tensors)
-    if resign:
-        header["sha256"] = _sha256(tensors, header)
-    safetensors.numpy.save_file(tensors, path, metadata={"firstspike": json.dumps(header, sort_keys=True)})
-    return path
-
-
-def refusal(path):
-    with pytest.raises(UserError) as caught:
-        export.load(path)
-    message = str(caught.value)
-    assert message.startswith(f"{path}: ")
-    return message.removeprefix(f"{path}: ")
-
-
-def assert_same(a, b):
-    assert (a.steps, a.encoder, a.class_names, a.provenance) == (b.steps, b.encoder, b.class_names, b.provenance)
-    for one, other in zip(a.layers, b.layers, strict=True):
-        assert np.array_equal(one.connection.weights, other.connection.weights)
-        assert np.array_equal(one.neuron.thresholds, other.neuron.thresholds)
-        assert one.neuron.kind == other.neuron.kind
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 8, 9), (8, 7), (9, 1, 2), (17, 16, 15, 3), (784, 60, 10)])
@@ -203,18 +169,14 @@ def test_checkpoint_is_no_artifact(tmp_path):
     assert refusal(path) == "format must be 'firstspike-network', not 'firstspike-checkpoint'"
 
 
-def set_to(**fields):
-    return lambda header: header.update(fields)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (set_to(version=2), "version must be 1, the one this release reads, not 2"),
-        (set_to(version="1"), "version must be 1, the one this release reads, not '1'"),
-        (set_to(version=None), "version must be 1, the one this release reads, not None"),
-        (set_to(version=True), "version must be 1, the one this release reads, not True"),
-        (set_to(version=[1]), "version must be 1, the one this release reads, not [1]"),
+        (set_to(version=3), "version must be 1 or 2, those this release reads, not 3"),
+        (set_to(version="1"), "version must be 1 or 2, those this release reads, not '1'"),
+        (set_to(version=None), "version must be 1 or 2, those this release reads, not None"),
+        (set_to(version=True), "version must be 1 or 2, those this release reads, not True"),
+        (set_to(version=[1]), "version must be 1 or 2, those this release reads, not [1]"),
         (set_to(steps=0), "steps (T) must be an integer from 1 to 32768, not 0"),
         (set_to(steps=-3), "steps (T) must be an integer from 1 to 32768, not -3"),
         (set_to(steps=4.0), "header field 'steps' must be int, not 4.0"),
@@ -222,11 +184,11 @@ def set_to(**fields):
         (set_to(steps=10**9), "steps (T) must be an integer from 1 to 32768, not 1000000000"),
         (set_to(encoder="latency"), "header field 'encoder' must be dict, not 'latency'"),
         (set_to(encoder={}), "header field 'kind' must be str, not None"),
-        (set_to(encoder={"kind": "rate"}), "encoder kind must be 'latency' or 'none', not 'rate'"),
+        (set_to(encoder={"kind": "rate"}), "encoder kind must be one of latency, spread, none, not 'rate'"),
         (set_to(encoder={"kind": "latency", "p_min": "3"}), "encoder p_min must be an integer from 0 to 256, not '3'"),
         (
             set_to(encoder={"kind": "none", "leak": 1}),
-            "header field 'encoder' must have 'kind' and 'p_min' only, but has ['leak']",
+            "header field 'encoder' must have 'kind', 'p_min' and 'bits' only, but has ['leak']",
         ),
         (set_to(class_names=["a"]), "class_names must be 2, one per output, not 1"),
         (set_to(class_names="ab"), "header field 'class_names' must be list, not 'ab'"),
@@ -234,9 +196,9 @@ def set_to(**fields):
         (set_to(class_names=[]), "header field 'class_names' must hold strings, at least one, not []"),
         (set_to(provenance=None), "header field 'provenance' must be dict, not None"),
         (set_to(layers=None), "header field 'layers' must be list, not None"),
-        (set_to(layers=[3]), "layers.0: header field 'layers' must hold objects, not 3"),
+        (set_to(layers=[3]), "layers.0: must be an object, not 3"),
         (set_to(layers=[{"outputs": 2, "kind": "if"}]), "layers.0: header field 'inputs' must be int, not None"),
-        (set_to(layers=[{"inputs": 3, "outputs": 2, "kind": "lif"}]), "layers.0: neuron kind must be 'if', not 'lif'"),
+        (set_to(layers=[{"inputs": 3, "outputs": 2, "kind": "lif"}]), "layers.0: kind must be 'if', which this release knows, not 'lif'"),
         (set_to(layers=[{"inputs": 3, "outputs": 3, "kind": "if"}]), "layers.0: weights must have 3 rows, one per output, not 2"),
         (
             set_to(layers=[{"inputs": 2, "outputs": 2, "kind": "if"}]),

@@ -166,10 +166,10 @@ def test_every_visible_weight_of_a_network_is_found(checkpoint, network, times):
         ({"steps": None}, "header field 'steps' must be int, not None"),
         ({"steps": 3}, "spike times must be from 0 to 3 (3 = never), but input 0 of frame 0 has 4"),
         ({"encoder": None}, "header field 'encoder' must be dict, not None"),
-        ({"encoder": {"kind": "rate"}}, "encoder kind must be 'latency' or 'none', not 'rate'"),
+        ({"encoder": {"kind": "rate"}}, "encoder kind must be one of latency, spread, none, not 'rate'"),
         (
             {"encoder": {"kind": "latency", "p_max": 3}},
-            "header field 'encoder' must have 'kind' and 'p_min' only, but has ['p_max']",
+            "header field 'encoder' must have 'kind', 'p_min' and 'bits' only, but has ['p_max']",
         ),
         ({"class_names": ["a"]}, "class_names must be 3, one per output, not 1"),
         ({"class_names": None}, "header field 'class_names' must be list, not None"),

@@ -11,7 +11,7 @@ import pytest
 import export
 from export import UserError
 from export.cli import Parser, run
-from tests.networks import random_network, random_spike_times, worked_example, write_checkpoint
+from tests.networks import graded_example, random_network, random_spike_times, worked_example, write_checkpoint
 
 ROOT = Path(__file__).parent.parent
 
@@ -69,6 +69,26 @@ def test_inspect_counts_neurons_that_never_fire(tmp_path):
     done = command("inspect", tmp_path / "n")
     assert "encoder     latency (p_min 9)" in done.stdout
     assert "layer 0     3 → 3, dense, single, weights +1: 55.6%, thresholds 1 … 3 (median 3), never fires: 2" in done.stdout
+
+
+def test_inspect_shows_levels_starts_and_bits(tmp_path):
+    export.save(graded_example(), tmp_path / "n")
+    lines = command("inspect", tmp_path / "n").stdout.splitlines()
+    assert lines[2] == "encoder     spread (4 bits)"
+    assert lines[5] == (
+        "layer 0     3 → 2, dense, graded, levels 0 … 3, weights +1: 66.7%, "
+        "thresholds 2 … 3 (median 2.5), starts -1 … 1 (median 0), never fires: 0"
+    )
+    assert lines[6] == "layer 1     2 → 2, dense, readout, weights +1: 50.0%, thresholds -2 … 1 (median -0.5), never fires: 0"
+    ternary = export.Ternary([9, 1], [6, -40], levels=4, signed=True)
+    layers = export.Layer(export.Dense([[1, 1], [1, -1]]), ternary), export.Layer(export.Dense([[1, -1]]), export.Readout([5]))
+    export.save(export.Network(layers, 4, export.Encoder("none", bits=1)), tmp_path / "n")
+    lines = command("inspect", tmp_path / "n").stdout.splitlines()
+    assert lines[2] == "encoder     none (1 bit)"
+    assert lines[5].endswith(
+        "dense, ternary, levels -4 … 4, weights +1: 75.0%, thresholds 1 … 9 (median 5), starts -40 … 6 (median -17), never fires: 1"
+    )
+    assert lines[6].endswith(", never fires: 0")  # at most 4 + 4
 
 
 def test_inspect_without_unicode(tmp_path):

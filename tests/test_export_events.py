@@ -17,7 +17,7 @@ def test_there_and_back():
     assert events.shape == (FRAMES, STEPS, NEURONS)
     assert len(events) == (times < STEPS).sum()
     assert np.array_equal(events.spike_times(), times)
-    assert [array.dtype for array in (events.frame, events.step, events.neuron, events.coefficient)] == ["i8", "i4", "i4", "i1"]
+    assert [array.dtype for array in (events.frame, events.step, events.neuron, events.coefficient)] == ["i8", "i4", "i4", "i2"]
     assert (np.diff(events.place) > 0).all()
 
 

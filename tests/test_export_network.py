@@ -52,7 +52,7 @@ class TestEncoder:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (("rate",), "encoder kind must be 'latency' or 'none', not 'rate'"),
+            (("rate",), "encoder kind must be one of latency, spread, none, not 'rate'"),
             (("none", 3), "encoder 'none' takes no p_min, not 3"),
             (("latency", -1), "encoder p_min must be an integer from 0 to 256, not -1"),
             (("latency", 257), "encoder p_min must be an integer from 0 to 256, not 257"),
@@ -81,7 +81,7 @@ class TestEncoder:
     def test_none_encodes_nothing(self):
         with pytest.raises(UserError) as caught:
             Encoder().encode(np.zeros((1, 4), np.uint8), 8)
-        assert str(caught.value) == "encoder must be 'latency' to encode intensities, not 'none': spike times come from outside"
+        assert str(caught.value) == "encoder must be 'latency' or 'spread' to encode intensities, not 'none': spikes come from outside"
 
 
 class TestLayer:
@@ -131,7 +131,7 @@ class TestLayer:
         margins = made.connection.weights @ subsets - made.neuron.thresholds[:, None]
         assert made.margin_range() == (margins.min(), margins.max())
         twice = 2 * made.connection.weights @ subsets - made.neuron.thresholds[:, None]
-        assert made.margin_range(2) == (twice.min(), twice.max())
+        assert made.margin_range((0, 2)) == (twice.min(), twice.max())
 
     @pytest.mark.parametrize(
         ("weights", "thresholds", "message"),
@@ -165,10 +165,10 @@ class TestLayer:
     def test_unknown_kind_is_refused(self):
         with pytest.raises(UserError) as caught:
             Layer(Dense([[1]]), np.array([1]))
-        assert str(caught.value) == "neuron must be one of single, not ndarray"
+        assert str(caught.value) == "neuron must be one of single, readout, rate, ternary, graded, not ndarray"
         with pytest.raises(UserError) as caught:
             Layer(np.array([[1]]), Single([1]))
-        assert str(caught.value) == "connection must be one of dense, not ndarray"
+        assert str(caught.value) == "connection must be 'dense', not ndarray"
 
 
 class TestNetwork:

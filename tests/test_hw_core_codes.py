@@ -5,7 +5,7 @@
 import numpy as np
 import pytest
 
-from export import Encoder, UserError
+from export import Encoder, Graded, Layer, Network, UserError
 from export.reference import run as golden_run
 from hw import Accelerator, Folding, cost
 from sim.ports import Ports
@@ -78,6 +78,15 @@ def test_one_step():
     """A network whose activations have several levels, and no time."""
     network = code_network(np.random.default_rng(5), SHAPE, 1, "graded", levels=5, bits=8)
     assert_right(network, FOLDINGS["step"], spread(network, random_images(np.random.default_rng(6), 9, 7)))
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_thresholds_wider_than_potentials(signed):
+    """Times the greatest count, they are far beyond what sums come to."""
+    network = code_network(np.random.default_rng(10), SHAPE, STEPS, "graded", bits=3)
+    neuron = Graded(np.array([60, 61, 62, 63, 33]), np.full(5, 40), levels=127, signed=signed)
+    network = Network((Layer(network.layers[0].connection, neuron), network.layers[1]), STEPS, network.encoder)
+    assert_right(network, FOLDINGS["event"], spread(network, random_images(np.random.default_rng(11), 9, 7)))
 
 
 def test_ports_know_the_lanes_of_a_word():

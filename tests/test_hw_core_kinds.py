@@ -154,7 +154,7 @@ def test_xnor_needs_inputs_that_spike_once():
 def test_files_and_loadable_circuits_are_of_known_kinds(tmp_path):
     made = network((6, 5, 3), (Single, Repeating), seed=8)
     with pytest.raises(
-        UserError, match=r"^layer 1 must be 'dense' with neurons 'single', which files of version 1 hold, not \('dense', 'repeating'\)$"
+        UserError, match=r"^neuron of layer 1 must be one of single, readout, rate, ternary, graded, which files hold, not 'repeating'$"
     ):
         save(made, tmp_path / "network.safetensors")
     assert not (tmp_path / "network.safetensors").exists()

@@ -2,9 +2,11 @@
 
 import random
 
+import numpy as np
 import pytest
 from amaranth.hdl import Module, Signal
 
+from export import Single
 from hw.core.counting import count_width, delta_counts, xnor_counts
 from hw.core.neurons import IFNeurons
 from tests.circuit import settle
@@ -26,7 +28,7 @@ def test_neurons(pe):
     width, narrow = 6, 4
     draw = random.Random(pe)
     m = Module()
-    m.submodules.dut = dut = IFNeurons(pe=pe, width=width, count_width=narrow)
+    m.submodules.dut = dut = IFNeurons(Single(np.zeros(pe, int)), pe=pe, width=width, count_width=narrow)
     cases = [([-1] * pe, [1] * pe), ([-1] * pe, [0] * pe), ([0] * pe, [0] * pe), ([3] * pe, [-4] * pe), ([-8] * pe, [7] * pe)]
     cases += [([draw.randint(-24, 24) for _ in range(pe)], [draw.randint(-7, 7) for _ in range(pe)]) for _ in range(60)]
 

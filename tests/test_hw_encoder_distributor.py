@@ -6,10 +6,12 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import connect
 
+from export import Events
 from hw.core.words import WordFormat
+from hw.encoder.codes import LatencyCode
 from hw.encoder.cost import EncoderCost
 from hw.encoder.distributor import FrameDistributor
-from hw.encoder.latency import LatencyEncoder, pixel_layout
+from hw.encoder.encoder import PixelEncoder, pixel_layout
 from tests.circuit import Sink, Source, run
 from tests.payloads import pixel_payloads
 from tests.test_hw_encoder_latency import TimedSink, golden_words, kept, random_images, spike_times
@@ -39,7 +41,7 @@ class Encoders(wiring.Component):
 
     def __init__(self, contexts, form, pixels):
         self.distributor = FrameDistributor(contexts, pixel_layout(pixels))
-        self.encoders = [LatencyEncoder(form, p_min=1, pixels=pixels) for _ in range(contexts)]
+        self.encoders = [PixelEncoder(form, LatencyCode(form.steps, 1), pixels=pixels) for _ in range(contexts)]
         super().__init__({})
 
     def elaborate(self, platform):
@@ -71,7 +73,7 @@ def test_encoders_and_their_cost(contexts, numbers, pixels, stalls, cancels):
 
     _, *sinks = run(dut, start)
     expected_words = golden_words(images, form, 1)
-    cost = EncoderCost(dut.encoders[0].plan, spike_times(images, form.steps, 1), contexts)
+    cost = EncoderCost(dut.encoders[0].plan, Events.from_spike_times(spike_times(images, form.steps, 1), form.steps), contexts)
     there, taken = [iter(sink.cycles) for sink in sinks], [iter(sink.taken) for sink in sinks]
     for frame in range(count):
         words = sinks[frame % contexts].received[frame // contexts]

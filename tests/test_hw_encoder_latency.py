@@ -1,4 +1,4 @@
-"""hw.encoder.latency alone and in the accelerator: words against the latency code, frames of wrong length, cancels, cycles."""
+"""hw.encoder.encoder alone and in the accelerator: words against the latency code, frames of wrong length, cancels, cycles."""
 
 import re
 from pathlib import Path
@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from amaranth.back import verilog
 
-from export import Encoder, Network, UserError
+from export import Encoder, Events, Network, UserError
 from export.reference import run as golden_run
 from hw import Accelerator, Folding
 from hw.core.words import WordFormat
+from hw.encoder.codes import LatencyCode
 from hw.encoder.cost import EncoderCost
-from hw.encoder.latency import LAST_BEAT_TO_WORD, LatencyEncoder, pixel_layout
+from hw.encoder.encoder import LAST_BEAT_TO_WORD, PixelEncoder, pixel_layout
 from hw.encoder.plan import EncoderPlan
 from tests.accelerators import simulate
 from tests.circuit import Sink, Source, run
@@ -37,6 +38,7 @@ SHAPES = [
     ((65, 8, 1), 4, 16),
     ((64, 8, 1), 8, 16),
     ((63, 8, 2), 4, 4),
+    ((24, 10, 2), 2, 8),  # in the last memory, fewer lists than in the others
     ((31, 7, 4), 8, None),
     ((34, 9, 1), 8, 32),
     ((29, 6, 2), 3, 6),
@@ -74,7 +76,7 @@ def golden_words(images, form, p_min):
 
 
 def run_encoder(form, p_min, images, *, pixels=1, block=None, gaps=0.0, stalls=0.0, cancels=0.0, seed=0, reset_at=None):
-    dut = LatencyEncoder(form, p_min=p_min, pixels=pixels, block=block)
+    dut = PixelEncoder(form, LatencyCode(form.steps, p_min), pixels=pixels, block=block)
     stream, cancel, frames = dut.o.stream, dut.o.cancel, pixel_payloads(images, pixels)
 
     def start():
@@ -184,7 +186,7 @@ def test_cancel_at_any_time(numbers, pixels, block, gaps, stalls, cancels):
 def test_cancel_between_frames_is_ignored():
     form = WordFormat(6, 4, 2)
     images = random_images(3, 6)
-    dut = LatencyEncoder(form, p_min=1)
+    dut = PixelEncoder(form, LatencyCode(form.steps, 1))
 
     class Canceller(Sink):
         """Cancels, and takes nothing, whenever no word of a frame has been taken, until one has waited for a while."""
@@ -214,7 +216,7 @@ def test_reset_in_the_middle(reset_at, shape):
 def test_a_beat_and_a_word_per_cycle(numbers, pixels, block):
     """Without gaps between words, blocks, steps and frames: as fast as the beats, or as the words, whichever are more."""
     form = WordFormat(*numbers)
-    plan = EncoderPlan(form, 1, pixels, block)
+    plan = EncoderPlan(form, LatencyCode(form.steps, 1), pixels, block)
     images = random_images(12, form.inputs, seed=1)
     sink, source = run_encoder(form, 1, images, pixels=pixels, block=block)
     first = plan.beats - 1 + plan.drain + LAST_BEAT_TO_WORD
@@ -243,7 +245,8 @@ def test_cost(shape, stress):
     images = random_images(16, form.inputs, seed=2)
     images[::4] |= 3
     sink, source = run_encoder(form, 1, images, pixels=pixels, block=block, stalls=stalls, cancels=cancels)
-    cost = EncoderCost(EncoderPlan(form, 1, pixels, block), spike_times(images, form.steps, 1))
+    events = Events.from_spike_times(spike_times(images, form.steps, 1), form.steps)
+    cost = EncoderCost(EncoderPlan(form, LatencyCode(form.steps, 1), pixels, block), events)
     there, taken = iter(sink.cycles), iter(sink.taken)
     for frame, words in enumerate(sink.received):
         assert cost.last_beat(frame) == source.last_cycles[frame], f"frame {frame}"
@@ -261,7 +264,8 @@ def test_cost(shape, stress):
 
 @pytest.mark.parametrize(("numbers", "pixels", "block"), [SHAPES[0], SHAPES[1], SHAPES[10], SHAPES[11], SHAPES[14]])
 def test_verilog_has_no_signal_without_bits(numbers, pixels, block):
-    text = verilog.convert(LatencyEncoder(WordFormat(*numbers), p_min=1, pixels=pixels, block=block), emit_src=False)
+    form = WordFormat(*numbers)
+    text = verilog.convert(PixelEncoder(form, LatencyCode(form.steps, 1), pixels=pixels, block=block), emit_src=False)
     assert "[-1:0]" not in text  # it would be two bits wide
 
 
@@ -280,16 +284,16 @@ def test_verilog_has_no_signal_without_bits(numbers, pixels, block):
 )
 def test_encoder_that_cannot_be(arguments, message):
     with pytest.raises(UserError) as caught:
-        EncoderPlan(WordFormat(20, 4, 3), 1, **arguments)
+        EncoderPlan(WordFormat(20, 4, 3), LatencyCode(4, 1), **arguments)
     assert str(caught.value) == message
 
 
 def test_plan_by_hand():
     """784 pixels, eight steps: the faintest bin never spikes, so seven steps, and three bits per pixel."""
     form = WordFormat(784, 8, 1)
-    one = EncoderPlan(form, 32)
+    one = EncoderPlan(form, LatencyCode(form.steps, 32))
     assert (one.active_steps, one.code_bits, one.beats, one.block_beats, one.blocks, one.ways, one.drain) == (7, 3, 784, 8, 98, 1, 0)
-    eight = EncoderPlan(form, 32, 8, 32)  # the last block has two beats: two steps per memory
+    eight = EncoderPlan(form, LatencyCode(form.steps, 32), 8, 32)  # the last block has two beats: two steps per memory
     assert (eight.beats, eight.block_beats, eight.last_block_beats, eight.blocks) == (98, 4, 2, 25)
     assert (eight.block_words, eight.list_steps, eight.ways, eight.drain) == (32, 2, 4, 2)
     assert pixel_layout(8).size == 65

@@ -40,7 +40,7 @@ def test_read(path):
         ({}, {"layers.1.thresholds": None}, "layers.1: must have weights (outputs, inputs) and thresholds (outputs,)"),
         ({}, {"layers.0.weights": np.zeros(3)}, "layers.0: must have weights (outputs, inputs) and thresholds (outputs,)"),
         ({}, {"layers.1.weights": np.zeros((3, 4))}, "layers.1: must take 5 inputs, not 4"),
-        ({"encoder": {"kind": "rate"}}, {}, "encoder kind must be 'latency' or 'none', not 'rate'"),
+        ({"encoder": {"kind": "rate"}}, {}, "encoder kind must be one of latency, spread, none, not 'rate'"),
     ],
 )
 def test_wrong_content(path, header, tensors, message):

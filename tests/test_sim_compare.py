@@ -178,10 +178,10 @@ class TestNeuronsThatSpikeMoreThanOnce:
         assert self.found() == (0, [])
 
     def test_another_step(self):
-        assert self.found(step=np.array([1, 4, 2])) == (2, [("step", 0, 2, 3, None), ("step", 0, 2, None, 4)])
+        assert self.found(step=np.array([1, 4, 2])) == (2, [("coefficient", 0, 2, -2, 0), ("coefficient", 0, 2, 0, -2)])
 
     def test_second_at_the_same_step(self):
-        assert self.found(step=np.array([1, 1, 2])) == (2, [("second spike", 0, 2, None, 1), ("step", 0, 2, 3, None)])
+        assert self.found(step=np.array([1, 1, 2])) == (2, [("second spike", 0, 2, None, 1), ("coefficient", 0, 2, -2, 0)])
 
     def test_coefficient(self):
         assert self.found(coefficient=np.array([1, 2, 1])) == (1, [("coefficient", 0, 2, -2, 2)])

@@ -177,7 +177,7 @@ def test_pixels():
     images = rng.integers(0, 256, (40, 12)).astype(np.uint8)
     folding = Folding((2,), (5,), ("delta",), contexts=2, pixels=5)
     assert sim.cosimulate(network, network.encode(images), images=images, folding=folding).passed
-    with pytest.raises(UserError, match="spike_times must be those of the images, but differ"):
+    with pytest.raises(UserError, match="spikes must be those of the images, but differ"):
         sim.cosimulate(network, network.encode(images[::-1].copy()), images=images, folding=folding)
 
 
@@ -219,14 +219,14 @@ def test_waves_on_request(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"spike_times": TIMES[:0]}, "there must be at least one frame, not 0"),
-        ({"spike_times": np.zeros((3, 19), int)}, "spike times must have shape"),
-        ({"spike_times": np.full((3, 20), 7)}, "spike times must be from 0 to 6"),
-        ({"spike_times": TIMES, "labels": LABELS[1:]}, "one label per frame"),
-        ({"spike_times": TIMES, "labels": LABELS + 1}, "labels must be from 0 to 3, not 1 to 4"),
-        ({"spike_times": TIMES, "jobs": 0}, "jobs must be at least 1, not 0"),
-        ({"spike_times": TIMES, "folding": Folding((0, 5), (4, 4), ("xnor", "delta"))}, "simd of layer 0 must be"),
-        ({"spike_times": TIMES, "expected": reference.run(NETWORK, TIMES[:9])}, "expected results must be of 150 frames, not 9"),
+        ({"inputs": TIMES[:0]}, "there must be at least one frame, not 0"),
+        ({"inputs": np.zeros((3, 19), int)}, "spike times must have shape"),
+        ({"inputs": np.full((3, 20), 7)}, "spike times must be from 0 to 6"),
+        ({"inputs": TIMES, "labels": LABELS[1:]}, "one label per frame"),
+        ({"inputs": TIMES, "labels": LABELS + 1}, "labels must be from 0 to 3, not 1 to 4"),
+        ({"inputs": TIMES, "jobs": 0}, "jobs must be at least 1, not 0"),
+        ({"inputs": TIMES, "folding": Folding((0, 5), (4, 4), ("xnor", "delta"))}, "simd of layer 0 must be"),
+        ({"inputs": TIMES, "expected": reference.run(NETWORK, TIMES[:9])}, "expected results must be of 150 frames, not 9"),
     ],
 )
 def test_mistakes(arguments, message):

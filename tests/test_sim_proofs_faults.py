@@ -19,7 +19,7 @@ from hw.core.neurons import NEURONS, IFNeurons
 from hw.core.readout import Readout
 from hw.core.reorder_buffer import ReorderBuffer
 from hw.core.words import WordFormat
-from hw.encoder.latency import LatencyEncoder
+from hw.encoder.codes import LatencyCode
 from sim.proofs import catalogue, circuit, encoder, layer, observer
 from sim.proofs.sby import ANY_CONTENT, Proof, prove, run
 
@@ -128,7 +128,7 @@ def test_a_bound_that_is_too_small():
 
 
 def test_an_encoder_of_another_threshold(monkeypatch):
-    monkeypatch.setattr(encoder, "LatencyEncoder", lambda form, *, p_min, pixels: LatencyEncoder(form, p_min=p_min + 1, pixels=pixels))
+    monkeypatch.setattr(encoder, "LatencyCode", lambda steps, p_min: LatencyCode(steps, p_min + 1))
     assert "time == form.steps" in fails(encoder.encoder(WordFormat(3, 2, 2), p_min=1, pixels=1), 12)
 
 

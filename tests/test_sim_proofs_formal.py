@@ -63,7 +63,7 @@ class FiresAgain(IFNeurons):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.inner = inner = IFNeurons(pe=self._pe, width=self._width, count_width=self._count_width)
+        m.submodules.inner = inner = IFNeurons(self._neuron, pe=self._pe, width=self._width, count_width=self._count_width)
         for name in ("potential", "count", "test"):
             m.d.comb += getattr(inner, name).eq(getattr(self, name))
         for name in ("new_potential", "new_flags", "fire"):

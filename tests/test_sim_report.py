@@ -6,12 +6,16 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 
 import sim
-from export import Dense, Layer, Network, Single, reference
+from export import Dense, Events, Layer, Network, Single, reference
 from export.scores import score
 from hw import Folding
+from sim import pictures
 from sim.page import page
+from tests.multi_spike import code_network, random_images, spread
 from tests.networks import random_network, random_spike_times
 
 FRAMES = {"dataset": "made up", "dataset_digest": "12", "test_frames": 40}
@@ -201,3 +205,49 @@ def test_json_holds_nothing_that_is_not_json(report):
     broken = replace(report, data=report.data | {"silent_share": float("nan")})
     with pytest.raises(ValueError, match="not JSON compliant"):
         broken.json()
+
+
+@pytest.fixture(scope="module")
+def graded():
+    """A report of neurons that spike with coefficients of both signs; one of the golden ones is another."""
+    network = code_network(np.random.default_rng(4), (16, 8, 3), 5, "graded, signed", levels=4, bits=4)
+    inputs = spread(network, random_images(np.random.default_rng(5), 12, 16))
+    golden = reference.run(network, inputs)
+    hidden = golden.events[0]
+    coefficient = hidden.coefficient.copy()
+    coefficient[at := int(np.flatnonzero(coefficient < -1)[0])] -= 1
+    expected = replace(golden, events=(replace(hidden, coefficient=coefficient), golden.events[1]))
+    folding = Folding((4, 4), (8, 3), ("delta", "delta"))
+    return sim.cosimulate(network, inputs, folding=folding, expected=expected), hidden.select(np.array([at]))
+
+
+def test_coefficients(graded):
+    report, spike = graded
+    frame, step, neuron, worth = (int(getattr(spike, name)[0]) for name in ("frame", "step", "neuron", "coefficient"))
+    assert f"12 frames, {12 * (8 * 5 + 3)} coefficients (" in report.table()
+    first = f"full mode, frame {frame}, layer 0, neuron {neuron}, step {step}: coefficient expected {worth - 1}, seen {worth}"
+    assert f"first difference      {first}" in report.table()
+    assert first in page(report)
+
+
+def test_raster_of_coefficients():
+    """Marks at their places, rings of the model and dots of the hardware, in colours by sign, larger ones for what is worth more."""
+    golden = Events.sort((1, 5, 8), np.zeros(4), np.array([0, 1, 2, 4]), np.array([7, 3, 3, 0]), np.array([1, -2, 5, -20]))
+    seen = golden.select(np.array([0, 2, 3]))
+    panel = Figure().subplots()
+    pictures._raster(panel, golden, seen, 2)
+    found = {marks.get_label(): marks for marks in panel.collections}
+    places = {name: marks.get_offsets().tolist() for name, marks in found.items()}
+    model, hardware = "golden model", "hardware (Verilog)"
+    assert places == {
+        model: [[0, 7], [2, 3]],
+        f"{model}, below 0": [[1, 3], [4, 0]],
+        hardware: [[0, 7], [2, 3]],
+        f"{hardware}, below 0": [[4, 0]],
+    }
+    colours = {to_hex((marks.get_facecolor() if len(marks.get_facecolor()) else marks.get_edgecolor())[0]) for marks in found.values()}
+    assert len(colours) == 4
+    for name in (model, hardware):
+        up, down = (found[name + suffix].get_sizes() for suffix in ("", ", below 0"))
+        assert up[0] < down[0] < up[1] if name == model else up[0] < up[1] <= down[0]
+    assert all(ring > dot for ring, dot in zip(found[model].get_sizes(), found[hardware].get_sizes(), strict=True))

@@ -39,7 +39,7 @@ def folder(request, tmp_path_factory):
 
 def named(name, folder):
     """Whether README.txt says what a file is; numbers of streams are K there, and of layers L."""
-    about = re.sub(r"_[0-9]+", "_L" if name.startswith("steps") else "_K", name)
+    about = re.sub(r"_[0-9]+", "_L" if name.startswith(("steps", "coefficients")) else "_K", name)
     return re.search(rf"(^|likewise ){about}\b", (folder / "README.txt").read_text(), re.MULTILINE)
 
 

@@ -16,8 +16,9 @@ from hw.core.readout import Readout, result_layout
 from hw.core.scheduler import StepScheduler
 from hw.core.streams import input_format
 from hw.core.words import WordFormat
+from hw.encoder.codes import code_of
 from hw.encoder.distributor import FrameDistributor
-from hw.encoder.latency import LatencyEncoder, pixel_layout
+from hw.encoder.encoder import PixelEncoder, pixel_layout
 from hw.loading.loader import LOAD, Loader, row_memories
 
 INPUTS = ("words", "pixels")
@@ -28,12 +29,12 @@ def check_frames_in(network: Network, frames_in: str) -> None:
     """Refuse what a network's circuit cannot take.
 
     Raises:
-        UserError: ``frames_in`` is something else than `INPUTS`, or pixels are for a network without a latency encoder.
+        UserError: ``frames_in`` is something else than `INPUTS`, or pixels are for a network without an encoder.
     """
     if frames_in not in INPUTS:
         raise UserError(f"frames_in must be one of {', '.join(INPUTS)}, not {frames_in!r}")
-    if frames_in == "pixels" and network.encoder.kind != "latency":
-        raise UserError(f"frames_in 'pixels' needs a network with encoder 'latency', not {network.encoder.kind!r}")
+    if frames_in == "pixels" and network.encoder.kind == "none":
+        raise UserError("frames_in 'pixels' needs a network with encoder 'latency' or 'spread', not 'none'")
 
 
 class Accelerator(wiring.Component):
@@ -43,7 +44,7 @@ class Accelerator(wiring.Component):
         network: weights and thresholds, kept in memories.
         folding: inputs and neurons per cycle, form and order of each layer, and how many frames are worked on in turn.
         weights: ``"rom"`` (in the bitstream) or ``"loadable"`` (see `hw.loading.loader`; the network then says how large others may be).
-        frames_in: ``"words"`` (spike words in time order) or ``"pixels"`` (raster order, through a `LatencyEncoder` per context).
+        frames_in: ``"words"`` (spike words in time order) or ``"pixels"`` (raster order, through a `PixelEncoder` per context).
 
     Members:
         early: 1: the result leaves at the decision and the rest of its frame is dropped; 0: every spike of the frame is computed.
@@ -134,13 +135,12 @@ class Accelerator(wiring.Component):
     def _connect_inputs(self, m: Module, scheduler: StepScheduler) -> None:
         """Whatever makes words of the frames that come in."""
         if self.frames_in == "pixels":
-            p_min = self.network.encoder.p_min
-            assert p_min is not None  # a network resolves its encoder
+            code = code_of(self.network.encoder, self.network.steps)
             layout = pixel_layout(self.folding.pixels)
             m.submodules.distributor = distributor = FrameDistributor(self.folding.contexts, layout)
             connect(m, flipped(self.i), distributor.i)
             for context in range(self.folding.contexts):
-                encoder = LatencyEncoder(self.input_format, p_min=p_min, pixels=self.folding.pixels)
+                encoder = PixelEncoder(self.input_format, code, pixels=self.folding.pixels)
                 m.submodules[f"encoder_{context}"] = encoder
                 connect(m, getattr(distributor, f"o_{context}"), encoder.i)
                 connect(m, encoder.o, getattr(scheduler, f"i_{context}"))

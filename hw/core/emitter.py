@@ -175,7 +175,8 @@ class SpikeEmitter(wiring.Component):
         if units == 1:
             m.d.comb += spikes.eq(vector.fire)
             return spikes, index
-        lane, unit_bits = Signal(range(units)), unit * self._form.lane_bits
+        lane = Signal(range(units))
+        unit_bits = unit * self._form.lane_bits
         with m.If(moves):
             m.d.sync += lane.eq(Mux(vector.last_of_step, 0, lane + units_on - Mux(wraps, units, 0)))
         m.d.comb += [

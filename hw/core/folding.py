@@ -137,12 +137,13 @@ FORMER_NAMES = {"order": "loop_order"}
 def default_folding(network: Network) -> Folding:
     """A fast folding: all neurons at once, up to 600 of them, words as wide as spikes are dense, and `default_contexts`.
 
-    The first layer takes eight inputs a cycle when it has at most 128, else one, since few of many inputs share a step; later layers
-    take a tenth of theirs.
+    The first layer takes eight inputs a cycle when it has at most 128, else one, since few of many inputs share a step, or 16 if they are
+    spread over all steps; later layers take a tenth of theirs.
     """
+    of_many = 1 if network.encoder.spikes_once else 16
     simd, pe = [], []
     for index, layer in enumerate(network.layers):
-        small = 8 if layer.inputs <= 128 else 1
+        small = 8 if layer.inputs <= 128 else of_many
         simd.append(min(layer.inputs, small) if index == 0 else -(-layer.inputs // 10))
         pe.append(min(layer.outputs, 600))
     return Folding(tuple(simd), tuple(pe), ("delta",) * len(simd), contexts=default_contexts(network, tuple(pe)))

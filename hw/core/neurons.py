@@ -77,6 +77,11 @@ class Neurons(wiring.Component):
         """That, at least 0, int64 (outputs,)."""
         return np.zeros(len(neuron.thresholds), np.int64)
 
+    @staticmethod
+    def adders(neuron: Neuron) -> int:
+        """Additions as wide as a potential, beside that of the count, for estimates of the area."""
+        return 0
+
     def sum(self, p: int) -> Value:
         """The potential of neuron ``p`` with its count added."""
         before = self.potential[p * self._width : (p + 1) * self._width].as_signed()
@@ -136,6 +141,10 @@ class ResetNeurons(Neurons):
     def start(neuron: Neuron) -> np.ndarray:
         assert isinstance(neuron, Rate)
         return neuron.initial.astype(np.int64) - neuron.thresholds
+
+    @staticmethod
+    def adders(neuron: Neuron) -> int:
+        return 1
 
     @abstractmethod
     def respond(self, m: Module, potential: Value, emitted: Value, threshold: Value) -> tuple[Value, Value, Value]:
@@ -203,6 +212,10 @@ class TernaryNeurons(CountingNeurons):
 
     kind = "ternary"
 
+    @staticmethod
+    def adders(neuron: Neuron) -> int:
+        return 2
+
     def respond(self, m, potential, emitted, threshold):
         least, greatest = self._counts
         up = ~potential[-1] & (emitted != greatest)
@@ -224,15 +237,21 @@ class GradedNeurons(CountingNeurons):
         assert isinstance(neuron, Rate)
         return neuron.initial.astype(np.int64)
 
+    @staticmethod
+    def adders(neuron: Neuron) -> int:
+        assert isinstance(neuron, Ternary)
+        return (neuron.counts[1] - neuron.counts[0]).bit_length()
+
     def respond(self, m, potential, emitted, threshold):
         least, greatest = self._counts
         rest = potential - threshold * least
         quotient: list[Value] = []
         for bit in reversed(range((greatest - least).bit_length())):
-            less = Signal(signed(len(rest) + 1), name=f"less_{bit}")
-            m.d.comb += less.eq(rest - (threshold << bit))
+            difference = rest - (threshold << bit)  # which a large threshold makes wider than what is divided
+            less = Signal(signed(len(difference)), name=f"less_{bit}")
+            m.d.comb += less.eq(difference)
             quotient.insert(0, ~less[-1])
-            rest = Mux(less[-1], rest, less)
+            rest = Mux(less[-1], rest, less)[: len(rest)].as_signed()
         steps = Cat(quotient)
         count = Mux(steps > greatest - least, greatest, steps + least)
         return count - emitted, potential, count

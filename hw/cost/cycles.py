@@ -18,6 +18,7 @@ from hw.core.plan import LayerPlan
 from hw.core.readout import vector_to_result
 from hw.core.streams import input_format
 from hw.cost.pipeline import Pipeline
+from hw.encoder.codes import code_of
 from hw.encoder.cost import EncoderCost
 from hw.encoder.plan import EncoderPlan
 
@@ -139,8 +140,7 @@ def _source(network: Network, folding: Folding, inputs: Events, frames: list[_Fr
     if frames_in == "words":
         return _WordSource(frames, folding.contexts)
     form = replace(input_format(folding.plans(network)[0]), frames=0)
-    assert network.encoder.p_min is not None  # a network resolves its encoder
-    return EncoderCost(EncoderPlan(form, network.encoder.p_min, folding.pixels), inputs, folding.contexts)
+    return EncoderCost(EncoderPlan(form, code_of(network.encoder, network.steps), folding.pixels), inputs, folding.contexts)
 
 
 class _Context:

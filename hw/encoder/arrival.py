@@ -1,4 +1,4 @@
-"""The half of a latency encoder that takes a frame's pixels."""
+"""The half of an encoder that takes a frame's pixels."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
@@ -11,7 +11,7 @@ from hw.encoder.plan import EncoderPlan, pixel_layout
 
 
 class PixelArrival(wiring.Component):
-    """Writes spike times into blocks, and blocks into the lists of the steps in which they have a spike.
+    """Writes what is kept of pixels into blocks, and blocks into the lists of the steps in which they have a spike.
 
     A beat per cycle, as long as a bank is free. `EncoderPlan.drain` + 1 cycles after a frame's last beat, or once the frame before has been
     handed over, the frame is ``waiting``.
@@ -21,7 +21,7 @@ class PixelArrival(wiring.Component):
 
     Members:
         i: beats of pixels.
-        blocks: spike times of a beat, written into a block.
+        blocks: what is kept of a beat, written into a block.
         list_0, …: for each list memory, the number of a block, written at the end of a list.
         waiting: a frame is complete; what follows belongs to it.
         counts: entries of the list of each step; the first is at 1.
@@ -100,7 +100,7 @@ class PixelArrival(wiring.Component):
         ]
         with m.If(self.handover):
             m.d.sync += [self.waiting.eq(0), next_handover.eq(~next_handover), self.counts.eq(0), self.used.eq(0)]
-        if plan.pixels == 1:
+        if plan.single_entries:
             complete = ends
             self._list_pixel(m, times[0], taken, block_ends | ends, Cat(block, filling))
         else:
@@ -113,16 +113,16 @@ class PixelArrival(wiring.Component):
         return m
 
     def _times(self, m: Module, at_end: Signal) -> list[Signal]:
-        """The spike time of each pixel of the beat, or `EncoderPlan.never`."""
+        """What is kept of each pixel of the beat."""
         plan = self._plan
         used_in_last_beat = plan.form.inputs - (plan.beats - 1) * plan.pixels
         times = []
         for k in range(plan.pixels):
             intensity, time = Signal(8, name=f"intensity_{k}"), Signal(plan.code_bits, name=f"time_{k}")
-            never = intensity < plan.p_min
+            kept = plan.code.keep(intensity)
             m.d.comb += [
                 intensity.eq(self.i.payload.intensity[8 * k : 8 * k + 8]),
-                time.eq(Mux(never | at_end if k >= used_in_last_beat else never, plan.never, ((~intensity) * plan.form.steps) >> 8)),
+                time.eq(Mux(at_end, plan.code.never, kept) if k >= used_in_last_beat else kept),
             ]
             times.append(time)
         return times
@@ -130,7 +130,7 @@ class PixelArrival(wiring.Component):
     def _list_pixel(self, m: Module, time: Signal, taken: Signal, block_ends, place) -> None:
         """One pixel makes one entry at most, which is written at once."""
         seen = Signal(self._plan.active_steps)  # in this block
-        step, spikes = self._local(time), taken & (time != self._plan.never)
+        step, spikes = self._local(time), taken & (time != self._plan.code.never)
         with m.If(taken & block_ends):
             m.d.sync += seen.eq(0)
         with m.Elif(spikes):
@@ -144,7 +144,8 @@ class PixelArrival(wiring.Component):
         gathered = Signal(plan.active_steps)
         unwritten = Signal(plan.active_steps)
         unwritten_place = Signal.like(place)
-        m.d.comb += gathered.eq(seen | Cat(Cat(time == t for time in times).any() for t in range(plan.active_steps)))
+        spikes = (Cat(plan.code.coefficient(time, t).any() for time in times).any() for t in range(plan.active_steps))
+        m.d.comb += gathered.eq(seen | Cat(spikes))
         with m.If(taken):
             m.d.sync += seen.eq(Mux(block_ends | ends, 0, gathered))
         for way in range(plan.ways):
@@ -158,7 +159,10 @@ class PixelArrival(wiring.Component):
 
     def _local(self, step: Value) -> Value:
         """A step's number among those whose lists share a memory; a constant where it has no bits, as Verilog knows no such signal."""
-        return step[: self._plan.step_address] if self._plan.step_address else Const(0, 0)
+        width = self._plan.step_address
+        part = step[:width]
+        missing = width - len(part)  # the last memory may have fewer lists
+        return (Cat(part, Const(0, missing)) if missing else part) if width else Const(0, 0)
 
     def _append(self, m: Module, way: int, push, step, place) -> None:
         """Append the block at ``place`` (block, bank) to a list of memory ``way``.

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from export.events import Events
-from hw.encoder.latency import CANCEL_TO_WORD, LAST_BEAT_TO_WORD
+from hw.encoder.encoder import CANCEL_TO_WORD, LAST_BEAT_TO_WORD
 from hw.encoder.plan import EncoderPlan
 
 CANCEL_TO_END = 1  # cycles from the cancel to the empty last word

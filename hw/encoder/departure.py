@@ -1,4 +1,4 @@
-"""The half of a latency encoder that sends a frame's words."""
+"""The half of an encoder that sends a frame's words."""
 
 from itertools import pairwise
 
@@ -139,16 +139,18 @@ class WordDeparture(wiring.Component):
     def _send(self, m: Module, block: "_Stage", match: "_Stage", block_number: Signal) -> None:
         """Compare a block with the step, and send its words with spikes."""
         plan, form = self._plan, self._plan.form
-        spikes = Signal(plan.block_words * form.simd)
+        word_bits = form.simd * form.lane_bits
+        spikes = Signal(plan.block_words * word_bits)
         number = Signal.like(block_number)
         open_words = Signal(plan.block_words)  # apart from unsent, so that what is read is compared, and no more, in one cycle
         unsent = Signal(plan.block_words)
         with m.If(match.free):
             m.d.sync += number.eq(block_number)
-            for k in range(min(len(spikes), plan.block_beats * plan.pixels)):
-                m.d.sync += spikes[k].eq((self.blocks.data.word_select(k, plan.code_bits) == block.tag.time) & ~block.tag.empty)
+            for k in range(min(plan.block_words * form.simd, plan.block_beats * plan.pixels)):
+                coefficient = plan.code.coefficient(self.blocks.data.word_select(k, plan.code_bits), block.tag.time)
+                m.d.sync += spikes.word_select(k, form.lane_bits).eq(Mux(block.tag.empty, 0, coefficient))
         for k in range(plan.block_words):
-            m.d.comb += unsent[k].eq(spikes.word_select(k, form.simd).any() & open_words[k])
+            m.d.comb += unsent[k].eq(spikes.word_select(k, word_bits).any() & open_words[k])
         found = first_set(m, unsent, name="unsent")
 
         sending = Signal()  # a word is there
@@ -175,7 +177,7 @@ class WordDeparture(wiring.Component):
                 open_words.eq(found.rest),
                 out.time.eq(match.tag.time),
                 out.index.eq(number * plan.block_words + found.index),
-                out.bits.eq(found.any if form.simd == 1 else spikes.word_select(found.index, form.simd)),
+                out.bits.eq(found.any if word_bits == 1 else spikes.word_select(found.index, word_bits)),
                 out.last_of_step.eq(match.tag.last_of_step & ~found.several),
                 out.last_of_frame.eq(match.tag.last_of_frame & ~found.several),
                 out.error.eq(match.tag.error),

@@ -1,4 +1,4 @@
-"""What a latency encoder is made of: every number that its circuit and its cost model share."""
+"""What an encoder is made of: every number that its circuit and its cost model share."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,6 +8,7 @@ from amaranth.lib import data
 
 from export import UserError
 from hw.core.words import WordFormat, bits_for
+from hw.encoder.codes import PixelCode
 
 SMALLEST_BLOCK = 8  # pixels: where the logic is smallest; shorter blocks take more memory, longer ones more comparators
 MOST_STEPS_PER_LIST = 16
@@ -20,7 +21,7 @@ def pixel_layout(pixels: int) -> data.StructLayout:
 
 @dataclass(frozen=True)
 class EncoderPlan:
-    """The geometry of a `LatencyEncoder`.
+    """The geometry of an encoder.
 
     Pixels are kept as *blocks*, in which whole beats and whole words fit. For each step there is a *list* of the blocks that have a spike
     in it. Some steps' lists share a memory, which takes one entry per cycle: so many that a block's entries are written before the next
@@ -28,7 +29,7 @@ class EncoderPlan:
 
     Parameters:
         form: words to send; ``form.inputs`` is the number of pixels of a frame.
-        p_min: smallest intensity that spikes, 0 … 256.
+        code: what is kept of a pixel.
         pixels: pixels per beat.
         block: pixels per block, a multiple of ``pixels`` and of ``form.simd``, or at least a frame. By default the smallest such multiple
             by a power of two that is not less than 8.
@@ -38,7 +39,7 @@ class EncoderPlan:
     """
 
     form: WordFormat
-    p_min: int
+    code: PixelCode
     pixels: int = 1
     block: int | None = None
 
@@ -57,7 +58,7 @@ class EncoderPlan:
     @property
     def active_steps(self) -> int:
         """Steps in which a pixel can spike; all of them are before the others."""
-        return max(1, ((255 - self.p_min) * self.form.steps // 256) + 1)
+        return self.code.active_steps
 
     @property
     def walked_steps(self) -> int:
@@ -66,13 +67,13 @@ class EncoderPlan:
 
     @property
     def code_bits(self) -> int:
-        """Width of a spike time, or `never`."""
-        return bits_for(self.active_steps + 1)
+        """Width of what is kept of a pixel."""
+        return self.code.bits
 
     @property
-    def never(self) -> int:
-        """In the place of a spike time: the pixel does not spike."""
-        return (1 << self.code_bits) - 1
+    def empty_block(self) -> int:
+        """A block without spikes."""
+        return sum(self.code.never << place * self.code_bits for place in range(self.block_beats * self.pixels))
 
     @property
     def block_address(self) -> int:
@@ -132,10 +133,15 @@ class EncoderPlan:
     def list_steps(self) -> int:
         """Steps whose lists share a memory, a power of two: a block's entries are written in as many cycles."""
         least = bits_for(self.active_steps)
-        if self.pixels == 1:  # makes one entry at most
+        if self.single_entries:
             return 1 << least
         cycles = min(self.block_beats, self.last_block_beats, MOST_STEPS_PER_LIST)
         return 1 << min(least, cycles.bit_length() - 1)
+
+    @property
+    def single_entries(self) -> bool:
+        """A beat makes one entry at most, which is written at once."""
+        return self.pixels == 1 and self.code.is_step
 
     @property
     def ways(self) -> int:
@@ -145,4 +151,4 @@ class EncoderPlan:
     @property
     def drain(self) -> int:
         """Cycles from a block's last beat to the last one in which its entries are written."""
-        return 0 if self.pixels == 1 else self.list_steps
+        return 0 if self.single_entries else self.list_steps

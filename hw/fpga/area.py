@@ -7,7 +7,7 @@ accumulator. Errors are up to 20 %, in circuits of a few hundred LUTs up to 30 %
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import reduce
 from operator import or_
 
@@ -20,7 +20,9 @@ from hw.core.membranes import membranes_of
 from hw.core.memories import CHUNK, chunks, spram_shape
 from hw.core.plan import LayerPlan
 from hw.core.readout import result_layout
-from hw.core.words import WordFormat, bits_for
+from hw.core.streams import input_format
+from hw.core.words import bits_for
+from hw.encoder.codes import code_of
 from hw.encoder.plan import EncoderPlan
 from hw.fpga.devices import DEVICES, Device, Family
 from hw.fpga.memories import Shape, mapped
@@ -153,7 +155,7 @@ class AreaModel:
             UserError: the folding does not fit the network.
         """
         plans = folding.plans(network)
-        form = WordFormat(network.inputs, network.steps, plans[0].simd)
+        form = replace(input_format(plans[0]), frames=0)
         contexts, control = folding.contexts, self._costs.control
         found = [Part("scheduler", control * 20 * contexts, 5 + 8 * contexts)]
         for index, plan in enumerate(plans):
@@ -162,8 +164,7 @@ class AreaModel:
             bits = form.layout.size
             found += [Part(f"frame_check_{context}", control * 1.9 * bits, 1.25 * bits) for context in range(contexts)]
         else:
-            assert network.encoder.p_min is not None  # an accelerator for pixels has a latency encoder
-            encoder = EncoderPlan(form, network.encoder.p_min, folding.pixels)
+            encoder = EncoderPlan(form, code_of(network.encoder, network.steps), folding.pixels)
             found += [self.encoder(encoder, f"encoder_{context}") for context in range(contexts)]
             found.append(Part("distributor", control * contexts, 1))
         if self._loadable:
@@ -178,14 +179,17 @@ class AreaModel:
         return [dense, self.readout(plan) if plan.following_simd is None else self.emitter(plan, f"emitter_{index}")]
 
     def dense(self, plan: LayerPlan, name: str) -> Part:
-        """A dense layer of neurons that spike once."""
+        """A dense layer and its neurons."""
         rows = plan.weight_depth
-        synapses = plan.simd * (1 - 2.0**-rows if plan.form == "delta" and not self._loadable else 1)  # a weight that is always 0 is free
-        bits = plan.membrane_bits
+        fixed = plan.form == "delta" and not self._loadable  # a weight that is always 0 is free then
+        synapses = plan.simd * plan.lane_bits * (1 - 2.0**-rows if fixed else 1)
+        bits, additions = plan.membrane_bits, 1 + plan.neurons.adders(plan.layer.neuron)
         in_memory = plan.form == "delta" and plan.loop_order == "event" and plan.neuron_folds > 1
         gathered = plan.contexts * plan.synapse_folds * plan.simd * (plan.form == "xnor")
-        luts = 30 * self._costs.control + plan.pe * (self._costs.synapse * synapses + (self._costs.bit + 0.5 * (plan.swap > 1)) * bits)
-        ffs = 45 + plan.pe * count_width(plan.simd) + (0 if in_memory else plan.pe * (1 + bits)) + gathered
+        of_a_bit = self._costs.bit * additions + 0.5 * (plan.swap > 1)
+        luts = 30 * self._costs.control + plan.pe * (self._costs.synapse * synapses + of_a_bit * bits)
+        kept = 0 if in_memory else plan.flag_bits + bits
+        ffs = 45 + plan.pe * (count_width(plan.simd, plan.input_coefficients) + kept) + gathered
         if self._loadable:
             shapes = ((plan.weight_width, rows), (plan.initial_width, plan.initial_depth))
             luts += sum(3.5 * chunks(width) for width, _ in shapes)
@@ -209,7 +213,7 @@ class AreaModel:
     def emitter(self, plan: LayerPlan, name: str) -> Part:
         """What makes words for the next layer of a layer's neurons."""
         assert plan.following_simd is not None
-        pe, simd, slots = plan.pe, plan.following_simd, plan.vector_slots
+        pe, simd, slots = plan.pe * plan.coefficient_bits, plan.following_simd * plan.coefficient_bits, plan.vector_slots
         luts = 33 + 1.6 * pe + 1.9 * simd * (plan.neuron_folds > 1) + 1.6 * pe * (pe > simd)
         row = pe + bits_for(plan.steps) + bits_for(plan.frames) + 4
         return Part(name, self._costs.control * luts, 40 + 2 * pe + simd, (Shape("through", row, slots),) if slots > 1 else ())
@@ -222,7 +226,7 @@ class AreaModel:
         )
 
     def encoder(self, plan: EncoderPlan, name: str) -> Part:
-        """A latency encoder: a list of rows of pixels for each step."""
+        """An encoder: a list of blocks of pixels for each step."""
         steps = plan.active_steps
         luts = 50 + steps * (18 + 0.7 * plan.pixels) + 1.5 * plan.block_bits + 2.5 * plan.ways * plan.list_address
         memories = [Shape("free", plan.block_bits, 2 << plan.block_address, plan.pixels * plan.code_bits)]

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.core.memories import NO_READ_WRITE_CHECK
 from hw.core.words import bits_for
-from hw.encoder.latency import pixel_layout
+from hw.encoder.encoder import pixel_layout
 from hw.host.packets import CRC_POLYNOMIAL, CRC_SIZE, MAGIC, Error, Request
 from hw.host.recorder import PART
 from hw.host.uart import BYTES

@@ -4,7 +4,8 @@ from amaranth.asserts import AnySeq
 from amaranth.hdl import Assert, Cover, Module, Mux, Signal, Value
 
 from hw.core.words import WordFormat
-from hw.encoder.latency import LatencyEncoder
+from hw.encoder.codes import LatencyCode
+from hw.encoder.encoder import PixelEncoder
 from sim.proofs.parts import Harness
 from sim.proofs.streams import Rules, hold, offer
 
@@ -52,7 +53,7 @@ def encoder(form: WordFormat, p_min: int, pixels: int) -> Harness:
     """
 
     def fill(m: Module) -> None:
-        m.submodules.dut = dut = LatencyEncoder(form, p_min=p_min, pixels=pixels)
+        m.submodules.dut = dut = PixelEncoder(form, LatencyCode(form.steps, p_min), pixels=pixels)
         offer(m, dut.i)
         cancels = Signal()
         m.d.comb += [dut.o.stream.ready.eq(AnySeq(1)), cancels.eq(AnySeq(1)), dut.o.cancel.eq(cancels)]

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 
+import numpy as np
 from amaranth.asserts import AnySeq
 from amaranth.hdl import Array, Assert, ClockDomain, ClockSignal, Const, Cover, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
+from export import Single
 from hw.core.counting import count_width, delta_counts, xnor_counts
 from hw.core.frame_check import FrameCheck
 from hw.core.neurons import IFNeurons
@@ -112,7 +114,7 @@ def counts(simd: int, neurons: Callable[..., wiring.Component] = IFNeurons) -> H
         m.d.comb += [delta.eq(delta_counts(m, weights, spikes, 1)), xnor.eq(xnor_counts(m, weights, spikes, 1))]
         m.d.comb += [Assert(delta == total), Assert(xnor - negatives == total), Cover(delta == simd), Cover(delta == -simd)]
 
-        m.submodules.dut = dut = neurons(pe=1, width=width + 1, count_width=width)
+        m.submodules.dut = dut = neurons(Single(np.zeros(1, np.int32)), pe=1, width=width + 1, count_width=width)
         before = Signal(signed(width + 1))
         m.d.comb += [
             before.eq(AnySeq(width + 1)),

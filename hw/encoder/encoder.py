@@ -1,4 +1,4 @@
-"""Pixels in raster order to spike words in time order [S2]."""
+"""Pixels in raster order to spike words in time order [S2], [S13]."""
 
 from amaranth.hdl import Module, unsigned
 from amaranth.lib import stream, wiring
@@ -9,6 +9,7 @@ from hw.core.memories import NO_READ_WRITE_CHECK
 from hw.core.streams import words
 from hw.core.words import WordFormat
 from hw.encoder.arrival import PixelArrival
+from hw.encoder.codes import PixelCode
 from hw.encoder.departure import WordDeparture
 from hw.encoder.plan import EncoderPlan, pixel_layout
 
@@ -16,11 +17,11 @@ LAST_BEAT_TO_WORD = 6  # cycles from a frame's last beat to its first word, if o
 CANCEL_TO_WORD = 5  # cycles from the cancel to the next frame's first word, if no block of that one is on its way yet
 
 
-class LatencyEncoder(wiring.Component):
-    """Sorts a frame by spike time while it arrives, and sends the one before meanwhile.
+class PixelEncoder(wiring.Component):
+    """Sorts a frame by the steps of its spikes while it arrives, and sends the one before meanwhile.
 
-    Spike times go into a memory of blocks of pixels, and the number of each block into a list for every step in which it has a spike
-    (`hw.encoder.arrival`); then the lists are walked in the order of time (`hw.encoder.departure`).
+    What is kept of pixels goes into a memory of blocks of pixels, and the number of each block into a list for every step in which it has
+    a spike (`hw.encoder.arrival`); then the lists are walked in the order of time (`hw.encoder.departure`).
 
     Throughput: a beat of ``pixels`` pixels per cycle in; a word per cycle out, without gaps between words, blocks, steps and frames. Two
     banks: once a frame's last word has been taken, the next frame but one can arrive.
@@ -33,7 +34,7 @@ class LatencyEncoder(wiring.Component):
 
     Parameters:
         form: words to send; ``form.inputs`` is the number of pixels of a frame.
-        p_min: smallest intensity that spikes.
+        code: what is kept of a pixel, and what spikes become of it: `LatencyCode` or `SpreadCode`.
         pixels: pixels per beat; the last beat of a frame may be used in part.
         block: pixels per block (see `EncoderPlan`).
 
@@ -45,8 +46,8 @@ class LatencyEncoder(wiring.Component):
         UserError: ``pixels`` or ``block`` cannot be.
     """
 
-    def __init__(self, form: WordFormat, *, p_min: int, pixels: int = 1, block: int | None = None):
-        self.plan = EncoderPlan(form, p_min, pixels, block)
+    def __init__(self, form: WordFormat, code: PixelCode, *, pixels: int = 1, block: int | None = None):
+        self.plan = EncoderPlan(form, code, pixels, block)
         super().__init__({"i": In(stream.Signature(pixel_layout(pixels))), "o": Out(words(form))})
 
     def elaborate(self, platform):
@@ -54,7 +55,7 @@ class LatencyEncoder(wiring.Component):
         plan = self.plan
         m.submodules.arrival = arrival = PixelArrival(plan)
         m.submodules.departure = departure = WordDeparture(plan)
-        never = [(1 << plan.block_bits) - 1] * (2 << plan.block_address)
+        never = [plan.empty_block] * (2 << plan.block_address)
         m.submodules.blocks = blocks = Memory(shape=unsigned(plan.block_bits), depth=len(never), init=never, attrs=NO_READ_WRITE_CHECK)
         _connect(m, blocks, arrival.blocks, departure.blocks)
         for way in range(plan.ways):

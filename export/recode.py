@@ -1,0 +1,54 @@
+"""A network of augmented spikes in other spike codes, and in other numbers of steps."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from export.errors import UserError
+from export.network import Layer, Network
+from export.neurons import Graded, Neuron, Rate, Readout, Ternary
+
+CODES = ("rate", "ternary", "graded")
+
+
+def recode(network: Network, code: str, steps: int) -> Network:
+    """The same network in another code.
+
+    Counts of ``graded`` and ``ternary`` neurons are the same, whatever ``T`` [S11]. Those of ``rate`` neurons go to ``T`` where the others
+    go to ``L``: with what a spike of the layer before is worth as ``u`` (a spike of the input: 1; else ``L / T``),
+    ``θ' = max(1, round(θ · L / (T · u)))`` and the bias ``initial - ⌊θ / 2⌋`` is divided by ``u`` and rounded.
+
+    Parameters:
+        network: with hidden neurons ``graded`` or ``ternary`` whose counts begin at 0, and inputs that are spread over the steps.
+        code: one of `CODES`.
+        steps: ``T``.
+
+    Raises:
+        UserError: the network is of another kind, or ``code`` or ``steps`` is not as said.
+    """
+    if code not in CODES:
+        raise UserError(f"code must be one of {', '.join(CODES)}, not {code!r}")
+    if network.encoder.kind != "spread":
+        raise UserError(
+            f"the inputs of a network in another code must be spread over the steps, not come by encoder '{network.encoder.kind}'"
+        )
+    layers, worth = [], 1.0
+    for index, layer in enumerate(network.layers):
+        neuron, worth = _recoded(layer.neuron, code, steps, worth, f"layer {index}")
+        layers.append(Layer(layer.connection, neuron))
+    return replace(network, layers=tuple(layers), steps=steps)
+
+
+def _recoded(neuron: Neuron, code: str, steps: int, worth: float, name: str) -> tuple[Neuron, float]:
+    """Neurons in another code, and what a spike of theirs is worth."""
+    if isinstance(neuron, Readout):
+        return Readout(np.rint(neuron.thresholds / worth).astype(np.int64)), 1.0
+    if not isinstance(neuron, Ternary) or neuron.signed:
+        raise UserError(f"neurons of {name} must be graded or ternary, with counts from 0, not {neuron.kind}")
+    if code != "rate":
+        kind = Graded if code == "graded" else Ternary
+        return kind(neuron.thresholds, neuron.initial, levels=neuron.levels), 1.0
+    of_spike = neuron.levels / steps
+    thresholds = np.maximum(1, np.rint(neuron.thresholds * of_spike / worth)).astype(np.int64)
+    bias = np.rint((neuron.initial - neuron.thresholds // 2) / worth).astype(np.int64)
+    return Rate(thresholds, bias + thresholds // 2), of_spike

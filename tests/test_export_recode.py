@@ -1,0 +1,69 @@
+"""One network in other spike codes."""
+
+import numpy as np
+import pytest
+
+from export import Dense, Encoder, Layer, Network, Rate, Readout, Single, UserError
+from export.recode import recode
+from export.reference import run
+from tests.multi_spike import code_network, random_images, spread
+
+NETWORK = code_network(np.random.default_rng(1), (12, 9, 7, 4), 1, "graded", levels=5, bits=4)
+IMAGES = random_images(np.random.default_rng(2), 30, 12)
+
+
+def counts(network, layer):
+    events = run(network, spread(network, IMAGES)).events[layer]
+    found = np.zeros((events.shape[0], events.shape[2]), int)
+    np.add.at(found, (events.frame, events.neuron), events.coefficient)
+    return found
+
+
+@pytest.mark.parametrize("steps", [1, 3, 8])
+def test_graded_is_the_same_in_any_number_of_steps(steps):
+    for layer in range(2):
+        assert np.array_equal(counts(recode(NETWORK, "graded", steps), layer), counts(NETWORK, layer))
+
+
+def test_ternary_is_the_same_when_it_has_settled():
+    """The inputs of one step, and no more: then as many steps as there are levels, for each layer."""
+    settled = recode(NETWORK, "ternary", 20)
+    events = spread(NETWORK, IMAGES)
+    first = type(events)((events.shape[0], 20, events.shape[2]), events.frame, events.step, events.neuron, events.coefficient)
+    wide = Network(settled.layers, 20, Encoder("none", bits=4))
+    golden = run(wide, first)
+    for layer in range(2):
+        found = np.zeros_like(counts(NETWORK, layer))
+        np.add.at(found, (golden.events[layer].frame, golden.events[layer].neuron), golden.events[layer].coefficient)
+        assert np.array_equal(found, counts(NETWORK, layer))
+
+
+def test_rate_by_hand():
+    """Levels 5, T = 10: a spike is worth 1/2, thresholds behind inputs become 5/10 of what they were, behind spikes they stay."""
+    rate = recode(NETWORK, "rate", 10)
+    first, second, last = (layer.neuron for layer in rate.layers)
+    thetas = [layer.neuron.thresholds for layer in NETWORK.layers]
+    assert isinstance(first, Rate)
+    assert first.thresholds.tolist() == [max(1, round(theta * 0.5)) for theta in thetas[0].tolist()]
+    assert second.thresholds.tolist() == thetas[1].tolist()
+    bias = NETWORK.layers[1].neuron.initial - thetas[1] // 2
+    assert second.initial.tolist() == (2 * bias + thetas[1] // 2).tolist()
+    assert last.thresholds.tolist() == (2 * thetas[2]).tolist()
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "message"),
+    [
+        ({}, "radix", "code must be one of rate, ternary, graded, not 'radix'"),
+        ({"encoder": Encoder("none")}, "rate", "the inputs of a network in another code must be spread over the steps, not come by encoder 'none'"),
+        (
+            {"layers": (Layer(Dense(np.ones((3, 12))), Single(np.ones(3, int))), Layer(Dense(np.ones((2, 3))), Readout(np.ones(2, int))))},
+            "rate",
+            "neurons of layer 0 must be graded or ternary, with counts from 0, not single",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be(change, code, message):
+    fields = {"layers": NETWORK.layers, "steps": 1, "encoder": NETWORK.encoder} | change
+    with pytest.raises(UserError, match=f"^{message}$"):
+        recode(Network(**fields), code, 4)
