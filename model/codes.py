@@ -11,19 +11,27 @@ from matplotlib.ticker import MaxNLocator
 from export import UserError
 from export.store import Format, write_json
 from export.text import dashed
-from model import conversion, drawing
+from model import drawing
 from model.conversion import Conversion
 from model.conversion_checkpoint import Source
-from model.convert import balancing_activations, outcome, parts_of
+from model.convert import balancing_activations, folded, outcome, parts_of
 from model.data.dataset import Dataset
 from model.machine import commit, machine, now
-from model.multispike import BASELINES, RULES
+from model.multispike import BASELINES
 
-FORMAT = Format("firstspike-codes", 1, {"rows": list, "source": float}, {"rows": {"code": str, "balance": str, "steps": int}})
-START_0 = "rate, start 0"
+FORMAT = Format(
+    "firstspike-codes",
+    1,
+    {"network": str, "dataset": str, "part": str, "source": float, "rows": list, "command": str, "date": str, "machine": dict},
+    {"rows": {"code": str, "baseline": bool, "balance": str, "steps": int, "strict": float, "hidden_events_mean": float}},
+)
+CALIBRATION = 4  # rounds
 CODES: dict[str, dict[str, Any]] = {name: {"code": name} for name in ("rate", "ternary", "graded")}
-CODES |= {START_0: {"code": "rate", "half": False}} | {name: {"code": name} for name in BASELINES}
+CODES |= {f"{name}, calibrated": {"code": name, "calibration": CALIBRATION} for name in ("rate", "ternary")}
+SPREAD = {f"{name}, bias spread": {"code": name, "spread": True} for name in ("rate", "ternary")}
+CODES |= SPREAD | {"rate, start 0": {"code": "rate", "half": False}} | {name: {"code": name} for name in BASELINES}
 """What is measured, by name: the codes of the circuit, then the baselines, which are in PyTorch only."""
+COMPARED = (*SPREAD, "rate, start 0", *BASELINES)
 
 
 def measure(
@@ -54,13 +62,15 @@ def measure(
     for balance in possible(source) if balances is None else balances:
         found = balancing_activations(source, train, Conversion(balance=balance))
         for name, rule in CODES.items():
+            if name in SPREAD and not source.recipe.bias:
+                continue
             for count in steps:
                 choices = options | rule | {"steps": count, "balance": balance}
                 if rule["code"] == "rate":
                     choices["levels"] = None
                 how = Conversion(**choices)
-                done = outcome(conversion.fold(how, source.network, found), images)
-                row = {"code": name, "baseline": name not in RULES or name in BASELINES, "balance": balance, "steps": count}
+                done = outcome(folded(source, train, how, found), images)
+                row = {"code": name, "baseline": name in COMPARED, "balance": balance, "steps": count}
                 levels, events = how.levels_of(source.network), float(done.events[:, -1].mean())
                 rows.append(row | {"levels": levels, "strict": done.strict(labels), "hidden_events_mean": events})
     made = {"command": command, "date": now(), "commit": commit(), "machine": machine()}
@@ -80,14 +90,33 @@ def text(content: dict[str, Any]) -> str:
     """The table for a terminal: a line per balance and code."""
     steps = sorted({row["steps"] for row in content["rows"]})
     lines = [f"{content['network']}, {content['frames']} {content['part']} frames: the network it comes from has {content['source']:.2f} %"]
-    lines.append(f"{'balance':10}  {'code':14}" + "".join(f"  {f'T = {count}':>17}" for count in steps))
+    lines.append(f"{'balance':10}  {'code':21}" + "".join(f"  {f'T = {count}':>17}" for count in steps))
     found = {(row["balance"], row["code"], row["steps"]): row for row in content["rows"]}
     for balance, code in dict.fromkeys((row["balance"], row["code"]) for row in content["rows"]):
         cells = [found[balance, code, count] for count in steps]
         marked = code + (" *" if cells[0]["baseline"] else "")
         values = (f"  {cell['strict']:7.2f} % {cell['hidden_events_mean']:7.1f}" for cell in cells)
-        lines.append(f"{balance:10}  {marked:14}" + "".join(values))
-    return "\n".join([*lines, "accuracy after the last step, hidden events per frame; * a baseline, in PyTorch only"])
+        lines.append(f"{balance:10}  {marked:21}" + "".join(values))
+    return "\n".join([*lines, "accuracy after the last step, hidden events per frame; * a baseline, in PyTorch only", *claims(content)])
+
+
+def claims(content: dict[str, Any]) -> list[str]:
+    """What the table says of the claims that are made for double thresholds and augmented spikes; a line for each balance and claim."""
+    lines = []
+    for balance in dict.fromkeys(row["balance"] for row in content["rows"]):
+        found = {(row["code"], row["steps"]): row for row in content["rows"] if row["balance"] == balance}
+        steps = sorted({count for _, count in found})
+        for better, worse in (("ternary", "rate"), ("graded", "ternary")):
+            holds = [count for count in steps if found[better, count]["strict"] >= found[worse, count]["strict"]]
+            where = f"at T = {', '.join(map(str, holds))}" if holds else "at no T"
+            lines.append(f"{balance}: at equal T, {better} is at least as accurate as {worse} {where}, of {', '.join(map(str, steps))}")
+        best = max((found["rate", count] for count in steps), key=lambda row: (row["strict"], -row["hidden_events_mean"]))
+        enough = [row for (code, _), row in found.items() if code == "graded" and row["strict"] >= best["strict"]]
+        reached = f"{best['strict']:.2f} % take rate {best['hidden_events_mean']:.1f} hidden events at T = {best['steps']}"
+        least = min(enough, key=lambda row: row["hidden_events_mean"], default=None)
+        there = f"graded {least['hidden_events_mean']:.1f} at T = {least['steps']}" if least else "graded does not reach them"
+        lines.append(f"{balance}: {reached}, {there}")
+    return lines
 
 
 def write(content: dict[str, Any], path: Path) -> list[Path]:
@@ -105,7 +134,7 @@ def picture(content: dict[str, Any]) -> Figure:
     figure = Figure(figsize=(9, 0.8 + 2.8 * len(balances)), layout="constrained")
     grid = figure.subplots(len(balances), 2, squeeze=False, sharey=True)
     for balance, (by_steps, by_events) in zip(balances, grid, strict=True):
-        for number, code in enumerate(CODES):
+        for number, code in enumerate(dict.fromkeys(row["code"] for row in content["rows"])):
             rows = [row for row in content["rows"] if (row["balance"], row["code"]) == (balance, code)]
             for panel, name in ((by_steps, "steps"), (by_events, "hidden_events_mean")):
                 _line(panel, rows, name, code, f"C{number}")

@@ -29,6 +29,7 @@ from model.quantized import QuantizedNetwork
 PER = ("layer", "neuron")
 UNQUANTISED_LEVELS = 15  # L of graded neurons where the source has real activations: words of 4 bits
 PERCENTILE = 99.9
+CALIBRATION_FRAMES = 1500  # training frames, at most, that starts are calibrated on
 BALANCING_FRAMES = 5000  # training frames, at most, that maximum and percentile are taken over
 MAX_STEPS = 1 << 15
 
@@ -47,6 +48,8 @@ class Conversion:
         percentile: of ``balance`` ``percentile``.
         per: ``layer`` or ``neuron``.
         half: start at ``⌊θ/2⌋``; otherwise at 0.
+        calibration: rounds of bias calibration, 0 or more: see `calibrated`.
+        spread: deal the bias out over the steps; otherwise it is part of the start. A circuit has it in the start.
 
     Raises:
         UserError: a value is not as said.
@@ -59,6 +62,8 @@ class Conversion:
     percentile: float = PERCENTILE
     per: str = "layer"
     half: bool = True
+    calibration: int = 0
+    spread: bool = False
 
     def __post_init__(self) -> None:
         for name, choices in (("code", (*CODES, *multispike.BASELINES)), ("balance", BALANCES), ("per", PER)):
@@ -67,6 +72,8 @@ class Conversion:
         for name, value, most in (("steps (T)", self.steps, MAX_STEPS), ("levels (L)", self.levels, MAX_LEVELS)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most):
                 raise UserError(f"{name} must be an integer from 1 to {most}, not {value!r}")
+        if isinstance(self.calibration, bool) or not isinstance(self.calibration, int) or self.calibration < 0:
+            raise UserError(f"calibration must be a number of rounds, at least 0, not {self.calibration!r}")
         if not 0 < self.percentile <= 100:
             raise UserError(f"percentile must be above 0 and at most 100, not {self.percentile!r}")
         if self.code == "rate" and self.levels not in (None, self.steps):
@@ -108,6 +115,22 @@ class Spiking(NamedTuple):
         ]
         layers = zip(*(part.coefficients for part in parts), strict=True)
         return multispike.Run([torch.cat(layer, dim=1) for layer in layers], torch.cat([part.sums for part in parts], dim=1))
+
+    def unsettled(self, images: Tensor) -> list[int]:
+        """How many hidden counts of images differ from those of graded neurons, after the last step and each further one without input.
+
+        As many further steps as layers times levels are enough [S11]: the last number is 0 for ternary neurons.
+        """
+        counts, graded = images.flatten(1) >> (8 - self.bits), [layer._replace(rule=RULES["graded"]) for layer in self.hidden]
+        found = np.zeros(1 + sum(layer.greatest for layer in self.hidden), np.int64)
+        for at in range(0, len(counts), BATCH):
+            inputs = multispike.spread(counts[at : at + BATCH], self.steps)
+            quiet = torch.cat([inputs, inputs.new_zeros(len(found) - 1, *inputs.shape[1:])])
+            wanted = multispike.run(graded, self.output, inputs).coefficients
+            for part, settled in zip(multispike.run(self.hidden, self.output, quiet).coefficients, wanted, strict=True):
+                differ = part.cumsum(0)[self.steps - 1 :] != settled.sum(0)
+                found += differ.sum((1, 2)).numpy()
+        return found.tolist()
 
     def margins(self, sums: Tensor) -> np.ndarray:
         """Margins of the output's sums, (T, frames, classes)."""
@@ -155,17 +178,49 @@ def fold(conversion: Conversion, network: QuantizedNetwork, found: Sequence[Tens
         thresholds, bias = folded.thresholds * greatest / (worth * levels), folded.bias / worth
         if whole:
             thresholds, bias = thresholds.round().clamp(min=1), bias.round()
-        half = (thresholds / 2).floor() if whole else thresholds / 2
-        layers.append(SpikingLayer(layer.binary_weights(), thresholds, bias + half if conversion.half else bias, rule, levels))
+        start = (thresholds / 2).floor() if whole else thresholds / 2
+        start = start if conversion.half else torch.zeros_like(start)
+        dealt = bias if conversion.spread else None
+        layers.append(SpikingLayer(layer.binary_weights(), thresholds, start if conversion.spread else bias + start, rule, levels, dealt))
         worth = (greatest / levels).mean().view(1)
     bias = network.output.margins(torch.zeros(1, network.output.inputs))[0][0] / worth
     return Spiking(layers, network.output.binary_weights(), -(bias.round() if whole else bias), network.bits, conversion.steps)
 
 
+def calibrated(conversion: Conversion, spiking: Spiking, network: QuantizedNetwork, images: Tensor) -> Spiking:
+    """The spiking network with starts that make each neuron's mean count what the source's activation stands for, layer by layer.
+
+    What a neuron counts too much on average, times ``θ``, is taken from its start, once per round. After the bias shift of Y. Li et al.,
+    "A Free Lunch From ANN: Towards Efficient, Accurate Spiking Neural Networks Calibration", ICML 2021, section 4.
+
+    Parameters:
+        images: training frames, uint8 (frames, pixels).
+    """
+    if not conversion.calibration:
+        return spiking
+    found = activations(network, images)
+    layers, inputs = list(spiking.hidden), multispike.spread(images.flatten(1) >> (8 - spiking.bits), spiking.steps)
+    whole = all(torch.equal(layer.thresholds, layer.thresholds.round()) for layer in layers)
+    for index, (part, greatest) in enumerate(zip(found, balanced(conversion, network, found), strict=True)):
+        layer = layers[index]
+        wanted = (part * layer.greatest / greatest).clamp(0, layer.greatest).mean(0)
+        for _ in range(conversion.calibration):
+            start = layer.start - (multispike.run_layer(layer, inputs).sum(0).mean(0) - wanted) * layer.thresholds
+            layer = layer._replace(start=start.round() if whole else start)
+        layers[index], inputs = layer, multispike.run_layer(layer, inputs)
+    return spiking._replace(hidden=layers)
+
+
 def is_exact(conversion: Conversion, source: Source) -> bool:
     """Whether a conversion must give the source's own numbers [S11]: graded, of whole numbers, with the trained levels."""
     recipe = source.recipe
-    same = conversion.levels in (None, recipe.levels) and conversion.balance in ("trained", "rate-norm") and conversion.half
+    same = (
+        conversion.levels in (None, recipe.levels)
+        and conversion.balance in ("trained", "rate-norm")
+        and conversion.half
+        and not conversion.spread
+        and not conversion.calibration
+    )
     return conversion.code == "graded" and recipe.integer and same
 
 

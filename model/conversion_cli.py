@@ -30,6 +30,7 @@ def add(commands: Any) -> None:
     part.add_argument("--levels", type=int, metavar="L", help="greatest count of a neuron (default: as trained; for rate, T)")
     part.add_argument("--balance", metavar="|".join(BALANCES), help="what activation the greatest count stands for (default: the recipe's)")
     _add_balance(part)
+    part.add_argument("--calibration", type=int, metavar="ROUNDS", help="of bias calibration on training frames (default: the recipe's)")
     part.add_argument("--start", choices=("half", "zero"), default="half", help="the potential to start from: ⌊θ/2⌋ or 0 (default: half)")
     part.add_argument("--out", type=Path, required=True, metavar="FILE", help="network.safetensors to write")
     part.set_defaults(function=convert)
@@ -66,13 +67,12 @@ def convert(arguments: argparse.Namespace) -> int:
     from model import convert as act
     from model.conversion import Conversion
 
-    given = {name: getattr(arguments, name) for name in ("code", "steps", "levels", "balance", "percentile")}
+    given = {name: getattr(arguments, name) for name in ("code", "steps", "levels", "balance", "percentile", "calibration")}
     given = {name: value for name, value in given.items() if value is not None}
     Conversion(**given, per=arguments.per)  # what is out of range needs no data to say so
     refuse_overwriting(arguments.checkpoint, arguments.out)
     source, dataset = _read(arguments)
-    choices = {name: getattr(source.recipe, name) for name in ("code", "steps", "balance")} | given
-    done = act.convert(source, dataset, Conversion(**choices, per=arguments.per, half=arguments.start == "half"))
+    done = act.convert(source, dataset, Conversion(**act.choices_of(source) | given, per=arguments.per, half=arguments.start == "half"))
     sha256 = export.save(done.network, arguments.out)
     print(act.describe(done))
     size = arguments.out.stat().st_size

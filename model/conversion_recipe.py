@@ -11,6 +11,7 @@ NORMS = ("batch", "l1", "linf")
 CLIPS = ("trained", "rate-norm", "none")
 CODES = ("rate", "ternary", "graded")
 BALANCES = ("trained", "max", "percentile", "rate-norm")
+CONVERSION = ("code", "steps", "balance", "calibration")  # options that training does not depend on
 MAX_LEVELS = 127  # a coefficient has 8 bits, with its sign
 
 
@@ -27,8 +28,7 @@ class ConversionRecipe(Options):
         quantised: whether hidden activations are whole counts in training already.
         integer: whether thresholds and biases are whole in the forward pass of training already.
         bias: whether hidden neurons have one; without it, a potential grows evenly, which the codes ``rate`` and ``ternary`` need.
-        code, steps, balance: what the trained network is converted to: the code, ``T``, and how thresholds are balanced
-            (`model.conversion`).
+        code, steps, balance, calibration: what the trained network is converted to, as in `model.conversion.Conversion`.
         epochs: passes over the training frames.
         seed: of the split, the initial weights, the order of frames and the augmentation.
         batch_size: frames per update.
@@ -55,6 +55,7 @@ class ConversionRecipe(Options):
     code: str = "graded"
     steps: int = 1
     balance: str = "trained"
+    calibration: int = 0
     epochs: int = 30
     seed: int = 0
     batch_size: int = 256
@@ -67,7 +68,7 @@ class ConversionRecipe(Options):
 
     def __post_init__(self) -> None:
         self._check(
-            [("levels", 1, MAX_LEVELS), ("bits", 1, 8), ("steps", 1, 1 << 15)],
+            [("levels", 1, MAX_LEVELS), ("bits", 1, 8), ("steps", 1, 1 << 15), ("calibration", 0, None)],
             [(("drop_inputs", "smoothing"), lambda value: 0 <= value < 1, "a share from 0 to below 1")],
         )
         for name, choices in (("norm", NORMS), ("clip", CLIPS), ("code", CODES), ("balance", BALANCES)):
@@ -82,5 +83,5 @@ class ConversionRecipe(Options):
         return {"method": METHOD} | super().as_dict()
 
     def training(self) -> dict[str, Any]:
-        """Without ``code``, ``steps`` and ``balance``: one training serves them all."""
-        return {name: value for name, value in self.as_dict().items() if name not in ("code", "steps", "balance")}
+        """Without those of the conversion: one training serves them all."""
+        return {name: value for name, value in self.as_dict().items() if name not in CONVERSION}

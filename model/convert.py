@@ -1,5 +1,6 @@
 """The act of converting: balance, choose the shift of the readout on validation frames, export, and prove the golden model equal."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,8 +13,9 @@ import export
 from export import Dense, Encoder, Layer, Network, UserError, reference, scores
 from export.events import Events
 from model import conversion, conversion_checkpoint, evaluation
-from model.conversion import BALANCING_FRAMES, Conversion, Spiking
+from model.conversion import BALANCING_FRAMES, CALIBRATION_FRAMES, Conversion, Spiking
 from model.conversion_checkpoint import Source
+from model.conversion_recipe import CONVERSION
 from model.conversion_trainer import Images, split
 from model.data.dataset import Dataset
 from model.evaluation import BATCH, OperatingPoint
@@ -95,6 +97,12 @@ def balancing_activations(source: Source, train: Images, how: Conversion) -> lis
     return conversion.activations(source.network, train.images[:BALANCING_FRAMES])
 
 
+def folded(source: Source, train: Images, how: Conversion, found: Sequence[Tensor], *, whole: bool = True) -> Spiking:
+    """The spiking network before its readout is shifted; parameters as in `model.conversion.fold`."""
+    spiking = conversion.fold(how, source.network, found, whole=whole)
+    return conversion.calibrated(how, spiking, source.network, train.images[:CALIBRATION_FRAMES])
+
+
 def parts_of(source: Source, dataset: Dataset) -> tuple[Images, dict[str, Images]]:
     """Training frames to balance on; validation frames and, with labels, test frames to score.
 
@@ -118,9 +126,11 @@ def convert(source: Source, dataset: Dataset, how: Conversion) -> Converted:
     """
     if how.code not in export_neurons():
         raise UserError(f"code must be one of {', '.join(export_neurons())}, not {how.code!r}: a baseline cannot be exported")
+    if how.spread:
+        raise UserError("spread must be false to export a network: its neurons have their bias in the start")
     train, parts = parts_of(source, dataset)
     found = balancing_activations(source, train, how)
-    spiking, real = (conversion.fold(how, source.network, found, whole=whole) for whole in (True, False))
+    spiking, real = (folded(source, train, how, found, whole=whole) for whole in (True, False))
     outcomes = {part: outcome(spiking, frames.images) for part, frames in parts.items()}
     labels = {part: frames.labels.numpy() for part, frames in parts.items()}
     curve = shift_curve(outcomes["validation"], labels["validation"])
@@ -140,6 +150,10 @@ def convert(source: Source, dataset: Dataset, how: Conversion) -> Converted:
         "shift_curve": [point.as_dict() for point in curve],
         "conversion": asdict(replace(how, levels=how.levels_of(source.network))) | {"losses": losses},
     }
+    if how.code == "ternary":
+        unsettled = spiking.unsettled(torch.from_numpy(source.images))
+        hidden = len(source.images) * sum(len(layer.thresholds) for layer in spiking.hidden)
+        provenance["conversion"] |= {"unsettled_share": 100 * unsettled[0] / max(1, hidden), "settling_steps": unsettled.index(0)}
     network = to_network(spiking, how, source, provenance)
     exact = conversion.is_exact(how, source)
     check(network, spiking, source, exact)
@@ -154,7 +168,12 @@ def by_recipe(checkpoint: str | Path, dataset: Dataset) -> Converted:
         OSError: it cannot be read.
     """
     source = conversion_checkpoint.read(checkpoint)
-    return convert(source, dataset, Conversion(source.recipe.code, source.recipe.steps, balance=source.recipe.balance))
+    return convert(source, dataset, Conversion(**choices_of(source)))
+
+
+def choices_of(source: Source) -> dict[str, Any]:
+    """What a recipe says of the conversion."""
+    return {name: getattr(source.recipe, name) for name in CONVERSION}
 
 
 def export_neurons() -> dict[str, Any]:
@@ -242,6 +261,11 @@ def describe(done: Converted) -> str:
             f"{part + ':':11} source {losses['source']:.2f} %, lost to the conversion {losses['conversion']:.2f}, to rounding "
             f"{losses['rounding']:.2f}, to early exit {losses['exit']:.2f}; {score['strict']:.2f} % in {score['steps_mean']:.2f} steps "
             f"with {score['hidden_spikes_by_decision_mean']:.1f} hidden events"
+        )
+    if how["code"] == "ternary":
+        lines.append(
+            f"{how['unsettled_share']:.3f} % of the hidden counts of the check set are not settled after the last step, "
+            f"all of them after {how['settling_steps']} more without input"
         )
     equal = "golden model equal to PyTorch, event for event"
     if done.exact:

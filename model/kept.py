@@ -1,7 +1,8 @@
-"""Results that are kept in ``docs/results``: metrics of runs, tables of benchmarks and of ablations; and the networks that belong to them.
+"""Results that are kept in ``docs/results``: metrics of runs, tables of benchmarks, of ablations and of spike codes; and the networks that
+belong to them.
 
-A table is a JSON object, a benchmark's of format ``firstspike-figures``, an ablation's of ``firstspike-ablation``; ``docs/model.md`` has
-their fields.
+A table is a JSON object, a benchmark's of format ``firstspike-figures``, an ablation's of ``firstspike-ablation``, one of spike codes of
+``firstspike-codes``; ``docs/model.md`` has their fields.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import Any
 from export import Network, UserError, digest, load
 from export.files import atomic_write
 from export.store import Format, Store
-from model import ablate, metrics, recipe_file
+from model import ablate, codes, metrics, recipe_file
 from model.recipe_file import RecipeFile
 from model.reproduce import NETWORK, best
 
@@ -26,6 +27,7 @@ TABLES = {
         MADE | {"recipe": str, "changes": dict, "seeds": list, "variants": list},
         {"variants": {"name": str, "changes": dict, "runs": list}},
     ),
+    "codes-": codes.FORMAT,
 }
 """Tables, by how the file's name begins."""
 
@@ -75,7 +77,7 @@ class Project(Store):
 
 
 def read_table(path: Path) -> dict[str, Any]:
-    """A table of a benchmark or an ablation; the file's name says which.
+    """A table of a benchmark, an ablation or spike codes; the file's name says which.
 
     Raises:
         UserError: the file is something else.

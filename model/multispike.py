@@ -72,6 +72,7 @@ class SpikingLayer(NamedTuple):
     start: Tensor  # float (outputs,)
     rule: Rule
     greatest: int  # L
+    bias: Tensor | None = None  # float (outputs,): dealt out over the steps, as `spread` has it, where it is not in the start
 
 
 class Run(NamedTuple):
@@ -90,11 +91,10 @@ class Run(NamedTuple):
 
 
 def spread(counts: Tensor, steps: int) -> Tensor:
-    """Counts (B, inputs), dealt out over ``steps``, float (T, B, inputs): ``⌊p(t+1)/T⌋ - ⌊pt/T⌋`` in step ``t`` [S13]."""
+    """Counts of any shape, dealt out over ``steps``, float (T, …): ``⌊p(t+1)/T⌋ - ⌊pt/T⌋`` in step ``t`` [S13]."""
     if steps < 1:
         raise UserError(f"steps (T) must be at least 1, not {steps}")
-    whole = counts.long()
-    until = torch.stack([whole * t // steps for t in range(steps + 1)])
+    until = torch.stack([torch.floor(counts.to(torch.float64) * t / steps) for t in range(steps + 1)])
     return (until[1:] - until[:-1]).to(torch.float32)
 
 
@@ -107,13 +107,17 @@ def run(layers: Sequence[SpikingLayer], output: Tensor, inputs: Tensor) -> Run:
     """
     found = []
     for layer in layers:
-        inputs = _run_layer(layer, inputs)
+        inputs = run_layer(layer, inputs)
         found.append(inputs)
     return Run(found, (inputs @ output.T).cumsum(0))
 
 
-def _run_layer(layer: SpikingLayer, inputs: Tensor) -> Tensor:
+@torch.no_grad()
+def run_layer(layer: SpikingLayer, inputs: Tensor) -> Tensor:
+    """The coefficients of a layer, float (T, B, outputs), of those that come in, float (T, B, inputs)."""
     drive = inputs @ layer.weights.T  # (T, B, M)
+    if layer.bias is not None:
+        drive = drive + spread(layer.bias, len(drive))[:, None]
     potential = layer.start.expand_as(drive[0]).clone()
     emitted = torch.zeros_like(potential)
     coefficients = torch.empty_like(drive)

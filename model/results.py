@@ -6,7 +6,7 @@ from typing import Any
 
 from export import UserError, pages
 from export.scores import Scores
-from model import recipe_file
+from model import codes, recipe_file
 from model.kept import Project
 from model.metrics import most_silent
 from model.reproduce import best, mean_and_spread
@@ -42,6 +42,7 @@ def page(project: Project) -> str:
         {"toml": toml},
         rows=rows(project),
         benches=[{"about": ""} | table for table in project.tables("bench-")],
+        codes=[codes_of(table) for table in project.tables("codes-")],
         ablations=[ablation(table) for table in project.tables("ablation-")],
         names=NAMES,
         machine=machine,
@@ -111,6 +112,15 @@ def ablation(table: dict[str, Any]) -> dict[str, Any]:
         mean, spread = summary(variant["runs"], "validation")
         variants.append(variant | {"mean": mean, "spread": spread})
     return {"about": ""} | table | {"variants": variants}
+
+
+def codes_of(table: dict[str, Any]) -> dict[str, Any]:
+    """A table of spike codes with its steps, its claims, and a line for each balance and code: its cells by step."""
+    lines: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in table["rows"]:
+        lines.setdefault((row["balance"], row["code"]), []).append(row)
+    steps = [row["steps"] for row in next(iter(lines.values()))]
+    return table | {"steps": steps, "lines": list(lines.values()), "claims": codes.claims(table)}
 
 
 def toml(value: Any) -> str:

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from export import UserError
-from model import codes, conversion, conversion_checkpoint, training
+from model import codes, conversion, conversion_checkpoint, results, training
 from model.conversion import Conversion
 from model.conversion_recipe import ConversionRecipe
+from model.kept import Project, keep
 from tests.small_data import stripes
 
 RECIPE = ConversionRecipe(hidden=(24, 16), epochs=6, batch_size=16, learning_rate=0.01, validation=0.25)
@@ -27,14 +28,18 @@ def content(source):
 
 def test_a_row_for_each_code_step_and_balance(content):
     found = [(row["balance"], row["code"], row["steps"]) for row in content["rows"]]
-    names = ["rate", "ternary", "graded", "rate, start 0", "ungated", "symmetric", "positive"]
+    exported = ["rate", "ternary", "graded", "rate, calibrated", "ternary, calibrated"]
+    names = [*exported, "rate, bias spread", "ternary, bias spread", "rate, start 0", "ungated", "symmetric", "positive"]
     assert found == [(balance, name, steps) for balance in ("trained", "max") for name in names for steps in (1, 3)]
-    assert [row["baseline"] for row in content["rows"]][:14:2] == [False, False, False, True, True, True, True]
+    assert [row["baseline"] for row in content["rows"]][:22:2] == [False] * 5 + [True] * 6
 
 
-@pytest.mark.parametrize(("code", "half"), [("rate", True), ("rate, start 0", False), ("ungated", True), ("graded", True)])
-def test_rows_are_what_was_measured(source, content, code, half):
-    run = conversion.fold(Conversion(code.partition(",")[0], 3, half=half), source.network).run(torch.from_numpy(stripes().test_images))
+@pytest.mark.parametrize(
+    ("code", "options"),
+    [("rate", {}), ("rate, start 0", {"half": False}), ("ungated", {}), ("graded", {}), ("ternary, bias spread", {"spread": True})],
+)
+def test_rows_are_what_was_measured(source, content, code, options):
+    run = conversion.fold(Conversion(code.partition(",")[0], 3, **options), source.network).run(torch.from_numpy(stripes().test_images))
     margins = run.sums[-1] + source.network.output.margins(torch.zeros(1, 16))[0]
     row = next(row for row in content["rows"] if (row["balance"], row["code"], row["steps"]) == ("trained", code, 3))
     right = (margins.argmax(1).numpy() == stripes().test_labels).mean()
@@ -66,8 +71,48 @@ def test_text(content):
     assert [word for word in lines[2].split()[2:] if word != "%"] == [
         part for row in first for part in (f"{row['strict']:.2f}", f"{row['hidden_events_mean']:.1f}")
     ]
-    assert [line.split()[1] for line in lines[6:9]] == ["ungated", "symmetric", "positive"]
-    assert all(" * " in line for line in lines[5:9])
+    assert [line.split()[1] for line in lines[10:13]] == ["ungated", "symmetric", "positive"]
+    assert all(" * " in line for line in lines[7:13])
+    assert lines[25:] == codes.claims(content)
+
+
+def rows(*values):
+    return [
+        {"balance": "max", "code": code, "steps": steps, "strict": strict, "hidden_events_mean": events}
+        for code, steps, strict, events in values
+    ]
+
+
+def test_claims():
+    table = rows(
+        ("rate", 1, 90.0, 10.0), ("rate", 2, 95.0, 20.0), ("ternary", 1, 90.0, 11.0), ("ternary", 2, 94.0, 21.0),
+        ("graded", 1, 96.0, 12.0), ("graded", 2, 96.0, 24.0),
+    )  # fmt: skip
+    assert codes.claims({"rows": table}) == [
+        "max: at equal T, ternary is at least as accurate as rate at T = 1, of 1, 2",
+        "max: at equal T, graded is at least as accurate as ternary at T = 1, 2, of 1, 2",
+        "max: 95.00 % take rate 20.0 hidden events at T = 2, graded 12.0 at T = 1",
+    ]
+    table[2]["strict"], table[4]["strict"], table[5]["strict"] = 80.0, 94.0, 93.0
+    assert [line.partition("max: ")[2] for line in codes.claims({"rows": table})] == [
+        "at equal T, ternary is at least as accurate as rate at no T, of 1, 2",
+        "at equal T, graded is at least as accurate as ternary at T = 1, of 1, 2",
+        "95.00 % take rate 20.0 hidden events at T = 2, graded does not reach them",
+    ]
+
+
+def test_a_kept_table_is_a_section_of_the_results(content, tmp_path):
+    project = Project(tmp_path)
+    project.folder.mkdir(parents=True)
+    (project.folder / "rows.toml").write_text("")
+    table, _ = codes.write(content | {"command": "python -m model codes x"}, tmp_path / "codes-stripes.json")
+    assert keep(table, project) == [project.folder / "codes-stripes.json"]
+    page = results.page(project)
+    assert "## Spike codes: stripes, 36-24-16-4" in page
+    row = content["rows"][0]
+    assert f"| trained | rate | {row['strict']:.2f}, {row['hidden_events_mean']:.1f} |" in page
+    assert "| trained | ungated * | " in page
+    assert all(f"* {line}." in page for line in codes.claims(content))
 
 
 def test_balances_of_a_network(source):

@@ -118,6 +118,30 @@ def test_a_start_of_nothing(sources):
     assert torch.equal(layer.start, network.hidden[0].folded(torch.zeros(1)).bias)
 
 
+def test_calibration_brings_mean_counts_to_the_source(sources):
+    source, (train, _) = sources["integer"], split(stripes(), RECIPE)
+    how = Conversion("rate", 6, calibration=5)
+    plain = conversion.fold(how, source.network)
+    spiking = conversion.calibrated(how, plain, source.network, train.images)
+    wanted = [part.mean(0) * 6 / 3 for part in source.network.run(train.images)[0]]
+    errors = [
+        [float((found.sum(0).mean(0) - part).abs().mean()) for found, part in zip(some.run(train.images).coefficients, wanted, strict=True)]
+        for some in (plain, spiking)
+    ]
+    assert all(after < before / 2 for before, after in zip(*errors, strict=True))
+    assert all(torch.equal(layer.start, layer.start.round()) for layer in spiking.hidden)
+    assert not conversion.is_exact(Conversion(calibration=1), source)
+    assert conversion.calibrated(Conversion("rate", 6), plain, source.network, train.images) is plain
+
+
+def test_a_bias_that_is_spread(sources):
+    network = sources["integer"].network
+    layer, trained = conversion.fold(Conversion(spread=True), network).hidden[0], network.hidden[0].folded(torch.zeros(1))
+    assert torch.equal(layer.start, torch.floor(trained.thresholds / 2))
+    assert torch.equal(layer.bias, trained.bias)
+    assert not conversion.is_exact(Conversion(spread=True), sources["integer"])
+
+
 @pytest.mark.parametrize(
     ("name", "how", "levels"),
     [
@@ -130,6 +154,17 @@ def test_a_start_of_nothing(sources):
 )
 def test_levels(sources, name, how, levels):
     assert how.levels_of(sources[name].network) == levels
+
+
+def test_ternary_settles(sources):
+    network, frames = sources["integer"].network, images()
+    unsettled = conversion.fold(Conversion("ternary", 2), network).unsettled(frames)
+    assert len(unsettled) == 1 + 2 * 3  # layers, levels
+    assert unsettled[-1] == 0
+    assert unsettled[0] > 0
+    counts = [conversion.fold(Conversion(code, 2), network).run(frames).coefficients for code in ("ternary", "graded")]
+    assert unsettled[0] == sum(int((a.sum(0) != b.sum(0)).sum()) for a, b in zip(*counts, strict=True))
+    assert set(conversion.fold(Conversion("graded", 2), network).unsettled(frames)) == {0}
 
 
 def test_many_steps_at_once(sources):
@@ -153,6 +188,7 @@ def test_many_steps_at_once(sources):
         ({"steps": 0}, "steps (T) must be an integer from 1 to 32768, not 0"),
         ({"levels": 0}, "levels (L) must be an integer from 1 to 127, not 0"),
         ({"levels": 128}, "levels (L) must be an integer from 1 to 127, not 128"),
+        ({"calibration": -1}, "calibration must be a number of rounds, at least 0, not -1"),
         ({"percentile": 0.0}, "percentile must be above 0 and at most 100, not 0.0"),
         (
             {"code": "rate", "steps": 4, "levels": 3},

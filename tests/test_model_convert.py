@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from export import Dense, Layer, Network, UserError, load, reference, scores
-from model import conversion_checkpoint, convert, metrics, training
+from model import conversion, conversion_checkpoint, convert, metrics, training
 from model.__main__ import main
 from model.conversion import Conversion
 from model.conversion_recipe import ConversionRecipe
@@ -17,7 +17,8 @@ from tests.small_data import save_npz, stripes
 RECIPE = ConversionRecipe(hidden=(24, 16), epochs=6, batch_size=16, learning_rate=0.01, validation=0.25)
 HOWS = [
     Conversion("graded", 1), Conversion("graded", 3), Conversion("ternary", 4), Conversion("rate", 6), Conversion("rate", 2, half=False),
-    Conversion("graded", 2, balance="percentile", levels=5), Conversion("ternary", 3, balance="max", per="neuron"),
+    Conversion("rate", 5, calibration=3), Conversion("graded", 2, balance="percentile", levels=5),
+    Conversion("ternary", 3, balance="max", per="neuron"),
 ]  # fmt: skip
 
 
@@ -72,6 +73,15 @@ def test_losses_add_up(source, how):
     for part, losses in done.losses.items():
         left = losses["source"] - losses["conversion"] - losses["rounding"] - losses["exit"]
         assert left == pytest.approx(done.network.provenance["scores"][part]["strict"])
+
+
+def test_what_ternary_neurons_have_not_settled(source):
+    network = convert.convert(source, stripes(), Conversion("ternary", 2)).network
+    unsettled = conversion.fold(Conversion("ternary", 2), source.network).unsettled(torch.from_numpy(source.images))
+    how = network.provenance["conversion"]
+    assert how["unsettled_share"] == 100 * unsettled[0] / (100 * (24 + 16)) > 0
+    assert how["settling_steps"] == unsettled.index(0) > 0
+    assert "settling_steps" not in convert.convert(source, stripes(), Conversion("graded", 2)).network.provenance["conversion"]
 
 
 def test_the_shift_loses_nothing_on_validation_frames(source):
@@ -132,6 +142,11 @@ def test_a_baseline_cannot_be_exported(source):
         convert.convert(source, stripes(), Conversion("ungated", 2))
 
 
+def test_a_spread_bias_cannot_be_exported(source):
+    with pytest.raises(UserError, match=r"^spread must be false to export a network: its neurons have their bias in the start$"):
+        convert.convert(source, stripes(), Conversion(spread=True))
+
+
 def test_events_of_coefficients():
     coefficients = torch.zeros(2, 3, 4)
     coefficients[1, 0, 2], coefficients[0, 2, 1], coefficients[0, 2, 0] = 3, -1, 1
@@ -162,6 +177,7 @@ def test_commands(model, recipe, npz, tmp_path):
     run = tmp_path / "run"
     done = model("train", recipe, "--out", run)
     assert (done.returncode, done.stderr) == (0, "")
+    assert "% of the hidden counts of the check set are not settled after the last step, all of them after" in done.stdout
     assert "golden model equal to PyTorch, event for event on all 100 frames of the check set" in done.stdout
     pictures = {"learning.svg", "operating-points.svg", "thresholds.svg"}
     assert {path.name for path in run.iterdir()} == {
