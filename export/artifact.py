@@ -153,8 +153,7 @@ def _contents(network: Network) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     for index, layer in enumerate(network.layers):
         tensors[f"layers.{index}.weights"] = pack_weights(layer.connection.weights)
         tensors |= {f"layers.{index}.{name}": getattr(layer.neuron, name) for name in _arrays(type(layer.neuron))}
-    once = network.encoder.spikes_once and all(type(la.connection) is Dense and type(la.neuron) is Single for la in network.layers)
-    version = VERSIONS[0] if once else VERSIONS[1]
+    version = _version(network)
     header = {
         "format": FORMAT,
         "version": version,
@@ -215,6 +214,19 @@ def _network(tensors: dict[str, np.ndarray], header: dict[str, Any]) -> Network:
     if version == VERSIONS[0] and not encoder.spikes_once:
         raise UserError(f"encoder of a file of version {version} must be of inputs that spike once, not '{encoder.kind}' with bits")
     return Network(tuple(layers), get(header, "steps", int), encoder, read_class_names(header), get(header, "provenance", dict))
+
+
+def _version(network: Network) -> int:
+    """The oldest version of files that hold a network."""
+    once = network.encoder.spikes_once and all(type(la.connection) is Dense and type(la.neuron) is Single for la in network.layers)
+    return VERSIONS[0] if once else VERSIONS[1]
+
+
+def describe_codes(network: Network) -> dict[str, Any] | None:
+    """Encoder and kinds of layers, as the header of version 2 has them; None for a network that a file of version 1 holds."""
+    if (version := _version(network)) == VERSIONS[0]:
+        return None
+    return {"encoder": encoder_header(network.encoder), "layers": [_kinds(layer, version) for layer in network.layers]}
 
 
 def _kinds(layer: Layer, version: int) -> dict[str, Any]:

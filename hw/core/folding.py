@@ -61,12 +61,14 @@ class Folding:
         if not self.swap:
             object.__setattr__(self, "swap", (1,) * len(self.form))
 
-    def plans(self, network: Network, *, membrane_bits: Sequence[int] | None = None) -> tuple[LayerPlan, ...]:
+    def plans(
+        self, network: Network, *, membrane_bits: Sequence[int] | None = None, parameter_bits: Sequence[int] | None = None
+    ) -> tuple[LayerPlan, ...]:
         """The derived numbers of every layer.
 
         Parameters:
             network: what is folded.
-            membrane_bits: of each layer, where the circuit was made for another network; else as many as the layer needs.
+            membrane_bits, parameter_bits: of each layer, where the circuit was made for another network; else as many as the layer needs.
 
         Raises:
             UserError: the folding does not fit the network; the message lists what does.
@@ -110,6 +112,7 @@ class Folding:
                     input_totals=network.totals[index],
                     input_coefficients=network.coefficients[index],
                     given_membrane_bits=None if membrane_bits is None else membrane_bits[index],
+                    given_parameter_bits=None if parameter_bits is None else parameter_bits[index],
                     skips_empty_steps=may_skip[index],
                     following_skips_empty_steps=may_skip[index + 1],
                 )

@@ -27,7 +27,7 @@ class LayerPlan(ABC):
         split_words: of one step, how many words may come in two parts, because the layer before does their neurons in two folds.
         input_totals: least and greatest sum of the coefficients that an input can have sent at any time of a frame.
         input_coefficients: least and greatest of what a spike of an input is worth.
-        given_membrane_bits: of a circuit that was made for another network; None: as many as this layer needs.
+        given_membrane_bits, given_parameter_bits: of a circuit that was made for another network; None: as many as this layer needs.
         skips_empty_steps: a step without spikes need not be closed on the input; else each is, if need be by an empty word.
         following_skips_empty_steps: the same of the next layer.
     """
@@ -45,6 +45,7 @@ class LayerPlan(ABC):
     input_totals: Totals = (0, 1)
     input_coefficients: Totals = (0, 1)
     given_membrane_bits: int | None = None
+    given_parameter_bits: int | None = None
     skips_empty_steps: bool = True
     following_skips_empty_steps: bool = True
 
@@ -107,7 +108,8 @@ class LayerPlan(ABC):
     @cached_property
     def parameter_bits(self) -> int:
         """Bits of what a neuron is given beside its potential to start from."""
-        return self.neurons.parameter_bits(self.layer.neuron)
+        needed = self.neurons.parameter_bits(self.layer.neuron)
+        return needed if self.given_parameter_bits is None else self.given_parameter_bits
 
     @property
     def coefficient_bits(self) -> int:

@@ -14,6 +14,7 @@ from hw.host.host_link import TIMEOUT_BITS, HostLink
 from hw.host.packets import VERSION
 from hw.host.recorder import SpikeRecorder
 from hw.host.uart import BYTES, UARTReceiver, UARTTransmitter
+from hw.loading.fit import of_codes
 
 
 def describe(network: Network, folding: Folding, weights: str) -> bytes:
@@ -26,6 +27,7 @@ def describe(network: Network, folding: Folding, weights: str) -> bytes:
         "folding": folding.as_dict(),
         "membrane_bits": [plan.membrane_bits for plan in folding.plans(network)],
         "network": digest(network) if weights == "rom" else None,
+        **of_codes(network, folding),
     }
     return json.dumps(content, separators=(",", ":")).encode()
 

@@ -3,6 +3,7 @@
 import json
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from export import UserError, load
@@ -53,6 +54,8 @@ def read_capacity(path: Path) -> Capacity:
         if len(bits) != len(shape) - 1:
             raise ValueError("membrane_bits must have one entry per layer")
         capacity = Capacity(tuple(shape), steps, content["p_min"], Folding.from_dict(content["folding"]), tuple(bits))
+        if "codes" in content:
+            capacity = replace(capacity, codes=content["codes"], parameter_bits=tuple(content["parameter_bits"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} must be a port map, as python -m hw writes it beside the Verilog, but is not: {error!r}") from None
     if weights != "loadable":

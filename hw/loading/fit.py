@@ -1,12 +1,15 @@
 """A network in a circuit that was generated for a larger one."""
 
 import itertools
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from export import Dense, Layer, Network, Single, UserError
+from export.artifact import describe_codes
 from export.text import dashed
 from hw.core.folding import Folding
 from hw.core.plan import LayerPlan, signed_bits
@@ -22,6 +25,8 @@ class Capacity:
         p_min: smallest intensity that spikes; None where it takes spike words, whatever they were made of.
         folding: as it was generated.
         membrane_bits: of each layer.
+        codes: encoder and neurons as a file of version 2 has them; None where inputs and neurons spike once.
+        parameter_bits: of each layer, of such.
     """
 
     shape: tuple[int, ...]
@@ -29,6 +34,16 @@ class Capacity:
     p_min: int | None
     folding: Folding
     membrane_bits: tuple[int, ...]
+    codes: dict[str, Any] | None = None
+    parameter_bits: tuple[int, ...] | None = None
+
+
+def of_codes(network: Network, folding: Folding) -> dict[str, Any]:
+    """What a circuit's description says of spikes with coefficients; nothing where there are none."""
+    codes = describe_codes(network)
+    if codes is None:
+        return {}
+    return {"codes": codes, "parameter_bits": [plan.parameter_bits for plan in folding.plans(network)]}
 
 
 def fit(network: Network, capacity: Capacity) -> tuple[Network, tuple[LayerPlan, ...]]:
@@ -43,11 +58,36 @@ def fit(network: Network, capacity: Capacity) -> tuple[Network, tuple[LayerPlan,
         for name, own, others in (("encoder", network.encoder.kind, "latency"), ("p_min", network.encoder.p_min, capacity.p_min)):
             if own != others:
                 raise UserError(f"the network's {name} must be the circuit's, {others}, not {own}")
+    if (codes := describe_codes(network)) != capacity.codes:
+        raise UserError(f"the network's codes must be the circuit's, {_named(capacity.codes)}, not {_named(codes)}")
+    if codes is not None:
+        return network, _plans_of_codes(network, capacity)
     larger = fit_into(network, capacity.shape)
     for layer, (needed, bits) in enumerate(zip(membrane_bits(network, capacity.shape), capacity.membrane_bits, strict=True)):
         if needed > bits:
             raise UserError(f"margins of layer {layer} must fit into the circuit's {bits} bits, but need {needed}")
     return larger, capacity.folding.plans(larger, membrane_bits=capacity.membrane_bits)
+
+
+def _named(codes: dict[str, Any] | None) -> str:
+    return "single spikes" if codes is None else json.dumps(codes)
+
+
+def _plans_of_codes(network: Network, capacity: Capacity) -> tuple[LayerPlan, ...]:
+    """The plans of a network that has just the circuit's sizes."""
+    if network.shape != capacity.shape:
+        raise UserError(
+            f"a network whose spikes have coefficients must have the circuit's sizes, {dashed(capacity.shape)}, not {dashed(network.shape)}"
+        )
+    needed = capacity.folding.plans(network)
+    plans = capacity.folding.plans(network, membrane_bits=capacity.membrane_bits, parameter_bits=capacity.parameter_bits)
+    for layer, (own, given) in enumerate(zip(needed, plans, strict=True)):
+        for what, name in (("potentials", "membrane_bits"), ("thresholds", "parameter_bits")):
+            if getattr(own, name) > getattr(given, name):
+                raise UserError(
+                    f"{what} of layer {layer} must fit into the circuit's {getattr(given, name)} bits, but need {getattr(own, name)}"
+                )
+    return plans
 
 
 def fit_into(network: Network, shape: Sequence[int]) -> Network:

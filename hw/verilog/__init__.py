@@ -18,6 +18,7 @@ from export.files import atomic_write
 from hw.buses.managed import Wrapper
 from hw.buses.registers import register_map
 from hw.core.accelerator import Accelerator
+from hw.loading.fit import of_codes
 from hw.loading.loader import load_content
 from hw.verilog.header import comment, header, module_comments, waivers
 from hw.verilog.names import tidy
@@ -112,6 +113,7 @@ def port_map(circuit: Accelerator | Wrapper, *, name: str | None = None) -> dict
         "frames_in": accelerator.frames_in,
         "p_min": network.encoder.p_min if accelerator.frames_in == "pixels" else None,
         "weights": accelerator.weights,
+        **of_codes(network, accelerator.folding),
         "ports": ports,
         **rest,
     }

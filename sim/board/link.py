@@ -40,9 +40,9 @@ class Info(Capacity):
         digest: the checksum of the last load's packet.
     """
 
-    network: str | None
-    loaded: bool
-    digest: bytes
+    network: str | None = None
+    loaded: bool = False
+    digest: bytes = b""
 
 
 class _Damaged(Exception):
@@ -80,6 +80,8 @@ class SerialLink:
                 p_min=content["p_min"],
                 folding=Folding.from_dict(content["folding"]),
                 membrane_bits=tuple(content["membrane_bits"]),
+                codes=content.get("codes"),
+                parameter_bits=tuple(content["parameter_bits"]) if "codes" in content else None,
                 network=content["network"],
                 loaded=bool(kind & Reply.LOADED),
                 digest=body[:DIGEST_SIZE],

@@ -1,0 +1,71 @@
+# amaranth: UnusedElaboratable=no
+
+"""Loadable circuits of neurons that spike with coefficients: another network in the same circuit."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import hw.verilog
+from export import Graded, Layer, UserError
+from export.reference import run as golden_run
+from hw import Accelerator, Folding
+from hw.loading.command import read_capacity
+from hw.loading.fit import fit
+from hw.loading.loader import load_content
+from tests.accelerators import simulate
+from tests.multi_spike import code_network, random_images, spread
+from tests.payloads import word_payloads
+
+SHAPE, STEPS = (7, 5, 3), 3
+FOLDING = Folding((2, 3), (2, 2), ("delta", "delta"), ("step", "event"))
+
+
+def network(seed, code="graded", **options):
+    return code_network(np.random.default_rng(seed), options.pop("shape", SHAPE), STEPS, code, bits=3, **options)
+
+
+@pytest.fixture
+def circuit(tmp_path):
+    """A circuit, and its port map as a file."""
+    accelerator = Accelerator(network(1), FOLDING, weights="loadable")
+    path = tmp_path / "circuit.json"
+    path.write_text(json.dumps(hw.verilog.port_map(accelerator)))
+    return accelerator, path
+
+
+def test_another_network_is_loaded(circuit):
+    accelerator, path = circuit
+    other = network(2)
+    assert not np.array_equal(other.layers[0].neuron.thresholds, accelerator.network.layers[0].neuron.thresholds)
+    larger, plans = fit(other, read_capacity(path))
+    assert larger is other
+    events = spread(other, random_images(np.random.default_rng(3), 6, 7))
+    record = simulate(accelerator, word_payloads(accelerator.input_format.from_events(events)), early=False, load=load_content(plans))
+    decisions = golden_run(other, events).decisions
+    assert [result["margin"] for result in record.results] == decisions.margin.tolist()
+    assert [result["class_index"] for result in record.results] == decisions.class_index.tolist()
+
+
+def with_threshold(value):
+    made = network(1)
+    first = made.layers[0].neuron
+    thresholds = first.thresholds.copy()
+    thresholds[1] = value
+    return replace(made, layers=(Layer(made.layers[0].connection, Graded(thresholds, first.initial, levels=first.levels)), made.layers[1]))
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (network(2, levels=2), r"the network's codes must be the circuit's, \{.*\}, not \{.*\}"),
+        (network(2, code="rate"), r"the network's codes must be the circuit's, \{.*\}, not \{.*\}"),
+        (network(2, shape=(7, 4, 3)), "a network whose spikes have coefficients must have the circuit's sizes, 7-5-3, not 7-4-3"),
+        (with_threshold(1000), "thresholds of layer 0 must fit into the circuit's 3 bits, but need 10"),
+    ],
+)
+def test_what_does_not_fit(circuit, other, message):
+    with pytest.raises(UserError, match=f"^{message}$"):
+        fit(other, read_capacity(circuit[1]))
