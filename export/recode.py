@@ -29,9 +29,7 @@ def recode(network: Network, code: str, steps: int) -> Network:
     if code not in CODES:
         raise UserError(f"code must be one of {', '.join(CODES)}, not {code!r}")
     if network.encoder.kind != "spread":
-        raise UserError(
-            f"the inputs of a network in another code must be spread over the steps, not come by encoder '{network.encoder.kind}'"
-        )
+        raise UserError(f"inputs of a network in another code must be spread over the steps, not encoded by '{network.encoder.kind}'")
     layers, worth = [], 1.0
     for index, layer in enumerate(network.layers):
         neuron, worth = _recoded(layer.neuron, code, steps, worth, f"layer {index}")

@@ -21,7 +21,7 @@ def add_folding_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--swap", type=_list_of(int), metavar="8,1", help="cycles of a swap of potentials, in the order step")
     group.add_argument("--contexts", type=int, choices=CONTEXTS, help="frames that are worked on in turn")
     group.add_argument("--pixels", type=int, default=1, metavar="16", help="pixels per cycle, with --input pixels (default: 1)")
-    group.add_argument("--input", choices=INPUTS, default="words", help="spike words, or pixels through a latency encoder (default: words)")
+    group.add_argument("--input", choices=INPUTS, default="words", help="spike words, or pixels through an encoder (default: words)")
 
 
 def add_circuit_arguments(parser: argparse.ArgumentParser) -> None:

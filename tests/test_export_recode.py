@@ -55,7 +55,7 @@ def test_rate_by_hand():
     ("change", "code", "message"),
     [
         ({}, "radix", "code must be one of rate, ternary, graded, not 'radix'"),
-        ({"encoder": Encoder("none")}, "rate", "the inputs of a network in another code must be spread over the steps, not come by encoder 'none'"),
+        ({"encoder": Encoder("none")}, "rate", "inputs of a network in another code must be spread over the steps, not encoded by 'none'"),
         (
             {"layers": (Layer(Dense(np.ones((3, 12))), Single(np.ones(3, int))), Layer(Dense(np.ones((2, 3))), Readout(np.ones(2, int))))},
             "rate",

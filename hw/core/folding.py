@@ -36,7 +36,7 @@ class Folding:
             potentials per cycle. 1 hides the exchange altogether. Left out: 1.
         contexts: frames that are worked on in turn, each with potentials of its own: while a step of one is on its way to the readout,
             the first layer works on another.
-        pixels: pixels that arrive per cycle, where the circuit has a latency encoder in front.
+        pixels: pixels that arrive per cycle, where the circuit has an encoder in front.
 
     Raises:
         UserError: what is per layer is no tuple or list. `plans` checks the rest, which hangs on the network.

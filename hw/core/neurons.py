@@ -5,11 +5,11 @@ a fraction of the time, of hundreds of narrow ones.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterable
-from typing import ClassVar
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, NamedTuple
 
 import numpy as np
-from amaranth.hdl import C, Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -126,6 +126,26 @@ class ReadoutNeurons(IFNeurons):
     kind = "readout"
 
 
+class Response(NamedTuple):
+    """What a neuron does at the end of a step.
+
+    Attributes:
+        coefficient: of its spike; 0 for none.
+        potential: after it.
+        count: the sum of the coefficients, this one included.
+    """
+
+    coefficient: Value
+    potential: Value
+    count: Value
+
+
+def _lanes(signal: Value, width: int, *, is_signed: bool = False) -> list[Value]:
+    """Numbers that lie side by side in a signal."""
+    lanes = [signal[begin : begin + width] for begin in range(0, len(signal), width)]
+    return [lane.as_signed() for lane in lanes] if is_signed else lanes
+
+
 class ResetNeurons(Neurons):
     """Neurons that spike with a coefficient, given their threshold ``θ`` [S9]: one subclass per rule of [S10], which is its `respond`."""
 
@@ -147,40 +167,34 @@ class ResetNeurons(Neurons):
         return 1
 
     @abstractmethod
-    def respond(self, m: Module, potential: Value, emitted: Value, threshold: Value) -> tuple[Value, Value, Value]:
-        """What one neuron does at the end of a step.
+    def respond(self, m: Module, potentials: list[Value], emitted: list[Value], thresholds: list[Value]) -> list[Response]:
+        """What each neuron does at the end of a step.
 
         Parameters:
-            potential: with the step's sums.
+            potentials: with the step's sums.
             emitted: the sum of the coefficients so far.
-            threshold: ``θ``.
-
-        Returns:
-            the coefficient, the potential and the sum of the coefficients after it.
+            thresholds: ``θ``.
         """
 
     def elaborate(self, platform):
         m = Module()
-        coefficient_width = coefficient_bits(self._neuron.coefficients)
-        found: list[list[Value]] = []
-        for p in range(self._pe):
-            before = self.flags[p * self._flag_bits : (p + 1) * self._flag_bits]
-            emitted = before.as_signed() if self._counts[0] < 0 else before
-            threshold = self.parameters[p * self._parameter_bits : (p + 1) * self._parameter_bits]
-            potential = Signal(signed(self._width), name=f"sum_{p}")
-            m.d.comb += potential.eq(self.sum(p))
-            coefficient, after, count = self.respond(m, potential, emitted, threshold)
-            test = self.test
-            found.append(
-                [
-                    Mux(test, coefficient, 0)[:coefficient_width],
-                    Mux(test, after, potential)[: self._width],
-                    Mux(test, count, emitted)[: self._flag_bits],
-                ]
-            )
+        potentials = self.packed(m, "sums", [self.sum(p) for p in range(self._pe)], self._width)
+        emitted = _lanes(self.flags, self._flag_bits, is_signed=self._counts[0] < 0)
+        responses = self.respond(m, potentials, emitted, _lanes(self.parameters, self._parameter_bits))
+        found = [
+            (Mux(self.test, response.coefficient, 0), Mux(self.test, response.potential, before), Mux(self.test, response.count, count))
+            for response, before, count in zip(responses, potentials, emitted, strict=True)
+        ]
         for signal, values in zip((self.fire, self.new_potential, self.new_flags), zip(*found, strict=True), strict=True):
-            m.d.comb += signal.eq(Cat(values))
+            width = len(signal) // self._pe
+            m.d.comb += signal.eq(Cat(value[:width] for value in values))
         return m
+
+    def packed(self, m: Module, name: str, numbers: Sequence[Value], width: int) -> list[Value]:
+        """Signed numbers, one per neuron, side by side in a signal of their own."""
+        signal = Signal(width * self._pe, name=name)
+        m.d.comb += signal.eq(Cat(number[:width] for number in numbers))
+        return _lanes(signal, width, is_signed=True)
 
     @property
     def _counts(self) -> Totals:
@@ -193,9 +207,12 @@ class RateNeurons(ResetNeurons):
 
     kind = "rate"
 
-    def respond(self, m, potential, emitted, threshold):
-        fires = ~potential[-1]
-        return fires, potential - Mux(fires, threshold, 0), C(0, 1)
+    def respond(self, m, potentials, emitted, thresholds):
+        fires = [~potential[-1] for potential in potentials]
+        return [
+            Response(fire, potential - Mux(fire, threshold, 0), C(0, 1))
+            for fire, potential, threshold in zip(fires, potentials, thresholds, strict=True)
+        ]
 
 
 class CountingNeurons(ResetNeurons):
@@ -216,12 +233,17 @@ class TernaryNeurons(CountingNeurons):
     def adders(neuron: Neuron) -> int:
         return 2
 
-    def respond(self, m, potential, emitted, threshold):
+    def respond(self, m, potentials, emitted, thresholds):
         least, greatest = self._counts
-        up = ~potential[-1] & (emitted != greatest)
-        down = (potential + threshold < 0) & (emitted != least)
-        change = Mux(down, -1, up)
-        return change, Mux(down, potential + threshold, Mux(up, potential - threshold, potential)), emitted + change
+        width = max(self._width, self._parameter_bits + 1) + 1
+        raised = self.packed(m, "raised", [v + theta for v, theta in zip(potentials, thresholds, strict=True)], width)
+        responses = []
+        for potential, above, count, threshold in zip(potentials, raised, emitted, thresholds, strict=True):
+            up = ~potential[-1] & (count != greatest)
+            down = above[-1] & (count != least)
+            change = Mux(down, -1, up)
+            responses.append(Response(change, Mux(down, above, Mux(up, potential - threshold, potential)), count + change))
+        return responses
 
 
 class GradedNeurons(CountingNeurons):
@@ -242,19 +264,20 @@ class GradedNeurons(CountingNeurons):
         assert isinstance(neuron, Ternary)
         return (neuron.counts[1] - neuron.counts[0]).bit_length()
 
-    def respond(self, m, potential, emitted, threshold):
+    def respond(self, m, potentials, emitted, thresholds):
         least, greatest = self._counts
-        rest = potential - threshold * least
-        quotient: list[Value] = []
-        for bit in reversed(range((greatest - least).bit_length())):
-            difference = rest - (threshold << bit)  # which a large threshold makes wider than what is divided
-            less = Signal(signed(len(difference)), name=f"less_{bit}")
-            m.d.comb += less.eq(difference)
-            quotient.insert(0, ~less[-1])
-            rest = Mux(less[-1], rest, less)[: len(rest)].as_signed()
-        steps = Cat(quotient)
-        count = Mux(steps > greatest - least, greatest, steps + least)
-        return count - emitted, potential, count
+        levels = greatest - least
+        rests = [v - theta * least for v, theta in zip(potentials, thresholds, strict=True)] if least else potentials
+        quotients: list[list[Value]] = [[] for _ in rests]
+        for bit in reversed(range(levels.bit_length())):
+            width = max(len(rests[0]), self._parameter_bits + bit + 1) + 1  # a large threshold is wider than what is divided
+            less = self.packed(m, f"less_{bit}", [rest - (theta << bit) for rest, theta in zip(rests, thresholds, strict=True)], width)
+            for quotient, difference in zip(quotients, less, strict=True):
+                quotient.insert(0, ~difference[-1])
+            rests = [Mux(diff[-1], rest, diff)[: len(rest)].as_signed() for rest, diff in zip(rests, less, strict=True)]
+        steps = [Cat(quotient) for quotient in quotients]
+        counts = [Mux(step > levels, greatest, step + least) for step in steps]
+        return [Response(count - before, potential, count) for count, before, potential in zip(counts, emitted, potentials, strict=True)]
 
 
 NEURONS: dict[str, type[Neurons]] = {

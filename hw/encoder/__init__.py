@@ -1,1 +1,1 @@
-"""The latency encoder: pixels in raster order become spike words in time order."""
+"""The encoder: pixels in raster order become spike words in time order."""

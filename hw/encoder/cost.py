@@ -1,4 +1,4 @@
-"""When the words of a latency encoder are there, computed from spike times alone.
+"""When the words of an encoder are there, computed from spikes alone.
 
 Exact for pixels that are sent without gaps, in frames of the right length. Nothing is replayed: a frame has a cycle in which its last beat
 is taken, one in which its first word is there, and one in which its last word is taken; each other word is there in the cycle after the one
