@@ -125,3 +125,12 @@ def test_lanes_of_several_bits():
     lanes = replace(PAYLOAD, fields={**PAYLOAD.fields, "bits": Field(OFFSETS["bits"], 3, lanes=1)})
     assert breaches(records(HIDDEN), np.zeros(len(HIDDEN), int), lanes, 2, last_layer=False)["the index is in range"].tolist() == [0]
     assert breaches(records(HIDDEN), np.zeros(len(HIDDEN), int), lanes, 3, last_layer=False)["the index is in range"].tolist() == []
+
+
+def test_a_flagged_end_where_neurons_act_without_input():
+    """It closes the step once more: what comes of it is flagged, and does not count."""
+    ended = (*CLOSED[:3], replace(CLOSED[2], last_of_frame=1, error=1))
+    for idle, error, wrong in ((True, 1, True), (False, 1, False), (False, 0, True)):
+        words = records([*ended[:-1], replace(ended[-1], error=error)])
+        found = breaches(words, np.zeros(len(ended), int), PAYLOAD, OUTPUTS, last_layer=False, skips=False, idle=idle)
+        assert (len(found["a closed step does not go on"]) > 0) == wrong

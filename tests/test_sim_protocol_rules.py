@@ -73,9 +73,10 @@ def test_coefficients():
         ([*LAWFUL[:1], (0, 2, 0b100, 1, 0, 0), *LAWFUL[2:]], 1),
         ([*LAWFUL[:2], *LAWFUL[3:]], 2),
         ([*LAWFUL[:2], (1, 1, 0, 1, 1, 0)], 2),
-        ([*LAWFUL[:3], (2, 0, 0b1000, 1, 0, 0), (2, 0, 0, 1, 1, 0)], None),
+        ([*LAWFUL[:3], (2, 0, 0b1000, 0, 0, 0), (2, 0, 0, 1, 1, 0)], None),
+        ([*LAWFUL[:3], (2, 0, 0b1000, 1, 0, 0), (2, 0, 0, 1, 1, 0)], 4),
     ],
-    ids=["padding", "a step is skipped", "ends before the last step", "an empty word ends it"],
+    ids=["padding", "a step is skipped", "ends before the last step", "an empty word ends a step", "an empty word ends the frame"],
 )
 def test_rules_of_coefficients(words, breach):
     assert judge(frame(words), CODED).breach == breach

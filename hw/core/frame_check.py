@@ -15,7 +15,7 @@ class FrameCheck(wiring.Component):
 
     The rules: the index and the time are in range; step 0 comes first; time does not go back; a step is closed before the next begins, and
     does not go on after it was closed, but for an empty word that ends the frame; padding inputs do not spike; the end of a frame closes
-    its last step; where no step may be skipped, each is closed. Latency: one cycle. Throughput: a word per cycle.
+    its last step; where no step may be skipped, each is closed, once. Latency: one cycle. Throughput: a word per cycle.
 
     Parameters:
         form: the words.
@@ -49,7 +49,11 @@ class FrameCheck(wiring.Component):
             word.last_of_frame & ~word.last_of_step,  # 4
         ]
         if not form.skips_empty_steps:
-            broken += [~first & (word.time > last_time + 1), word.last_of_frame & (word.time != form.steps - 1)]  # 7
+            broken += [  # 7
+                ~first & (word.time > last_time + 1),
+                ~first & ~open_step & continues,
+                word.last_of_frame & (word.time != form.steps - 1),
+            ]
         if form.words < 1 << len(word.index):
             broken.append(word.index >= form.words)  # 5
         if form.steps < 1 << len(word.time):

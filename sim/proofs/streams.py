@@ -68,8 +68,10 @@ class Rules(wiring.Component):
                 m.d.comb += lawful.eq(word.time == step)
                 self._move(m)
             with m.State("BETWEEN STEPS"):
-                later = word.time > step if form.skips_empty_steps else word.time == step + 1
-                continues = later | ((word.time == step) & empty & word.last_of_frame)
+                if form.skips_empty_steps:
+                    continues = (word.time > step) | ((word.time == step) & empty & word.last_of_frame)
+                else:
+                    continues = word.time == step + 1
                 m.d.comb += [self.begins.eq(self.anew), lawful.eq(Mux(self.anew, word.time == 0, continues))]
                 self._move(m)
         lanes = [word.bits.word_select(lane, form.lane_bits) for lane in range(form.simd)]

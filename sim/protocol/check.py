@@ -79,7 +79,8 @@ def _monitor(found: Found, layer: int, transcript: Transcript, expected: Expecta
     # Rules of words, whatever their spikes; and each whole frame ends, a good one in the step in which its words ended.
     last_layer = layer == len(transcript.monitors) - 1
     skips = all(later.neuron.skips_empty_steps for later in network.layers[layer + 1 :])
-    for rule, broken in breaches(words, frame, payload, neurons, last_layer=last_layer, skips=skips).items():
+    idle = all(before.neuron.skips_empty_steps for before in network.layers[: layer + 1])
+    for rule, broken in breaches(words, frame, payload, neurons, last_layer=last_layer, skips=skips, idle=idle).items():
         found.frames(layer, f'word rule "{rule}"', broken, 1, 0)
     if found.mode == "full":
         ended = end_times(words, frame, payload, frames)

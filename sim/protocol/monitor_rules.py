@@ -11,7 +11,7 @@ FIELDS = ("time", "index", "last_of_step", "last_of_frame", "error", "first")
 
 
 def breaches(
-    words: np.ndarray, frame: np.ndarray, payload: Payload, outputs: int, *, last_layer: bool, skips: bool = True
+    words: np.ndarray, frame: np.ndarray, payload: Payload, outputs: int, *, last_layer: bool, skips: bool = True, idle: bool = True
 ) -> dict[str, np.ndarray]:
     """By rule, the frames of the words that break it.
 
@@ -20,6 +20,7 @@ def breaches(
         frame: int64 (words,), the frame of each; words of several frames may be mixed.
         payload: of the words.
         outputs: neurons of the layer.
+        idle: a neuron that no spike has reached does nothing, so that nothing comes of the flagged end of a frame whose step is closed.
         skips: steps without spikes need not be closed.
         last_layer: words are rows of the last layer: every group of a step is there, whether it spikes or not.
     """
@@ -38,7 +39,7 @@ def breaches(
         "step 0 comes first": begins & (time != 0),
         "time does not go back": ~begins & (time < time_before),
         "a step closes before the next begins": ~opens & (time != time_before),
-        "a closed step does not go on": ~begins & closed & (time == time_before) & ~empty,
+        "a closed step does not go on": ~begins & closed & (time == time_before) & ~empty & (idle | ~error),
         "nothing comes behind the end of a frame": ~begins & ended,
         "a frame ends with a step": ends & ~closes,
         "a flagged step ends its frame": error & closes & ~ends,

@@ -83,7 +83,7 @@ def breaks_rule(word: Word, before: Word | None, form: WordFormat) -> bool:
         return word.time != 0
     if not before.last_of_step:
         return word.time != before.time
-    if not form.skips_empty_steps and word.time > before.time + 1:
-        return True
+    if not form.skips_empty_steps:
+        return word.time != before.time + 1
     only_ends = word.bits == 0 and word.last_of_frame
     return word.time < before.time or (word.time == before.time and not only_ends)

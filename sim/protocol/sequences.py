@@ -95,7 +95,7 @@ def good(draw: random.Random, form: WordFormat) -> tuple[Word, ...]:
         if not step and (time == 0 or not form.skips_empty_steps or draw.random() < 0.05):
             step = [(draw.randrange(form.words), 0)]
         words += [Word(time, index, bits, place == len(step) - 1, False) for place, (index, bits) in enumerate(step)]
-    if draw.random() < 0.2:  # an empty word ends the frame, of the last step or of a later one
+    if form.skips_empty_steps and draw.random() < 0.2:  # an empty word ends the frame, of the last step or of a later one
         words.append(Word(draw.randrange(words[-1].time, form.steps), draw.randrange(form.words), 0, True, False))
     return _ended(words)
 
