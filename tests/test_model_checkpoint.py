@@ -33,7 +33,7 @@ def test_read(path):
     ("header", "tensors", "message"),
     [
         ({"format": "other"}, {}, "format must be 'firstspike-checkpoint', not 'other'"),
-        ({"version": 9}, {}, "version must be 1, which this release reads, not 9"),
+        ({"version": 9}, {}, "version must be 1, the one this release reads, not 9"),
         ({"steps": 0}, {}, "steps (T) must be an integer from 1 to 32768, not 0"),
         ({"steps": None}, {}, "header field 'steps' must be int, not None"),
         ({}, {"layers.0.weights": None}, "must have tensors 'layers.0.weights' and 'layers.0.thresholds', but has none"),

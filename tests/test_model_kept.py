@@ -175,7 +175,7 @@ def test_keep_table(project, tmp_path):
         ("speed.json", {}, "must be the folder of a recipe's runs, or a file bench-NAME.json or ablation-NAME.json"),
         ("bench-speed.txt", {}, "must be the folder of a recipe's runs, or a file bench-NAME.json or ablation-NAME.json"),
         ("ablation-speed.json", {}, "format must be 'firstspike-ablation', not 'firstspike-figures'"),
-        ("bench-speed.json", {"version": 2}, "version must be 1, which this release reads, not 2"),
+        ("bench-speed.json", {"version": 2}, "version must be 1, the one this release reads, not 2"),
         ("bench-speed.json", {"title": None}, "header field 'title' must be str, not None"),
         ("bench-speed.json", {"figures": [3]}, "figures[0] must have name, value, unit, not 3"),
         ("bench-speed.json", {"figures": [{"name": "a", "value": "3", "unit": ""}]}, "figures[0] must have name, value, unit, not "),

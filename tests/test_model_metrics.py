@@ -80,7 +80,7 @@ def changed(trained, tmp_path, **changes):
     ("changes", "message"),
     [
         ({"format": "x"}, "format must be 'firstspike-metrics', not 'x'"),
-        ({"version": 2}, "version must be 1, which this release reads, not 2"),
+        ({"version": 2}, "version must be 1, the one this release reads, not 2"),
         ({"choices": None}, "header field 'choices' must be dict, not None"),
         ({"seed": True}, "header field 'seed' must be int, not True"),
         ({"digest": None}, "header field 'digest' must be str, not None"),
