@@ -37,6 +37,19 @@ def recode(network: Network, code: str, steps: int) -> Network:
     return replace(network, layers=tuple(layers), steps=steps)
 
 
+def without_early_exit(network: Network) -> Network:
+    """The same network with output thresholds that no potential reaches: each frame is decided after its last step, for the same class.
+
+    Raises:
+        UserError: the last layer's neurons are not of kind ``readout``, whose thresholds may be any.
+    """
+    *hidden, last = network.layers
+    if not isinstance(last.neuron, Readout):
+        raise UserError(f"neurons of the last layer must be readout, to be decided after the last step, not {last.neuron.kind}")
+    greatest = last.margin_range(network.totals[-2])[1]
+    return replace(network, layers=(*hidden, Layer(last.connection, Readout(last.neuron.thresholds + max(0, greatest + 1)))))
+
+
 def _recoded(neuron: Neuron, code: str, steps: int, worth: float, name: str) -> tuple[Neuron, float]:
     """Neurons in another code, and what a spike of theirs is worth."""
     if isinstance(neuron, Readout):

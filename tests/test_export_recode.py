@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from export import Dense, Encoder, Layer, Network, Rate, Readout, Single, UserError
-from export.recode import recode
+from export.recode import recode, without_early_exit
 from export.reference import run
 from tests.multi_spike import code_network, random_images, spread
 
@@ -67,3 +67,18 @@ def test_what_cannot_be(change, code, message):
     fields = {"layers": NETWORK.layers, "steps": 1, "encoder": NETWORK.encoder} | change
     with pytest.raises(UserError, match=f"^{message}$"):
         recode(Network(**fields), code, 4)
+
+
+def test_without_early_exit():
+    """Most frames are decided early, and none is then; classes are those of the margins after the last step."""
+    network = recode(NETWORK, "graded", 4)
+    events = spread(network, IMAGES)
+    early, late = run(network, events).decisions, run(without_early_exit(network), events).decisions
+    assert (early.step < 3).any()
+    assert (late.step == 3).all()
+    assert late.silent.all()
+    one = recode(NETWORK, "graded", 1)
+    assert np.array_equal(late.class_index, run(one, spread(one, IMAGES)).decisions.class_index)
+    single = Network((Layer(Dense(np.ones((2, 12))), Single(np.ones(2, int))),), 1)
+    with pytest.raises(UserError, match=r"^neurons of the last layer must be readout, to be decided after the last step, not single$"):
+        without_early_exit(single)
