@@ -13,7 +13,7 @@ from model.reproduce import best, mean_and_spread
 
 TEMPLATE = Path(__file__).parent / "templates" / "results.md.j2"
 ROWS = {"title": str, "before": str, "reach": float}  # of docs/results/rows.toml; a row need not have a reach
-CURVE_POINTS = 10  # of the knob, or one or two more
+CURVE_POINTS = 10  # of the curve of operating points, or one or two more
 NAMES = {
     "strict": "strict, %", "first_index": "first_index, %", "lenient": "lenient, %", "fired": "fired, %", "silent_share": "silent, %",
     "steps_mean": "steps", "hidden_spikes_by_decision_mean": "hidden spikes",
@@ -74,7 +74,7 @@ def rows(project: Project) -> list[dict[str, Any]]:
 
 
 def outcome(runs: list[dict[str, Any]], folds: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the runs of a recipe gave on test frames, and its runs on folds: mean and spread; the run whose network was chosen, its knob."""
+    """What the runs of a recipe gave on test frames, and its runs on folds: mean and spread; the run whose network was chosen, its operating points."""
     mean, spread = summary(runs, "test")
     fold_mean, fold_spread = summary(folds, "test") if folds else (None, None)
     chosen = best(runs)
@@ -97,7 +97,7 @@ def summary(runs: list[dict[str, Any]], part: str) -> tuple[dict[str, float], di
 
 
 def curve(points: list[dict[str, float]], shift: int) -> list[dict[str, float]]:
-    """A few points of the knob's curve, the chosen one among them: from the first that is not all step 0 to half of the frames silent."""
+    """A few operating points, the chosen one among them: from the first that is not all step 0 to half of the frames silent."""
     chosen = next(index for index, point in enumerate(points) if point["shift"] == shift)
     first = max((index for index in range(chosen) if points[index]["steps_mean"] < 1.01), default=0)
     last = min((index for index in range(chosen + 1, len(points)) if points[index]["silent_share"] > 50), default=len(points) - 1)
