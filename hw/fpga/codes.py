@@ -56,7 +56,7 @@ def main(arguments: Sequence[str], kept: Kept | None = None) -> int:
         for steps in given.steps:
             measured = _row(without_early_exit(recode(network, code, steps)), folding, given, device)
             rows.append({"code": code, "steps": steps} | measured)
-            print(f"{code}, T = {steps}: {rows[-1]['strict']:.2f} %, {rows[-1]['interval']:.1f} cycles", flush=True)
+            print(f"{code}, T = {steps}: {rows[-1]['interval']:.1f} cycles", flush=True)
     what = {"network": given.network.stem, "sha256": digest(network), "shape": list(network.shape), "folding": folding.as_dict()}
     what |= {"spike_bits": coefficient_bits(recode(network, "graded", 1).layers[0].neuron.coefficients)}
     what |= {"device": device.name, "luts_by": "synthesis of the parts" if given.areas else "formula", "frames_in": given.input}
