@@ -1,5 +1,5 @@
-"""Harness of a layer whose neurons spike with coefficients: its vectors are those of the definition, for any weights, thresholds, frames and
-potentials to start from."""
+"""Harness of a layer whose neurons spike with coefficients: its vectors are those of the definition, for any weights, thresholds, starts
+and frames."""
 
 from dataclasses import replace
 

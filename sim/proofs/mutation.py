@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from export.store import write_json
 from export import Network
+from export.store import write_json
 from hw import Folding
 from sim.proofs.equivalence import equivalent
 from sim.proofs.mutants import kill, mutate
