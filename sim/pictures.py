@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -64,10 +65,11 @@ def _raster(panel: Axes, golden: Events, seen: Events, decision: int) -> None:
         panel.plot(seen.step, seen.neuron, ".", color=HARDWARE, markersize=3.2, label=VERILOG)
         return
     for sign, ring, dot, suffix in ((1, MODEL, HARDWARE, ""), (-1, NEGATIVE_MODEL, NEGATIVE_HARDWARE, ", below 0")):
-        for events, place, style in (
+        drawn: tuple[tuple[Events, float, dict[str, Any]], ...] = (
             (golden, RING, {"facecolors": "none", "edgecolors": ring, "linewidths": 0.8, "label": GOLDEN_MODEL + suffix}),
             (seen, DOT, {"color": dot, "linewidths": 0, "label": VERILOG + suffix}),
-        ):
+        )
+        for events, place, style in drawn:
             part = events.select(np.sign(events.coefficient) == sign)
             panel.scatter(part.step, part.neuron, (place + LARGER * _steps_up(part)) ** 2, clip_on=False, **style)
 

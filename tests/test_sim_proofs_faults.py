@@ -8,19 +8,20 @@ from pathlib import Path
 
 import pytest
 from amaranth.back import rtlil
-from amaranth.hdl import Assume, Signal
+from amaranth.hdl import Assume, Mux, Signal
 
 import hw.core.accelerator
 import hw.core.readout
 from hw import Folding
 from hw.core.frame_check import FrameCheck
 from hw.core.layer import IFLayer
-from hw.core.neurons import NEURONS, IFNeurons
+from hw.core.membranes import Membranes, StateMemory
+from hw.core.neurons import NEURONS, GradedNeurons, IFNeurons, RateNeurons, TernaryNeurons
 from hw.core.readout import Readout
 from hw.core.reorder_buffer import ReorderBuffer
 from hw.core.words import WordFormat
 from hw.encoder.codes import LatencyCode
-from sim.proofs import catalogue, circuit, encoder, layer, observer
+from sim.proofs import catalogue, circuit, coded_layer, encoder, layer, observer
 from sim.proofs.sby import ANY_CONTENT, Proof, prove, run
 
 
@@ -97,6 +98,63 @@ def small_layer(*, form="delta", holds_vectors=False):
 def test_threshold(form, monkeypatch):
     monkeypatch.setitem(NEURONS, IFNeurons.kind, AboveThreshold)
     assert "vector.fire[lane] ==" in fails(small_layer(form=form), 12)
+
+
+class Ungated(TernaryNeurons):
+    """A negative spike takes back what was never sent."""
+
+    def respond(self, m, potential, emitted, threshold):
+        change, after, count = super().respond(m, potential, emitted, threshold)
+        down = potential + threshold < 0
+        return Mux(down, -1, change), Mux(down, potential + threshold, after), Mux(down, emitted - 1, count)
+
+
+class LosesTheNegative(GradedNeurons):
+    """Nothing is taken back outside, though it is inside."""
+
+    def respond(self, m, potential, emitted, threshold):
+        change, after, count = super().respond(m, potential, emitted, threshold)
+        return Mux(change < 0, 0, change), after, count
+
+
+class TakesTooMuch(RateNeurons):
+    """A spike takes one more than the threshold."""
+
+    def respond(self, m, potential, emitted, threshold):
+        return super().respond(m, potential, emitted, threshold + 1)
+
+
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [
+        (Ungated, {"levels": 2}),
+        pytest.param(LosesTheNegative, {"levels": 2}, marks=pytest.mark.proofs),
+        pytest.param(TakesTooMuch, {}, marks=pytest.mark.proofs),
+    ],
+)
+def test_coefficients(make, options, monkeypatch):
+    monkeypatch.setitem(NEURONS, make.kind, make)
+    harness = coded_layer.coefficients((2, 2), 2, Folding((2, 1), (2, 1), ("delta", "delta")), make.kind, **options)
+    assert "worth == Mux(again, 0" in fails(harness, 10)
+
+
+def test_counts_that_are_not_reset(monkeypatch):
+    """A frame begins with the count that another one ended with."""
+    elaborate = StateMemory.elaborate
+
+    def keeps(self, platform):
+        m = elaborate(self, platform)
+        m.d.comb += self.flags.eq(self._kept)
+        return m
+
+    def memory(self, m, content, *, write):
+        self._kept = stored = Membranes._memory(self, m, content, write=write)
+        return stored
+
+    monkeypatch.setattr(StateMemory, "_memory", memory)
+    monkeypatch.setattr(StateMemory, "elaborate", keeps)
+    harness = coded_layer.coefficients((2, 2), 2, Folding((2, 1), (1, 1), ("delta", "delta")), "graded", levels=2)
+    assert "worth == Mux(again, 0" in fails(harness, 14)
 
 
 @pytest.mark.proofs

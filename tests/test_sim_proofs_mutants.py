@@ -94,7 +94,7 @@ class Deaf(Protocol):
 
 def test_a_bench_that_sees_nothing(mutated, monkeypatch, tmp_path):
     """All mutants survive, undecided, and the row fails."""
-    monkeypatch.setattr(mutation, "CIRCUITS", {"step, event": FOLDING})
+    monkeypatch.setattr(mutation, "CIRCUITS", {"step, event": (NETWORK, FOLDING)})
     monkeypatch.setattr(mutation, "mutate", lambda *_: mutated)
     monkeypatch.setattr(mutation, "equivalent", lambda *_, **__: None)
     monkeypatch.setattr(mutants, "STAGES", (SEQUENCES,))
@@ -113,7 +113,7 @@ def test_a_bench_that_sees_nothing(mutated, monkeypatch, tmp_path):
 
 def test_rows(mutated, monkeypatch, tmp_path):
     """What was killed, what is equivalent, and what is left."""
-    monkeypatch.setattr(mutation, "CIRCUITS", {"a": FOLDING})
+    monkeypatch.setattr(mutation, "CIRCUITS", {"a": (NETWORK, FOLDING)})
     monkeypatch.setattr(mutation, "mutate", lambda *_: mutated)
     verdicts = {1: True, 2: True, 3: None, 4: False}
     monkeypatch.setattr(mutation, "equivalent", lambda _, mutant, timeout: verdicts[mutant.number])

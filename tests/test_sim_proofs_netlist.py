@@ -12,6 +12,7 @@ from export.errors import UserError
 from hw import Accelerator, Folding, verilog
 from sim.proofs import tools
 from sim.proofs.netlist import FAMILIES, synthesize
+from tests.multi_spike import code_network, random_images, spread
 from tests.networks import random_network, random_spike_times
 
 NETWORK = random_network(np.random.default_rng(3), (5, 3), 3, spread=0.5)
@@ -72,3 +73,15 @@ def test_cell_that_is_left(netlists):
     sound = netlists["ecp5"]
     with pytest.raises(tools.ToolError, match=r"^Yosys failed: .*LUT4"):
         replace(sound, cells=sound.cells - Counter(LUT4=10**6)).flat()
+
+
+def test_coefficient_for_coefficient():
+    """Neurons that spike with coefficients: a divider, and words of several bits for each input."""
+    network = code_network(np.random.default_rng(6), (5, 4, 2), 3, "graded, signed", levels=2, bits=3)
+    accelerator = Accelerator(network, Folding((2, 2), (2, 2), ("delta", "delta")))
+    inputs = spread(network, random_images(np.random.default_rng(7), 60, 5))
+    netlist = synthesize(verilog.generate(accelerator), "ice40")
+    report = sim.cosimulate(network, inputs, verilog=(netlist.flat(), verilog.port_map(accelerator)))
+    assert report.passed
+    assert report.comparisons["full"].spikes_compared > 40
+    assert {"SB_LUT4", "SB_CARRY"} <= set(netlist.cells)

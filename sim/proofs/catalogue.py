@@ -11,7 +11,7 @@ from export import Graded, Rate, Ternary
 from export.errors import UserError
 from hw import Folding
 from hw.core.words import WordFormat
-from sim.proofs import axi, circuit, encoder, layer, loader, neurons, observer, parts, wishbone
+from sim.proofs import axi, circuit, coded_layer, encoder, layer, loader, neurons, observer, parts, wishbone
 from sim.proofs.circuit import Size
 from sim.proofs.parts import Harness
 from sim.proofs.record import Row
@@ -200,6 +200,28 @@ def _progress(name: str, size: Size, bound: int, depth: int, depth_behind: int, 
     )
 
 
+CODES = {
+    "rate": ("rate", {}),
+    "ternary": ("ternary", {"levels": 2}),
+    "ternary, signed": ("ternary", {"levels": 2, "signed": True}),
+    "graded": ("graded", {"levels": 2}),
+    "graded, signed": ("graded", {"levels": 2, "signed": True}),
+}
+CODED_LAYERS = tuple(
+    _bounded(
+        f"layer, {name}",
+        "a layer of 2 neurons with 2 inputs of two bits, T = 2: every row of any frame has the coefficients that the definition says, for "
+        "any weights, thresholds to 3, potentials to start from and words, whatever frames came before",
+        partial(coded_layer.coefficients, (2, 2), 2, folding, code, **options),
+        depth=depth,
+        why="a frame behind another is covered",
+    )
+    for name, (code, options), folding, depth in (
+        *((name, code, Folding((2, 1), (2, 1), DELTA * 2), 10) for name, code in CODES.items()),
+        ("graded, folded", CODES["graded"], Folding((2, 1), (1, 1), DELTA * 2), 13),
+    )
+)
+
 CIRCUITS = (
     _bounded("circuit, hidden layer", HIDDEN, lambda: circuit.equals_definition(SMALL, 0), depth=22, why=FRAME),
     _bounded("circuit, last layer", LAST, lambda: circuit.equals_definition(SMALL, 1), depth=22, why=FRAME),
@@ -246,7 +268,7 @@ WRAPPERS = (
         reach=20,
     ),
 )
-PROOFS = PARTS + LAYERS + CIRCUITS + WRAPPERS
+PROOFS = PARTS + LAYERS + CODED_LAYERS + CIRCUITS + WRAPPERS
 
 
 def rows(names: Sequence[str], out: Path, *, timeout: int) -> Iterator[Row]:

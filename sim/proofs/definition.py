@@ -42,6 +42,44 @@ class SymbolicLayer:
         return result
 
 
+class CodedLayer(SymbolicLayer):
+    """A layer of arbitrary weights, thresholds and potentials to start from, whose neurons spike with coefficients.
+
+    Attributes:
+        thresholds: per output, from 1 to ``greatest``.
+        starts: per output, signed, from ``-greatest`` to ``greatest``.
+    """
+
+    def __init__(self, m: Module, inputs: int, outputs: int, greatest: int):
+        self.inputs, self.outputs = inputs, outputs
+        self.positive = [[Signal(name=f"weight_{j}_{i}") for i in range(inputs)] for j in range(outputs)]
+        self.thresholds = [Signal(range(greatest + 1), name=f"threshold_{j}") for j in range(outputs)]
+        self.starts = [Signal(range(-greatest, greatest + 1), name=f"start_{j}") for j in range(outputs)]
+        for symbol in (*(weight for row in self.positive for weight in row), *self.thresholds, *self.starts):
+            m.d.comb += symbol.eq(AnyConst(len(symbol)))
+        for threshold, start in zip(self.thresholds, self.starts, strict=True):
+            m.d.comb += Assume((threshold >= 1) & (threshold <= greatest) & (start >= -greatest) & (start <= greatest))
+
+
+def coefficient(code: str, counts: tuple[int, int], potential: Value, threshold: Value, count: Value) -> Value:
+    """What a neuron sends when a step closes [S10].
+
+    Parameters:
+        code: kind of neuron.
+        counts: least and greatest sum of its coefficients; of ``rate`` neurons there are no bounds.
+        potential: ``V``, from which what was sent is taken.
+        count: ``N``.
+    """
+    least, greatest = counts
+    if code == "rate":
+        return potential >= threshold
+    if code == "ternary":
+        up, down = (potential >= threshold) & (count < greatest), (potential < 0) & (count > least)
+        return up.as_unsigned() - down.as_unsigned()
+    reached = [potential + threshold * count >= threshold * n for n in range(least + 1, greatest + 1)]
+    return total(reached) + least - count
+
+
 def spikes(m: Module, margins: Sequence[Sequence[Value]], name: str = "spikes") -> list[list[Signal]]:
     """Whether a neuron spikes at a step: the first one at which it reaches its threshold [S3]; per output and step."""
     result = []

@@ -1,11 +1,14 @@
 """Harness of a layer: its vectors are those of the definition, for any weights, any thresholds and any frames."""
 
+from dataclasses import replace
+
 from amaranth.asserts import AnySeq
 from amaranth.hdl import Array, Assert, Assume, Cover, Fragment, Module, Mux, Signal
 
 from hw import Folding
 from hw.core.layer import IFLayer
 from hw.core.plan import LayerPlan
+from hw.core.streams import input_format
 from hw.core.words import WordFormat
 from sim.proofs import symbolic
 from sim.proofs.definition import SymbolicLayer
@@ -35,7 +38,7 @@ class Frames:
         with m.If(port.valid & inside):
             m.d.comb += Assume(word.frame == frame)
         for context in range(plan.contexts):
-            rules = Rules(WordFormat(plan.layer.inputs, plan.steps, plan.simd))
+            rules = Rules(replace(input_format(plan), frames=0))
             m.submodules[f"rules_{context}"] = rules
             number = Signal.like(word.frame, init=context, name=f"number_{context}")  # of the frame that is next to begin
             mine = word.frame[: (plan.contexts - 1).bit_length()] == context

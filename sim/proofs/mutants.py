@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import hw.cost.cycles
-from export import Network, UserError, reference
+from export import Events, Network, UserError, reference
 from hw import Accelerator, Folding
 from hw.verilog import MODULE, generate, port_map
 from sim import frames, stimuli
@@ -224,10 +224,7 @@ class Cycles(Bench):
     def __init__(self, mutated: Mutated):
         super().__init__(mutated)
         network = mutated.network
-        rng = np.random.default_rng(SEED)
-        times = rng.integers(0, network.steps, (FRAMES, network.inputs))
-        times = np.where(rng.random(times.shape) < rng.random((FRAMES, 1)), network.steps, times)
-        self.inputs = network.check_inputs(times)
+        self.inputs = network.check_inputs(_random_inputs(network))
         self.golden = reference.run(network, self.inputs)
 
     @property
@@ -244,3 +241,15 @@ class Cycles(Bench):
         if timing.latency.tolist() != predicted.latencies.tolist() or timing.intervals.tolist() != predicted.intervals.tolist():
             return f"cycles, {mode} mode: not those of the cost model"
         return ""
+
+
+def _random_inputs(network: Network) -> Events:
+    """Frames of few spikes and of many; each input's, of which there are as many as it can have at most, at any steps."""
+    rng = np.random.default_rng(SEED)
+    coefficients = np.zeros((FRAMES, network.steps, network.inputs), np.int16)
+    silent = rng.random((FRAMES, network.inputs)) < rng.random((FRAMES, 1))
+    for _ in range(network.encoder.totals[1]):
+        times = rng.integers(0, network.steps, (FRAMES, network.inputs))
+        frame, neuron = np.nonzero(~silent)
+        coefficients[frame, times[frame, neuron], neuron] += 1
+    return Events.from_dense(coefficients)

@@ -1,22 +1,24 @@
-"""The proof that the test benches see faults: mutants of two small circuits are killed, equivalent, or left over."""
+"""The proof that the test benches see faults: mutants of small circuits are killed, equivalent, or left over."""
 
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from export import Network
 from export.store import write_json
 from hw import Folding
 from sim.proofs.equivalence import equivalent
 from sim.proofs.mutants import kill, mutate
 from sim.proofs.record import Row
-from sim.protocol.circuits import TWO_LAYERS
+from sim.protocol.circuits import GRADED, TWO_LAYERS
 
-CIRCUITS = {
-    "walk, event, 2 contexts": Folding((3, 2), (3, 2), ("xnor", "delta"), contexts=2),
-    "step, event": Folding((3, 2), (3, 2), ("delta", "delta"), ("step", "event")),
+CIRCUITS: dict[str, tuple[Network, Folding]] = {
+    "walk, event, 2 contexts": (TWO_LAYERS, Folding((3, 2), (3, 2), ("xnor", "delta"), contexts=2)),
+    "step, event": (TWO_LAYERS, Folding((3, 2), (3, 2), ("delta", "delta"), ("step", "event"))),
+    "graded, event, step": (GRADED, Folding((3, 2), (3, 2), ("delta", "delta"), ("event", "step"))),
 }
-"""Foldings of a small network of the protocol; the sizes divide nothing."""
+"""Small networks of the protocol; the sizes of their foldings divide nothing."""
 COUNT = 150
 """Mutants of each."""
 LEAST = 95.0
@@ -40,11 +42,11 @@ def rows(out: Path, *, count: int = COUNT, timeout: int = 300) -> Iterator[Row]:
         sim.simulate.SimulationError: the simulator fails.
     """
     survivors: list[dict[str, str | int]] = []
-    for name, folding in CIRCUITS.items():
+    for name, (network, folding) in CIRCUITS.items():
         began = time.monotonic()
         killed: Counter[str] = Counter()
         verdicts: Counter[str] = Counter()
-        mutated = mutate(TWO_LAYERS, folding, count)
+        mutated = mutate(network, folding, count)
         for mutant, complaint in kill(mutated):
             if complaint:
                 killed[complaint.partition(",")[0].partition(":")[0]] += 1
@@ -57,7 +59,7 @@ def rows(out: Path, *, count: int = COUNT, timeout: int = 300) -> Iterator[Row]:
         share = 100 * killed.total() / max(1, count - same)
         by_bench = ", ".join(f"{number} by {bench}" for bench, number in killed.most_common())
         yield Row(
-            f"{'-'.join(map(str, TWO_LAYERS.shape))}, {name}",
+            f"{'-'.join(map(str, network.shape))}, {name}",
             "the test benches see faults",
             f"{count} mutants",
             f"{killed.total()} killed ({by_bench}), {same} equivalent, {verdicts.total() - same} left: "

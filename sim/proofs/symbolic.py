@@ -12,7 +12,7 @@ from export import Dense, Layer, Network, Single
 from hw import Accelerator
 from hw.core.memories import RowMemory
 from hw.core.plan import LayerPlan
-from sim.proofs.definition import SymbolicLayer
+from sim.proofs.definition import CodedLayer, SymbolicLayer
 from sim.proofs.streams import offer
 
 
@@ -89,16 +89,23 @@ def _weight_rows(plan: LayerPlan, layer: SymbolicLayer) -> list[Value]:
 
 
 def _initial_potentials(plan: LayerPlan, layer: SymbolicLayer) -> list[Value]:
+    wide = Const(0, signed(plan.membrane_bits + 1))
+
     def start(j: int) -> Value:
         if j >= layer.outputs:
             return Const(0, plan.membrane_bits)
+        if isinstance(layer, CodedLayer):
+            return (wide + layer.starts[j] - (0 if plan.layer.neuron.kind == "graded" else layer.thresholds[j]))[: plan.membrane_bits]
         below = layer.negatives(j) if plan.form == "xnor" else 0
-        wide = Const(0, signed(plan.membrane_bits + 1))
         return (wide - layer.thresholds[j] - below)[: plan.membrane_bits]
+
+    def parameters(j: int) -> Value:
+        return layer.thresholds[j] if j < layer.outputs else Const(0, plan.parameter_bits)
 
     rows = []
     for group in range(plan.neuron_folds):
         neurons = [start(group * plan.pe + p) for p in range(plan.pe)]
         neurons += [Const(0, plan.membrane_bits)] * (plan.swap * plan.beat_size - plan.pe)
-        rows += [Cat(neurons[beat * plan.beat_size : (beat + 1) * plan.beat_size]) for beat in range(plan.swap)]
+        more = [parameters(group * plan.pe + p) for p in range(plan.pe)] if plan.parameter_bits else []
+        rows += [Cat(*neurons[beat * plan.beat_size : (beat + 1) * plan.beat_size], *more) for beat in range(plan.swap)]
     return rows
