@@ -74,7 +74,7 @@ def rows(project: Project) -> list[dict[str, Any]]:
 
 
 def outcome(runs: list[dict[str, Any]], folds: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the runs of a recipe gave on test frames, and its runs on folds: mean and spread; the run whose network was chosen, its operating points."""
+    """What the runs of a recipe gave on test frames, and its runs on folds: mean and spread; the chosen run and its operating points."""
     mean, spread = summary(runs, "test")
     fold_mean, fold_spread = summary(folds, "test") if folds else (None, None)
     chosen = best(runs)

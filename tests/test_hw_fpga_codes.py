@@ -42,5 +42,5 @@ def test_table_and_page(network, tmp_path, capsys):
 def test_a_network_in_no_such_code(tmp_path):
     path = tmp_path / "single.safetensors"
     save(random_network(np.random.default_rng(2), (6, 5, 3), 4), path)
-    with pytest.raises(UserError, match="^inputs of a network in another code must be spread over the steps, not encoded by 'none'$"):
+    with pytest.raises(UserError, match=r"^inputs of a network in another code must be spread over the steps, not encoded by 'none'$"):
         codes.main([str(path), "--dataset", "random", "--images", "5"], Kept(tmp_path))
