@@ -143,7 +143,7 @@ def test_bench(network):
             ["--dataset", "cats", "--out", "{out}"],
             f"data set must be {CHOICES}, not 'cats'",
         ),
-        (["--dataset", "digits", "--out", "{out}"], "encoder must be 'latency' or 'spread' to encode intensities, not 'none'"),
+        (["--dataset", "digits", "--out", "{out}"], "the network takes 9 inputs, but the images have 64 pixels"),
         (["--dataset", "random", "--images", "0", "--out", "{out}"], "must be an integer of at least 1, not '0'"),
         (["--dataset", "random", "--images", "x", "--out", "{out}"], "must be an integer of at least 1, not 'x'"),
         (["--dataset", "random", "--jobs", "-1", "--out", "{out}"], "must be an integer of at least 1, not '-1'"),
