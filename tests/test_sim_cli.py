@@ -143,7 +143,7 @@ def test_bench(network):
             ["--dataset", "cats", "--out", "{out}"],
             f"data set must be {CHOICES}, not 'cats'",
         ),
-        (["--dataset", "digits", "--out", "{out}"], "encoder must be 'latency' to encode intensities, not 'none'"),
+        (["--dataset", "digits", "--out", "{out}"], "the network takes 9 inputs, but the images have 64 pixels"),
         (["--dataset", "random", "--images", "0", "--out", "{out}"], "must be an integer of at least 1, not '0'"),
         (["--dataset", "random", "--images", "x", "--out", "{out}"], "must be an integer of at least 1, not 'x'"),
         (["--dataset", "random", "--jobs", "-1", "--out", "{out}"], "must be an integer of at least 1, not '-1'"),
@@ -187,12 +187,14 @@ def test_out_cannot_be_written(network):
     assert (done.returncode, done.stderr) == (2, "error: /proc/x: No such file or directory\n")
 
 
-def test_random_spike_times_are_the_same_for_a_seed():
-    network = random_network(np.random.default_rng(43), (50, 2), 3)
-    one, same, other = (inputs.random_spike_times(network, 40, seed) for seed in (1, 1, 2))
-    assert np.array_equal(one, same)
-    assert not np.array_equal(one, other)
-    assert set(np.unique(one)) == {0, 1, 2, 3}
-    share = (one < 3).mean(axis=1)
+@pytest.mark.parametrize("bits", [None, 4])
+def test_random_spikes_are_the_same_for_a_seed(bits):
+    network = replace(random_network(np.random.default_rng(43), (50, 2), 3), encoder=Encoder("none", bits=bits))
+    one, same, other = (inputs.random_events(network, 40, seed) for seed in (1, 1, 2))
+    assert one.equals(same)
+    assert not one.equals(other)
+    assert set(one.step.tolist()) == {0, 1, 2}
+    assert (one.coefficient.max() > 1) == (bits is not None)
+    share = np.bincount(np.unique(one.cell) // 50, minlength=40) / 50
     assert share.min() < 0.2
     assert share.max() > 0.8
