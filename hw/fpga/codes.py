@@ -38,7 +38,7 @@ def main(arguments: Sequence[str], kept: Kept | None = None) -> int:
     """
     kept = kept or Kept()
     parser = Parser(prog="python -m hw codes", description=__doc__)
-    parser.add_argument("network", type=Path, nargs="?", default=kept.artifact("mnist-graded"), help="default: artifacts/mnist-graded")
+    parser.add_argument("network", type=Path, nargs="?", default=kept.artifact("mnist-ternary"), help="default: artifacts/mnist-ternary")
     parser.add_argument(
         "--steps", type=different_integers, default=STEPS, metavar="T[,T…]", help="numbers of time steps (default: 1,2,4,8)"
     )
