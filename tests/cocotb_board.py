@@ -66,7 +66,7 @@ async def every_spike_is_equal(dut):
     folder = Path(os.environ["BOARD_FOLDER"])
     network, images = load(folder / "network.safetensors"), np.load(folder / "images.npy")
     await Timer(20 * BIT_PS, "ps")  # until the clock is there
-    frames = Inputs(network.encode(images), np.zeros(len(images), int), images)
+    frames = Inputs(network.check_inputs(network.encode(images)), np.zeros(len(images), int), images)
     serial = link.SerialLink(Pins(dut))
     report = await bridge(host.check)(serial, network, frames)
     assert report.passed, report.table()

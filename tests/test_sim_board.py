@@ -39,7 +39,7 @@ def frames(network, count, seed=0):
     """Random images; some frames are decided at once, some late, one is silent."""
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (6, network.inputs)).astype(np.uint8)[:count]
-    return Inputs(network.encode(images), rng.integers(0, network.outputs, count), images)
+    return Inputs(network.check_inputs(network.encode(images)), rng.integers(0, network.outputs, count), images)
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,8 @@ def test_planted_fault_is_named(monkeypatch):
     """A wrong weight in the circuit: the first wrong spike, by mode, frame, layer, neuron and steps."""
     network = board_network()
     given = frames(network, 3)
-    golden = reference.run(network, given.spike_times)
-    wrong, seen = next(_visible_faults(network, given.spike_times, golden))
+    golden = reference.run(network, given.events)
+    wrong, seen = next(_visible_faults(network, given.events, golden))
     other = SerialLink(simulated(network))
     monkeypatch.setattr(host, "load_content", lambda plans: load_content([replace(plans[0], layer=wrong.layers[0]), *plans[1:]]))
     report = host.check(other, network, given)
@@ -268,7 +268,7 @@ def test_what_does_not_fit(network, changes, message):
 def test_no_images():
     network = board_network()
     with pytest.raises(UserError, match=r"^the data set must have images, since a circuit on a board takes pixels, but has spike times$"):
-        host.check(SerialLink(Played()), network, Inputs(frames(network, 1).spike_times))
+        host.check(SerialLink(Played()), network, Inputs(frames(network, 1).events))
 
 
 def images_file(folder, network, count):
