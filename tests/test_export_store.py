@@ -53,7 +53,9 @@ def test_every_committed_result_is_of_a_known_kind_and_says_when_it_was_made():
     assert len(paths) > 30
     for path in paths:
         content = read_json(path)
-        assert content["format"] in {f"firstspike-{kind}" for kind in ("metrics", "figures", "ablation", "cycles", "fpga", "proofs")}
+        assert content["format"] in {
+            f"firstspike-{kind}" for kind in ("metrics", "figures", "ablation", "codes", "code-table", "cycles", "fpga", "proofs")
+        }
         assert {"command", "date", "machine", "commit"} <= set(content), path
 
 

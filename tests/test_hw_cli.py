@@ -166,7 +166,7 @@ def test_folding_that_is_asked_for(tmp_path, artifact):
             ["--order", "event,event", "--swap", "2,1"],
             "swap of layer 0 must be 1, because its form and loop order are delta and event, not 2",
         ),
-        (["--input", "pixels"], "frames_in 'pixels' needs a network with encoder 'latency', not 'none'"),
+        (["--input", "pixels"], "frames_in 'pixels' needs a network with encoder 'latency' or 'spread', not 'none'"),
         (["--pixels", "4"], "--pixels must be left out, or given with --input pixels"),
         (["--simd", "1,x"], "argument --simd: invalid list of int value: '1,x' (see python -m hw --help)"),
         (["--contexts", "3"], "argument --contexts: invalid choice: 3 (choose from 1, 2, 4, 8, 16) (see python -m hw --help)"),
@@ -233,5 +233,5 @@ def test_nothing_half_written(tmp_path, artifact):
 
 def test_command_that_there_is_not(tmp_path, artifact):
     done = command("generate", artifact, "--out", tmp_path / "accelerator.v")
-    message = "error: 'generate' must be a network's file or one of weights, fpga, estimate, bench, but is neither\n"
+    message = "error: 'generate' must be a network's file or one of weights, fpga, estimate, bench, codes, but is neither\n"
     assert (done.returncode, done.stderr) == (2, message)

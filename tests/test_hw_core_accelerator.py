@@ -250,7 +250,7 @@ def test_weights_at_run_time(way, reset, early):
     ("encoder", "options", "message"),
     [
         ("latency", {"frames_in": "bytes"}, "frames_in must be one of words, pixels, not 'bytes'"),
-        ("none", {"frames_in": "pixels"}, "frames_in 'pixels' needs a network with encoder 'latency', not 'none'"),
+        ("none", {"frames_in": "pixels"}, "frames_in 'pixels' needs a network with encoder 'latency' or 'spread', not 'none'"),
         ("none", {"weights": "ram"}, "weights must be one of rom, loadable, not 'ram'"),
     ],
 )

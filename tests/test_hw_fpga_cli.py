@@ -47,7 +47,7 @@ def test_place_and_route(tmp_path, artifact):
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     data = json.loads((tmp_path / "report.json").read_text())
     network, folding = export.load(artifact), Folding((2, 1), (3, 3), ("delta", "delta"), contexts=2)
-    times = inputs.random_spike_times(network, 50, 0)
+    times = inputs.random_events(network, 50, 0)
     golden = reference.run(network, times)
     cycles = cost.predict(network, folding, times, golden, early=True)
     limit = cost.limit(network, folding, times, golden)[1:].mean()
@@ -102,7 +102,7 @@ def test_synthesis_only(tmp_path, artifact):
         (["--device", "up5k", "--images", "9", "--keep"], "--keep must be without --images: what is kept is measured on all test frames"),
         (["--device", "up5k", "--pixels", "4"], "--pixels must be left out, or given with --input pixels"),
         (["--device", "up5k", "--simd", "7,1"], "simd of layer 0 must be an integer from 1 to its 6 inputs, not 7"),
-        (["--device", "up5k", "--input", "pixels"], "frames_in 'pixels' needs a network with encoder 'latency', not 'none'"),
+        (["--device", "up5k", "--input", "pixels"], "frames_in 'pixels' needs a network with encoder 'latency' or 'spread', not 'none'"),
     ],
 )
 def test_mistakes(tmp_path, artifact, options, message):

@@ -15,7 +15,7 @@ from hw.fpga.devices import DEVICES, FAMILIES
 from hw.fpga.schedules import NEARLY, picked_folding
 from hw.fpga.target import add_target_arguments, leave_input_open, target
 from hw.host.boards import BOARDS
-from hw.inputs import random_spike_times
+from hw.inputs import random_events
 from tests.networks import random_network
 
 ARTIFACTS = Path(__file__).parents[1] / "artifacts"
@@ -39,7 +39,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def times(network):
-    return random_spike_times(network, 40, 3)
+    return random_events(network, 40, 3)
 
 
 def estimate(network, folding, frames_in, family, weights="rom", board=None):
@@ -104,7 +104,7 @@ def test_where_nothing_fits_it_is_as_if_all_did(network, times):
 def test_on_a_board_the_host_link_and_its_memories_count():
     """The order event would need a memory of PE potentials, and more block RAMs than an iCEBreaker has."""
     network = load(ARTIFACTS / "mnist-600.safetensors")
-    times = random_spike_times(network, 20, 1)
+    times = random_events(network, 20, 1)
     given = options("--board", "icebreaker", "--simd", "1,1", "--pe", "60,2")
     picked = picked_folding(given, network, DEVICES["up5k"], times, BOARDS["icebreaker"])
     assert picked.loop_order[0] == "step"

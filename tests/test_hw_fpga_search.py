@@ -30,7 +30,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def found(network):
-    return search.search(network, DEVICE, inputs.random_spike_times(network, 60, 0), "words")
+    return search.search(network, DEVICE, inputs.random_events(network, 60, 0), "words")
 
 
 def command(*arguments):
@@ -50,7 +50,7 @@ def test_search_gives_foldings_of_which_none_is_beaten(network, found):
     for smaller, larger in pairwise(found):
         assert smaller.area.placed <= larger.area.placed
         assert smaller.speed.interval > larger.speed.interval
-    times = inputs.random_spike_times(network, 60, 0)
+    times = inputs.random_events(network, 60, 0)
     golden = reference.run(network, times)
     for item in found:
         item.folding.plans(network)
@@ -61,7 +61,7 @@ def test_search_gives_foldings_of_which_none_is_beaten(network, found):
 
 def test_search_finds_what_an_exhaustive_one_of_some_foldings_does(network, found):
     """No folding with equal layers in the order event is both smaller and faster than what was found."""
-    times = inputs.random_spike_times(network, 60, 0)
+    times = inputs.random_events(network, 60, 0)
     golden = reference.run(network, times)
     for simd in (1, 4, 8):
         for groups in (1, 2, 3, 6, 12, 24):
@@ -84,7 +84,7 @@ def test_frontier_and_choice(found):
 
 def test_a_device_that_holds_nothing(network):
     tiny = replace(DEVICE, capacity={"luts": 10, "ffs": 10, "block_rams": 0})
-    assert search.search(network, tiny, inputs.random_spike_times(network, 20, 0), "words") == []
+    assert search.search(network, tiny, inputs.random_events(network, 20, 0), "words") == []
 
 
 def test_pictures_are_the_same_every_time(tmp_path, network, found):
@@ -148,7 +148,7 @@ def test_estimate_for_a_board(tmp_path):
 )
 def test_pixels_for_a_network_without_a_latency_encoder(artifact, options):
     done = command(artifact, *options)
-    message = "error: frames_in 'pixels' needs a network with encoder 'latency', not 'none'\n"
+    message = "error: frames_in 'pixels' needs a network with encoder 'latency' or 'spread', not 'none'\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", message)
 
 

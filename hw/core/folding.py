@@ -153,8 +153,14 @@ def default_folding(network: Network) -> Folding:
 
 
 def default_contexts(network: Network, pe: tuple[int, ...]) -> int:
-    """Two where the first layer has at most two folds of neurons, since a step is then short beside its way to the readout; else one."""
-    return 2 if len(network.layers) > 1 and 2 * pe[0] >= network.layers[0].outputs else 1
+    """Two where the first layer has at most two folds of neurons, since a step is then short beside its way to the readout; else one.
+
+    Twice as many for several steps of neurons that spike in many of them: each layer works in each step, and waits for the next one.
+    """
+    if len(network.layers) == 1:
+        return 1
+    often = network.steps > 1 and not all(layer.neuron.spikes_once for layer in network.layers)
+    return (2 if 2 * pe[0] >= network.layers[0].outputs else 1) * (2 if often else 1)
 
 
 def _check_range(name: str, value: int, most: int, what: str) -> None:
