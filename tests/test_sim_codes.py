@@ -61,7 +61,10 @@ class TernaryWithFaults(neurons.TernaryNeurons):
         m.d.sync += self._fault.eq(self._fault)
         return m
 
-    def respond(self, m, potential, emitted, threshold):
+    def respond(self, m, potentials, emitted, thresholds):
+        return [self._respond(*neuron) for neuron in zip(potentials, emitted, thresholds, strict=True)]
+
+    def _respond(self, potential, emitted, threshold):
         least, greatest = self._counts
         gate = self._fault == NO_GATE
         up = ~potential[-1] & ((emitted != greatest) | gate)
@@ -69,7 +72,7 @@ class TernaryWithFaults(neurons.TernaryNeurons):
         change = neurons.Mux(down, -1, up)
         taken = threshold + (self._fault == RESET_TOO_MUCH)
         after = neurons.Mux(down, potential + threshold, neurons.Mux(up, potential - taken, potential))
-        return sent(self._fault, change), after, emitted + change
+        return neurons.Response(sent(self._fault, change), after, emitted + change)
 
 
 class GradedWithFaults(neurons.GradedNeurons):
@@ -81,9 +84,10 @@ class GradedWithFaults(neurons.GradedNeurons):
         m.d.sync += self._fault.eq(self._fault)
         return m
 
-    def respond(self, m, potential, emitted, threshold):
-        change, after, count = super().respond(m, potential, emitted, threshold + (self._fault == RESET_TOO_MUCH))
-        return sent(self._fault, change), after, count
+    def respond(self, m, potentials, emitted, thresholds):
+        larger = [threshold + (self._fault == RESET_TOO_MUCH) for threshold in thresholds]
+        found = super().respond(m, potentials, emitted, larger)
+        return [response._replace(coefficient=sent(self._fault, response.coefficient)) for response in found]
 
 
 def fault_signal():

@@ -16,13 +16,14 @@ from hw import Folding
 from hw.core.frame_check import FrameCheck
 from hw.core.layer import IFLayer
 from hw.core.membranes import Membranes, StateMemory
-from hw.core.neurons import NEURONS, GradedNeurons, IFNeurons, RateNeurons, TernaryNeurons
+from hw.core.neurons import NEURONS, GradedNeurons, IFNeurons, RateNeurons, Response, TernaryNeurons
 from hw.core.readout import Readout
 from hw.core.reorder_buffer import ReorderBuffer
 from hw.core.words import WordFormat
 from hw.encoder.codes import LatencyCode
 from sim.proofs import catalogue, circuit, coded_layer, encoder, layer, observer
 from sim.proofs.sby import ANY_CONTENT, Proof, prove, run
+from tests.neuron_faults import Spoilt, ThresholdTooLarge
 
 
 def fails(harness, depth):
@@ -100,28 +101,27 @@ def test_threshold(form, monkeypatch):
     assert "vector.fire[lane] ==" in fails(small_layer(form=form), 12)
 
 
-class Ungated(TernaryNeurons):
+class Ungated(Spoilt, TernaryNeurons):
     """A negative spike takes back what was never sent."""
 
-    def respond(self, m, potential, emitted, threshold):
-        change, after, count = super().respond(m, potential, emitted, threshold)
+    def spoil(self, response, potential, emitted, threshold):
         down = potential + threshold < 0
-        return Mux(down, -1, change), Mux(down, potential + threshold, after), Mux(down, emitted - 1, count)
+        return Response(
+            Mux(down, -1, response.coefficient),
+            Mux(down, potential + threshold, response.potential),
+            Mux(down, emitted - 1, response.count),
+        )
 
 
-class LosesTheNegative(GradedNeurons):
+class LosesTheNegative(Spoilt, GradedNeurons):
     """Nothing is taken back outside, though it is inside."""
 
-    def respond(self, m, potential, emitted, threshold):
-        change, after, count = super().respond(m, potential, emitted, threshold)
-        return Mux(change < 0, 0, change), after, count
+    def spoil(self, response, potential, emitted, threshold):
+        return response._replace(coefficient=Mux(response.coefficient < 0, 0, response.coefficient))
 
 
-class TakesTooMuch(RateNeurons):
+class TakesTooMuch(ThresholdTooLarge, RateNeurons):
     """A spike takes one more than the threshold."""
-
-    def respond(self, m, potential, emitted, threshold):
-        return super().respond(m, potential, emitted, threshold + 1)
 
 
 @pytest.mark.parametrize(

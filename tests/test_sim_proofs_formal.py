@@ -5,20 +5,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from amaranth.asserts import AnySeq
-from amaranth.hdl import Cat, Cover, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Cover, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import Out
 
 from export import Graded, Rate, Ternary, UserError
 from hw.core import counting
 from hw.core.frame_check import FrameCheck
-from hw.core.neurons import GradedNeurons, IFNeurons, RateNeurons, TernaryNeurons
+from hw.core.neurons import GradedNeurons, IFNeurons, RateNeurons, Response, TernaryNeurons
 from hw.core.trees import ArgMax
 from hw.core.words import WordFormat
 from sim.proofs import __main__ as main
 from sim.proofs import catalogue, neurons, parts, record, tools
 from sim.proofs.sby import Proof, prove
 from sim.proofs.streams import hold
+from tests.neuron_faults import Spoilt, ThresholdTooLarge
 
 FORM = WordFormat(inputs=5, steps=3, simd=2)
 
@@ -62,44 +63,38 @@ def test_frame_check_of_coefficients_that_lets_something_pass(change):
     assert not holds(parts.frame_check(catalogue.CODED, lambda _: FrameCheck(form))).holds
 
 
-class Ungated(TernaryNeurons):
+class Ungated(Spoilt, TernaryNeurons):
     """A negative spike takes back what was never sent."""
 
-    def respond(self, m, potential, emitted, threshold):
-        change, after, count = super().respond(m, potential, emitted, threshold)
+    def spoil(self, response, potential, emitted, threshold):
         down = potential + threshold < 0
-        return Mux(down, -1, change), Mux(down, potential + threshold, after), count
+        return Response(Mux(down, -1, response.coefficient), Mux(down, potential + threshold, response.potential), response.count)
 
 
-class TakesTooMuch(RateNeurons):
+class TakesTooMuch(ThresholdTooLarge, RateNeurons):
     """A spike takes one more than the threshold."""
 
-    def respond(self, m, potential, emitted, threshold):
-        return super().respond(m, potential, emitted, threshold + 1)
 
-
-class DividesNarrowly(GradedNeurons):
+class DividesNarrowly(Spoilt, GradedNeurons):
     """What is left of a division is as wide as what is divided, though a multiple of the threshold may be wider."""
 
-    def respond(self, m, potential, emitted, threshold):
+    def spoil(self, response, potential, emitted, threshold):
         least, greatest = self._counts
         rest, quotient = potential - threshold * least, []
         for bit in reversed(range((greatest - least).bit_length())):
-            less = Signal(signed(len(rest) + 1))
-            m.d.comb += less.eq(rest - (threshold << bit))
+            less = (rest - (threshold << bit))[: len(rest) + 1].as_signed()
             quotient.insert(0, ~less[-1])
             rest = Mux(less[-1], rest, less)
         steps = Cat(quotient)
         count = Mux(steps > greatest - least, greatest, steps + least)
-        return count - emitted, potential, count
+        return Response(count - emitted, potential, count)
 
 
-class KeepsTheCount(GradedNeurons):
+class KeepsTheCount(Spoilt, GradedNeurons):
     """The count stays what it was."""
 
-    def respond(self, m, potential, emitted, threshold):
-        change, after, _ = super().respond(m, potential, emitted, threshold)
-        return change, after, emitted
+    def spoil(self, response, potential, emitted, threshold):
+        return response._replace(count=emitted)
 
 
 @pytest.mark.parametrize(
