@@ -71,8 +71,8 @@ def cosim(session: nox.Session) -> None:
     if given.recipe and (given.network or given.dataset):
         parser.error("--recipe takes neither --network nor --dataset")
     if given.network is None:
-        dataset = given.dataset if given.recipe else given.dataset or "digits"
-        folder = given.out or BUILD / Path(given.recipe or dataset).stem
+        dataset = None if given.recipe else given.dataset or "digits"
+        folder = given.out or BUILD / Path(given.recipe or str(dataset)).stem
         network, checkpoint = folder / "network.safetensors", folder / "checkpoint.safetensors"
         run(session, "-m", "model", "train", *((given.recipe,) if given.recipe else ("--dataset", dataset)), *training, "--out", folder)
         converted = given.recipe and tomllib.loads(given.recipe.read_text()).get("method") == "conversion"
@@ -143,7 +143,7 @@ def fpga(session: nox.Session) -> None:
 
 @nox.session(python=False, requires=["environment"])
 def bench(session: nox.Session) -> None:
-    """Measure: cosim [NETWORK …], hardware, codes [NETWORK …], inference [NETWORK] beside BS4NN, training beside snntorch."""
+    """Measure: cosim [NETWORK …], hardware, codes [NETWORK], inference [NETWORK] beside BS4NN, training beside snntorch."""
     subject, *arguments = session.posargs or [""]
     if subject == "cosim":
         run(session, "-m", "sim", "bench", *(arguments or ("artifacts/mnist-600.safetensors",)))

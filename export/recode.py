@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from export.arrays import is_integer
 from export.errors import UserError
-from export.network import Layer, Network
+from export.network import MAX_STEPS, Layer, Network
 from export.neurons import Graded, Neuron, Rate, Readout, Ternary
 
 CODES = ("rate", "ternary", "graded")
@@ -14,9 +15,9 @@ CODES = ("rate", "ternary", "graded")
 def recode(network: Network, code: str, steps: int) -> Network:
     """The same network in another code.
 
-    Counts of ``graded`` and ``ternary`` neurons are the same, whatever ``T`` [S11]. Those of ``rate`` neurons go to ``T`` where the others
-    go to ``L``: with what a spike of the layer before is worth as ``u`` (a spike of the input: 1; else ``L / T``),
-    ``θ' = max(1, round(θ · L / (T · u)))`` and the bias ``initial - ⌊θ / 2⌋`` is divided by ``u`` and rounded.
+    Counts of ``graded`` neurons are the same, whatever ``T``, and those of ``ternary`` ones when they have settled [S11]. Those of ``rate``
+    neurons go to ``T`` where the others go to ``L``: with what a spike of the layer before is worth as ``u`` (a spike of the input: 1; else
+    ``L / T``), ``θ' = max(1, round(θ · L / (T · u)))`` and the bias ``initial - ⌊θ / 2⌋`` is divided by ``u`` and rounded.
 
     Parameters:
         network: with hidden neurons ``graded`` or ``ternary`` whose counts begin at 0, and inputs that are spread over the steps.
@@ -28,6 +29,8 @@ def recode(network: Network, code: str, steps: int) -> Network:
     """
     if code not in CODES:
         raise UserError(f"code must be one of {', '.join(CODES)}, not {code!r}")
+    if not is_integer(steps) or not 1 <= steps <= MAX_STEPS:
+        raise UserError(f"steps (T) must be an integer from 1 to {MAX_STEPS}, not {steps!r}")
     if network.encoder.kind != "spread":
         raise UserError(f"inputs of a network in another code must be spread over the steps, not encoded by '{network.encoder.kind}'")
     layers, worth = [], 1.0

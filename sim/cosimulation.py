@@ -58,7 +58,7 @@ def cosimulate(
         network: the network.
         inputs: events, or spike times: integers (frames, inputs), 0 … T, ``T`` = never.
         labels: integers (frames,); without them the report has no accuracy.
-        images: uint8 (frames, inputs); if they are given, the circuit gets their pixels through its own latency encoder, and
+        images: uint8 (frames, inputs); if they are given, the circuit gets their pixels through its own encoder, and
             ``inputs`` say what should become of them.
         folding: how much works at once; `hw.default_folding` by default.
         out: folder for ``report.json``, ``report.html`` and, on a difference, its waveform.

@@ -82,3 +82,9 @@ def test_without_early_exit():
     single = Network((Layer(Dense(np.ones((2, 12))), Single(np.ones(2, int))),), 1)
     with pytest.raises(UserError, match=r"^neurons of the last layer must be readout, to be decided after the last step, not single$"):
         without_early_exit(single)
+
+
+@pytest.mark.parametrize("steps", [0, -1, 32769, 1.5])
+def test_steps_that_cannot_be(steps):
+    with pytest.raises(UserError, match=rf"^steps \(T\) must be an integer from 1 to 32768, not {steps}$"):
+        recode(NETWORK, "rate", steps)

@@ -227,7 +227,7 @@ def test_what_is_kept_of_a_part(tmp_path):
 
 
 def test_rows_and_table(tmp_path):
-    rows = list(catalogue.rows(["counts"], tmp_path, timeout=60))
+    rows = [row for row in catalogue.rows(["counts"], tmp_path, timeout=60) if row.name == "counts"]
     assert [row.passed for row in rows] == [True]
     record.save("formal", rows, tmp_path)
     assert record.load(tmp_path) == {"formal": rows}
