@@ -19,9 +19,11 @@ import torch
 from torch import Tensor
 
 from export import UserError
+from export.network import MAX_STEPS
+from export.neurons import MAX_LEVELS
 from model import multispike
 from model.conversion_checkpoint import Source
-from model.conversion_recipe import BALANCES, CODES, MAX_LEVELS
+from model.conversion_recipe import BALANCES, CODES
 from model.evaluation import BATCH
 from model.multispike import RULES, SpikingLayer
 from model.quantized import QuantizedNetwork
@@ -31,7 +33,6 @@ UNQUANTISED_LEVELS = 15  # L of graded neurons where the source has real activat
 PERCENTILE = 99.9
 CALIBRATION_FRAMES = 1500  # training frames, at most, that starts are calibrated on
 BALANCING_FRAMES = 5000  # training frames, at most, that maximum and percentile are taken over
-MAX_STEPS = 1 << 15
 
 
 @dataclass(frozen=True)

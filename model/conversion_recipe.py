@@ -4,15 +4,17 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from export import UserError
+from export.network import MAX_STEPS
+from export.neurons import MAX_LEVELS
+from export.recode import CODES
 from model.recipes import Options
 
 METHOD = "conversion"
 NORMS = ("batch", "l1", "linf")
 CLIPS = ("trained", "rate-norm", "none")
-CODES = ("rate", "ternary", "graded")
+
 BALANCES = ("trained", "max", "percentile", "rate-norm")
 CONVERSION = ("code", "steps", "balance", "calibration")  # options that training does not depend on
-MAX_LEVELS = 127  # a coefficient has 8 bits, with its sign
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class ConversionRecipe(Options):
 
     def __post_init__(self) -> None:
         self._check(
-            [("levels", 1, MAX_LEVELS), ("bits", 1, 8), ("steps", 1, 1 << 15), ("calibration", 0, None)],
+            [("levels", 1, MAX_LEVELS), ("bits", 1, 8), ("steps", 1, MAX_STEPS), ("calibration", 0, None)],
             [(("drop_inputs", "smoothing"), lambda value: 0 <= value < 1, "a share from 0 to below 1")],
         )
         for name, choices in (("norm", NORMS), ("clip", CLIPS), ("code", CODES), ("balance", BALANCES)):

@@ -9,9 +9,10 @@ import torch
 from export import UserError
 from model import evaluation
 from model.comparison.bench_training import Update
-from model.comparison.bptt import Sign, UnrolledNetwork, decide
+from model.comparison.bptt import UnrolledNetwork, decide
 from model.encoding import LatencyEncoder
 from model.layers import SingleSpikeNetwork
+from model.quantized import Binarize
 from tests.small_data import stripes
 
 
@@ -46,7 +47,7 @@ def test_decide():
 
 def test_sign():
     latent = torch.tensor([-1.5, -1.0, -0.1, 0.0, 0.7, 2.0], requires_grad=True)
-    binary = Sign.apply(latent)
+    binary = Binarize.apply(latent)
     (binary * torch.arange(1.0, 7)).sum().backward()
     assert binary.tolist() == [-1, -1, -1, 1, 1, 1]
     assert latent.grad.tolist() == [0, 2, 3, 4, 5, 0]

@@ -4,29 +4,15 @@ What it computes is what `model.layers.SingleSpikeNetwork` computes, spike for s
 the way snntorch's own tutorials are: a loop over the steps, a ``Leaky`` neuron per layer, and autograd through all of it.
 """
 
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from export import UserError
-from model.bstdg import binarize
 from model.layers import Decisions, SingleSpikeNetwork
-
-
-class Sign(torch.autograd.Function):
-    """±1 weights with a straight-through gradient, where the latent weight is within ±1."""
-
-    @staticmethod
-    def forward(context: Any, latent: Tensor) -> Tensor:
-        context.save_for_backward(latent)
-        return binarize(latent)
-
-    @staticmethod
-    def backward(context: Any, *gradients: Tensor) -> Tensor:
-        (latent,) = context.saved_tensors
-        return gradients[0] * (latent.abs() <= 1)
+from model.quantized import Binarize
 
 
 class UnrolledNetwork(nn.Module):
@@ -66,7 +52,7 @@ class UnrolledNetwork(nn.Module):
     def forward(self, times: Tensor) -> Decisions:
         """Decide frames (frames, inputs), given as spike times."""
         frames = len(times)
-        weights = [Sign.apply(latent) for latent in self.weights]
+        weights = [Binarize.apply(latent) for latent in self.weights]
         potentials = [times.new_zeros((frames, len(latent)), dtype=torch.float32) for latent in weights]
         quiet = [torch.ones_like(potential) for potential in potentials[:-1]]  # 1 until the neuron's first spike
         thresholds = cast(Tensor, self.neurons[-1].threshold)
