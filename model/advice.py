@@ -12,7 +12,7 @@ IDLE = 0.05  # of a hidden layer's neurons: the share from which it is worth a l
 def on_data(trainer: TrainingRun) -> list[str]:
     """Before training: classes without frames, frames without spikes."""
     names = trainer.dataset.class_names
-    present, held_out = (set(labels.unique().tolist()) for labels in (trainer.labels, trainer.held_out_labels))
+    present, held_out = (set(labels.unique().tolist()) for labels in (trainer.train.labels, trainer.validation.labels))
     lines = [
         f"no training frame has class {name!r}, so it cannot be learned: add frames of it, or leave the class out"
         for index, name in enumerate(names)

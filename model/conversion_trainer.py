@@ -62,10 +62,12 @@ class ConversionTrainer(TrainingRun):
     """
 
     network: QuantizedNetwork
+    recipe: ConversionRecipe
+    train: Images
+    validation: Images
 
     def __init__(self, dataset: Dataset, recipe: ConversionRecipe, processes: Processes | None = None) -> None:
         super().__init__(dataset, recipe, processes)
-        self.recipe = recipe
         if self.processes.count > 1:
             raise UserError(f"method conversion must train in one process, since it normalises over batches, not in {self.processes.count}")
         device = self.processes.device
@@ -77,18 +79,6 @@ class ConversionTrainer(TrainingRun):
         self.optimizer = torch.optim.Adam(
             [{"params": list(self.network.parameters()), "peak": recipe.learning_rate}], lr=recipe.learning_rate, eps=1e-10, fused=True
         )
-
-    @property
-    def options(self) -> ConversionRecipe:
-        return self.recipe
-
-    @property
-    def labels(self) -> Tensor:
-        return self.train.labels
-
-    @property
-    def held_out_labels(self) -> Tensor:
-        return self.validation.labels
 
     def describe(self, epoch: Epoch) -> str:
         point = epoch.validation

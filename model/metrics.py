@@ -85,7 +85,7 @@ class Log:
             }
         )
         mean = sum(record["seconds"] for record in records) / len(records)
-        self.content |= {"epochs": records, "seconds_per_epoch": mean, "frames_per_second": len(trainer.labels) / mean}
+        self.content |= {"epochs": records, "seconds_per_epoch": mean, "frames_per_second": len(trainer.train.labels) / mean}
         self._write()
 
     def finish(self, network: Network, dataset: Dataset) -> None:

@@ -30,7 +30,7 @@ def save_state(path: str | Path, trainer: TrainingRun) -> None:
     header = {
         "format": FORMAT,
         "version": VERSION,
-        "recipe": trainer.options.as_dict(),
+        "recipe": trainer.recipe.as_dict(),
         "dataset_digest": trainer.dataset.digest,
         "epoch": trainer.epoch,
         "best_epoch": trainer.best.epoch,
@@ -65,7 +65,7 @@ def _read(path: str | Path, trainer: TrainingRun) -> tuple[dict[str, Any], dict[
 
 def _check_same(header: dict[str, Any], trainer: TrainingRun) -> None:
     recipe = with_defaults(get(header, "recipe", dict))
-    for name, value in trainer.options.training().items():
+    for name, value in trainer.recipe.training().items():
         if recipe.get(name) != value:
             raise UserError(f"to resume, {name} must be {recipe.get(name)!r} as before, not {value!r}")
     if header.get("dataset_digest") != trainer.dataset.digest:

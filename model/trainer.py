@@ -47,10 +47,12 @@ class Trainer(TrainingRun):
     """
 
     network: SingleSpikeNetwork
+    recipe: Recipe
+    train: Frames
+    validation: Frames
 
     def __init__(self, dataset: Dataset, recipe: Recipe, processes: Processes | None = None) -> None:
         super().__init__(dataset, recipe, processes)
-        self.recipe = recipe
         kind = "none" if dataset.train_images is None else "latency"
         self.encoder = Encoder(kind, recipe.p_min).resolved(recipe.steps)
         self.train, self.validation, self.distorted = self._split()
@@ -69,18 +71,6 @@ class Trainer(TrainingRun):
             {"params": self.thresholds, "peak": recipe.threshold_rate},
         ]
         self.optimizer = torch.optim.Adam(groups, lr=recipe.learning_rate, eps=1e-10, fused=True)
-
-    @property
-    def options(self) -> Recipe:
-        return self.recipe
-
-    @property
-    def labels(self) -> Tensor:
-        return self.train.labels
-
-    @property
-    def held_out_labels(self) -> Tensor:
-        return self.validation.labels
 
     def describe(self, epoch: Epoch) -> str:
         point = epoch.validation

@@ -74,7 +74,7 @@ def train(
         while trainer.epoch < recipe.epochs:
             name = f"epoch {trainer.epoch + 1}/{recipe.epochs}"
             hidden = None if processes.first else True  # None: where there is no terminal
-            with tqdm(total=len(trainer.labels), desc=name, unit=" frames", leave=False, disable=hidden) as bar:
+            with tqdm(total=len(trainer.train.labels), desc=name, unit=" frames", leave=False, disable=hidden) as bar:
                 began = time.perf_counter()
                 epoch = trainer.run_epoch(bar)
             processes.from_first(partial(keep, epoch, time.perf_counter() - began))

@@ -5,7 +5,7 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -39,6 +39,14 @@ class Best:
     parameters: dict[str, torch.Tensor]
 
 
+class Labelled(Protocol):
+    """Frames with labels."""
+
+    @property
+    def labels(self) -> Tensor:
+        """int64 (frames,)."""
+
+
 class TrainingRun(ABC):
     """A training run, epoch by epoch. Everything follows from data set, recipe and, to the last bit, the number of threads.
 
@@ -48,34 +56,24 @@ class TrainingRun(ABC):
     Attributes:
         network: the network in its current state.
         optimizer: its optimizer; each group of parameters has the rate ``peak``, from which it falls to 0 along half a cosine.
-        labels: of the training frames, int64 (frames,).
-        held_out_labels: of the validation frames, likewise.
+        recipe: all options.
+        train, validation: the frames.
         epoch: finished epochs.
         best: the best epoch so far; None before the first.
     """
 
     network: nn.Module
     optimizer: torch.optim.Optimizer
+    recipe: Options
+    train: Labelled
+    validation: Labelled
 
     def __init__(self, dataset: Dataset, recipe: Options, processes: Processes | None = None) -> None:
-        self.dataset = dataset
+        self.dataset, self.recipe = dataset, recipe
         self.processes = processes or Processes()
         self.generator = torch.Generator().manual_seed(recipe.seed)
         self.epoch = 0
         self.best: Best | None = None
-
-    @property
-    @abstractmethod
-    def options(self) -> Options:
-        """The recipe."""
-
-    @property
-    @abstractmethod
-    def labels(self) -> Tensor: ...
-
-    @property
-    @abstractmethod
-    def held_out_labels(self) -> Tensor: ...
 
     @abstractmethod
     def describe(self, epoch: Epoch) -> str:
@@ -111,13 +109,13 @@ class TrainingRun(ABC):
         Raises:
             UserError: the loss is not a number any more.
         """
-        order = torch.randperm(len(self.labels), generator=self.generator).to(self.processes.device)
-        batches = order.split(self.options.batch_size)
+        order = torch.randperm(len(self.train.labels), generator=self.generator).to(self.processes.device)
+        batches = order.split(self.recipe.batch_size)
         totals, seen = np.zeros(4), 0
         for number, batch in enumerate(batches):
-            progress = (self.epoch * len(batches) + number + 1) / (self.options.epochs * len(batches))
+            progress = (self.epoch * len(batches) + number + 1) / (self.recipe.epochs * len(batches))
             part = self.processes.share(len(batch))
-            totals += self._update(self._inputs(batch, part), self.labels[batch[part]], progress)
+            totals += self._update(self._inputs(batch, part), self.train.labels[batch[part]], progress)
             seen += len(batch)
             loss, accuracy, silent, steps = totals / seen
             bar.set_postfix_str(
@@ -135,7 +133,7 @@ class TrainingRun(ABC):
         if not math.isfinite(loss):
             raise UserError(
                 f"the loss must stay a number, but is {loss} in epoch {self.epoch + 1}: "
-                f"try a --learning-rate below {self.options.learning_rate}"
+                f"try a --learning-rate below {self.recipe.learning_rate}"
             )
 
     def _schedule(self, progress: float) -> float:
@@ -162,8 +160,8 @@ class TrainingRun(ABC):
             "dataset": Path(self.dataset.name).name,
             "dataset_digest": self.dataset.digest,
             "split": self.dataset.split,
-            "seed": self.options.seed,
-            "recipe": self.options.as_dict(),
+            "seed": self.recipe.seed,
+            "recipe": self.recipe.as_dict(),
             "epochs": self.epoch,
             "best_epoch": self.best.epoch,
             "shift": self.best.point.shift,
