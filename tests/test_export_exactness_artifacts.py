@@ -1,0 +1,96 @@
+"""[S11] of the networks in ``artifacts/``, every neuron and every test frame: counts of hidden neurons are those of an integer network."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export import Encoder, Events, Graded, Network, Ternary, load
+from export.reference import run
+from model import datasets
+from tests.multi_spike import dense
+
+NETWORKS = {path.stem: load(path) for path in sorted((Path(__file__).parents[1] / "artifacts").glob("*.safetensors"))}
+BATCH = 500  # frames
+
+
+def of_kind(kind: type[Ternary]) -> list[str]:
+    """Names of the artifacts whose hidden neurons are all of a kind."""
+    return [name for name, network in NETWORKS.items() if all(type(layer.neuron) is kind for layer in network.layers[:-1])]
+
+
+def frames_of(network: Network) -> np.ndarray:
+    """The test frames, uint8 (frames, pixels)."""
+    name = network.provenance["dataset"]
+    if not (Path(os.environ.get("FIRSTSPIKE_DATA", "nowhere")) / name).is_dir():
+        pytest.skip(f"FIRSTSPIKE_DATA names no directory with a folder {name!r}")
+    images = datasets.load(name).test_images
+    assert len(images) == 10_000
+    return images
+
+
+def integer_network(network: Network, totals: np.ndarray) -> list[np.ndarray]:
+    """The counts of every hidden layer for sums of inputs (…, inputs): products in float32, of whole numbers far below 2^24."""
+    counts = []
+    for layer in network.layers[:-1]:
+        neuron = layer.neuron
+        potentials = (totals.astype(np.float32) @ layer.connection.weights.T.astype(np.float32)).astype(np.int32) + neuron.initial
+        totals = np.clip(potentials // neuron.thresholds, 0, neuron.levels)
+        counts.append(totals)
+    return counts
+
+
+def differences(network: Network, images: np.ndarray, further: int = 0) -> list[int]:
+    """How many hidden counts differ from the integer network's of the inputs so far.
+
+    After each step, if ``further`` is 0; otherwise after each of so many further steps without input.
+    """
+    longer = replace(network, steps=network.steps + further, encoder=Encoder("none", bits=network.encoder.bits))
+    first = network.steps if further else 0
+    found = np.zeros(longer.steps - first, int)
+    for at in range(0, len(images), BATCH):
+        inputs = network.encode(images[at : at + BATCH])
+        frames, _, size = inputs.shape
+        events = Events((frames, longer.steps, size), inputs.frame, inputs.step, inputs.neuron, inputs.coefficient)
+        totals, *seen = (np.cumsum(dense(part), axis=1)[:, first:] for part in (events, *run(longer, events).events[:-1]))
+        for one, other in zip(seen, integer_network(network, totals), strict=True):
+            found += np.count_nonzero(one != other, axis=(0, 2))
+    return found.tolist()
+
+
+@pytest.mark.parametrize("name", of_kind(Graded))
+def test_graded_after_every_step(name):
+    network = NETWORKS[name]
+    assert differences(network, frames_of(network)) == [0] * network.steps
+
+
+@pytest.mark.parametrize("name", of_kind(Ternary))
+def test_ternary_after_settling(name):
+    """As many steps without input as the artifact says are enough, and one less is not."""
+    network = NETWORKS[name]
+    settling = network.provenance["conversion"]["settling_steps"]
+    assert settling > 0
+    *early, last = differences(network, frames_of(network), settling)
+    assert all(early)
+    assert last == 0
+
+
+def test_another_threshold_differs():
+    """Of random images the counts are equal; those of a network with one lower threshold are not."""
+    network = NETWORKS[of_kind(Graded)[0]]
+    images = np.random.default_rng(0).integers(0, 256, (BATCH, network.inputs), np.uint8)
+    assert differences(network, images) == [0] * network.steps
+    first = network.layers[0]
+    thresholds = first.neuron.thresholds.copy()
+    thresholds[0] = 1
+    other = replace(network, layers=(replace(first, neuron=replace(first.neuron, thresholds=thresholds)), *network.layers[1:]))
+    totals = dense(network.encode(images)).sum(axis=1)
+    changed, counts = integer_network(other, totals)[0], integer_network(network, totals)[0]
+    assert np.flatnonzero((changed != counts).any(axis=0)).tolist() == [0]
+
+
+def test_there_are_networks_of_both_kinds():
+    assert of_kind(Graded)
+    assert of_kind(Ternary)
