@@ -12,7 +12,6 @@ from model.recipes import Options
 METHOD = "conversion"
 NORMS = ("batch", "l1", "linf")
 CLIPS = ("trained", "rate-norm", "none")
-
 BALANCES = ("trained", "max", "percentile", "rate-norm")
 CONVERSION = ("code", "steps", "balance", "calibration")  # options that training does not depend on
 

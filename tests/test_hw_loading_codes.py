@@ -17,10 +17,13 @@ from hw.loading.fit import fit
 from hw.loading.loader import load_content
 from tests.accelerators import simulate
 from tests.multi_spike import code_network, random_images, spread
+from tests.networks import random_network
 from tests.payloads import word_payloads
 
 SHAPE, STEPS = (7, 5, 3), 3
 FOLDING = Folding((2, 3), (2, 2), ("delta", "delta"), ("step", "event"))
+
+SINGLE = random_network(np.random.default_rng(2), (7, 5, 3), STEPS)
 
 
 def network(seed, code="graded", **options):
@@ -60,8 +63,9 @@ def with_threshold(value):
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (network(2, levels=2), r"the network's codes must be the circuit's, \{.*\}, not \{.*\}"),
-        (network(2, code="rate"), r"the network's codes must be the circuit's, \{.*\}, not \{.*\}"),
+        (network(2, levels=2), "the network's levels of layer 0 must be the circuit's, 3, not 2"),
+        (network(2, code="rate"), "the network's neuron of layer 0 must be the circuit's, graded, not rate"),
+        (SINGLE, "the network's spikes must be the circuit's, with coefficients, not one per neuron"),
         (network(2, shape=(7, 4, 3)), "a network whose spikes have coefficients must have the circuit's sizes, 7-5-3, not 7-4-3"),
         (with_threshold(1000), "thresholds of layer 0 must fit into the circuit's 3 bits, but need 10"),
     ],

@@ -1,7 +1,6 @@
 """A network in a circuit that was generated for a larger one."""
 
 import itertools
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,7 +58,9 @@ def fit(network: Network, capacity: Capacity) -> tuple[Network, tuple[LayerPlan,
             if own != others:
                 raise UserError(f"the network's {name} must be the circuit's, {others}, not {own}")
     if (codes := describe_codes(network)) != capacity.codes:
-        raise UserError(f"the network's codes must be the circuit's, {_named(capacity.codes)}, not {_named(codes)}")
+        own, others = _flat(codes), _flat(capacity.codes)
+        name = next(name for name in [*others, *own] if own.get(name) != others.get(name))
+        raise UserError(f"the network's {name} must be the circuit's, {others.get(name, 'none')}, not {own.get(name, 'none')}")
     if codes is not None:
         return network, _plans_of_codes(network, capacity)
     larger = fit_into(network, capacity.shape)
@@ -69,8 +70,12 @@ def fit(network: Network, capacity: Capacity) -> tuple[Network, tuple[LayerPlan,
     return larger, capacity.folding.plans(larger, membrane_bits=capacity.membrane_bits)
 
 
-def _named(codes: dict[str, Any] | None) -> str:
-    return "single spikes" if codes is None else json.dumps(codes)
+def _flat(codes: dict[str, Any] | None) -> dict[str, Any]:
+    """What codes say, each with a name, such as "levels of layer 0"."""
+    if codes is None:
+        return {"spikes": "one per neuron"}
+    layers = {f"{name} of layer {index}": value for index, layer in enumerate(codes["layers"]) for name, value in layer.items()}
+    return {"spikes": "with coefficients"} | {f"encoder's {name}": value for name, value in codes["encoder"].items()} | layers
 
 
 def _plans_of_codes(network: Network, capacity: Capacity) -> tuple[LayerPlan, ...]:
