@@ -205,6 +205,16 @@ def test_commands(model, recipe, npz, tmp_path):
     assert "golden model, test" in done.stdout
 
 
+def test_inference_loss(model, recipe, tmp_path):
+    recipe.write_text(recipe.read_text() + 'clip = "rate-norm"\nbalance = "rate-norm"\nquantised = false\ninteger = false\n')
+    out = tmp_path / "network.safetensors"
+    assert model("train", recipe, "--out", tmp_path / "run").returncode == 0
+    done = model("convert", tmp_path / "run" / "checkpoint.safetensors", "--inference-loss", 5, "--out", out)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("ternary, T = 3, L = 3, balance rate-norm, ratios after 5 rounds of the rate inference loss\n")
+    assert load(out).provenance["conversion"]["inference_loss"] == 5
+
+
 def test_reproduce(model, recipe, tmp_path):
     out = tmp_path / "out"
     done = model("reproduce", recipe, "--out", out)
@@ -232,6 +242,7 @@ def test_a_balance_that_the_network_cannot_have(source):
         (("--code", "ungated"), "code must be one of rate, ternary, graded, not 'ungated'"),
         (("--balance", "min"), "balance must be one of trained, max, percentile, rate-norm, not 'min'"),
         (("--percentile", 0), "percentile must be above 0 and at most 100, not 0.0"),
+        (("--inference-loss", 4), "inference_loss must be 0 for the balance 'trained', not 4: it is for 'rate-norm'"),
         (("--code", "rate", "--steps", 4, "--levels", 3), "levels must be T = 4 for the code rate"),
         (("--dataset", "digits"), "data set must be the one of the training, with digest"),
     ],
