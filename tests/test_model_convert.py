@@ -205,11 +205,11 @@ def test_commands(model, recipe, npz, tmp_path):
     assert "golden model, test" in done.stdout
 
 
-def test_inference_loss(model, recipe, tmp_path):
+def test_inference_loss(model, recipe, npz, tmp_path):
     recipe.write_text(recipe.read_text() + 'clip = "rate-norm"\nbalance = "rate-norm"\nquantised = false\ninteger = false\n')
     out = tmp_path / "network.safetensors"
     assert model("train", recipe, "--out", tmp_path / "run").returncode == 0
-    done = model("convert", tmp_path / "run" / "checkpoint.safetensors", "--inference-loss", 5, "--out", out)
+    done = model("convert", tmp_path / "run" / "checkpoint.safetensors", "--dataset", npz, "--inference-loss", 5, "--out", out)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("ternary, T = 3, L = 3, balance rate-norm, ratios after 5 rounds of the rate inference loss\n")
     assert load(out).provenance["conversion"]["inference_loss"] == 5
