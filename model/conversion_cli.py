@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,17 @@ def _add_source(part: argparse.ArgumentParser) -> None:
 
 def _add_balance(part: argparse.ArgumentParser) -> None:
     part.add_argument("--percentile", type=float, metavar="P", help="of the activations, for the balance 'percentile' (default: 99.9)")
-    part.add_argument("--per", choices=("layer", "neuron"), default="layer", help="balance each layer or each neuron (default: layer)")
+    part.add_argument(
+        "--per", choices=("layer", "neuron"), help="for max and percentile: balance each layer or each neuron (default: layer)"
+    )
+
+
+def _refuse_idle(arguments: argparse.Namespace, balances: Sequence[str]) -> None:
+    for name, needed in (("percentile", ("percentile",)), ("per", ("max", "percentile"))):
+        if getattr(arguments, name) is not None and not set(needed) & set(balances):
+            raise UserError(
+                f"--{name} must come with the balance {' or '.join(needed)}, not {', '.join(balances)}, which it does not change"
+            )
 
 
 def _read(arguments: argparse.Namespace) -> "Source":
@@ -78,6 +89,7 @@ def convert(arguments: argparse.Namespace) -> int:
     refuse_overwriting(arguments.checkpoint, arguments.out)
     source = _read(arguments)
     how = Conversion(**act.choices_of(source) | given, half=arguments.start == "half")  # what is out of range needs no data to say so
+    _refuse_idle(arguments, (how.balance,))
     done = act.convert(source, _load(arguments, source), how)
     sha256 = export.save(done.network, arguments.out)
     print(act.describe(done))
@@ -90,10 +102,12 @@ def codes(arguments: argparse.Namespace) -> int:
     balances = tuple(arguments.balance.split(",")) if arguments.balance else None
     if unknown := [name for name in balances or () if name not in BALANCES]:
         raise UserError(f"balance must be one of {', '.join(BALANCES)}, not {unknown[0]!r}")
+    if balances:
+        _refuse_idle(arguments, balances)
     from model import codes as table
 
     source = _read(arguments)
-    options = {"levels": arguments.levels, "per": arguments.per}
+    options = {"levels": arguments.levels, "per": arguments.per or "layer"}
     if arguments.percentile is not None:
         options["percentile"] = arguments.percentile
     content = table.measure(source, _load(arguments, source), arguments.split, arguments.steps, balances, options, command(sys.argv[1:]))

@@ -242,6 +242,9 @@ def test_a_balance_that_the_network_cannot_have(source):
         (("--code", "ungated"), "code must be one of rate, ternary, graded, not 'ungated'"),
         (("--balance", "min"), "balance must be one of trained, max, percentile, rate-norm, not 'min'"),
         (("--percentile", 0), "percentile must be above 0 and at most 100, not 0.0"),
+        (("--balance", "max", "--percentile", 99), "--percentile must come with the balance percentile, not max, which it does not change"),
+        (("--percentile", 99), "--percentile must come with the balance percentile, not trained, which it does not change"),
+        (("--per", "neuron"), "--per must come with the balance max or percentile, not trained, which it does not change"),
         (("--inference-loss", 4), "inference_loss must be 0 for the balance 'trained', not 4: it is for 'rate-norm'"),
         (("--code", "rate", "--steps", 4, "--levels", 3), "levels must be T = 4 for the code rate"),
         (("--dataset", "digits"), "data set must be the one of the training, with digest"),
@@ -255,6 +258,12 @@ def test_mistakes(model, trained, npz, tmp_path, options, message):
     assert done.stderr.count("\n") == 1
     assert not out.exists()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_options_that_no_balance_of_codes_takes(model, trained, npz, tmp_path):
+    done = model("codes", trained, "--dataset", npz, "--balance", "trained,max", "--percentile", 99, "--out", tmp_path / "codes.json")
+    message = "error: --percentile must come with the balance percentile, not trained, max, which it does not change\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", message)
 
 
 def test_the_other_kind_of_checkpoint(model, npz, tmp_path):
