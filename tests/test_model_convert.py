@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from export import Dense, Layer, Network, UserError, load, reference, scores
+from export.__main__ import main as export_main
 from model import conversion, conversion_checkpoint, convert, metrics, training
 from model.__main__ import main
 from model.conversion import Conversion
@@ -264,6 +265,12 @@ def test_options_that_no_balance_of_codes_takes(model, trained, npz, tmp_path):
     done = model("codes", trained, "--dataset", npz, "--balance", "trained,max", "--percentile", 99, "--out", tmp_path / "codes.json")
     message = "error: --percentile must come with the balance percentile, not trained, max, which it does not change\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", message)
+
+
+def test_export_says_who_converts(trained, tmp_path, capfd, monkeypatch):
+    done = in_process(export_main, capfd, monkeypatch)(trained, "--out", tmp_path / "network.safetensors")
+    wrong = "must be a checkpoint of single spikes, not of the method 'conversion': export it with python -m model convert"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {trained}: {wrong}\n")
 
 
 def test_the_other_kind_of_checkpoint(model, npz, tmp_path):
