@@ -211,7 +211,7 @@ def _network(tensors: dict[str, np.ndarray], header: dict[str, Any]) -> Network:
     layers = []
     for index, description in enumerate(descriptions):
         with prefixed(f"layers.{index}"):
-            layers.append(_layer(tensors, index, description, kinds[index]))
+            layers.append(_layer(tensors, index, description, kinds[index], version))
     encoder = read_encoder(header)
     if version == VERSIONS[0] and not encoder.spikes_once:
         raise UserError(f"encoder of a file of version {version} must be of inputs that spike once, not '{encoder.kind}' with bits")
@@ -275,12 +275,13 @@ def _options(neuron: Neuron) -> dict[str, Any]:
     return {"levels": neuron.levels, "signed": neuron.signed} if isinstance(neuron, Ternary) else {}
 
 
-def _layer(tensors: dict[str, np.ndarray], index: int, description: dict[str, Any], kind: type[Neuron]) -> Layer:
+def _layer(tensors: dict[str, np.ndarray], index: int, description: dict[str, Any], kind: type[Neuron], version: int) -> Layer:
     arrays = {name: tensors[f"layers.{index}.{name}"] for name in _arrays(kind)}
     for name, numbers in arrays.items():
         if numbers.dtype != np.int32:
             raise UserError(f"{name} must be int32, not {numbers.dtype}")
     inputs, outputs = get(description, "inputs", int), get(description, "outputs", int)
-    connection, pool = layer_files.read(description, tensors[f"layers.{index}.weights"], inputs, outputs)
+    synapses = {"connection": Dense.kind} if version == VERSIONS[0] else description
+    connection, pool = layer_files.read(synapses, tensors[f"layers.{index}.weights"], inputs, outputs)
     options = {"levels": get(description, "levels", int), "signed": get(description, "signed", bool)} if issubclass(kind, Ternary) else {}
     return Layer(connection, kind(**arrays, **options), pool)

@@ -45,9 +45,8 @@ def read(description: Mapping[str, Any], packed: np.ndarray, inputs: int, output
     if pool is not None and pool.inputs != inputs:
         raise UserError(f"inputs must be {pool.inputs}, those of the pooled map {crossed(pool.input_map)}, not {inputs}")
     taken = inputs if pool is None else pool.outputs
-    connection = (
-        _convolution(description, packed, taken) if description["connection"] == Conv2d.kind else Dense(unpack_weights(packed, taken))
-    )
+    convolves = description["connection"] == Conv2d.kind
+    connection = _convolution(description, packed, taken) if convolves else Dense(unpack_weights(packed, taken))
     if connection.output_map is not None and connection.outputs != outputs:
         raise UserError(f"outputs must be {connection.outputs}, those of the map {crossed(connection.output_map)}, not {outputs}")
     if connection.outputs != outputs:
