@@ -67,6 +67,18 @@ class Conv2d(Connection):
         return self.kernels.shape[2], self.kernels.shape[3]
 
     @property
+    def strides(self) -> tuple[int, int]:
+        """The stride downwards and across."""
+        assert isinstance(self.stride, tuple)
+        return self.stride
+
+    @property
+    def paddings(self) -> tuple[int, int]:
+        """The padding of rows and of columns, on either side."""
+        assert isinstance(self.padding, tuple)
+        return self.padding
+
+    @property
     def input_map(self) -> Map:
         return (*self.map_shape, self.kernels.shape[1])
 
@@ -74,7 +86,7 @@ class Conv2d(Connection):
     def output_map(self) -> Map:
         height, width = (
             (length + 2 * beyond - kernel) // stride + 1
-            for length, beyond, kernel, stride in zip(self.map_shape, self._padding, self.kernel_shape, self._stride, strict=True)
+            for length, beyond, kernel, stride in zip(self.map_shape, self.paddings, self.kernel_shape, self.strides, strict=True)
         )
         return height, width, len(self.kernels)
 
@@ -107,16 +119,6 @@ class Conv2d(Connection):
             np.matmul(patches, self._matrix, out=result[at : at + chunk].reshape(len(patches), self.channels))
         return result
 
-    @property
-    def _stride(self) -> tuple[int, int]:
-        assert isinstance(self.stride, tuple)
-        return self.stride
-
-    @property
-    def _padding(self) -> tuple[int, int]:
-        assert isinstance(self.padding, tuple)
-        return self.padding
-
     @cached_property
     def _matrix(self) -> np.ndarray:
         return np.ascontiguousarray(self.weights.T, np.float32)
@@ -124,7 +126,7 @@ class Conv2d(Connection):
     def _patches(self, spikes: np.ndarray) -> np.ndarray:
         """What lies under the kernel at each position, in the order of `weights`: float32 (frames * positions, weights)."""
         height, width, channels = self.input_map
-        (above, left), (down, across) = self._padding, self._stride
+        (above, left), (down, across) = self.paddings, self.strides
         padded = np.zeros((len(spikes), height + 2 * above, width + 2 * left, channels), np.float32)
         padded[:, above : above + height, left : left + width] = spikes.reshape(-1, height, width, channels)
         windows = np.lib.stride_tricks.sliding_window_view(padded, self.kernel_shape, (1, 2))[:, ::down, ::across]
@@ -134,7 +136,7 @@ class Conv2d(Connection):
         """The sum of ``counts``, (channels, height, width), over the kernel's places inside the map, int64 (outputs,)."""
         inside = []
         for axis, positions in enumerate(self.output_map[:2]):
-            first = np.arange(positions) * self._stride[axis] - self._padding[axis]
+            first = np.arange(positions) * self.strides[axis] - self.paddings[axis]
             place = first[:, None] + np.arange(self.kernel_shape[axis])
             inside.append(((place >= 0) & (place < self.map_shape[axis])).astype(np.int64))
         return frozen(np.einsum("yk,xl,ckl->yxc", *inside, counts.astype(np.int64), optimize=True).ravel(), np.int64)

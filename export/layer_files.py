@@ -23,7 +23,7 @@ def describe(layer: Layer) -> dict[str, Any]:
     connection = layer.connection
     entries: dict[str, Any] = {"connection": connection.kind}
     if isinstance(connection, Conv2d):
-        values = (connection.input_map, connection.kernel_shape, connection.stride, connection.padding)
+        values = (connection.input_map, connection.kernel_shape, connection.strides, connection.paddings)
         entries |= dict(zip(FIELDS["conv2d"], values, strict=True))
     if layer.pool is not None:
         entries["pool"] = dict(zip(POOL_FIELDS, (layer.pool.kind, layer.pool.input_map, layer.pool.window), strict=True))

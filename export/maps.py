@@ -1,5 +1,7 @@
 """Maps: neurons in rows and columns, with several channels at each position, numbered position by position [S15]."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from export.arrays import is_integer
@@ -12,7 +14,7 @@ Map = tuple[int, int, int]
 """Height, width and channels: neuron ``(y * width + x) * channels + channel``."""
 
 
-def crossed(sizes: Map) -> str:
+def crossed(sizes: Iterable[int]) -> str:
     """``12 x 12 x 16``."""
     return " x ".join(map(str, sizes))
 

@@ -44,7 +44,7 @@ def test_links_lead_somewhere(page):
 
 def test_code_cites_statements_that_exist():
     defined = set(re.findall(r"^## \[(S\d+)\]", (ROOT / "docs/semantics.md").read_text(), re.MULTILINE))
-    assert defined == {f"S{number}" for number in range(1, 14)}
+    assert defined == {f"S{number}" for number in range(1, 17) if number != 14}
     for folder in ("export", "hw", "model", "sim", "tests"):
         for path in (ROOT / folder).rglob("*.py"):
             cited = set(re.findall(r"\[(S\d+)[\]–,]", path.read_text()))
