@@ -220,8 +220,8 @@ def _network(tensors: dict[str, np.ndarray], header: dict[str, Any]) -> Network:
 
 def _version(network: Network) -> int:
     """The oldest version of files that hold a network."""
-    plain = all((type(la.connection), type(la.neuron), la.pool) == (Dense, Single, None) for la in network.layers)
-    return VERSIONS[0] if plain and network.encoder.spikes_once else VERSIONS[1]
+    once = network.encoder.spikes_once and all(layer.is_dense and type(layer.neuron) is Single for layer in network.layers)
+    return VERSIONS[0] if once else VERSIONS[1]
 
 
 def describe_codes(network: Network) -> dict[str, Any] | None:

@@ -67,6 +67,11 @@ class Layer:
         """Height, width and channels, if the outputs are a map."""
         return self.connection.output_map
 
+    @property
+    def is_dense(self) -> bool:
+        """A full matrix, without a pool in front."""
+        return type(self.connection) is Dense and self.pool is None
+
     def sum_range(self, totals: Totals = (0, 1)) -> tuple[np.ndarray, np.ndarray]:
         """Least and greatest sum of each neuron, over all spikes that can come in: int64 (positions, channels) each.
 
