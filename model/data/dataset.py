@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +60,8 @@ class Dataset:
             return self
         shape, names = self.image_shape, [f"{part}_{kind}" for part in ("train", "test") for kind in ("images", "spike_times")]
         parts = {name: part for name in names if (part := getattr(self, name)) is not None}
-        return replace(self, **{name: position_major(part.reshape(len(part), *shape), sizes) for name, part in parts.items()})
+        arranged: dict[str, Any] = {name: position_major(part.reshape(len(part), *shape), sizes) for name, part in parts.items()}
+        return replace(self, **arranged)
 
 
 def split_stratified(labels: np.ndarray, held_out: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
