@@ -134,9 +134,12 @@ class Conv2d(Connection):
 
     def _at_each_position(self, counts: np.ndarray) -> np.ndarray:
         """The sum of ``counts``, (channels, height, width), over the kernel's places inside the map, int64 (outputs,)."""
-        inside = []
+        before = np.zeros((self.kernel_shape[0] + 1, self.kernel_shape[1] + 1, self.channels), np.int64)  # sums of what is above and left
+        before[1:, 1:] = counts.transpose(1, 2, 0).cumsum(axis=0).cumsum(axis=1)
+        ends = []
         for axis, positions in enumerate(self.output_map[:2]):
             first = np.arange(positions) * self.strides[axis] - self.paddings[axis]
-            place = first[:, None] + np.arange(self.kernel_shape[axis])
-            inside.append(((place >= 0) & (place < self.map_shape[axis])).astype(np.int64))
-        return frozen(np.einsum("yk,xl,ckl->yxc", *inside, counts.astype(np.int64), optimize=True).ravel(), np.int64)
+            ends.append((np.maximum(0, -first), np.minimum(self.kernel_shape[axis], self.map_shape[axis] - first)))
+        (top, bottom), (left, right) = ends
+        sums = before[np.ix_(bottom, right)] - before[np.ix_(top, right)] - before[np.ix_(bottom, left)] + before[np.ix_(top, left)]
+        return frozen(sums.ravel(), np.int64)

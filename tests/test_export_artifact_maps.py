@@ -2,6 +2,7 @@
 
 import json
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -196,3 +197,17 @@ def test_rows_behind_a_pool_have_a_bit_per_window(tmp_path):
     path = saved(network, tmp_path)
     assert path.read_bytes().endswith(struct.pack("<i", 1) + bytes([0b1101]))
     assert export.load(path).layers[0].pool == network.layers[0].pool
+
+
+def test_a_long_map_in_a_small_file_takes_little_memory(tmp_path):
+    """What a reader derives is bounded by the number of neurons, whatever the kernel."""
+    convolution = Conv2d(np.ones((1, 1, 4001, 1)), (200_000, 1), padding=(4000, 0))
+    network = Network(
+        (Layer(convolution, Single([1])), Layer(Dense(np.ones((1, 1))), Readout([1]), Pool2d((204_000, 1), 1, (204_000, 1)))), 2
+    )
+    path = saved(network, tmp_path)
+    assert path.stat().st_size < 3000
+    tracemalloc.start()
+    export.load(path)
+    assert tracemalloc.get_traced_memory()[1] < 40_000_000
+    tracemalloc.stop()

@@ -44,9 +44,8 @@ class TimedNetwork:
         """
         for index, layer in enumerate(network.layers):
             if not (layer.is_dense and layer.neuron.spikes_once):
-                raise UserError(
-                    f"layer {index} must be dense, of neurons that spike once, not {layer.connection.kind}, {layer.neuron.kind}"
-                )
+                kinds = f"{layer.connection.kind}, {layer.neuron.kind}"
+                raise UserError(f"layer {index} must be dense, of neurons that spike once, without a pool, not {kinds}")
         weights = tuple(torch.from_numpy(layer.connection.weights.T.astype(np.float32)).contiguous() for layer in network.layers)
         thresholds = tuple(torch.from_numpy(layer.neuron.thresholds.astype(np.float32)) for layer in network.layers)
         return cls(weights, thresholds, network.steps, 0)
