@@ -3,19 +3,24 @@
 from export import reference, scores
 from export.artifact import digest, load, save
 from export.connections import Dense
+from export.convolution import Conv2d
 from export.encoder import Encoder
 from export.errors import UserError
 from export.events import Events
-from export.network import Layer, Network
+from export.layer import Layer
+from export.network import Network
 from export.neurons import Graded, Rate, Readout, Single, Ternary
+from export.pooling import Pool2d
 
 __all__ = [
+    "Conv2d",
     "Dense",
     "Encoder",
     "Events",
     "Graded",
     "Layer",
     "Network",
+    "Pool2d",
     "Rate",
     "Readout",
     "Single",

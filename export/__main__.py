@@ -10,7 +10,10 @@ import numpy as np
 from export.artifact import digest, load, save
 from export.check import network_from_checkpoint
 from export.cli import Parser, run
+from export.connections import Connection
+from export.convolution import Conv2d
 from export.files import refuse_overwriting
+from export.maps import crossed
 from export.network import Network
 from export.neurons import Rate, Ternary
 from export.text import counted, dashed
@@ -39,17 +42,29 @@ def describe(network: Network) -> str:
     ]
     for index, (layer, totals) in enumerate(zip(network.layers, network.totals, strict=False)):
         connection, neuron = layer.connection, layer.neuron
-        parts = [f"{layer.inputs} → {layer.outputs}", connection.kind, neuron.kind]
+        ends = (layer.input_map, layer.inputs), (layer.output_map, layer.outputs)
+        parts = [" → ".join(crossed(found) if found else str(size) for found, size in ends)]
+        if layer.pool is not None:
+            parts.append(f"{layer.pool.kind} pool {crossed(layer.pool.window)}")
+        parts += [connection.kind + kernel(connection), neuron.kind]
         if isinstance(neuron, Ternary):
             parts.append("levels {} … {}".format(*neuron.counts))
         parts += [f"weights +1: {np.mean(connection.weights > 0):.1%}", "thresholds " + spread(neuron.thresholds)]
         if isinstance(neuron, Rate):
             parts.append("starts " + spread(neuron.initial))
-        never = int(neuron.never(*connection.sum_range(totals)).sum())
+        never = int(neuron.never(*layer.sum_range(totals)).sum())
         lines.append(f"layer {index}     {', '.join(parts)}, never fires: {never}")
     provenance = {name: value for name, value in network.provenance.items() if name != "shift_curve"}
     lines.append("provenance  " + layout(provenance, 12))
     return "\n".join(lines)
+
+
+def kernel(connection: Connection) -> str:
+    """What is said of a convolution beside its kind."""
+    if not isinstance(connection, Conv2d):
+        return ""
+    stride, padding = crossed(connection.strides), crossed(connection.paddings)
+    return f" {crossed(connection.kernel_shape)} (stride {stride}, padding {padding})"
 
 
 def spread(numbers: np.ndarray) -> str:

@@ -14,19 +14,21 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from export.connections import CONNECTIONS, Dense
+from export import layer_files
+from export.connections import Dense
 from export.encoder import Encoder
 from export.errors import UserError, prefixed
 from export.files import atomic_write
-from export.network import Layer, Network
+from export.layer import CONNECTIONS, Layer
+from export.network import Network
 from export.neurons import NEURONS, Neuron, Rate, Single, Ternary
-from export.packing import pack_weights, unpack_weights
+from export.packing import pack_weights
 from export.text import one_of
 
 METADATA_KEY = "firstspike"
 FORMAT = "firstspike-network"
 VERSIONS = 1, 2
-"""Version 1 holds `Dense` layers of `Single` neurons whose inputs spike once; all else is written as version 2."""
+"""Version 1 holds `Dense` layers of `Single` neurons whose inputs spike once, without pools; all else is written as version 2."""
 KIND = "if"  # of a layer in version 1
 MAX_DEPTH = 64  # of the header's JSON, so that nothing that walks it comes to the interpreter's limit
 
@@ -209,7 +211,7 @@ def _network(tensors: dict[str, np.ndarray], header: dict[str, Any]) -> Network:
     layers = []
     for index, description in enumerate(descriptions):
         with prefixed(f"layers.{index}"):
-            layers.append(_layer(tensors, index, description, kinds[index]))
+            layers.append(_layer(tensors, index, description, kinds[index], version))
     encoder = read_encoder(header)
     if version == VERSIONS[0] and not encoder.spikes_once:
         raise UserError(f"encoder of a file of version {version} must be of inputs that spike once, not '{encoder.kind}' with bits")
@@ -218,7 +220,7 @@ def _network(tensors: dict[str, np.ndarray], header: dict[str, Any]) -> Network:
 
 def _version(network: Network) -> int:
     """The oldest version of files that hold a network."""
-    once = network.encoder.spikes_once and all(type(la.connection) is Dense and type(la.neuron) is Single for la in network.layers)
+    once = network.encoder.spikes_once and all(layer.is_dense and type(layer.neuron) is Single for layer in network.layers)
     return VERSIONS[0] if once else VERSIONS[1]
 
 
@@ -233,7 +235,7 @@ def _kinds(layer: Layer, version: int) -> dict[str, Any]:
     """What a header says of a layer beside its size."""
     if version == VERSIONS[0]:
         return {"kind": KIND}
-    return {"connection": layer.connection.kind, "neuron": layer.neuron.kind} | _options(layer.neuron)
+    return layer_files.describe(layer) | {"neuron": layer.neuron.kind} | _options(layer.neuron)
 
 
 def _kind(description: object, version: int) -> type[Neuron]:
@@ -251,6 +253,8 @@ def _kind(description: object, version: int) -> type[Neuron]:
     _check_known(description, "neuron", NEURONS)
     kind = NEURONS[description["neuron"]]
     fields = {"inputs", "outputs", "connection", "neuron", *(("levels", "signed") if issubclass(kind, Ternary) else ())}
+    fields |= {"pool"} if "pool" in description else set()
+    fields.update(layer_files.FIELDS[description["connection"]])
     if unknown := sorted(set(description) - fields):
         raise UserError(f"neurons '{kind.kind}' must have no more fields than {', '.join(sorted(fields))}, but have {unknown!r:.60}")
     return kind
@@ -271,14 +275,13 @@ def _options(neuron: Neuron) -> dict[str, Any]:
     return {"levels": neuron.levels, "signed": neuron.signed} if isinstance(neuron, Ternary) else {}
 
 
-def _layer(tensors: dict[str, np.ndarray], index: int, description: dict[str, Any], kind: type[Neuron]) -> Layer:
+def _layer(tensors: dict[str, np.ndarray], index: int, description: dict[str, Any], kind: type[Neuron], version: int) -> Layer:
     arrays = {name: tensors[f"layers.{index}.{name}"] for name in _arrays(kind)}
     for name, numbers in arrays.items():
         if numbers.dtype != np.int32:
             raise UserError(f"{name} must be int32, not {numbers.dtype}")
     inputs, outputs = get(description, "inputs", int), get(description, "outputs", int)
-    weights = unpack_weights(tensors[f"layers.{index}.weights"], inputs)
-    if len(weights) != outputs:
-        raise UserError(f"weights must have {outputs} rows, one per output, not {len(weights)}")
+    synapses = {"connection": Dense.kind} if version == VERSIONS[0] else description
+    connection, pool = layer_files.read(synapses, tensors[f"layers.{index}.weights"], inputs, outputs)
     options = {"levels": get(description, "levels", int), "signed": get(description, "signed", bool)} if issubclass(kind, Ternary) else {}
-    return Layer(Dense(weights), kind(**arrays, **options))
+    return Layer(connection, kind(**arrays, **options), pool)

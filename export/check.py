@@ -9,7 +9,8 @@ from export import reference
 from export.artifact import check_format, get, read_class_names, read_encoder, read_tensors
 from export.connections import Dense
 from export.errors import UserError
-from export.network import Layer, Network
+from export.layer import Layer
+from export.network import Network
 from export.neurons import Single
 
 CHECKPOINT_FORMAT = "firstspike-checkpoint"

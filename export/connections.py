@@ -2,9 +2,12 @@
 
 A connection has
 
-* ``kind``, its name in files, ``inputs``, ``outputs`` and ``fan_in``, the most synapses that any neuron has;
-* ``sums``: what a step's spikes add to the potentials;
-* ``sum_range``: the least and greatest sum of each neuron over a frame, which membrane widths are derived from.
+* ``kind``, its name in files, ``inputs`` and ``outputs``, and the maps that they are, if they are;
+* ``channels``: how many outputs have weights and thresholds of their own; the others are those again, at other positions of a map;
+* ``weights``: a row for each of these, as files and memories hold them;
+* ``synapses`` and ``negatives`` of each neuron, from which follow ``fan_in`` and ``sum_range``: the least and greatest sum of each neuron
+  over a frame, which membrane widths are derived from;
+* ``sums``: what a step's spikes add to the potentials.
 """
 
 from abc import ABC, abstractmethod
@@ -16,6 +19,7 @@ import numpy as np
 
 from export.arrays import array, frozen
 from export.errors import UserError
+from export.maps import Map
 
 MAX_FAN_IN = 1 << 20  # far below 2**24, up to which float32 counts exactly (the golden model multiplies in float32)
 
@@ -28,7 +32,8 @@ class Connection(ABC):
     """The synapses of a layer.
 
     Attributes:
-        weights: int8, -1 or +1; the first axis is that of the outputs.
+        kind: its name in files.
+        weights: -1 or +1, int8 (channels, weights of each).
     """
 
     kind: ClassVar[str]
@@ -45,26 +50,63 @@ class Connection(ABC):
         """Neurons that it ends at."""
 
     @property
+    def input_map(self) -> Map | None:
+        """Height, width and channels, if the inputs must be a map."""
+        return None
+
+    @property
+    def output_map(self) -> Map | None:
+        """Height, width and channels, if the outputs are a map."""
+        return None
+
+    @property
+    def channels(self) -> int:
+        """Outputs with weights and thresholds of their own; output ``j`` has those of ``j % channels``."""
+        return self.outputs
+
+    @property
     @abstractmethod
+    def synapses(self) -> np.ndarray:
+        """The number of synapses of each neuron, int64 (outputs,)."""
+
+    @property
+    @abstractmethod
+    def negatives(self) -> np.ndarray:
+        """``K_j``: the number of -1 weights of each neuron, int64 (outputs,) [S7]."""
+
+    @property
     def fan_in(self) -> int:
         """The most synapses of one neuron."""
-
-    @cached_property
-    def negatives(self) -> np.ndarray:
-        """``K_j``: the number of -1 weights of each neuron, int32 (outputs,) [S7]."""
-        return frozen((self.weights < 0).reshape(len(self.weights), -1).sum(axis=1), np.int32)
+        return int(self.synapses.max())
 
     @abstractmethod
     def sums(self, spikes: np.ndarray) -> np.ndarray:
         """``Σ_i w_ij · c_i`` of one step, float32 (frames, outputs), exact; ``spikes`` are coefficients (frames, inputs)."""
 
-    @abstractmethod
     def sum_range(self, totals: Totals = (0, 1)) -> tuple[np.ndarray, np.ndarray]:
         """Least and greatest ``Σ_i w_ij · n_i`` over all ``n_i`` from ``totals[0]`` to ``totals[1]``, int64 (outputs,) each.
 
         Parameters:
             totals: least and greatest sum of the coefficients that an input can have sent at any time of a frame.
         """
+        least, greatest = totals
+        positives = self.synapses - self.negatives
+        return positives * least - self.negatives * greatest, positives * greatest - self.negatives * least
+
+
+def signs(name: str, weights: np.ndarray) -> np.ndarray:
+    """Weights of ±1 as int8, read-only.
+
+    Raises:
+        UserError: they are something else.
+    """
+    if weights.dtype.kind not in "iuf":
+        raise UserError(f"{name} must be numbers, not {weights.dtype}")
+    wrong = (weights != 1) & (weights != -1)
+    if wrong.any():
+        place = tuple(np.argwhere(wrong)[0])
+        raise UserError(f"{name} must be -1 or +1, but {name}[{', '.join(map(str, place))}] is {weights[place]}")
+    return frozen(weights, np.int8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,13 +129,7 @@ class Dense(Connection):
             raise UserError(f"weights must have shape (outputs, inputs), both at least 1, not {weights.shape}")
         if weights.shape[1] > MAX_FAN_IN:
             raise UserError(f"a layer must have at most {MAX_FAN_IN} inputs, not {weights.shape[1]}")
-        if weights.dtype.kind not in "iuf":
-            raise UserError(f"weights must be numbers, not {weights.dtype}")
-        wrong = (weights != 1) & (weights != -1)
-        if wrong.any():
-            j, i = np.argwhere(wrong)[0]
-            raise UserError(f"weights must be -1 or +1, but weights[{j}, {i}] is {weights[j, i]}")
-        object.__setattr__(self, "weights", frozen(weights, np.int8))
+        object.__setattr__(self, "weights", signs("weights", weights))
 
     @property
     def inputs(self) -> int:
@@ -103,9 +139,13 @@ class Dense(Connection):
     def outputs(self) -> int:
         return self.weights.shape[0]
 
-    @property
-    def fan_in(self) -> int:
-        return self.inputs
+    @cached_property
+    def synapses(self) -> np.ndarray:
+        return frozen(np.full(self.outputs, self.inputs), np.int64)
+
+    @cached_property
+    def negatives(self) -> np.ndarray:
+        return frozen((self.weights < 0).sum(axis=1), np.int64)
 
     @cached_property
     def _transposed(self) -> np.ndarray:
@@ -113,12 +153,3 @@ class Dense(Connection):
 
     def sums(self, spikes: np.ndarray) -> np.ndarray:
         return spikes.astype(np.float32, copy=False) @ self._transposed
-
-    def sum_range(self, totals: Totals = (0, 1)) -> tuple[np.ndarray, np.ndarray]:
-        least, greatest = totals
-        negatives = self.negatives.astype(np.int64)
-        positives = self.inputs - negatives
-        return positives * least - negatives * greatest, positives * greatest - negatives * least
-
-
-CONNECTIONS: dict[str, type[Connection]] = {connection.kind: connection for connection in (Dense,)}

@@ -10,54 +10,16 @@ from typing import Any
 import numpy as np
 
 from export.arrays import is_integer
-from export.connections import CONNECTIONS, Connection, Totals
+from export.connections import Totals
 from export.encoder import Encoder
 from export.errors import UserError
-from export.events import Events
-from export.neurons import NEURONS, Neuron
-from export.text import one_of
+from export.events import LIMIT, Events
+from export.layer import Layer
+from export.maps import Map, crossed, position_major
+from export.pooling import Pool2d
 
 MAX_STEPS = 1 << 15
 MAX_POTENTIAL = 1 << 23  # float32, in which the golden model adds, is exact to twice that
-
-
-@dataclass(frozen=True, eq=False)
-class Layer:
-    """A layer: a connection and the neurons that it ends at.
-
-    Parameters:
-        connection: the synapses, such as `export.Dense`.
-        neuron: the neurons, one per output of the connection, such as `export.Single`.
-
-    Raises:
-        UserError: they do not go together.
-    """
-
-    connection: Connection
-    neuron: Neuron
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.connection, Connection):
-            raise UserError(f"connection must be {one_of(CONNECTIONS)}, not {type(self.connection).__name__}")
-        if not isinstance(self.neuron, Neuron):
-            raise UserError(f"neuron must be {one_of(NEURONS)}, not {type(self.neuron).__name__}")
-        self.neuron.check(self.connection)
-
-    @property
-    def outputs(self) -> int:
-        return self.connection.outputs
-
-    @property
-    def inputs(self) -> int:
-        return self.connection.inputs
-
-    def margin_range(self, totals: Totals = (0, 1)) -> tuple[int, int]:
-        """Least and greatest potential that any neuron can have, over all spikes that can come in (see `Neuron.margin_range`).
-
-        Parameters:
-            totals: least and greatest sum of the coefficients that an input can have sent at any time of a frame.
-        """
-        return self.neuron.margin_range(*self.connection.sum_range(totals))
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +27,7 @@ class Network:
     """Layers in a row, the number of time steps, and what the inputs and classes mean.
 
     Parameters:
-        layers: at least one; each takes as many inputs as the one before has outputs.
+        layers: at least one; each takes as many inputs as the one before has outputs, and where both are maps, the same map.
         steps: ``T``, the number of time steps, at least 1 [S1].
         encoder: how intensities become spikes.
         class_names: one per output; by default "0", "1", ….
@@ -90,10 +52,7 @@ class Network:
         if not isinstance(self.encoder, Encoder):
             raise UserError(f"encoder must be an Encoder, not {self.encoder!r}")
         for index, (layer, following) in enumerate(itertools.pairwise(layers)):
-            if layer.outputs != following.inputs:
-                raise UserError(
-                    f"layer {index + 1} must take the {layer.outputs} outputs of layer {index}, but has {following.inputs} inputs"
-                )
+            _check_joined(index, layer, following)
         if layers[-1].neuron.resets:
             raise UserError(f"the last layer must be of neurons that are never reset, such as readout, not {layers[-1].neuron.kind}")
         if not is_integer(self.steps) or not 1 <= self.steps <= MAX_STEPS:
@@ -107,6 +66,9 @@ class Network:
         object.__setattr__(self, "steps", int(self.steps))
         object.__setattr__(self, "encoder", self.encoder.resolved(self.steps))
         object.__setattr__(self, "class_names", names)
+        for index, layer in enumerate(layers):
+            if layer.pool is not None:
+                self._check_pool(index, layer.pool)
         for index, (layer, totals) in enumerate(zip(layers, self.totals, strict=False)):
             if (reach := max(map(abs, layer.margin_range(totals)))) >= MAX_POTENTIAL:
                 raise UserError(f"potentials of layer {index} must stay below {MAX_POTENTIAL}, but can reach {reach}")
@@ -125,6 +87,11 @@ class Network:
         return (self.inputs, *(layer.outputs for layer in self.layers))
 
     @property
+    def maps(self) -> tuple[Map | None, ...]:
+        """Height, width and channels of what is a map, as `shape` has its size, such as ((28, 28, 1), (24, 24, 16), None)."""
+        return (self.layers[0].input_map, *(layer.output_map for layer in self.layers))
+
+    @property
     def totals(self) -> tuple[Totals, ...]:
         """Least and greatest sum of the coefficients that a neuron can have sent at any time of a frame: of inputs, then of each layer."""
         return (self.encoder.totals, *(layer.neuron.totals(self.steps) for layer in self.layers))
@@ -133,6 +100,15 @@ class Network:
     def coefficients(self) -> tuple[Totals, ...]:
         """Least and greatest coefficient of a spike, or of none: of inputs, then of each layer."""
         return (self.encoder.coefficients(self.steps), *(layer.neuron.coefficients for layer in self.layers))
+
+    def _check_pool(self, index: int, pool: Pool2d) -> None:
+        before = self.layers[index - 1].neuron if index else self.encoder
+        name = f"neurons of layer {index - 1}" if index else "inputs"
+        if pool.kind == "max" and not before.spikes_once:
+            raise UserError(f"layer {index} must pool by sum, not by max, because {name} are of kind {before.kind} and may spike often")
+        least, greatest = pool.range_of(self.coefficients[index])
+        if (reach := max(-least, greatest)) >= LIMIT:
+            raise UserError(f"coefficients in a window of layer {index} must add up to less than {LIMIT}, but can reach {reach}")
 
     def check_inputs(self, inputs: np.ndarray | Events) -> Events:
         """The spikes of the inputs as events, from events or spike times int (frames, inputs), each from 0 to ``steps`` [S1].
@@ -182,7 +158,11 @@ class Network:
         return spike_times.astype(np.int32, copy=False)
 
     def encode(self, images: np.ndarray) -> np.ndarray | Events:
-        """What becomes of intensities uint8 (frames, …): spike times int32 (frames, inputs) [S2], or events [S13].
+        """What becomes of intensities: spike times int32 (frames, inputs) [S2], or events [S13].
+
+        Parameters:
+            images: uint8 (frames, …), flattened as they stand; where the inputs are a map of several channels, position by position if they
+                are (frames, inputs), and plane by plane if they are (frames, channels, height, width) [S15].
 
         Raises:
             UserError: the intensities do not fit the network or its encoder.
@@ -190,4 +170,12 @@ class Network:
         images = np.asarray(images)
         if (pixels := int(np.prod(images.shape[1:]))) != self.inputs:
             raise UserError(f"the network takes {self.inputs} inputs, but the images have {pixels} pixels")
-        return self.encoder.encode(images, self.steps)
+        return self.encoder.encode(position_major(images, self.layers[0].input_map), self.steps)
+
+
+def _check_joined(index: int, layer: Layer, following: Layer) -> None:
+    one, other = layer.output_map, following.input_map
+    if one is not None and other is not None and one != other:
+        raise UserError(f"layer {index + 1} must take the map of layer {index}, {crossed(one)}, not one of {crossed(other)}")
+    if layer.outputs != following.inputs:
+        raise UserError(f"layer {index + 1} must take the {layer.outputs} outputs of layer {index}, but has {following.inputs} inputs")

@@ -1,5 +1,8 @@
 """Neurons: thresholds as arrays, and the golden model of when they spike.
 
+Arrays and states are of the different neurons of a layer, its *outputs* here. Where the layer is a convolution these are its channels, and
+each position of each frame is worked on as a frame of its own [S15].
+
 A neuron kind has
 
 * ``kind``, its name in files;
@@ -92,8 +95,9 @@ class Neuron(ABC):
         """Least and greatest `State.margin` of any neuron, if sums range from ``least`` to ``greatest``, (outputs,) each."""
 
     def _check_size(self, connection: Connection) -> None:
-        if self.thresholds.shape != (connection.outputs,):
-            raise UserError(f"thresholds must have shape ({connection.outputs},), one per output, not {self.thresholds.shape}")
+        if self.thresholds.shape != (connection.channels,):
+            each = "output" if connection.output_map is None else "channel"
+            raise UserError(f"thresholds must have shape ({connection.channels},), one per {each}, not {self.thresholds.shape}")
 
 
 def _integers(name: str, value: object) -> np.ndarray:
@@ -125,7 +129,7 @@ class Single(Neuron):
     """Integrate-and-fire neurons without leak that spike at most once per frame, when ``V`` reaches ``θ`` [S3].
 
     Parameters:
-        thresholds: integers, shape (outputs,), each from ``-fan_in`` to ``fan_in + 1``; kept as int32.
+        thresholds: integers, shape (outputs,), each from ``-fan_in``, or 1 in a convolution, to ``fan_in + 1``; kept as int32.
 
     Raises:
         UserError: a shape, a dtype or a value is not as said.
@@ -143,7 +147,8 @@ class Single(Neuron):
     def check(self, connection: Connection) -> None:
         self._check_size(connection)
         fan_in = connection.fan_in
-        _check_range("thresholds", self.thresholds, -fan_in, fan_in + 1, f" for {fan_in} inputs")
+        least = -fan_in if connection.output_map is None else 1  # [S15]
+        _check_range("thresholds", self.thresholds, least, fan_in + 1, f" for {fan_in} inputs")
 
     def start(self, frames: int) -> State:
         margin = np.tile(-self.thresholds.astype(np.float32), (frames, 1))

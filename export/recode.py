@@ -6,7 +6,7 @@ import numpy as np
 
 from export.arrays import is_integer
 from export.errors import UserError
-from export.network import MAX_STEPS, Layer, Network
+from export.network import MAX_STEPS, Network
 from export.neurons import Graded, Neuron, Rate, Readout, Ternary
 
 CODES = ("rate", "ternary", "graded")
@@ -36,7 +36,7 @@ def recode(network: Network, code: str, steps: int) -> Network:
     layers, worth = [], 1.0
     for index, layer in enumerate(network.layers):
         neuron, worth = _recoded(layer.neuron, code, steps, worth, f"layer {index}")
-        layers.append(Layer(layer.connection, neuron))
+        layers.append(replace(layer, neuron=neuron))
     return replace(network, layers=tuple(layers), steps=steps)
 
 
@@ -50,7 +50,7 @@ def without_early_exit(network: Network) -> Network:
     if not isinstance(last.neuron, Readout):
         raise UserError(f"neurons of the last layer must be readout, to be decided after the last step, not {last.neuron.kind}")
     greatest = last.margin_range(network.totals[-2])[1]
-    return replace(network, layers=(*hidden, Layer(last.connection, Readout(last.neuron.thresholds + max(0, greatest + 1)))))
+    return replace(network, layers=(*hidden, replace(last, neuron=Readout(last.neuron.thresholds + max(0, greatest + 1)))))
 
 
 def _recoded(neuron: Neuron, code: str, steps: int, worth: float, name: str) -> tuple[Neuron, float]:

@@ -10,7 +10,8 @@ from functools import cached_property
 import numpy as np
 
 from export.events import RADIX, Events
-from export.network import Layer, Network
+from export.layer import Layer
+from export.network import Network
 
 # What is worked on at a time bounds the memory.
 CHUNK = 1024  # frames
@@ -162,22 +163,25 @@ class _Readout:
 
 def _run_layer(layer: Layer, inputs: Events, readout: _Readout | None = None) -> Events:
     """The spikes of a layer."""
+    if layer.pool is not None:
+        inputs = layer.pool.apply(inputs)
     frames, steps, _ = inputs.shape
-    state = layer.neuron.start(frames)
+    flat = frames, layer.outputs
+    state = layer.neuron.start(frames * layer.outputs // layer.connection.channels)
     found: list[tuple[np.ndarray, ...]] = [(np.empty(0, np.int64),) * 4]
     for step, (active, spikes) in enumerate(_by_step(inputs)):
         if len(active):
-            state.margin[active if len(active) < frames else slice(None)] += layer.connection.sums(spikes)
+            state.margin.reshape(flat)[active if len(active) < frames else slice(None)] += layer.connection.sums(spikes)
         elif step and layer.neuron.skips_empty_steps:
             continue
-        coefficients = layer.neuron.step(state)
+        coefficients = layer.neuron.step(state).reshape(flat)
         fires = coefficients != 0
         frame, neuron = np.nonzero(fires)
         found.append((frame, np.full(len(frame), step), neuron, coefficients[frame, neuron]))
         if readout is not None:
-            readout.see(step, state.margin, fires)
+            readout.see(step, state.margin.reshape(flat), fires)
     if readout is not None:
-        readout.end(state.margin)
+        readout.end(state.margin.reshape(flat))
     frame, at, neuron, coefficient = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
     order = np.argsort(frame.astype(np.uint16) if frames <= RADIX else frame, kind="stable")
     shape = (frames, steps, layer.outputs)

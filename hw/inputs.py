@@ -56,7 +56,7 @@ def load(network: Network, dataset: str, images: int | None = None, seed: int = 
         return Inputs(events, about={"dataset": RANDOM, "seed": seed, "image_shape": None})
     from model import datasets  # which data sets there are is the training side's business; it needs no training framework
 
-    data = datasets.load(dataset)
+    data = datasets.load(dataset).arranged(network.maps[0])
     part = data.test_images if data.test_spike_times is None else data.test_spike_times
     if part is None:
         raise UserError(f"data set must have a test part, but {dataset} has none")

@@ -26,7 +26,7 @@ class StoredNetwork:
     """A checkpoint or an artifact.
 
     Attributes:
-        trained: in PyTorch; None of a network whose neurons spike more than once.
+        trained: in PyTorch; None of a network with maps, or whose neurons spike more than once.
         golden: for the golden model, if the file is an artifact.
         encoder: how it takes images.
         class_names: one per output.
@@ -49,7 +49,7 @@ class StoredNetwork:
             trained, encoder, header = checkpoint.read(path)
             return cls(trained.to(device or "cpu"), None, encoder, read_class_names(header))
         network = load(path)
-        single = all(isinstance(layer.neuron, Single) for layer in network.layers)
+        single = all(layer.is_dense and isinstance(layer.neuron, Single) for layer in network.layers)
         return cls(checkpoint.to_torch(network) if single else None, network, network.encoder, network.class_names)
 
     @property
@@ -72,6 +72,8 @@ class StoredNetwork:
         network = self._network()
         if dataset.inputs != (inputs := network.layers[0].inputs):
             raise UserError(f"the network takes {inputs} inputs, but {dataset.name} has {dataset.inputs}")
+        if self.golden:
+            dataset = dataset.arranged(self.golden.maps[0])
         times = spike_times(dataset, part, self.encoder, network.steps)
         if labels is None:
             raise UserError(f"{dataset.name} must have labels for its {part} part, y_{part}, to be scored, but has none")
@@ -91,10 +93,11 @@ class StoredNetwork:
         """The operating points on these frames, by PyTorch.
 
         Raises:
-            UserError: neurons spike more than once.
+            UserError: neurons spike more than once, or the network has maps.
         """
         if self.trained is None or isinstance(times, Events):
-            raise UserError("the shift curve must be of a network whose neurons spike once; of others, convert keeps it in the provenance")
+            which = "a network of dense layers whose neurons spike once"
+            raise UserError(f"the shift curve must be of {which}; of others, convert keeps it in the provenance")
         last = self.trained.layers[-1]
         result, margins = evaluation.run(self.trained, as_spike_times(times, self.trained.steps))
         return evaluation.shift_curve(result, margins, last.integer_thresholds().cpu().numpy(), last.inputs, labels)

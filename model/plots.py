@@ -158,7 +158,7 @@ def thresholds(network: Network) -> Figure:
             if max(map(len, network.class_names)) > 3:
                 panel.tick_params("x", rotation=60)
         else:
-            dead = int((theta > layer.connection.sum_range(totals)[1]).sum()) if layer.neuron.spikes_once else 0
+            dead = int((theta > layer.sum_range(totals)[1]).sum()) if layer.neuron.spikes_once else 0
             width = math.ceil((theta.max() - theta.min() + 1) / BINS)
             bins = np.arange(theta.min(), theta.max() + width + 1, width) - 0.5
             panel.hist(theta, bins=bins, color=MODEL)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 
-from export import Dense, Encoder, Graded, Layer, Network, Readout, Single
+from export import Conv2d, Dense, Encoder, Graded, Layer, Network, Pool2d, Readout, Single
 from export.reference import Result, run
 from tests import oracle
 
@@ -98,3 +98,11 @@ def graded_example() -> Network:
     hidden = Layer(Dense([[1, -1, 1], [-1, 1, 1]]), Graded([2, 3], [1, -1], levels=3))
     outputs = Layer(Dense([[1, -1], [-1, 1]]), Readout([1, -2]))
     return Network((hidden, outputs), 2, Encoder("spread", bits=4), ("left", "right"))
+
+
+def map_example() -> Network:
+    """The convolution and the pool of ``docs/artifact.md``."""
+    kernels = np.array([[[[1, 1, 1]], [[-1, -1, -1]]], [[[-1, 1, -1]], [[1, 1, 1]]]])
+    hidden = Layer(Conv2d(kernels, (3, 5), stride=(1, 2), padding=(0, 2)), Single(np.array([1, 2])))
+    outputs = Layer(Dense(np.array([[1, -1, -1, 1], [-1, 1, 1, -1]])), Single(np.array([1, 1])), Pool2d((3, 4), 2, (3, 2)))
+    return Network((hidden, outputs), 4, Encoder("latency"), ("left", "right"))

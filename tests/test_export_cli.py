@@ -11,7 +11,7 @@ import pytest
 import export
 from export import UserError
 from export.cli import Parser, run
-from tests.networks import graded_example, random_network, random_spike_times, worked_example, write_checkpoint
+from tests.networks import graded_example, map_example, random_network, random_spike_times, worked_example, write_checkpoint
 
 ROOT = Path(__file__).parent.parent
 
@@ -247,3 +247,15 @@ def test_provenance_is_shown_as_json(tmp_path, provenance, lines):
     shown = command("inspect", tmp_path / "n").stdout.partition("provenance  ")[2]
     assert json.loads(shown) == provenance
     assert len(shown.splitlines()) == lines
+
+
+def test_inspect_shows_maps_kernels_and_pools(tmp_path):
+    export.save(map_example(), tmp_path / "n")
+    lines = command("inspect", tmp_path / "n").stdout.splitlines()
+    assert lines[0] == "network     30-24-2"
+    assert lines[5] == (
+        "layer 0     3 x 5 x 2 → 3 x 4 x 2, conv2d 1 x 3 (stride 1 x 2, padding 0 x 2), single, weights +1: 58.3%, "
+        "thresholds 1 … 2 (median 1.5), never fires: 6"
+    )
+    said = "3 x 4 x 2 → 2, max pool 3 x 2, dense, single, weights +1: 50.0%, thresholds 1 … 1 (median 1), never fires: 0"
+    assert lines[6] == f"layer 1     {said}"

@@ -168,7 +168,7 @@ class TestLayer:
         assert str(caught.value) == "neuron must be one of single, readout, rate, ternary, graded, not ndarray"
         with pytest.raises(UserError) as caught:
             Layer(np.array([[1]]), Single([1]))
-        assert str(caught.value) == "connection must be 'dense', not ndarray"
+        assert str(caught.value) == "connection must be one of dense, conv2d, not ndarray"
 
 
 class TestNetwork:

@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from export import Dense, Encoder, Layer, Network, Single, UserError, reference
+from export import Conv2d, Dense, Encoder, Layer, Network, Single, UserError, reference
 from hw import Folding
-from hw.loading.fit import fit_into, membrane_bits
+from hw.loading.fit import Capacity, fit, fit_into, membrane_bits
 from tests.networks import random_network, random_spike_times
 
 SHAPES = [((6, 5, 3), (6, 5, 3)), ((6, 5, 3), (9, 5, 3)), ((6, 5, 3), (6, 8, 3)), ((6, 5, 3), (6, 5, 7)), ((6, 5, 3), (8, 9, 6))]
@@ -84,3 +84,15 @@ def test_keeps_what_it_is():
     assert larger.encoder == network.encoder
     assert larger.class_names == ("a", "b", "c", "added 3", "added 4")
     assert larger.provenance == {"seed": 1}
+
+
+def test_layers_without_a_circuit_are_refused():
+    """Before anything else is compared."""
+    layers = Layer(Conv2d([[[[1]]]], (2, 2)), Single([1])), Layer(Dense([[1, 1, 1, 1]]), Single([1]))
+    capacity = Capacity(shape=(4, 4, 1), steps=4, p_min=None, folding=Folding((1, 1), (1, 1), ("delta", "delta")), membrane_bits=(4, 4))
+    with pytest.raises(UserError) as caught:
+        fit(Network(layers, 4), capacity)
+    assert str(caught.value) == "the circuit has no conv2d layers yet: layer 0 must be 'dense'"
+    with pytest.raises(UserError) as caught:
+        fit_into(Network(layers, 4), (4, 5, 1))
+    assert str(caught.value) == "only dense layers of neurons that spike once can be loaded into a larger circuit"

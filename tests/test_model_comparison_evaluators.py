@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from export import Dense, Layer, Network, Single, reference, scores
+from export import Conv2d, Dense, Layer, Network, Pool2d, Single, UserError, reference, scores
 from model.comparison import evaluators
 from model.comparison.evaluators import TimedNetwork, dense, evaluate
 from model.comparison.event_driven import Events, event_driven
@@ -128,3 +128,10 @@ def test_events():
     assert events.first.tolist() == [0, 2, 2, 4]
     inputs, offsets = events.of(torch.tensor([1, 2, 3]), torch.tensor([True, False, True]))
     assert (inputs.tolist(), offsets.tolist()) == ([0, 2, 0], [0, 2, 2])
+
+
+@pytest.mark.parametrize("layer", [Layer(Conv2d([[[[1]]]], (2, 2)), Single([1])), Layer(Dense([[1]]), Single([1]), Pool2d((2, 2), 1, 2))])
+def test_other_layers_are_refused(layer):
+    with pytest.raises(UserError) as caught:
+        TimedNetwork.of(Network((layer,), 4))
+    assert str(caught.value) == f"layer 0 must be dense, of neurons that spike once, without a pool, not {layer.connection.kind}, single"

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 import export
-from export import Encoder, Network, UserError
+from export import Conv2d, Dense, Encoder, Layer, Network, Readout, Single, UserError
 from model import evaluate, training
+from model.data.dataset import Dataset
 from model.recipes import Recipe
+from tests.maps import signs
 from tests.networks import random_layer, random_network
 from tests.small_data import stripes
 
@@ -116,3 +118,27 @@ def test_one_layer(tmp_path):
     layer = random_layer(np.random.default_rng(1), 36, 4)
     path = saved(tmp_path, Network((layer,), 8, Encoder("latency")))
     assert evaluate.evaluate(path, stripes(), "test")[1].hidden_spikes_by_decision_mean == 0
+
+
+def test_network_with_maps(tmp_path):
+    """By the golden model only; the images' planes become channels."""
+    images = np.random.default_rng(3).integers(0, 256, (20, 2 * 3 * 4)).astype(np.uint8)
+    labels = np.arange(20) % 2
+    dataset = Dataset("planes", ("a", "b"), "0", "none", test_images=images, test_labels=labels, image_shape=(2, 3, 4))
+    convolution = Layer(Conv2d(np.array([[1, -1], [1, 1]]).reshape(2, 2, 1, 1), (3, 4)), Single([1, 1]))
+    network = Network((convolution, Layer(Dense(signs(np.random.default_rng(1), 2, 24)), Readout([2, 2]))), 4, Encoder("latency"))
+    export.save(network, tmp_path / "n")
+    subject, score, report = evaluate.evaluate(tmp_path / "n", dataset, "test")
+    assert subject.trained is None
+    assert report["by"] == "golden model"
+    golden = export.reference.run(network, network.encode(images.reshape(20, 2, 3, 4)))
+    assert score == export.scores.score(golden, labels)
+    flat = export.reference.run(network, network.encode(images))
+    assert not golden.events[0].equals(flat.events[0])
+    with pytest.raises(UserError) as caught:
+        subject.shift_curve(*subject.frames(dataset, "test"))
+    message = "the shift curve must be of a network of dense layers whose neurons spike once; of others, convert keeps it in the provenance"
+    assert str(caught.value) == message
+    with pytest.raises(UserError) as caught:
+        subject.frames(dataclasses.replace(dataset, image_shape=(2, 4, 3)), "test")
+    assert str(caught.value) == "images must have shape (frames, 2, 3, 4) or (frames, 24), not (20, 2, 4, 3)"

@@ -1,5 +1,6 @@
-/* The weights of one layer of an artifact, a line of + and - per neuron:
+/* The weights of one layer of an artifact, a line of + and - per neuron, or per kernel of a convolution:
  *     cc -o unpack unpack.c && ./unpack network.safetensors LAYER INPUTS
+ * INPUTS are the weights of a row: what comes in, behind the pool if there is one, or the places of a kernel times its channels.
  * docs/artifact.md describes the file. Numbers in it are little-endian, and this program takes the machine to be so too. */
 #include <inttypes.h>
 #include <stdio.h>

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from export import Network, UserError
+from export.text import one_of
 from hw.core.counting import FORMS
 from hw.core.dense import DensePlan
 from hw.core.neurons import NEURONS
@@ -71,8 +72,9 @@ class Folding:
             membrane_bits, parameter_bits: of each layer, where the circuit was made for another network; else as many as the layer needs.
 
         Raises:
-            UserError: the folding does not fit the network; the message lists what does.
+            UserError: the circuit has no such layers, or the folding does not fit the network; the message lists what does.
         """
+        check_kinds(network)
         depth = len(network.layers)
         for name in PER_LAYER:
             if len(getattr(self, name)) != depth:
@@ -135,6 +137,19 @@ class Folding:
 PER_LAYER = ("simd", "pe", "form", "loop_order", "swap")
 FORMER_NAMES = {"order": "loop_order"}
 """Of what a folding consists of, in files of older versions."""
+
+
+def check_kinds(network: Network) -> None:
+    """Refuse a network with layers that there is no circuit for.
+
+    Raises:
+        UserError: it has one.
+    """
+    for index, layer in enumerate(network.layers):
+        if layer.connection.kind not in PLANS:
+            raise UserError(f"the circuit has no {layer.connection.kind} layers yet: layer {index} must be {one_of(PLANS)}")
+        if layer.pool is not None:
+            raise UserError(f"the circuit has no pools yet, but layer {index} has one")
 
 
 def default_folding(network: Network) -> Folding:

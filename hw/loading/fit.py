@@ -10,7 +10,7 @@ import numpy as np
 from export import Dense, Layer, Network, Single, UserError
 from export.artifact import describe_codes
 from export.text import dashed
-from hw.core.folding import Folding
+from hw.core.folding import Folding, check_kinds
 from hw.core.plan import LayerPlan, signed_bits
 
 
@@ -51,6 +51,7 @@ def fit(network: Network, capacity: Capacity) -> tuple[Network, tuple[LayerPlan,
     Raises:
         UserError: the circuit cannot run it; the message says what does not fit.
     """
+    check_kinds(network)
     if network.steps != capacity.steps:
         raise UserError(f"the network's T must be the circuit's, {capacity.steps}, not {network.steps}")
     if capacity.p_min is not None:
@@ -113,7 +114,7 @@ def fit_into(network: Network, shape: Sequence[int]) -> Network:
     """
     if len(shape) != len(network.shape) or any(own > size for own, size in zip(network.shape, shape, strict=True)):
         raise UserError(f"a network of {dashed(network.shape)} does not fit into a circuit of {dashed(shape)}: no size may be greater")
-    if any((layer.connection.kind, layer.neuron.kind) != ("dense", "single") for layer in network.layers):
+    if not all(layer.is_dense and layer.neuron.kind == "single" for layer in network.layers):
         raise UserError("only dense layers of neurons that spike once can be loaded into a larger circuit")
     if shape[0] > network.inputs and network.encoder.p_min == 0:
         raise UserError(f"a network whose p_min is 0 must have the circuit's {shape[0]} inputs, not {network.inputs}: all of them spike")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from export import Network
+from export import Network, UserError
 from export.reference import Decisions, Result
 
 CHUNK = 250  # frames worked on at a time: their potentials stay in the cache
@@ -37,7 +37,15 @@ class TimedNetwork:
 
     @classmethod
     def of(cls, network: Network) -> "TimedNetwork":
-        """This project's networks: without delay."""
+        """This project's networks of dense layers: without delay.
+
+        Raises:
+            UserError: a layer is another.
+        """
+        for index, layer in enumerate(network.layers):
+            if not (layer.is_dense and layer.neuron.spikes_once):
+                kinds = f"{layer.connection.kind}, {layer.neuron.kind}"
+                raise UserError(f"layer {index} must be dense, of neurons that spike once, without a pool, not {kinds}")
         weights = tuple(torch.from_numpy(layer.connection.weights.T.astype(np.float32)).contiguous() for layer in network.layers)
         thresholds = tuple(torch.from_numpy(layer.neuron.thresholds.astype(np.float32)) for layer in network.layers)
         return cls(weights, thresholds, network.steps, 0)

@@ -4,12 +4,14 @@ import contextlib
 import hashlib
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from export.files import atomic_write, cache_folder
+from export.maps import Map, position_major
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +46,22 @@ class Dataset:
         """The number of inputs of a network for it."""
         parts = (self.test_images, self.test_spike_times, self.train_images, self.train_spike_times)
         return next(part.shape[1] for part in parts if part is not None)
+
+    def arranged(self, sizes: Map | None) -> "Dataset":
+        """The same frames in the order of a network's inputs: position by position if these are a map of several planes [S15].
+
+        Parameters:
+            sizes: height, width and planes; None where the inputs are no map.
+
+        Raises:
+            UserError: the images are of another size.
+        """
+        if sizes is None or self.image_shape is None:
+            return self
+        shape, names = self.image_shape, [f"{part}_{kind}" for part in ("train", "test") for kind in ("images", "spike_times")]
+        parts = {name: part for name in names if (part := getattr(self, name)) is not None}
+        arranged: dict[str, Any] = {name: position_major(part.reshape(len(part), *shape), sizes) for name, part in parts.items()}
+        return replace(self, **arranged)
 
 
 def split_stratified(labels: np.ndarray, held_out: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
