@@ -59,9 +59,9 @@ def fit(network: Network, capacity: Capacity) -> tuple[Network, tuple[LayerPlan,
             if own != others:
                 raise UserError(f"the network's {name} must be the circuit's, {others}, not {own}")
     if (codes := describe_codes(network)) != capacity.codes:
-        own, others = _flat(codes), _flat(capacity.codes)
-        name = next(name for name in [*others, *own] if own.get(name) != others.get(name))
-        raise UserError(f"the network's {name} must be the circuit's, {others.get(name, 'none')}, not {own.get(name, 'none')}")
+        said, wanted = _flat(codes), _flat(capacity.codes)
+        named = next(name for name in [*wanted, *said] if said.get(name) != wanted.get(name))
+        raise UserError(f"the network's {named} must be the circuit's, {wanted.get(named, 'none')}, not {said.get(named, 'none')}")
     if codes is not None:
         return network, _plans_of_codes(network, capacity)
     larger = fit_into(network, capacity.shape)
