@@ -51,13 +51,14 @@ class Layer:
     def inputs(self) -> int:
         return self.connection.inputs
 
-    def margin_range(self, totals: Totals = (0, 1)) -> tuple[int, int]:
+    def margin_range(self, totals: Totals = (0, 1), steps: int = 1) -> tuple[int, int]:
         """Least and greatest potential that any neuron can have, over all spikes that can come in (see `Neuron.margin_range`).
 
         Parameters:
             totals: least and greatest sum of the coefficients that an input can have sent at any time of a frame.
+            steps: ``T``, which bounds what biases add.
         """
-        return self.neuron.margin_range(*self.connection.sum_range(totals))
+        return self.neuron.margin_range(*self.connection.sum_range(totals), steps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +109,7 @@ class Network:
         object.__setattr__(self, "encoder", self.encoder.resolved(self.steps))
         object.__setattr__(self, "class_names", names)
         for index, (layer, totals) in enumerate(zip(layers, self.totals, strict=False)):
-            if (reach := max(map(abs, layer.margin_range(totals)))) >= MAX_POTENTIAL:
+            if (reach := max(map(abs, layer.margin_range(totals, self.steps)))) >= MAX_POTENTIAL:
                 raise UserError(f"potentials of layer {index} must stay below {MAX_POTENTIAL}, but can reach {reach}")
 
     @property

@@ -167,7 +167,7 @@ def _run_layer(layer: Layer, inputs: Events, readout: _Readout | None = None) ->
     found: list[tuple[np.ndarray, ...]] = [(np.empty(0, np.int64),) * 4]
     for step, (active, spikes) in enumerate(_by_step(inputs)):
         if len(active):
-            state.margin[active if len(active) < frames else slice(None)] += layer.connection.sums(spikes)
+            layer.neuron.add(state, layer.connection.sums(spikes), active if len(active) < frames else slice(None))
         elif step and layer.neuron.skips_empty_steps:
             continue
         coefficients = layer.neuron.step(state)

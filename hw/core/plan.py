@@ -157,7 +157,7 @@ class LayerPlan(ABC):
     @cached_property
     def membrane_bits(self) -> int:
         """Bits of the signed potential of any neuron of this layer."""
-        return self.given_membrane_bits or signed_bits(*self.layer.margin_range(self.input_totals))
+        return self.given_membrane_bits or signed_bits(*self.layer.margin_range(self.input_totals, self.steps))
 
     @property
     def weight_width(self) -> int:
