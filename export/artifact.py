@@ -225,10 +225,12 @@ def _version(network: Network) -> int:
 
 
 def describe_codes(network: Network) -> dict[str, Any] | None:
-    """Encoder and kinds of layers, as the header of version 2 has them; None for a network that a file of version 1 holds."""
+    """Encoder and kinds of layers, as the header of version 2 has them, and which layers have a bias per step; None for a network that a
+    file of version 1 holds."""
     if (version := _version(network)) == VERSIONS[0]:
         return None
-    return {"encoder": encoder_header(network.encoder), "layers": [_kinds(layer, version) for layer in network.layers]}
+    layers = [_kinds(layer, version) | ({OPTIONAL: True} if OPTIONAL in _arrays(layer.neuron) else {}) for layer in network.layers]
+    return {"encoder": encoder_header(network.encoder), "layers": layers}
 
 
 def _kinds(layer: Layer, version: int) -> dict[str, Any]:

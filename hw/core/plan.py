@@ -190,7 +190,7 @@ class LayerPlan(ABC):
         bits = ((padded.reshape(-1, 1) >> np.arange(self.membrane_bits)) & 1).reshape(self.initial_depth, -1)
         if self.parameter_bits:
             parameters = np.zeros(self.neuron_folds * self.pe, np.int64)
-            parameters[: len(start)] = self.neurons.parameter_values(self.layer.neuron)
+            parameters[: len(start)] = self.neurons.parameter_values(self.layer.neuron, self.parameter_bits)
             more = ((parameters[:, None] >> np.arange(self.parameter_bits)) & 1).reshape(self.neuron_folds, -1)
             bits = np.concatenate([bits, more], axis=1)
         return integers(bits)
