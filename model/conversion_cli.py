@@ -31,6 +31,8 @@ def add(commands: Any) -> None:
     part.add_argument("--balance", metavar="|".join(BALANCES), help="what activation the greatest count stands for (default: the recipe's)")
     _add_balance(part)
     part.add_argument("--calibration", type=int, metavar="ROUNDS", help="of bias calibration on training frames (default: the recipe's)")
+    part.add_argument("--spread", action=argparse.BooleanOptionalAction, help="add the bias evenly in every step (default: the recipe's)")
+    part.add_argument("--fraction", type=fraction, metavar="F|auto", help="fractional bits of thresholds and starts (default: 0)")
     part.add_argument("--start", choices=("half", "zero"), default="half", help="the potential to start from: ⌊θ/2⌋ or 0 (default: half)")
     part.add_argument("--out", type=Path, required=True, metavar="FILE", help="network.safetensors to write")
     part.set_defaults(function=convert)
@@ -56,6 +58,11 @@ def _add_balance(part: argparse.ArgumentParser) -> None:
     part.add_argument("--per", choices=("layer", "neuron"), default="layer", help="balance each layer or each neuron (default: layer)")
 
 
+def fraction(text: str) -> int | str:
+    """``F``, or ``auto``."""
+    return text if text == "auto" else int(text)
+
+
 def _read(arguments: argparse.Namespace) -> tuple["Source", "Dataset"]:
     from model import conversion_checkpoint
 
@@ -67,8 +74,10 @@ def convert(arguments: argparse.Namespace) -> int:
     from model import convert as act
     from model.conversion import Conversion
 
-    given = {name: getattr(arguments, name) for name in ("code", "steps", "levels", "balance", "percentile", "calibration")}
-    given = {name: value for name, value in given.items() if value is not None}
+    given = {
+        name: getattr(arguments, name) for name in ("code", "steps", "levels", "balance", "percentile", "calibration", "spread", "fraction")
+    }
+    given = {name: None if value == "auto" else value for name, value in given.items() if value is not None}
     Conversion(**given, per=arguments.per)  # what is out of range needs no data to say so
     refuse_overwriting(arguments.checkpoint, arguments.out)
     source, dataset = _read(arguments)

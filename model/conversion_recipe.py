@@ -14,7 +14,7 @@ NORMS = ("batch", "l1", "linf")
 CLIPS = ("trained", "rate-norm", "none")
 
 BALANCES = ("trained", "max", "percentile", "rate-norm")
-CONVERSION = ("code", "steps", "balance", "calibration")  # options that training does not depend on
+CONVERSION = ("code", "steps", "balance", "calibration", "spread")  # options that training does not depend on
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ConversionRecipe(Options):
         quantised: whether hidden activations are whole counts in training already.
         integer: whether thresholds and biases are whole in the forward pass of training already.
         bias: whether hidden neurons have one; without it, a potential grows evenly, which the codes ``rate`` and ``ternary`` need.
-        code, steps, balance, calibration: what the trained network is converted to, as in `model.conversion.Conversion`.
+        code, steps, balance, calibration, spread: what the trained network is converted to, as in `model.conversion.Conversion`.
         epochs: passes over the training frames.
         seed: of the split, the initial weights, the order of frames and the augmentation.
         batch_size: frames per update.
@@ -58,6 +58,7 @@ class ConversionRecipe(Options):
     steps: int = 1
     balance: str = "trained"
     calibration: int = 0
+    spread: bool = False
     epochs: int = 30
     seed: int = 0
     batch_size: int = 256
