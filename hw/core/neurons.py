@@ -201,8 +201,8 @@ class ResetNeurons(Neurons):
         closing, thresholds = potentials, _lanes(self.parameters, self._parameter_bits)
         if self._has_bias:
             half = self._parameter_bits // 2
-            biased = [v + lane[half:].as_signed() for v, lane in zip(potentials, thresholds, strict=True)]
-            closing, thresholds = self.packed(m, "biased", biased, self._width), [lane[:half] for lane in thresholds]
+            closing = self.biased(m, potentials, [lane[half:].as_signed() for lane in thresholds])
+            thresholds = [lane[:half] for lane in thresholds]
         responses = self.respond(m, closing, emitted, thresholds)
         found = [
             (Mux(self.test, response.coefficient, 0), Mux(self.test, response.potential, before), Mux(self.test, response.count, count))
@@ -212,6 +212,10 @@ class ResetNeurons(Neurons):
             width = len(signal) // self._pe
             m.d.comb += signal.eq(Cat(value[:width] for value in values))
         return m
+
+    def biased(self, m: Module, potentials: list[Value], biases: list[Value]) -> list[Value]:
+        """Potentials at the end of a step, with each neuron's bias."""
+        return self.packed(m, "biased", [potential + bias for potential, bias in zip(potentials, biases, strict=True)], self._width)
 
     def packed(self, m: Module, name: str, numbers: Sequence[Value], width: int) -> list[Value]:
         """Signed numbers, one per neuron, side by side in a signal of their own."""
