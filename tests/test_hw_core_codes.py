@@ -3,13 +3,15 @@
 """Whole accelerators of neurons that spike with coefficients, against the golden model and the cost model, in every storage and order."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
-from export import Encoder, Events, Graded, Layer, Network, UserError
+from export import Encoder, Events, Graded, Layer, Network, Rate, Ternary, UserError
 from export.reference import run as golden_run
 from hw import Accelerator, Folding, cost
+from hw.core.neurons import NEURONS
 from sim.ports import Ports
 from tests.accelerators import simulate
 from tests.multi_spike import BIASED, CODES, code_network, dealt, random_images, spread
@@ -98,6 +100,18 @@ def test_a_bias_wider_or_narrower_than_the_thresholds(bias):
     neuron = replace(network.layers[0].neuron, bias=np.array(bias))
     network = Network((Layer(network.layers[0].connection, neuron), network.layers[1]), STEPS, network.encoder)
     assert_right(network, FOLDINGS["event"], spread(network, random_images(np.random.default_rng(13), 9, 7)))
+
+
+@pytest.mark.parametrize(("code", "more"), [("rate", 1), ("ternary", 2), ("graded", 2)])
+def test_a_bias_is_an_addition_and_a_parameter(code, more):
+    """Two levels: a quotient of two bits."""
+    made, thresholds = {"rate": Rate, "ternary": partial(Ternary, levels=2), "graded": partial(Graded, levels=2)}[code], np.array([3, 13])
+    plain, biased = made(thresholds), made(thresholds, bias=np.array([-17, 3]), fraction=3)
+    kind = NEURONS[code]
+    assert (kind.adders(plain), kind.adders(biased)) == (more, more + 1)
+    assert (kind.parameter_bits(plain), kind.parameter_bits(biased)) == (4, 2 * 6)
+    assert kind.parameter_values(biased, 12).tolist() == [(64 - 17) << 6 | 3, 3 << 6 | 13]
+    assert kind.parameter_values(biased, 20).tolist() == [(1024 - 17) << 10 | 3, 3 << 10 | 13]
 
 
 def test_behind_a_layer_without_a_bias_and_before_one():
