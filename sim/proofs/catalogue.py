@@ -206,7 +206,7 @@ def _progress(name: str, size: Size, bound: int, depth: int, depth_behind: int, 
     )
 
 
-CODES = {
+CODES: dict[str, tuple[str, dict[str, Any]]] = {
     "rate": ("rate", {}),
     "ternary": ("ternary", {"levels": 2}),
     "ternary, signed": ("ternary", {"levels": 2, "signed": True}),
