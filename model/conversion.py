@@ -212,7 +212,8 @@ def fold(conversion: Conversion, network: QuantizedNetwork, found: Sequence[Tens
 def _fraction(conversion: Conversion, real: Sequence[tuple[Tensor, Tensor]]) -> int:
     """``F`` of a network with these thresholds and biases."""
     whole = all(torch.equal(values, values.round()) for layer in real for values in layer)
-    return min(MAX_FRACTION, max(conversion.dealt_bits, 0 if whole else conversion.fraction or 0))
+    dealt = conversion.dealt_bits if any(bias.any() for _, bias in real) else 0
+    return min(MAX_FRACTION, max(dealt, 0 if whole else conversion.fraction or 0))
 
 
 def _real(conversion: Conversion, thresholds: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:

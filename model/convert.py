@@ -164,15 +164,15 @@ def with_fraction(source: Source, train: Images, how: Conversion, found: Sequenc
     """The conversion with the fewest fractional bits that cost nothing on validation frames, or, where all do, those that cost least."""
     if how.fraction is not None:
         return how
-    labels, accuracies, fewest = validation.labels.numpy(), [], min(MAX_FRACTION, how.dealt_bits)
+    labels, accuracies = validation.labels.numpy(), {}
     unrounded = outcome(folded(source, train, how, found, whole=False), validation.images).strict(labels)
-    for fraction in range(fewest, MAX_FRACTION + 1):
+    for fraction in range(MAX_FRACTION + 1):
         spiking = folded(source, train, replace(how, fraction=fraction), found)
-        accuracies.append(outcome(spiking, validation.images).strict(labels))
-        if accuracies[-1] >= unrounded or spiking.fraction < fraction:
-            break
-    enough = [accuracy for accuracy in accuracies if accuracy >= unrounded]
-    return replace(how, fraction=fewest + accuracies.index(enough[0] if enough else max(accuracies)))
+        if spiking.fraction not in accuracies:
+            accuracies[spiking.fraction] = outcome(spiking, validation.images).strict(labels)
+        if accuracies[spiking.fraction] >= unrounded:
+            return replace(how, fraction=spiking.fraction)
+    return replace(how, fraction=max(accuracies, key=lambda fraction: accuracies[fraction]))
 
 
 def by_recipe(checkpoint: str | Path, dataset: Dataset) -> Converted:

@@ -176,6 +176,13 @@ def test_fractional_bits(sources):
     assert {layer.fraction for layer in conversion.fold(replace(how, fraction=6, spread=True, steps=16), network).hidden} == {6}
 
 
+def test_a_bias_of_nothing_needs_no_fractional_bits(sources):
+    layer = sources["integer"].network.hidden[0]
+    how = Conversion("ternary", 8, spread=True)
+    for bias, bits in ((torch.zeros(24), 0), (torch.ones(24), 3)):
+        assert conversion._fraction(how, [(layer.folded(torch.zeros(1)).thresholds, bias)]) == bits
+
+
 def test_whole_numbers_need_no_fractional_bits(sources):
     network = sources["integer"].network
     for how in (Conversion(fraction=5), Conversion("rate", 3, fraction=8)):
