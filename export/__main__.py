@@ -52,7 +52,9 @@ def describe(network: Network) -> str:
         parts += [f"weights +1: {np.mean(connection.weights > 0):.1%}", "thresholds " + spread(neuron.thresholds)]
         if isinstance(neuron, Rate):
             parts.append("starts " + spread(neuron.initial))
-        never = int(neuron.never(*layer.sum_range(totals)).sum())
+            parts += ["bias per step " + spread(neuron.bias)] if neuron.has_bias else []
+            parts += [f"fraction {counted(neuron.fraction, 'bit')}"] if neuron.fraction else []
+        never = int(neuron.never(*layer.sum_range(totals), network.steps).sum())
         lines.append(f"layer {index}     {', '.join(parts)}, never fires: {never}")
     provenance = {name: value for name, value in network.provenance.items() if name != "shift_curve"}
     lines.append("provenance  " + layout(provenance, 12))

@@ -30,6 +30,7 @@ FORMAT = "firstspike-network"
 VERSIONS = 1, 2
 """Version 1 holds `Dense` layers of `Single` neurons whose inputs spike once, without pools; all else is written as version 2."""
 KIND = "if"  # of a layer in version 1
+OPTIONAL = "bias"  # the array that is only there where it is not 0
 MAX_DEPTH = 64  # of the header's JSON, so that nothing that walks it comes to the interpreter's limit
 
 
@@ -154,7 +155,7 @@ def _contents(network: Network) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     tensors = {}
     for index, layer in enumerate(network.layers):
         tensors[f"layers.{index}.weights"] = pack_weights(layer.connection.weights)
-        tensors |= {f"layers.{index}.{name}": getattr(layer.neuron, name) for name in _arrays(type(layer.neuron))}
+        tensors |= {f"layers.{index}.{name}": getattr(layer.neuron, name) for name in _arrays(layer.neuron)}
     version = _version(network)
     header = {
         "format": FORMAT,
@@ -204,7 +205,8 @@ def _network(tensors: dict[str, np.ndarray], header: dict[str, Any]) -> Network:
         with prefixed(f"layers.{index}"):
             kinds.append(_kind(description, version))
     names = {f"layers.{index}.{part}" for index, kind in enumerate(kinds) for part in ("weights", *_arrays(kind))}
-    if set(tensors) != names:
+    optional = {f"layers.{index}.{OPTIONAL}" for index, kind in enumerate(kinds) if issubclass(kind, Rate)}
+    if set(tensors) - optional != names:
         raise UserError(f"tensors must be {sorted(names)}, not {sorted(tensors)}")
     if (found := _sha256(tensors, header)) != header.get("sha256"):
         raise UserError(f"sha256 must be that of header and tensors, {found}, not {header.get('sha256')!r:.80}: the file is damaged")
@@ -225,10 +227,12 @@ def _version(network: Network) -> int:
 
 
 def describe_codes(network: Network) -> dict[str, Any] | None:
-    """Encoder and kinds of layers, as the header of version 2 has them; None for a network that a file of version 1 holds."""
+    """Encoder and kinds of layers, as the header of version 2 has them, and which layers have a bias per step; None for a network that a
+    file of version 1 holds."""
     if (version := _version(network)) == VERSIONS[0]:
         return None
-    return {"encoder": encoder_header(network.encoder), "layers": [_kinds(layer, version) for layer in network.layers]}
+    layers = [_kinds(layer, version) | ({OPTIONAL: True} if OPTIONAL in _arrays(layer.neuron) else {}) for layer in network.layers]
+    return {"encoder": encoder_header(network.encoder), "layers": layers}
 
 
 def _kinds(layer: Layer, version: int) -> dict[str, Any]:
@@ -252,7 +256,9 @@ def _kind(description: object, version: int) -> type[Neuron]:
     _check_known(description, "connection", CONNECTIONS)
     _check_known(description, "neuron", NEURONS)
     kind = NEURONS[description["neuron"]]
-    fields = {"inputs", "outputs", "connection", "neuron", *(("levels", "signed") if issubclass(kind, Ternary) else ())}
+    fields = {"inputs", "outputs", "connection", "neuron"}
+    fields |= {"levels", "signed"} if issubclass(kind, Ternary) else set()
+    fields |= {"fraction"} if issubclass(kind, Rate) else set()
     fields |= {"pool"} if "pool" in description else set()
     fields.update(layer_files.FIELDS[description["connection"]])
     if unknown := sorted(set(description) - fields):
@@ -265,23 +271,34 @@ def _check_known(description: dict[str, Any], field: str, known: Iterable[str]) 
         raise UserError(f"{field} must be {one_of(known)}, which this release knows, not {found!r:.60}")
 
 
-def _arrays(kind: type[Neuron]) -> tuple[str, ...]:
-    """Names of the arrays of a kind of neuron, int32 (outputs,) each."""
+def _arrays(neuron: Neuron | type[Neuron]) -> tuple[str, ...]:
+    """Names of the arrays of neurons, or of those that all of a kind have, int32 (outputs,) each."""
+    if isinstance(neuron, Rate) and neuron.has_bias:
+        return ("thresholds", "initial", OPTIONAL)
+    kind = neuron if isinstance(neuron, type) else type(neuron)
     return ("thresholds", "initial") if issubclass(kind, Rate) else ("thresholds",)
 
 
 def _options(neuron: Neuron) -> dict[str, Any]:
     """What is not in arrays, as JSON."""
-    return {"levels": neuron.levels, "signed": neuron.signed} if isinstance(neuron, Ternary) else {}
+    options = {"levels": neuron.levels, "signed": neuron.signed} if isinstance(neuron, Ternary) else {}
+    return options | ({"fraction": neuron.fraction} if isinstance(neuron, Rate) and neuron.fraction else {})
 
 
 def _layer(tensors: dict[str, np.ndarray], index: int, description: dict[str, Any], kind: type[Neuron], version: int) -> Layer:
-    arrays = {name: tensors[f"layers.{index}.{name}"] for name in _arrays(kind)}
+    prefix = f"layers.{index}."
+    arrays = {name: tensors[prefix + name] for name in (*_arrays(kind), OPTIONAL) if prefix + name in tensors}
     for name, numbers in arrays.items():
         if numbers.dtype != np.int32:
             raise UserError(f"{name} must be int32, not {numbers.dtype}")
+    if OPTIONAL in arrays and not arrays[OPTIONAL].any():
+        raise UserError(f"{OPTIONAL} must be other than 0 for a neuron, or be left out")
     inputs, outputs = get(description, "inputs", int), get(description, "outputs", int)
     synapses = {"connection": Dense.kind} if version == VERSIONS[0] else description
     connection, pool = layer_files.read(synapses, tensors[f"layers.{index}.weights"], inputs, outputs)
     options = {"levels": get(description, "levels", int), "signed": get(description, "signed", bool)} if issubclass(kind, Ternary) else {}
+    if "fraction" in description:
+        options["fraction"] = get(description, "fraction", int)
+        if not options["fraction"]:
+            raise UserError("fraction must be from 1, or be left out, not 0")
     return Layer(connection, kind(**arrays, **options), pool)

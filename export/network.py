@@ -70,7 +70,7 @@ class Network:
             if layer.pool is not None:
                 self._check_pool(index, layer.pool)
         for index, (layer, totals) in enumerate(zip(layers, self.totals, strict=False)):
-            if (reach := max(map(abs, layer.margin_range(totals)))) >= MAX_POTENTIAL:
+            if (reach := max(map(abs, layer.margin_range(totals, self.steps)))) >= MAX_POTENTIAL:
                 raise UserError(f"potentials of layer {index} must stay below {MAX_POTENTIAL}, but can reach {reach}")
 
     @property

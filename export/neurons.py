@@ -11,7 +11,8 @@ A neuron kind has
 * ``skips_empty_steps``: a neuron that no spike has reached in a step neither spikes nor changes, step 0 apart [S4], so that a step
   without spikes need not be closed;
 * ``coefficients`` and ``totals``: the range of what a spike is worth, and of the sum of that over a frame;
-* ``start`` and ``step``: the golden model, a state per frame and neuron and what becomes of it when a step closes;
+* ``start``, ``add`` and ``step``: the golden model, a state per frame and neuron, what sums add to it, and what becomes of it when a step
+  closes;
 * ``never``: which neurons no input can make spike;
 * ``margin_range``: bounds of the potential, which membrane widths are derived from.
 """
@@ -28,6 +29,7 @@ from export.errors import UserError
 
 MAX_THRESHOLD = 1 << 22
 MAX_LEVELS = 127
+MAX_FRACTION = 8
 
 
 @dataclass(eq=False)
@@ -55,7 +57,11 @@ class Neuron(ABC):
     thresholds: np.ndarray
     spikes_once: ClassVar[bool]
     resets: ClassVar[bool]
-    skips_empty_steps: ClassVar[bool]
+
+    @property
+    @abstractmethod
+    def skips_empty_steps(self) -> bool:
+        """Whether a neuron that no spike has reached in a step neither spikes nor changes, step 0 apart [S4]."""
 
     @property
     def coefficients(self) -> Totals:
@@ -78,21 +84,26 @@ class Neuron(ABC):
     def start(self, frames: int) -> State:
         """The state before step 0."""
 
+    def add(self, state: State, sums: np.ndarray, frames: np.ndarray | slice = slice(None)) -> None:
+        """Add the sums of a step, float32 (frames, outputs), to the potentials of some frames."""
+        state.margin[frames] += sums
+
     @abstractmethod
     def step(self, state: State) -> np.ndarray:
         """Close a step: the coefficients of its spikes, int16 (frames, outputs), after which ``state`` is the state to go on from.
 
         Parameters:
-            state: with the sums of the step added to ``margin``.
+            state: with the sums of the step added to it.
         """
 
     @abstractmethod
-    def never(self, least: np.ndarray, greatest: np.ndarray) -> np.ndarray:
-        """Which neurons spike in no frame, if sums range from ``least`` to ``greatest``, (outputs,) each: bool (outputs,)."""
+    def never(self, least: np.ndarray, greatest: np.ndarray, steps: int) -> np.ndarray:
+        """Which neurons spike in no frame of ``steps``, if sums range from ``least`` to ``greatest``, (outputs,) each: bool (outputs,)."""
 
     @abstractmethod
-    def margin_range(self, least: np.ndarray, greatest: np.ndarray) -> tuple[int, int]:
-        """Least and greatest `State.margin` of any neuron, if sums range from ``least`` to ``greatest``, (outputs,) each."""
+    def margin_range(self, least: np.ndarray, greatest: np.ndarray, steps: int) -> tuple[int, int]:
+        """Least and greatest `State.margin` of any neuron in frames of ``steps``, if sums range from ``least`` to ``greatest``,
+        (outputs,) each."""
 
     def _check_size(self, connection: Connection) -> None:
         if self.thresholds.shape != (connection.channels,):
@@ -138,7 +149,7 @@ class Single(Neuron):
     kind: ClassVar[str] = "single"
     spikes_once: ClassVar[bool] = True
     resets: ClassVar[bool] = False
-    skips_empty_steps: ClassVar[bool] = True
+    skips_empty_steps = True
     thresholds: np.ndarray
 
     def __post_init__(self) -> None:
@@ -159,10 +170,10 @@ class Single(Neuron):
         state.emitted += spikes
         return spikes.astype(np.int16)
 
-    def never(self, least: np.ndarray, greatest: np.ndarray) -> np.ndarray:
+    def never(self, least: np.ndarray, greatest: np.ndarray, steps: int) -> np.ndarray:
         return greatest < self.thresholds
 
-    def margin_range(self, least: np.ndarray, greatest: np.ndarray) -> tuple[int, int]:
+    def margin_range(self, least: np.ndarray, greatest: np.ndarray, steps: int) -> tuple[int, int]:
         return int((least - self.thresholds).min()), int((greatest - self.thresholds).max())
 
 
@@ -187,10 +198,14 @@ class Readout(Single):
 class Rate(Neuron):
     """Integrate-and-fire neurons that spike in every step that ends with ``V ≥ θ``, and are reset by subtraction [S9], [S10].
 
+    When a step closes, ``V`` grows by ``2**F`` times the step's sum, and by the bias.
+
     Parameters:
         thresholds: integers from 1 to 2**22, shape (outputs,); kept as int32.
-        initial: the potential that a frame begins with, the bias included: integers from -2**22 to 2**22, shape (outputs,); kept as
+        initial: the potential that a frame begins with, which may hold a bias: integers from -2**22 to 2**22, shape (outputs,); kept as
             int32. Left out: ``⌊θ / 2⌋``.
+        bias: what is added in every step: integers from -2**22 to 2**22, shape (outputs,); kept as int32. Left out: 0.
+        fraction: ``F``, 0 to 8: potentials, thresholds, starts and biases are fixed-point numbers with so many fractional bits.
 
     Raises:
         UserError: a shape, a dtype or a value is not as said.
@@ -199,19 +214,31 @@ class Rate(Neuron):
     kind: ClassVar[str] = "rate"
     spikes_once: ClassVar[bool] = False
     resets: ClassVar[bool] = True
-    skips_empty_steps: ClassVar[bool] = False
+    skips_empty_steps = False
     thresholds: np.ndarray
     initial: np.ndarray = None  # type: ignore[assignment]  # set below
+    bias: np.ndarray = field(default=None, kw_only=True)  # type: ignore[arg-type]  # set below
+    fraction: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
         thresholds = _integers("thresholds", self.thresholds)
         _check_range("thresholds", thresholds, 1, MAX_THRESHOLD)
-        initial = _integers("initial", thresholds // 2 if self.initial is None else self.initial)
-        if initial.shape != thresholds.shape:
-            raise UserError(f"initial must have shape {thresholds.shape}, as the thresholds have, not {initial.shape}")
-        _check_range("initial", initial, -MAX_THRESHOLD, MAX_THRESHOLD)
         object.__setattr__(self, "thresholds", thresholds)
-        object.__setattr__(self, "initial", initial)
+        for name, otherwise in (("initial", thresholds // 2), ("bias", np.zeros_like(thresholds))):
+            given = getattr(self, name)
+            numbers = _integers(name, otherwise if given is None else given)
+            if numbers.shape != thresholds.shape:
+                raise UserError(f"{name} must have shape {thresholds.shape}, as the thresholds have, not {numbers.shape}")
+            _check_range(name, numbers, -MAX_THRESHOLD, MAX_THRESHOLD)
+            object.__setattr__(self, name, numbers)
+        if not (is_integer(self.fraction) and 0 <= self.fraction <= MAX_FRACTION):
+            raise UserError(f"fraction must be an integer from 0 to {MAX_FRACTION}, not {self.fraction!r}")
+        object.__setattr__(self, "fraction", int(self.fraction))
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether anything is added in a step that brings no spike."""
+        return bool(self.bias.any())
 
     def check(self, connection: Connection) -> None:
         self._check_size(connection)
@@ -220,7 +247,16 @@ class Rate(Neuron):
         margin = np.tile((self.initial - self.thresholds).astype(np.float32), (frames, 1))
         return State(margin, np.zeros(margin.shape, np.int32))
 
+    def add(self, state: State, sums: np.ndarray, frames: np.ndarray | slice = slice(None)) -> None:
+        super().add(state, np.ldexp(sums, self.fraction) if self.fraction else sums, frames)
+
     def step(self, state: State) -> np.ndarray:
+        if self.has_bias:
+            state.margin += self.bias.astype(np.float32)
+        return self._respond(state)
+
+    def _respond(self, state: State) -> np.ndarray:
+        """The coefficients of a step, by the rule of the kind [S10]."""
         return self._send(state, (state.margin >= 0).astype(np.int16))
 
     def _send(self, state: State, coefficients: np.ndarray) -> np.ndarray:
@@ -228,13 +264,30 @@ class Rate(Neuron):
         state.emitted += coefficients
         return coefficients
 
-    def never(self, least: np.ndarray, greatest: np.ndarray) -> np.ndarray:
-        return self.initial + greatest < self.thresholds
+    def never(self, least: np.ndarray, greatest: np.ndarray, steps: int) -> np.ndarray:
+        return self._reach(greatest) + np.maximum(self.bias, self._biases(steps)) < self.thresholds
 
-    def margin_range(self, least: np.ndarray, greatest: np.ndarray) -> tuple[int, int]:
-        """After a spike ``V ≥ 0``, and sums fall by no more than from their greatest to their least."""
-        lowest = np.minimum(self.initial + least, least - greatest)
-        return int((lowest - self.thresholds).min()), int((self.initial + greatest - self.thresholds).max())
+    def margin_range(self, least: np.ndarray, greatest: np.ndarray, steps: int) -> tuple[int, int]:
+        """After a spike ``V ≥ 0``, and sums fall by no more than from their greatest to their least, and by the bias of further steps."""
+        lowest, highest = self._drive_range(least, greatest, steps)
+        after = self._scaled(least - greatest) + np.minimum(0, self._biases(steps - 1))
+        return int((np.minimum(lowest, after) - self.thresholds).min()), int((highest - self.thresholds).max())
+
+    def _scaled(self, sums: np.ndarray) -> np.ndarray:
+        return sums.astype(np.int64) << self.fraction
+
+    def _reach(self, sums: np.ndarray) -> np.ndarray:
+        """The potential that sums lead to, without the bias, from which nothing has been taken: int64 (outputs,)."""
+        return self.initial + self._scaled(sums)
+
+    def _biases(self, steps: int) -> np.ndarray:
+        """What the bias adds in a whole frame, int64 (outputs,)."""
+        return self.bias.astype(np.int64) * steps
+
+    def _drive_range(self, least: np.ndarray, greatest: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
+        """Least and greatest potential at any time of a frame, from which nothing has been taken: int64 (outputs,) each."""
+        biases = self._biases(steps)
+        return self._reach(least) + np.minimum(0, biases), self._reach(greatest) + np.maximum(0, biases)
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,7 +295,7 @@ class Ternary(Rate):
     """Neurons with a double threshold: +1 at ``V ≥ θ``, -1 at ``V < 0``, as long as the running count stays in its range [S10].
 
     Parameters:
-        thresholds, initial: as in `Rate`.
+        thresholds, initial, bias, fraction: as in `Rate`.
         levels: ``L``, the greatest count, 1 to 127.
         signed: the least count is ``-L``, not 0.
 
@@ -274,33 +327,38 @@ class Ternary(Rate):
     def totals(self, steps: int) -> Totals:
         return self.counts
 
-    def step(self, state: State) -> np.ndarray:
+    def _respond(self, state: State) -> np.ndarray:
         least, greatest = self.counts
         up = (state.margin >= 0) & (state.emitted < greatest)
         down = (state.margin < -self.thresholds.astype(np.float32)) & (state.emitted > least)
         return self._send(state, up.astype(np.int16) - down.astype(np.int16))
 
-    def never(self, least: np.ndarray, greatest: np.ndarray) -> np.ndarray:
-        never = super().never(least, greatest)
-        return never & (self.initial + least >= 0) if self.signed else never
+    def never(self, least: np.ndarray, greatest: np.ndarray, steps: int) -> np.ndarray:
+        never = super().never(least, greatest, steps)
+        return never & (self._reach(least) + np.minimum(self.bias, self._biases(steps)) >= 0) if self.signed else never
 
-    def margin_range(self, least: np.ndarray, greatest: np.ndarray) -> tuple[int, int]:
+    def margin_range(self, least: np.ndarray, greatest: np.ndarray, steps: int) -> tuple[int, int]:
         """``V = v + S - θN`` with ``N`` in its range."""
         fewest, most = self.counts
-        lowest = self.initial + least - self.thresholds.astype(np.int64) * (most + 1)
-        highest = self.initial + greatest - self.thresholds.astype(np.int64) * (fewest + 1)
-        return int(lowest.min()), int(highest.max())
+        lowest, highest = self._drive_range(least, greatest, steps)
+        thresholds = self.thresholds.astype(np.int64)
+        return int((lowest - thresholds * (most + 1)).min()), int((highest - thresholds * (fewest + 1)).max())
 
 
 @dataclass(frozen=True, eq=False)
 class Graded(Ternary):
     """Neurons with augmented spikes: a spike's coefficient brings the running count to ``clip(⌊(v + S) / θ⌋)`` at once [S10], [S11].
 
+    With a bias, ``v + S`` changes in each step.
+
     Parameters: as in `Ternary`.
     """
 
     kind: ClassVar[str] = "graded"
-    skips_empty_steps: ClassVar[bool] = True
+
+    @property
+    def skips_empty_steps(self) -> bool:  # type: ignore[override]
+        return not self.has_bias
 
     @property
     def coefficients(self) -> Totals:
@@ -311,14 +369,15 @@ class Graded(Ternary):
         margin = np.tile(self.initial.astype(np.float32), (frames, 1))
         return State(margin, np.zeros(margin.shape, np.int32))
 
-    def step(self, state: State) -> np.ndarray:
+    def _respond(self, state: State) -> np.ndarray:
         counts = np.clip(state.margin.astype(np.int32) // self.thresholds, *self.counts)
         coefficients = (counts - state.emitted).astype(np.int16)
         state.emitted = counts
         return coefficients
 
-    def margin_range(self, least: np.ndarray, greatest: np.ndarray) -> tuple[int, int]:
-        return int((self.initial + least).min()), int((self.initial + greatest).max())
+    def margin_range(self, least: np.ndarray, greatest: np.ndarray, steps: int) -> tuple[int, int]:
+        lowest, highest = self._drive_range(least, greatest, steps)
+        return int(lowest.min()), int(highest.max())
 
 
 NEURONS: dict[str, type[Neuron]] = {neuron.kind: neuron for neuron in (Single, Readout, Rate, Ternary, Graded)}

@@ -4,7 +4,7 @@ All arithmetic is on integers; the matrix products run in float32, which is exac
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -171,7 +171,8 @@ def _run_layer(layer: Layer, inputs: Events, readout: _Readout | None = None) ->
     found: list[tuple[np.ndarray, ...]] = [(np.empty(0, np.int64),) * 4]
     for step, (active, spikes) in enumerate(_by_step(inputs)):
         if len(active):
-            state.margin.reshape(flat)[active if len(active) < frames else slice(None)] += layer.connection.sums(spikes)
+            flattened = replace(state, margin=state.margin.reshape(flat))  # the same memory
+            layer.neuron.add(flattened, layer.connection.sums(spikes), active if len(active) < frames else slice(None))
         elif step and layer.neuron.skips_empty_steps:
             continue
         coefficients = layer.neuron.step(state).reshape(flat)

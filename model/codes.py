@@ -31,7 +31,7 @@ CODES |= {f"{name}, calibrated": {"code": name, "calibration": CALIBRATION} for 
 SPREAD = {f"{name}, bias spread": {"code": name, "spread": True} for name in ("rate", "ternary")}
 CODES |= SPREAD | {"rate, start 0": {"code": "rate", "half": False}} | {name: {"code": name} for name in BASELINES}
 """What is measured, by name: the codes of the circuit, then the baselines, which are in PyTorch only."""
-COMPARED = (*SPREAD, "rate, start 0", *BASELINES)
+COMPARED = ("rate, start 0", *BASELINES)
 
 
 def measure(

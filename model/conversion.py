@@ -6,6 +6,9 @@ worth as ``u`` (a spike of the input: 1), its sum is ``S / u``, and the spiking 
 
     θ' = max(1, round(θ · λ / (u · L)))      b' = round(b / u)      start = b' + ⌊θ'/2⌋, or b'
 
+or all of them times ``2^F`` before they are rounded, as fixed-point numbers. A bias that is spread is not in the start: ``b / (u · T)`` is
+added in every step.
+
 All spikes of a layer must be worth the same, since ±1 weights cannot undo what differs by neuron. Balancing by neuron is offered
 nevertheless; what follows then takes the mean for all, which changes the function.
 """
@@ -19,8 +22,9 @@ import torch
 from torch import Tensor
 
 from export import UserError
+from export.arrays import is_integer
 from export.network import MAX_STEPS
-from export.neurons import MAX_LEVELS
+from export.neurons import MAX_FRACTION, MAX_LEVELS
 from model import multispike
 from model.conversion_checkpoint import Source
 from model.conversion_recipe import BALANCES, CODES
@@ -51,7 +55,10 @@ class Conversion:
         half: start at ``⌊θ/2⌋``; otherwise at 0.
         calibration: rounds of bias calibration, 0 or more: see `calibrated`.
         inference_loss: rounds of the rate inference loss, 0 or more, for the balance ``rate-norm``: see `model.inference_loss`.
-        spread: deal the bias out over the steps; otherwise it is part of the start. A circuit has it in the start.
+        spread: deal the bias out evenly over the steps; otherwise it is part of the start. With ``F`` of at least ``log2 T``, up to 8,
+            which loses nothing where ``T`` is a power of two and the bias whole.
+        fraction: ``F``, 0 to 8: fractional bits of thresholds, starts and biases; where these are whole without, it stays 0. None: the
+            fewest that cost nothing on validation frames, which `model.convert` finds.
 
     Raises:
         UserError: a value is not as said.
@@ -67,6 +74,7 @@ class Conversion:
     calibration: int = 0
     inference_loss: int = 0
     spread: bool = False
+    fraction: int | None = 0
 
     def __post_init__(self) -> None:
         for name, choices in (("code", (*CODES, *multispike.BASELINES)), ("balance", BALANCES), ("per", PER)):
@@ -75,6 +83,8 @@ class Conversion:
         for name, value, most in (("steps (T)", self.steps, MAX_STEPS), ("levels (L)", self.levels, MAX_LEVELS)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most):
                 raise UserError(f"{name} must be an integer from 1 to {most}, not {value!r}")
+        if not (self.fraction is None or (is_integer(self.fraction) and 0 <= self.fraction <= MAX_FRACTION)):
+            raise UserError(f"fraction must be auto or an integer from 0 to {MAX_FRACTION}, not {self.fraction!r}")
         for name in ("calibration", "inference_loss"):
             if isinstance(value := getattr(self, name), bool) or not isinstance(value, int) or value < 0:
                 raise UserError(f"{name} must be a number of rounds, at least 0, not {value!r}")
@@ -102,6 +112,11 @@ class Conversion:
             return network.hidden[0].levels
         return min(MAX_LEVELS, self.steps) if self.code in ("ternary", "ungated", "symmetric") else UNQUANTISED_LEVELS
 
+    @property
+    def dealt_bits(self) -> int:
+        """Fractional bits that deal a whole bias out over a power of two of steps."""
+        return (self.steps - 1).bit_length() if self.spread else 0
+
 
 class Spiking(NamedTuple):
     """A converted network: hidden layers, and the output layer's ±1 weights (classes, inputs) and thresholds (classes,)."""
@@ -111,6 +126,11 @@ class Spiking(NamedTuple):
     thresholds: Tensor
     bits: int
     steps: int
+
+    @property
+    def fraction(self) -> int:
+        """``F`` of the hidden layers."""
+        return self.hidden[0].fraction if self.hidden else 0
 
     def run(self, images: Tensor) -> multispike.Run:
         """Run images uint8 (frames, pixels)."""
@@ -123,7 +143,8 @@ class Spiking(NamedTuple):
         return multispike.Run([torch.cat(layer, dim=1) for layer in layers], torch.cat([part.sums for part in parts], dim=1))
 
     def unsettled(self, images: Tensor) -> list[int]:
-        """How many hidden counts of images differ from those of graded neurons, after the last step and each further one without input.
+        """How many hidden counts of images differ from those of graded neurons, after the last step and each further one without input or
+        bias.
 
         As many further steps as layers times levels are enough [S11]: the last number is 0 for ternary neurons.
         """
@@ -133,7 +154,7 @@ class Spiking(NamedTuple):
             inputs = multispike.spread(counts[at : at + BATCH], self.steps)
             quiet = torch.cat([inputs, inputs.new_zeros(len(found) - 1, *inputs.shape[1:])])
             wanted = multispike.run(graded, self.output, inputs).coefficients
-            for part, settled in zip(multispike.run(self.hidden, self.output, quiet).coefficients, wanted, strict=True):
+            for part, settled in zip(multispike.run(self.hidden, self.output, quiet, biased=self.steps).coefficients, wanted, strict=True):
                 differ = part.cumsum(0)[self.steps - 1 :] != settled.sum(0)
                 found += differ.sum((1, 2)).numpy()
         return found.tolist()
@@ -178,19 +199,40 @@ def fold(conversion: Conversion, network: QuantizedNetwork, found: Sequence[Tens
         UserError: the source cannot be balanced like that.
     """
     levels, network = conversion.levels_of(network), network.eval()
-    worth, layers, rule = torch.ones(1), [], RULES[conversion.code]
+    worth, real = torch.ones(1), []
     for layer, greatest in zip(network.hidden, balanced(conversion, network, found), strict=True):
         folded = layer.folded(worth)  # in evaluation, of no sums in particular
-        thresholds, bias = folded.thresholds * greatest / (worth * levels), folded.bias / worth
-        if whole:
-            thresholds, bias = thresholds.round().clamp(min=1), bias.round()
-        start = (thresholds / 2).floor() if whole else thresholds / 2
-        start = start if conversion.half else torch.zeros_like(start)
-        dealt = bias if conversion.spread else None
-        layers.append(SpikingLayer(layer.binary_weights(), thresholds, start if conversion.spread else bias + start, rule, levels, dealt))
+        real.append((folded.thresholds * greatest / (worth * levels), folded.bias / worth))
         worth = (greatest / levels).mean().view(1)
+    fraction = _fraction(conversion, real) if whole else 0
+    hidden = []
+    for layer, (thresholds, bias) in zip(network.hidden, real, strict=True):
+        thresholds, start, bias = _fixed(conversion, thresholds, bias, fraction) if whole else _real(conversion, thresholds, bias)
+        start, dealt = (start, bias) if conversion.spread else (bias + start, None)
+        hidden.append(SpikingLayer(layer.binary_weights(), thresholds, start, RULES[conversion.code], levels, dealt, fraction))
     bias = network.output.margins(torch.zeros(1, network.output.inputs))[0][0] / worth
-    return Spiking(layers, network.output.binary_weights(), -(bias.round() if whole else bias), network.bits, conversion.steps)
+    return Spiking(hidden, network.output.binary_weights(), -(bias.round() if whole else bias), network.bits, conversion.steps)
+
+
+def _fraction(conversion: Conversion, real: Sequence[tuple[Tensor, Tensor]]) -> int:
+    """``F`` of a network with these thresholds and biases."""
+    whole = all(torch.equal(values, values.round()) for layer in real for values in layer)
+    dealt = conversion.dealt_bits if any(bias.any() for _, bias in real) else 0
+    return min(MAX_FRACTION, max(dealt, 0 if whole else conversion.fraction or 0))
+
+
+def _real(conversion: Conversion, thresholds: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Thresholds, starts without bias, and biases, per step where they are spread."""
+    half = thresholds / 2 if conversion.half else torch.zeros_like(thresholds)
+    return thresholds, half, bias / conversion.steps if conversion.spread else bias
+
+
+def _fixed(conversion: Conversion, thresholds: Tensor, bias: Tensor, fraction: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The same, as whole numbers times ``2^-F``; half of a threshold that is whole already is rounded down to a whole number, too."""
+    scale = 2**fraction
+    unit = scale if torch.equal(thresholds, thresholds.round()) else 1
+    thresholds, half, bias = _real(conversion, (thresholds * scale).round().clamp(min=1), bias * scale)
+    return thresholds, torch.floor(half / unit) * unit, bias.round()
 
 
 def calibrated(conversion: Conversion, spiking: Spiking, network: QuantizedNetwork, images: Tensor) -> Spiking:
@@ -218,13 +260,16 @@ def calibrated(conversion: Conversion, spiking: Spiking, network: QuantizedNetwo
 
 
 def is_exact(conversion: Conversion, source: Source) -> bool:
-    """Whether a conversion must give the source's own numbers [S11]: graded, of whole numbers, with the trained levels."""
+    """Whether a conversion must give the source's own numbers [S11]: graded, of whole numbers, with the trained levels.
+
+    A bias that is spread is whole where ``T`` is a power of two, and not too many steps.
+    """
     recipe = source.recipe
     same = (
         conversion.levels in (None, recipe.levels)
         and conversion.balance in ("trained", "rate-norm")
         and conversion.half
-        and not conversion.spread
+        and (not conversion.spread or (1 << conversion.dealt_bits == conversion.steps and conversion.dealt_bits <= MAX_FRACTION))
         and not conversion.calibration
     )
     return conversion.code == "graded" and recipe.integer and same

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from model.data.dataset import Dataset
 
 STEPS = (1, 2, 4, 8)
-OPTIONS = ("code", "steps", "levels", "balance", "percentile", "per", "calibration", "inference_loss")  # of Conversion
+OPTIONS = ("code", "steps", "levels", "balance", "percentile", "per", "calibration", "inference_loss", "spread", "fraction")
+"""Of `model.conversion.Conversion`."""
 
 
 def add(commands: Any) -> None:
@@ -36,6 +37,8 @@ def add(commands: Any) -> None:
     part.add_argument(
         "--inference-loss", type=int, metavar="ROUNDS", help="of the rate inference loss, for rate-norm (default: the recipe's)"
     )
+    part.add_argument("--spread", action=argparse.BooleanOptionalAction, help="add the bias evenly in every step (default: the recipe's)")
+    part.add_argument("--fraction", type=fraction, metavar="F|auto", help="fractional bits of thresholds and starts (default: 0)")
     part.add_argument("--start", choices=("half", "zero"), default="half", help="the potential to start from: ⌊θ/2⌋ or 0 (default: half)")
     part.add_argument("--out", type=Path, required=True, metavar="FILE", help="network.safetensors to write")
     part.set_defaults(function=convert)
@@ -71,6 +74,11 @@ def _refuse_idle(arguments: argparse.Namespace, balances: Sequence[str]) -> None
             )
 
 
+def fraction(text: str) -> int | str:
+    """``F``, or ``auto``."""
+    return text if text == "auto" else int(text)
+
+
 def _read(arguments: argparse.Namespace) -> "Source":
     from model import conversion_checkpoint
 
@@ -86,6 +94,8 @@ def convert(arguments: argparse.Namespace) -> int:
     from model.conversion import Conversion
 
     given = {name: getattr(arguments, name) for name in OPTIONS if getattr(arguments, name) is not None}
+    if given.get("fraction") == "auto":
+        given["fraction"] = None
     refuse_overwriting(arguments.checkpoint, arguments.out)
     source = _read(arguments)
     how = Conversion(**act.choices_of(source) | given, half=arguments.start == "half")  # what is out of range needs no data to say so

@@ -13,7 +13,7 @@ METHOD = "conversion"
 NORMS = ("batch", "l1", "linf")
 CLIPS = ("trained", "rate-norm", "none")
 BALANCES = ("trained", "max", "percentile", "rate-norm")
-CONVERSION = ("code", "steps", "balance", "calibration", "inference_loss")  # options that training does not depend on
+CONVERSION = ("code", "steps", "balance", "calibration", "inference_loss", "spread")  # options that training does not depend on
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class ConversionRecipe(Options):
         quantised: whether hidden activations are whole counts in training already.
         integer: whether thresholds and biases are whole in the forward pass of training already.
         bias: whether hidden neurons have one; without it, a potential grows evenly, which the codes ``rate`` and ``ternary`` need.
-        code, steps, balance, calibration, inference_loss: what the trained network is converted to, as in `model.conversion.Conversion`.
+        code, steps, balance, calibration, inference_loss, spread: what the trained network is converted to, as in
+            `model.conversion.Conversion`.
         epochs: passes over the training frames.
         seed: of the split, the initial weights, the order of frames and the augmentation.
         batch_size: frames per update.
@@ -58,6 +59,7 @@ class ConversionRecipe(Options):
     balance: str = "trained"
     calibration: int = 0
     inference_loss: int = 0
+    spread: bool = False
     epochs: int = 30
     seed: int = 0
     batch_size: int = 256

@@ -12,6 +12,7 @@ from torch import Tensor
 import export
 from export import Dense, Encoder, Layer, Network, UserError, reference, scores
 from export.events import Events
+from export.neurons import MAX_FRACTION
 from export.text import counted
 from model import conversion, conversion_checkpoint, evaluation
 from model.conversion import BALANCING_FRAMES, CALIBRATION_FRAMES, Conversion, Spiking
@@ -128,12 +129,11 @@ def convert(source: Source, dataset: Dataset, how: Conversion) -> Converted:
     """
     if how.code not in export_neurons():
         raise UserError(f"code must be one of {', '.join(export_neurons())}, not {how.code!r}: a baseline cannot be exported")
-    if how.spread:
-        raise UserError("spread must be false to export a network: its neurons have their bias in the start")
     train, parts = parts_of(source, dataset)
     if how.inference_loss:
         source = source._replace(network=refined(source.network, train.images[:BALANCING_FRAMES], how.inference_loss)[0])
     found = balancing_activations(source, train, how)
+    how = with_fraction(source, train, how, found, parts["validation"])
     spiking, real = (folded(source, train, how, found, whole=whole) for whole in (True, False))
     outcomes = {part: outcome(spiking, frames.images) for part, frames in parts.items()}
     labels = {part: frames.labels.numpy() for part, frames in parts.items()}
@@ -152,7 +152,7 @@ def convert(source: Source, dataset: Dataset, how: Conversion) -> Converted:
         "scores": {part: score.as_dict() for part, score in result.items()},
         "shift": point.shift,
         "shift_curve": [point.as_dict() for point in curve],
-        "conversion": asdict(replace(how, levels=how.levels_of(source.network))) | {"losses": losses},
+        "conversion": asdict(replace(how, levels=how.levels_of(source.network), fraction=spiking.fraction)) | {"losses": losses},
     }
     if how.code == "ternary":
         unsettled = spiking.unsettled(torch.from_numpy(source.images))
@@ -162,6 +162,21 @@ def convert(source: Source, dataset: Dataset, how: Conversion) -> Converted:
     exact = conversion.is_exact(how, source)
     check(network, spiking, source, exact)
     return Converted(network, losses, len(source.images), exact)
+
+
+def with_fraction(source: Source, train: Images, how: Conversion, found: Sequence[Tensor], validation: Images) -> Conversion:
+    """The conversion with the fewest fractional bits that cost nothing on validation frames, or, where all do, those that cost least."""
+    if how.fraction is not None:
+        return how
+    labels, accuracies = validation.labels.numpy(), {}
+    unrounded = outcome(folded(source, train, how, found, whole=False), validation.images).strict(labels)
+    for fraction in range(MAX_FRACTION + 1):
+        spiking = folded(source, train, replace(how, fraction=fraction), found)
+        if spiking.fraction not in accuracies:
+            accuracies[spiking.fraction] = outcome(spiking, validation.images).strict(labels)
+        if accuracies[spiking.fraction] >= unrounded:
+            return replace(how, fraction=spiking.fraction)
+    return replace(how, fraction=max(accuracies, key=lambda fraction: accuracies[fraction]))
 
 
 def by_recipe(checkpoint: str | Path, dataset: Dataset) -> Converted:
@@ -189,7 +204,9 @@ def to_network(spiking: Spiking, how: Conversion, source: Source, provenance: di
     """The network as arrays of integers."""
     layers = []
     for layer in spiking.hidden:
-        options: dict[str, Any] = {"initial": _integers(layer.start)}
+        options: dict[str, Any] = {"initial": _integers(layer.start), "fraction": layer.fraction}
+        if layer.bias is not None:
+            options["bias"] = _integers(layer.bias)
         if how.code != "rate":
             options["levels"] = layer.greatest
         neuron = export_neurons()[how.code](_integers(layer.thresholds), **options)
@@ -261,6 +278,7 @@ def describe(done: Converted) -> str:
     lines = [f"{how['code']}, T = {how['steps']}, L = {how['levels']}, balance {how['balance']}"]
     if how["inference_loss"]:
         lines[0] += f", ratios after {counted(how['inference_loss'], 'round')} of the rate inference loss"
+    lines[0] += ", bias spread" * how["spread"] + (f", F = {how['fraction']}" if how["fraction"] else "")
     for part, losses in done.losses.items():
         score = done.network.provenance["scores"][part]
         lines.append(

@@ -1,7 +1,8 @@
 """Multi-spike neurons in PyTorch, step by step, with the rules of [S9] and [S10] and the baselines they are measured against.
 
 Nothing here is trained. With whole thresholds and starts every number is whole and below 2^24, so that float32 is exact and the golden
-model must give the same coefficients. A neuron keeps ``V = start + S - θ · N``: the sum of all inputs so far, less what it has emitted.
+model must give the same coefficients. A neuron keeps ``V = start + 2^F · S + b · (t + 1) - θ · N``: all inputs so far, and the bias of each
+step, less what it has emitted.
 """
 
 from collections.abc import Sequence
@@ -65,14 +66,15 @@ BASELINES = ("ungated", "symmetric", "positive")  # in PyTorch only: no circuit 
 
 
 class SpikingLayer(NamedTuple):
-    """A hidden layer; whole numbers, or real ones before rounding."""
+    """A hidden layer; whole numbers, fixed-point ones with ``F`` fractional bits, or real ones before rounding."""
 
     weights: Tensor  # ±1, float (outputs, inputs)
     thresholds: Tensor  # θ > 0, float (outputs,)
     start: Tensor  # float (outputs,)
     rule: Rule
     greatest: int  # L
-    bias: Tensor | None = None  # float (outputs,): dealt out over the steps, as `spread` has it, where it is not in the start
+    bias: Tensor | None = None  # float (outputs,): added in every step, where it is not in the start
+    fraction: int = 0  # F
 
 
 class Run(NamedTuple):
@@ -99,25 +101,30 @@ def spread(counts: Tensor, steps: int) -> Tensor:
 
 
 @torch.no_grad()
-def run(layers: Sequence[SpikingLayer], output: Tensor, inputs: Tensor) -> Run:
+def run(layers: Sequence[SpikingLayer], output: Tensor, inputs: Tensor, *, biased: int | None = None) -> Run:
     """Run frames through hidden layers and ±1 weights (classes, inputs) of an output layer without reset.
 
     Parameters:
         inputs: coefficients, float (T, B, inputs).
+        biased: as in `run_layer`.
     """
     found = []
     for layer in layers:
-        inputs = run_layer(layer, inputs)
+        inputs = run_layer(layer, inputs, biased=biased)
         found.append(inputs)
     return Run(found, (inputs @ output.T).cumsum(0))
 
 
 @torch.no_grad()
-def run_layer(layer: SpikingLayer, inputs: Tensor) -> Tensor:
-    """The coefficients of a layer, float (T, B, outputs), of those that come in, float (T, B, inputs)."""
-    drive = inputs @ layer.weights.T  # (T, B, M)
+def run_layer(layer: SpikingLayer, inputs: Tensor, *, biased: int | None = None) -> Tensor:
+    """The coefficients of a layer, float (T, B, outputs), of those that come in, float (T, B, inputs).
+
+    Parameters:
+        biased: in how many steps the bias is added, from the first; None: in all.
+    """
+    drive = inputs @ layer.weights.T * 2**layer.fraction  # (T, B, M)
     if layer.bias is not None:
-        drive = drive + spread(layer.bias, len(drive))[:, None]
+        drive[:biased] += layer.bias
     potential = layer.start.expand_as(drive[0]).clone()
     emitted = torch.zeros_like(potential)
     coefficients = torch.empty_like(drive)

@@ -7,16 +7,23 @@ import numpy as np
 from export import Dense, Encoder, Events, Graded, Layer, Network, Rate, Readout, Ternary
 
 CODES = ("rate", "ternary", "ternary, signed", "graded", "graded, signed")
+BIASED = ("rate, bias", "ternary, bias", "graded, bias", "graded, signed, bias")
+FRACTION = 2  # of those with a bias
 
 
 def hidden_neurons(rng: np.random.Generator, code: str, fan_in: int, outputs: int, *, levels: int) -> Rate:
-    """Neurons of a code, with thresholds of some ``√fan-in``."""
+    """Neurons of a code, with thresholds of some ``√fan-in``; those with a bias have fractional bits, too."""
     thresholds = rng.integers(1, max(2, round(2 * np.sqrt(fan_in))) + 1, outputs)
     initial = thresholds // 2 + rng.integers(-2, 3, outputs)
-    if code == "rate":
-        return Rate(thresholds, initial)
+    options = {}
+    if code in BIASED:
+        thresholds = (thresholds << FRACTION) + rng.integers(0, 1 << FRACTION, outputs)
+        initial = initial << FRACTION
+        options = {"bias": rng.integers(-5, 6, outputs) | 1, "fraction": FRACTION}
+    if code.startswith("rate"):
+        return Rate(thresholds, initial, **options)
     kind = Ternary if code.startswith("ternary") else Graded
-    return kind(thresholds, initial, levels=levels, signed=code.endswith("signed"))
+    return kind(thresholds, initial, levels=levels, signed="signed" in code, **options)
 
 
 def code_network(

@@ -9,6 +9,25 @@ class Spoilt:
         return [self.spoil(*neuron) for neuron in zip(found, potentials, emitted, thresholds, strict=True)]
 
 
+class BiasTwice:
+    """The bias is added twice."""
+
+    def biased(self, m, potentials, biases):
+        return super().biased(m, potentials, [2 * bias for bias in biases])
+
+
+class BiasAtEveryWord(BiasTwice):
+    """The bias is added whether the step closes or not."""
+
+    def sum(self, p):
+        half = self._parameter_bits // 2
+        bias = self.parameters[p * self._parameter_bits + half : (p + 1) * self._parameter_bits].as_signed()
+        return super().sum(p) + bias
+
+    def biased(self, m, potentials, biases):
+        return potentials
+
+
 class ThresholdTooLarge:
     """Thresholds are larger by one."""
 

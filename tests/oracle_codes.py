@@ -28,14 +28,15 @@ def respond(code, levels, signed, threshold, potential, count):
 def run_layer(weights, neurons, inputs):
     """[S9] Coefficients per step and neuron of a layer.
 
-    ``neurons`` are (code, levels, signed, threshold, start) each, ``inputs`` coefficients per step and input.
+    ``neurons`` are (code, levels, signed, threshold, start, bias, fraction) each, ``inputs`` coefficients per step and input.
     """
     sent = [[] for _ in inputs]
-    for row, (code, levels, signed, threshold, start) in zip(weights, neurons, strict=True):
+    for row, (code, levels, signed, threshold, start, bias, fraction) in zip(weights, neurons, strict=True):
         total, count = start, 0
         for t, step in enumerate(inputs):
             for weight, coefficient in zip(row, step, strict=True):
-                total += weight * coefficient
+                total += 2**fraction * weight * coefficient
+            total += bias
             c = respond(code, levels, signed, threshold, total - threshold * count, count)
             count += c
             sent[t].append(c)
@@ -54,11 +55,26 @@ def decide(weights, thresholds, inputs):
     return margins.index(max(margins)), len(inputs) - 1, max(margins), True
 
 
-def integer_network(weights, levels, signed, thresholds, starts, totals):
-    """[S11] The counts of a layer in which nothing has a time, from the sums of its inputs' coefficients."""
+def spread_bias(weights, neurons, inputs):
+    """As `run_layer`, of neurons (code, levels, signed, threshold, start, bias) whose bias is dealt out over the steps [S9]."""
+    steps = len(inputs)
+    sent = [[] for _ in inputs]
+    for row, (code, levels, signed, threshold, start, bias) in zip(weights, neurons, strict=True):
+        total, count = start, 0
+        for t, step in enumerate(inputs):
+            total += sum(weight * coefficient for weight, coefficient in zip(row, step, strict=True))
+            total += bias * (t + 1) // steps - bias * t // steps
+            c = respond(code, levels, signed, threshold, total - threshold * count, count)
+            count += c
+            sent[t].append(c)
+    return sent
+
+
+def integer_network(weights, levels, signed, thresholds, starts, totals, biases, fraction, step):
+    """[S11] The counts of a layer after a step, in which nothing else has a time, from the sums of its inputs' coefficients until then."""
     least = -levels if signed else 0
     counts = []
-    for row, threshold, start in zip(weights, thresholds, starts, strict=True):
-        value = (start + sum(w * n for w, n in zip(row, totals, strict=True))) // threshold
+    for row, threshold, start, bias in zip(weights, thresholds, starts, biases, strict=True):
+        value = (start + 2**fraction * sum(w * n for w, n in zip(row, totals, strict=True)) + bias * (step + 1)) // threshold
         counts.append(max(least, min(levels, value)))
     return counts

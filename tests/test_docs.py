@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,19 @@ def test_code_cites_pages_that_exist():
         for path in (ROOT / folder).rglob("*.py"):
             for page in re.findall(r"``(docs/[^`]+)``", path.read_text()):
                 assert (ROOT / page).exists(), f"{path}: {page}"
+
+
+def test_artifact_page_on_bias_and_fraction(tmp_path):
+    """What it says of the example with both: digest, and the bytes that the tensors begin with."""
+    digest, first = (
+        re.search(pattern, (ROOT / "docs/artifact.md").read_text())[1] for pattern in (r"the digest is `(\w+)`", r"bias`, `([0-9a-f ]+)`")
+    )
+    example = graded_example()
+    hidden = replace(example.layers[0], neuron=replace(example.layers[0].neuron, bias=np.array([0, -3]), fraction=2))
+    path = tmp_path / "network.safetensors"
+    assert export.save(replace(example, layers=(hidden, example.layers[1])), path) == digest
+    data = path.read_bytes()
+    assert data[8 + int.from_bytes(data[:8], "little") :].startswith(bytes.fromhex(first))
 
 
 def test_artifact_page(tmp_path, monkeypatch, capsys):

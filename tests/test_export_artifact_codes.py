@@ -11,8 +11,10 @@ from export import Dense, Encoder, Graded, Layer, Network, Readout, Single, User
 from export.packing import pack_weights
 from export.store import ROOT
 from tests.artifact_files import assert_same, refusal, saved, set_to, write_raw
-from tests.multi_spike import CODES, code_network, random_images
+from tests.multi_spike import BIASED, CODES, code_network, random_images
 from tests.networks import graded_example, random_network, worked_example
+
+ALL = (*CODES, *BIASED)
 
 
 def header_of(path):
@@ -21,11 +23,11 @@ def header_of(path):
     return json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["firstspike"])
 
 
-@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("code", ALL)
 @pytest.mark.parametrize("encoder", [Encoder("spread", bits=3), Encoder("none", bits=8), Encoder("none"), Encoder("latency")], ids=str)
 def test_round_trip(tmp_path, code, encoder):
     """The network, its digest and its bytes come back."""
-    made = code_network(np.random.default_rng([1, CODES.index(code)]), (9, 7, 8, 3), 5, code, levels=127 if code == "graded" else 2)
+    made = code_network(np.random.default_rng([1, ALL.index(code)]), (9, 7, 8, 3), 5, code, levels=127 if code == "graded" else 2)
     network = Network(made.layers, 5, encoder, ("a", "b", "θ"), {"seed": 1})
     path = tmp_path / "network.safetensors"
     written = export.save(network, path)
@@ -48,11 +50,13 @@ def test_round_trip(tmp_path, code, encoder):
         ({"initial": [1, 0]}, "start"),
         ({"levels": 4}, "levels"),
         ({"signed": True}, "signed"),
+        ({"bias": [0, -1]}, "bias"),
+        ({"fraction": 1}, "fraction"),
         ({"kind": export.Ternary}, "kind"),
     ],
 )
 def test_digest_covers(changed, what):
-    given = {"kind": Graded, "thresholds": [2, 3], "initial": [1, -1], "levels": 3, "signed": False}
+    given = {"kind": Graded, "thresholds": [2, 3], "initial": [1, -1], "levels": 3, "signed": False, "bias": None, "fraction": 0}
     assert set(changed) <= set(given)
 
     def digest_of(kind, **arguments):
@@ -108,6 +112,21 @@ def test_what_version_1_can_hold_is_written_as_version_1(tmp_path):
         assert_same(export.load(tmp_path / "m"), network)
 
 
+def test_bias_and_fraction_are_there_only_where_they_say_something(tmp_path):
+    for neuron, tensors, fields in (
+        (Graded([2, 3], levels=3, bias=[0, 0], fraction=0), set(), {}),
+        (Graded([2, 3], levels=3, bias=[0, -7]), {"layers.0.bias"}, {}),
+        (Graded([2, 3], levels=3, fraction=np.int8(5)), set(), {"fraction": 5}),
+    ):
+        network = Network((Layer(Dense([[1, -1, 1], [-1, 1, 1]]), neuron), graded_example().layers[1]), 2)
+        path = saved(network, tmp_path)
+        found, header = export.artifact.read_tensors(path)
+        assert {name for name in found if name.endswith(("bias", "fraction"))} == tensors
+        usual = {"inputs": 3, "outputs": 2, "connection": "dense", "neuron": "graded", "levels": 3, "signed": False}
+        assert header["layers"][0] == usual | fields
+        assert_same(export.load(path), network)
+
+
 def test_numbers_of_numpy(tmp_path):
     """Levels and bits are kept as Python's integers, which do not overflow and which JSON can hold."""
     neuron = Graded([1], levels=np.int8(127), signed=True)
@@ -134,7 +153,7 @@ def assert_said(seen, message):
 
 
 KINDS = "one of single, readout, rate, ternary, graded"
-FIELDS = "connection, inputs, levels, neuron, outputs, signed"
+FIELDS = "connection, fraction, inputs, levels, neuron, outputs, signed"
 
 
 @pytest.mark.parametrize(
@@ -158,6 +177,14 @@ FIELDS = "connection, inputs, levels, neuron, outputs, signed"
         (layer(levels=128), "layers.0: levels must be an integer from 1 to 127, not 128"),
         (layer(signed=None), "layers.0: header field 'signed' must be bool, not None"),
         (layer(signed=0), "layers.0: header field 'signed' must be bool, not 0"),
+        (layer(fraction=0), "layers.0: fraction must be from 1, or be left out, not 0"),
+        (layer(fraction=9), "layers.0: fraction must be an integer from 0 to 8, not 9"),
+        (layer(fraction=True), "layers.0: header field 'fraction' must be int, not True"),
+        (layer(fraction="2"), "layers.0: header field 'fraction' must be int, not '2'"),
+        (
+            layer(1, fraction=2),
+            "layers.1: neurons 'readout' must have no more fields than connection, inputs, neuron, outputs, but have ['fraction']",
+        ),
         (layer(leak=3), f"layers.0: neurons 'graded' must have no more fields than {FIELDS}, but have ['leak']"),
         (
             layer(1, levels=3),
@@ -207,6 +234,11 @@ def test_version_1_has_no_coefficients(tmp_path):
             np.array([1 << 23, 1], np.int32),
             "layers.1: thresholds must be from -4194304 to 4194304, but thresholds[0] is 8388608",
         ),
+        ("0.bias", np.array([0, 0], np.int32), "layers.0: bias must be other than 0 for a neuron, or be left out"),
+        ("0.bias", np.array([0, 1], np.int64), "layers.0: bias must be int32, not int64"),
+        ("0.bias", np.array([1], np.int32), "layers.0: bias must have shape (2,), as the thresholds have, not (1,)"),
+        ("0.bias", np.array([1, 1 << 23], np.int32), "layers.0: bias must be from -4194304 to 4194304, but bias[1] is 8388608"),
+        ("1.bias", np.array([1, 1], np.int32), "tensors must be ['layers.0.initial', 'layers.0.thresholds', 'layers.0.weights', …"),
         ("1.thresholds", np.array([1], np.int32), "layers.1: thresholds must have shape (2,), one per output, not (1,)"),
         ("1.initial", np.array([1, 1], np.int32), "tensors must be ['layers.0.initial', 'layers.0.thresholds', 'layers.0.weights', …"),
         ("0.weights", pack_weights(np.ones((3, 3))), "layers.0: weights must have 2 rows, one per output, not 3"),

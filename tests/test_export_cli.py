@@ -99,6 +99,14 @@ def test_inspect_leaves_the_shift_curve_to_the_file(tmp_path):
     assert export.load(tmp_path / "n").provenance == provenance
 
 
+def test_inspect_shows_biases_and_fractions(tmp_path):
+    hidden = export.Layer(export.Dense([[1, 1], [1, -1]]), export.Graded([8, 9], levels=3, bias=[0, -3], fraction=2))
+    output = export.Layer(export.Dense([[1, 1]]), export.Readout([1]))
+    export.save(export.Network((hidden, output), 2, export.Encoder("spread", bits=4)), tmp_path / "n")
+    lines = command("inspect", tmp_path / "n").stdout.splitlines()
+    assert any("bias per step -3 … 0 (median -1.5), fraction 2 bits, never fires: 0" in line for line in lines)
+
+
 def test_inspect_without_unicode(tmp_path):
     """A terminal that cannot show the arrows gets the text all the same."""
     export.save(worked_example(), tmp_path / "n")

@@ -1,6 +1,7 @@
 """Spikes with coefficients: the golden model against the oracle, event by event [S9], [S10], [S12], [S13]."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,16 +11,17 @@ from hypothesis import strategies as st
 from export import Dense, Encoder, Events, Graded, Layer, Network, Rate, Readout, Ternary
 from export.reference import Result, run
 from tests import oracle_codes
-from tests.multi_spike import CODES, code_network, dealt, dense, random_images
+from tests.multi_spike import BIASED, CODES, code_network, dealt, dense, hidden_neurons, random_images
 
 MAX_STEPS = 8
+ALL = (*CODES, *BIASED)
 
 
 def settings_of(neuron: Rate) -> list[tuple]:
     """Neurons as the oracle takes them."""
     levels, signed = (neuron.levels, neuron.signed) if isinstance(neuron, Ternary) else (None, None)
-    pairs = zip(neuron.thresholds.tolist(), neuron.initial.tolist(), strict=True)
-    return [(neuron.kind, levels, signed, threshold, start) for threshold, start in pairs]
+    arrays = zip(neuron.thresholds.tolist(), neuron.initial.tolist(), neuron.bias.tolist(), strict=True)
+    return [(neuron.kind, levels, signed, *numbers, neuron.fraction) for numbers in arrays]
 
 
 def assert_equal_to_oracle(network: Network, inputs: np.ndarray) -> Result:
@@ -80,36 +82,36 @@ class TestOracle:
         inputs = [[3, 0], [0, 3], [0, 0], [0, 0]]
         expected = {"rate": [1, 0, 0, 0], "ternary": [1, -1, 0, 0], "graded": [2, -2, 0, 0]}
         for code, coefficients in expected.items():
-            assert oracle_codes.run_layer([[1, -1]], [(code, 3, False, 2, 1)], inputs) == [[c] for c in coefficients]
-        assert oracle_codes.run_layer([[-1, 1]], [("ternary", 2, True, 2, 1)], inputs) == [[-1], [1], [0], [0]]
-        assert oracle_codes.run_layer([[-1, 1]], [("graded", 2, True, 2, 1)], inputs) == [[-1], [1], [0], [0]]
+            assert oracle_codes.run_layer([[1, -1]], [(code, 3, False, 2, 1, 0, 0)], inputs) == [[c] for c in coefficients]
+        assert oracle_codes.run_layer([[-1, 1]], [("ternary", 2, True, 2, 1, 0, 0)], inputs) == [[-1], [1], [0], [0]]
+        assert oracle_codes.run_layer([[-1, 1]], [("graded", 2, True, 2, 1, 0, 0)], inputs) == [[-1], [1], [0], [0]]
         assert oracle_codes.decide([[1, -1], [1, 1]], [5, 6], inputs) == (1, 1, 0, False)
 
-    @pytest.mark.parametrize("code", CODES)
+    @pytest.mark.parametrize("code", ALL)
     @pytest.mark.parametrize("steps", range(1, MAX_STEPS + 1))
     def test_spread(self, steps, code):
         """Two hidden layers behind every number of bits."""
-        rng = np.random.default_rng([1, steps, CODES.index(code)])
+        rng = np.random.default_rng([1, steps, ALL.index(code)])
         sent = set()
         for bits, levels in zip(range(1, 9), itertools.cycle((1, 2, 3, 7)), strict=False):
             network = code_network(rng, (6, 5, 4, 3), steps, code, levels=levels, bits=bits)
             golden = assert_equal_to_oracle(network, dense(network.encode(random_images(rng, 8, 6))))
             sent |= {c for events in golden.events[:-1] for c in events.coefficient.tolist()}
         if steps > 1:
-            assert (min(sent) < 0) == (code != "rate")
+            assert (min(sent) < 0) == (not code.startswith("rate"))
         assert max(sent) > 1 or not code.startswith("graded")
 
-    @pytest.mark.parametrize("code", CODES)
+    @pytest.mark.parametrize("code", ALL)
     @pytest.mark.parametrize(("steps", "levels", "bits"), [(1, 1, 1), (2, 127, 8), (3, 2, 3), (5, 1, 2), (8, 5, 4)])
     def test_coefficients_from_outside(self, steps, levels, bits, code):
-        rng = np.random.default_rng([2, steps, CODES.index(code)])
+        rng = np.random.default_rng([2, steps, ALL.index(code)])
         network = code_network(rng, (7, 5, 4, 3), steps, code, levels=levels, bits=bits, kind="none")
         golden = assert_equal_to_oracle(network, dealt(rng, 20, steps, 7, 2**bits - 1))
         assert len(golden.events[0])
 
-    @pytest.mark.parametrize("code", CODES)
+    @pytest.mark.parametrize("code", ALL)
     def test_inputs_that_spike_once(self, code):
-        rng = np.random.default_rng([3, CODES.index(code)])
+        rng = np.random.default_rng([3, ALL.index(code)])
         network = code_network(rng, (9, 6, 3), 4, code, bits=None)
         golden = assert_equal_to_oracle(network, inputs := dealt(rng, 20, 4, 9, 1))
         times = np.where(inputs.any(axis=1), inputs.argmax(axis=1), 4)
@@ -128,7 +130,7 @@ class TestOracle:
             arrays = numbers(1, 5, outputs), numbers(-6, 8, outputs)
             kind = data.draw(st.sampled_from((Rate, Ternary, Graded)))
             options = {} if kind is Rate else {"levels": data.draw(st.integers(1, 4)), "signed": data.draw(st.booleans())}
-            return kind(*arrays, **options)
+            return kind(*arrays, **options, bias=numbers(-3, 3, outputs), fraction=data.draw(st.integers(0, 2)))
 
         steps, bits = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 2))
         shape = data.draw(st.lists(st.integers(1, 3), min_size=3, max_size=4))
@@ -147,6 +149,8 @@ class TestOracle:
             Ternary([(1 << 22) - 9, 3], [2, -7], levels=1),
             Ternary([1 << 21, 3], [0, 1 << 22], levels=1, signed=True),
             Graded([1 << 22, 1, 1], [1 << 22, (1 << 22) - 20, 3], levels=127, signed=True),
+            Graded([1 << 22, 1], [0, -5], levels=127, bias=[(1 << 21) - 2000, 9000 - (1 << 21)], fraction=7),
+            Ternary([1 << 20, 1 << 20], [0, -5], levels=1, signed=True, bias=[1 << 20, -(1 << 20)], fraction=8),
         ],
         ids=lambda neuron: neuron.kind,
     )
@@ -155,6 +159,43 @@ class TestOracle:
         outputs = len(neuron.thresholds)
         layers = [Layer(Dense(rng.choice([-1, 1], (m, n))), k) for m, n, k in ((outputs, 6, neuron), (3, outputs, Readout([-1 << 22] * 3)))]
         assert_equal_to_oracle(Network(tuple(layers), 4, Encoder("none", bits=3)), dealt(rng, 20, 4, 6, 7))
+
+
+class TestBias:
+    """[S9]"""
+
+    @pytest.mark.parametrize("code", CODES)
+    @pytest.mark.parametrize("fraction", range(4))
+    def test_a_bias_that_is_spread(self, fraction, code):
+        """Fixed-point numbers of F bits deal a bias out over ``T = 2^F`` steps, to the last coefficient."""
+        steps, rng = 1 << fraction, np.random.default_rng([6, fraction, CODES.index(code)])
+        for levels in (1, 3, 9):
+            made = hidden_neurons(rng, code, 6, 5, levels=levels)
+            bias, weights = rng.integers(-9, 10, 5), rng.choice([-1, 1], (5, 6))
+            options = {} if code == "rate" else {"levels": levels, "signed": "signed" in code}
+            fixed = type(made)(made.thresholds << fraction, made.initial << fraction, bias=bias, fraction=fraction, **options)
+            inputs = dealt(rng, 10, steps, 6, 3)
+            network = Network((Layer(Dense(weights), fixed), Layer(Dense(np.ones((1, 5))), Readout([9]))), steps, Encoder("none", bits=2))
+            found = dense(run(network, Events.from_dense(inputs)).events[0])
+            neurons = [(*neuron[:5], b) for neuron, b in zip(settings_of(made), bias.tolist(), strict=True)]
+            expected = [oracle_codes.spread_bias(weights.tolist(), neurons, frame) for frame in inputs.tolist()]
+            assert found.tolist() == expected
+            assert found.any()
+
+    @pytest.mark.parametrize("code", CODES)
+    def test_a_fraction_alone_changes_nothing(self, code):
+        rng = np.random.default_rng([7, CODES.index(code)])
+        network = code_network(rng, (8, 6, 5, 3), 4, code, bits=3)
+        layers = [replace(la, neuron=scaled(la.neuron, 3)) for la in network.layers[:-1]]
+        scaled_network = replace(network, layers=(*layers, network.layers[-1]))
+        images = random_images(rng, 20, 8)
+        one, other = (run(some, some.encode(images)) for some in (network, scaled_network))
+        assert all(a.equals(b) for a, b in zip(one.events, other.events, strict=True))
+
+
+def scaled(neuron: Rate, fraction: int) -> Rate:
+    """The same neurons in numbers with fractional bits."""
+    return replace(neuron, thresholds=neuron.thresholds << fraction, initial=neuron.initial << fraction, fraction=fraction)
 
 
 class TestDecision:
@@ -170,7 +211,7 @@ class TestDecision:
         decisions = golden.decisions
         assert (decisions.class_index[0], decisions.step[0], decisions.margin[0], decisions.silent[0]) == (1, 1, 0, False)
 
-    @pytest.mark.parametrize("code", CODES)
+    @pytest.mark.parametrize("code", ALL)
     def test_one_shift_of_all_thresholds_trades_steps(self, code):
         """Lower thresholds decide no later."""
         rng = np.random.default_rng(11)

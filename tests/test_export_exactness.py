@@ -6,9 +6,10 @@ import pytest
 from export import Events, Layer, Network, Readout, Ternary
 from export.reference import run
 from tests import oracle_codes
-from tests.multi_spike import CODES, code_network, dealt, dense, random_images
+from tests.multi_spike import BIASED, CODES, code_network, dealt, dense, random_images
 
 EXACT = ("graded", "graded, signed")
+ALWAYS = (*EXACT, "graded, bias", "graded, signed, bias")
 SLOW = ("ternary", "ternary, signed")
 
 
@@ -18,19 +19,20 @@ def counts_of(network: Network, inputs: np.ndarray) -> list[np.ndarray]:
     return [np.cumsum(part, axis=1) for part in (inputs, *(dense(events) for events in golden.events[:-1]))]
 
 
-def integer_counts(layer: Layer, totals: np.ndarray) -> list[list[int]]:
-    """The counts of the integer network [S11], of totals (frames, inputs)."""
+def integer_counts(layer: Layer, totals: np.ndarray, step: int = 0) -> list[list[int]]:
+    """The counts of the integer network after a step [S11], of totals (frames, inputs)."""
     neuron = layer.neuron
     assert isinstance(neuron, Ternary)
     arrays = neuron.thresholds.tolist(), neuron.initial.tolist()
     weights = layer.connection.weights.tolist()
-    return [oracle_codes.integer_network(weights, neuron.levels, neuron.signed, *arrays, frame) for frame in totals.tolist()]
+    drive = neuron.bias.tolist(), neuron.fraction, step
+    return [oracle_codes.integer_network(weights, neuron.levels, neuron.signed, *arrays, frame, *drive) for frame in totals.tolist()]
 
 
 class TestExactness:
     """[S11]"""
 
-    @pytest.mark.parametrize("code", EXACT)
+    @pytest.mark.parametrize("code", ALWAYS)
     @pytest.mark.parametrize("levels", [1, 2, 3, 127])
     @pytest.mark.parametrize("steps", [1, 2, 5])
     def test_graded_after_every_step(self, steps, levels, code):
@@ -41,7 +43,7 @@ class TestExactness:
         for step in range(steps):
             totals = inputs[:, step]
             for layer, counts in zip(network.layers, hidden, strict=False):
-                totals = np.array(integer_counts(layer, totals))
+                totals = np.array(integer_counts(layer, totals, step))
                 assert np.array_equal(counts[:, step], totals)
         assert len(np.unique(hidden[0])) > 1
 
@@ -106,9 +108,9 @@ class TestExactness:
         assert all(result == results[0] for result in results)
         assert len(set(results[0][1])) > 1
 
-    @pytest.mark.parametrize("code", CODES)
+    @pytest.mark.parametrize("code", [*CODES, *BIASED])
     def test_who_acts_without_input(self, code):
-        """[S4] A graded neuron, and an output, never does but in step 0; rate and ternary neurons do."""
+        """[S4] A graded neuron, and an output, never does but in step 0; rate and ternary neurons do, and any with a bias."""
         rng = np.random.default_rng(10)
         network = code_network(rng, (6, 5, 3), 8, code, bits=2, kind="none")
         inputs = dealt(rng, 40, 8, 6, 3) * (rng.random((40, 8, 1)) < 0.4)

@@ -36,6 +36,8 @@ def integer_network(network: Network, totals: np.ndarray) -> list[np.ndarray]:
     counts = []
     for layer in network.layers[:-1]:
         neuron = layer.neuron
+        assert not neuron.has_bias
+        assert not neuron.fraction
         potentials = (totals.astype(np.float32) @ layer.connection.weights.T.astype(np.float32)).astype(np.int32) + neuron.initial
         totals = np.clip(potentials // neuron.thresholds, 0, neuron.levels)
         counts.append(totals)

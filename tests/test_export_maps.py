@@ -136,8 +136,9 @@ class TestExactness:
                 neuron, expected = layer.neuron, []
                 for reached, channel in synapses_of(layer.connection):
                     row, taken = [weight for _, weight in reached], [values[i] for i, _ in reached]
-                    threshold, start = [neuron.thresholds[channel].item()], [neuron.initial[channel].item()]
-                    expected += oracle_codes.integer_network([row], neuron.levels, neuron.signed, threshold, start, taken)
+                    threshold, start, bias = ([array[channel].item()] for array in (neuron.thresholds, neuron.initial, neuron.bias))
+                    drive = bias, neuron.fraction, step
+                    expected += oracle_codes.integer_network([row], neuron.levels, neuron.signed, threshold, start, taken, *drive)
                 values = expected
                 assert count[frame, step].tolist() == values
 

@@ -38,6 +38,38 @@ def test_arrays_are_copied_and_frozen(make):
         neuron.initial = initial
 
 
+@pytest.mark.parametrize("make", [Rate, TERNARY, GRADED])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"bias": [1]}, "bias must have shape (2,), as the thresholds have, not (1,)"),
+        ({"bias": 1}, "bias must have shape (outputs,), one per output, not ()"),
+        ({"bias": [0.5, 1]}, "bias must be integers, not float64"),
+        ({"bias": [0, -4194305]}, "bias must be from -4194304 to 4194304, but bias[1] is -4194305"),
+        ({"fraction": -1}, "fraction must be an integer from 0 to 8, not -1"),
+        ({"fraction": 9}, "fraction must be an integer from 0 to 8, not 9"),
+        ({"fraction": 1.0}, "fraction must be an integer from 0 to 8, not 1.0"),
+        ({"fraction": True}, "fraction must be an integer from 0 to 8, not True"),
+        ({"fraction": None}, "fraction must be an integer from 0 to 8, not None"),
+    ],
+)
+def test_wrong_biases_and_fractions_are_refused(make, options, message):
+    assert said(make, [1, 2], **options) == message
+
+
+@pytest.mark.parametrize("make", [Rate, TERNARY, GRADED])
+def test_bias_and_fraction(make):
+    plain, biased = make([1, 2]), make([1, 2], bias=np.array([0, -3], np.int8), fraction=np.int64(8))
+    assert (plain.bias.tolist(), plain.fraction, plain.has_bias) == ([0, 0], 0, False)
+    assert (biased.bias.tolist(), biased.bias.dtype, biased.fraction, biased.has_bias) == ([0, -3], np.int32, 8, True)
+    assert not make([1, 2], bias=[0, 0]).has_bias
+    assert type(biased.fraction) is int
+    assert not biased.skips_empty_steps
+    assert plain.skips_empty_steps == (plain.kind == "graded")
+    with pytest.raises(ValueError, match="read-only"):
+        biased.bias[0] = 1
+
+
 def test_ranges():
     """Of a spike's coefficient, and of what a neuron can have sent."""
     expected = {
@@ -115,6 +147,20 @@ def test_wrong_levels_are_refused(kind, options, message):
         (
             lambda: Network((Layer(Dense(np.ones((1, 1 << 16))), Readout([1])),), 4, Encoder("none", bits=8)),
             "potentials of layer 0 must stay below 8388608, but can reach 16711679",
+        ),
+        (
+            lambda: Network((Layer(Dense([[1]]), Graded([1], bias=[1 << 20], levels=2)), Layer(Dense([[1]]), Readout([1]))), 8),
+            "potentials of layer 0 must stay below 8388608, but can reach 8388609",
+        ),
+        (
+            lambda: Network((Layer(Dense([[1]]), Rate([1], bias=[-(1 << 20)])), Layer(Dense([[1]]), Readout([1]))), 8),
+            "potentials of layer 0 must stay below 8388608, but can reach 8388609",
+        ),
+        (
+            lambda: Network(
+                (Layer(Dense(np.ones((1, 1 << 15))), Graded([1], [0], fraction=8, levels=2)), Layer(Dense([[1]]), Readout([1]))), 2
+            ),
+            "potentials of layer 0 must stay below 8388608, but can reach 8388608",
         ),
         (
             lambda: Network((Layer(Dense([[1]] * 512), Rate([1] * 512)), Layer(Dense(np.ones((1, 512))), Readout([0]))), 1 << 14),

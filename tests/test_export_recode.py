@@ -51,6 +51,31 @@ def test_rate_by_hand():
     assert last.thresholds.tolist() == (2 * thetas[2]).tolist()
 
 
+class TestBias:
+    """A bias that is added in every step."""
+
+    NETWORK = code_network(np.random.default_rng(3), (12, 9, 7, 4), 2, "graded, bias", levels=5, bits=4)
+
+    @pytest.mark.parametrize("steps", [1, 2])
+    def test_sums_over_a_frame_stay(self, steps):
+        network = recode(self.NETWORK, "graded", steps)
+        for layer, before in zip(network.layers[:-1], self.NETWORK.layers, strict=False):
+            assert (layer.neuron.bias * steps).tolist() == (before.neuron.bias * 2).tolist()
+            assert layer.neuron.fraction == before.neuron.fraction
+        for layer in range(2):
+            assert np.array_equal(counts(network, layer), counts(self.NETWORK, layer))
+
+    def test_what_is_not_whole_is_refused(self):
+        with pytest.raises(UserError, match=r"^steps \(T\) must divide the sums of the bias of layer 0 over a frame of 2 steps, not 4$"):
+            recode(self.NETWORK, "ternary", 4)
+
+    def test_rate(self):
+        second = recode(self.NETWORK, "rate", 4).layers[1].neuron
+        before = self.NETWORK.layers[1].neuron
+        assert second.bias.tolist() == np.rint(before.bias * 2 / (4 * 5 / 4)).tolist()
+        assert second.fraction == before.fraction
+
+
 @pytest.mark.parametrize(
     ("change", "code", "message"),
     [

@@ -2,15 +2,19 @@
 
 """Whole accelerators of neurons that spike with coefficients, against the golden model and the cost model, in every storage and order."""
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 
-from export import Encoder, Graded, Layer, Network, UserError
+from export import Encoder, Events, Graded, Layer, Network, Rate, Ternary, UserError
 from export.reference import run as golden_run
 from hw import Accelerator, Folding, cost
+from hw.core.neurons import NEURONS
 from sim.ports import Ports
 from tests.accelerators import simulate
-from tests.multi_spike import CODES, code_network, random_images, spread
+from tests.multi_spike import BIASED, CODES, code_network, dealt, random_images, spread
 from tests.payloads import word_payloads
 
 STEPS = 4
@@ -58,10 +62,10 @@ def assert_right(network, folding, events):
                 assert events_of(record, layer, accelerator.monitor_formats[layer]) == sorted(expected), f"layer {layer}"
 
 
-@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("code", [*CODES, *BIASED])
 @pytest.mark.parametrize("folding", FOLDINGS)
 def test_words(folding, code):
-    network = code_network(np.random.default_rng([1, CODES.index(code)]), SHAPE, STEPS, code, bits=3)
+    network = code_network(np.random.default_rng([1, [*CODES, *BIASED].index(code)]), SHAPE, STEPS, code, bits=3)
     assert_right(network, FOLDINGS[folding], spread(network, random_images(np.random.default_rng(2), 9, 7)))
 
 
@@ -74,9 +78,10 @@ def test_inputs_that_spike_once(code):
     assert_right(network, FOLDINGS["event"], network.check_inputs(times))
 
 
-def test_one_step():
+@pytest.mark.parametrize("code", ["graded", "graded, bias", "rate, bias"])
+def test_one_step(code):
     """A network whose activations have several levels, and no time."""
-    network = code_network(np.random.default_rng(5), SHAPE, 1, "graded", levels=5, bits=8)
+    network = code_network(np.random.default_rng(5), SHAPE, 1, code, levels=5, bits=8)
     assert_right(network, FOLDINGS["step"], spread(network, random_images(np.random.default_rng(6), 9, 7)))
 
 
@@ -87,6 +92,38 @@ def test_thresholds_wider_than_potentials(signed):
     neuron = Graded(np.array([60, 61, 62, 63, 33]), np.full(5, 40), levels=127, signed=signed)
     network = Network((Layer(network.layers[0].connection, neuron), network.layers[1]), STEPS, network.encoder)
     assert_right(network, FOLDINGS["event"], spread(network, random_images(np.random.default_rng(11), 9, 7)))
+
+
+@pytest.mark.parametrize("bias", [[0, 0, -900, 0, 0], [1, 0, 0, 0, 0]])
+def test_a_bias_wider_or_narrower_than_the_thresholds(bias):
+    network = code_network(np.random.default_rng(12), SHAPE, STEPS, "graded", bits=3)
+    neuron = replace(network.layers[0].neuron, bias=np.array(bias))
+    network = Network((Layer(network.layers[0].connection, neuron), network.layers[1]), STEPS, network.encoder)
+    assert_right(network, FOLDINGS["event"], spread(network, random_images(np.random.default_rng(13), 9, 7)))
+
+
+@pytest.mark.parametrize(("code", "more"), [("rate", 1), ("ternary", 2), ("graded", 2)])
+def test_a_bias_is_an_addition_and_a_parameter(code, more):
+    """Two levels: a quotient of two bits."""
+    made, thresholds = {"rate": Rate, "ternary": partial(Ternary, levels=2), "graded": partial(Graded, levels=2)}[code], np.array([3, 13])
+    plain, biased = made(thresholds), made(thresholds, bias=np.array([-17, 3]), fraction=3)
+    kind = NEURONS[code]
+    assert (kind.adders(plain), kind.adders(biased)) == (more, more + 1)
+    assert (kind.parameter_bits(plain), kind.parameter_bits(biased)) == (4, 2 * 6)
+    assert kind.parameter_values(biased, 12).tolist() == [(64 - 17) << 6 | 3, 3 << 6 | 13]
+    assert kind.parameter_values(biased, 20).tolist() == [(1024 - 17) << 10 | 3, 3 << 10 | 13]
+
+
+def test_behind_a_layer_without_a_bias_and_before_one():
+    """No step may be skipped on the way to the layer with a bias; after it, where nothing comes of it, it may."""
+    made = code_network(np.random.default_rng(14), (7, 6, 5, 4, 3), STEPS, "graded", bits=2, kind="none")
+    biased = replace(made.layers[1].neuron, bias=np.array([1, -1, 2, 0, 3]), fraction=1)
+    network = replace(made, layers=(made.layers[0], Layer(made.layers[1].connection, biased), *made.layers[2:]))
+    folding = Folding((2, 3, 2, 3), (2, 3, 2, 2), ("delta",) * 4, ("event", "step", "event", "event"))
+    assert [plan.skips_empty_steps for plan in folding.plans(network)] == [False, False, True, True]
+    rng = np.random.default_rng(15)
+    inputs = dealt(rng, 9, STEPS, 7, 3) * (rng.random((9, STEPS, 1)) < 0.5)
+    assert_right(network, folding, Events.from_dense(inputs))
 
 
 def test_ports_know_the_lanes_of_a_word():

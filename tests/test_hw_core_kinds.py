@@ -29,9 +29,9 @@ class Drifting(Single):
         state.margin += 1
         return super().step(state)
 
-    def margin_range(self, least, greatest):
-        lowest, highest = super().margin_range(least, greatest)
-        return lowest, highest + STEPS
+    def margin_range(self, least, greatest, steps):
+        lowest, highest = super().margin_range(least, greatest, steps)
+        return lowest, highest + steps
 
 
 class DriftingNeurons(IFNeurons):

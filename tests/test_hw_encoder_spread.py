@@ -82,7 +82,7 @@ def test_cost(shape, stress):
         model.end(frame, cycle)
 
 
-@pytest.mark.parametrize("code", ["graded", "ternary"])
+@pytest.mark.parametrize("code", ["graded", "ternary", "graded, bias"])
 @pytest.mark.parametrize(("pixels", "contexts"), [(1, 1), (3, 2)])
 def test_accelerator(code, pixels, contexts):
     network = code_network(np.random.default_rng(3), (7, 5, 3), 4, code, bits=4)

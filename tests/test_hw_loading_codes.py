@@ -52,6 +52,25 @@ def test_another_network_is_loaded(circuit):
     assert [result["class_index"] for result in record.results] == decisions.class_index.tolist()
 
 
+def test_another_network_with_a_bias_is_loaded(tmp_path):
+    """Whose thresholds and biases need fewer bits."""
+    made = network(1, "graded, bias")
+    first = replace(made.layers[0].neuron, thresholds=made.layers[0].neuron.thresholds + 40, bias=[1, 90, -3, 0, -90])
+    accelerator = Accelerator(replace(made, layers=(replace(made.layers[0], neuron=first), made.layers[1])), FOLDING, weights="loadable")
+    path = tmp_path / "circuit.json"
+    path.write_text(json.dumps(hw.verilog.port_map(accelerator)))
+    other = network(2, "graded, bias")
+    _, plans = fit(other, read_capacity(path))
+    assert plans[0].parameter_bits > FOLDING.plans(other)[0].parameter_bits
+    events = spread(other, random_images(np.random.default_rng(3), 6, 7))
+    record = simulate(accelerator, word_payloads(accelerator.input_format.from_events(events)), early=False, load=load_content(plans))
+    decisions = golden_run(other, events).decisions
+    assert [result["margin"] for result in record.results] == decisions.margin.tolist()
+    for wrong in (replace(first, bias=None), replace(first, fraction=1)):
+        with pytest.raises(UserError, match=r"^the network's .* must be the circuit's, .*, not "):
+            fit(replace(other, layers=(replace(other.layers[0], neuron=wrong), other.layers[1])), read_capacity(path))
+
+
 def with_threshold(value):
     made = network(1)
     first = made.layers[0].neuron

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from export import UserError
-from model import conversion, conversion_checkpoint, training
+from model import conversion, conversion_checkpoint, multispike, training
 from model.conversion import Conversion
 from model.conversion_recipe import ConversionRecipe
 from model.conversion_trainer import split
@@ -134,12 +134,61 @@ def test_calibration_brings_mean_counts_to_the_source(sources):
     assert conversion.calibrated(Conversion("rate", 6), plain, source.network, train.images) is plain
 
 
-def test_a_bias_that_is_spread(sources):
+@pytest.mark.parametrize(("steps", "bits"), [(1, 0), (2, 1), (6, 3), (8, 3), (256, 8), (300, 8)])
+def test_a_bias_that_is_spread(sources, steps, bits):
     network = sources["integer"].network
-    layer, trained = conversion.fold(Conversion(spread=True), network).hidden[0], network.hidden[0].folded(torch.zeros(1))
-    assert torch.equal(layer.start, torch.floor(trained.thresholds / 2))
-    assert torch.equal(layer.bias, trained.bias)
-    assert not conversion.is_exact(Conversion(spread=True), sources["integer"])
+    layer = conversion.fold(how := Conversion("graded", steps, spread=True), network).hidden[0]
+    thresholds, bias = network.hidden[0].folded(torch.zeros(1))
+    assert layer.fraction == bits
+    assert torch.equal(layer.thresholds, 2**bits * thresholds)
+    assert torch.equal(layer.start, 2**bits * torch.floor(thresholds / 2))
+    assert torch.equal(layer.bias, (2**bits * bias / steps).round())
+    assert conversion.is_exact(how, sources["integer"]) == (steps in (1, 2, 8, 256))
+
+
+@pytest.mark.parametrize("code", ["ternary", "graded"])
+def test_a_bias_that_is_spread_as_it_is_defined(sources, code):
+    """[S9]: ``⌊b(t+1)/T⌋ - ⌊bt/T⌋`` in step ``t``, in whole numbers."""
+    network = sources["integer"].network
+    spiking = conversion.fold(Conversion(code, 4, spread=True), network)
+    plain = conversion.fold(Conversion(code, 4), network).hidden
+    found = spiking.run(images()).coefficients
+    inputs = multispike.spread(images() >> 4, 4)
+    for layer, trained, coefficients in zip(plain, network.hidden, found, strict=True):
+        dealt = multispike.spread(trained.folded(torch.zeros(1)).bias, 4)[:, None].expand(-1, inputs.shape[1], -1)
+        wide = layer._replace(
+            weights=torch.cat([layer.weights, torch.eye(trained.outputs)], dim=1), start=torch.floor(layer.thresholds / 2)
+        )
+        inputs = multispike.run_layer(wide, torch.cat([inputs, dealt], dim=2))
+        assert torch.equal(coefficients, inputs)
+
+
+def test_fractional_bits(sources):
+    network = sources["real"].network
+    real = conversion.fold(how := Conversion(levels=9), network, whole=False).hidden
+    for fraction in (0, 3, 8):
+        for layer, exact in zip(conversion.fold(replace(how, fraction=fraction), network).hidden, real, strict=True):
+            assert layer.fraction == fraction
+            assert torch.equal(layer.thresholds, (exact.thresholds * 2**fraction).round())
+            bias = ((exact.start - exact.thresholds / 2) * 2**fraction).round()
+            assert (layer.start - bias - torch.floor(layer.thresholds / 2)).abs().max() <= 1  # how the bias is computed here
+    assert {layer.fraction for layer in conversion.fold(replace(how, fraction=2, spread=True, steps=16), network).hidden} == {4}
+    assert {layer.fraction for layer in conversion.fold(replace(how, fraction=6, spread=True, steps=16), network).hidden} == {6}
+
+
+def test_a_bias_of_nothing_needs_no_fractional_bits(sources):
+    layer = sources["integer"].network.hidden[0]
+    how = Conversion("ternary", 8, spread=True)
+    for bias, bits in ((torch.zeros(24), 0), (torch.ones(24), 3)):
+        assert conversion._fraction(how, [(layer.folded(torch.zeros(1)).thresholds, bias)]) == bits
+
+
+def test_whole_numbers_need_no_fractional_bits(sources):
+    network = sources["integer"].network
+    for how in (Conversion(fraction=5), Conversion("rate", 3, fraction=8)):
+        spiking, plain = (conversion.fold(some, network) for some in (how, replace(how, fraction=0)))
+        assert spiking.fraction == 0
+        assert all(torch.equal(one.thresholds, other.thresholds) for one, other in zip(spiking.hidden, plain.hidden, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -191,6 +240,8 @@ def test_many_steps_at_once(sources):
         ({"calibration": -1}, "calibration must be a number of rounds, at least 0, not -1"),
         ({"inference_loss": -1}, "inference_loss must be a number of rounds, at least 0, not -1"),
         ({"inference_loss": 5}, "inference_loss must be 0 for the balance 'trained', not 5: it is for 'rate-norm'"),
+        ({"fraction": 9}, "fraction must be auto or an integer from 0 to 8, not 9"),
+        ({"fraction": True}, "fraction must be auto or an integer from 0 to 8, not True"),
         ({"percentile": 0.0}, "percentile must be above 0 and at most 100, not 0.0"),
         (
             {"code": "rate", "steps": 4, "levels": 3},

@@ -19,7 +19,8 @@ RECIPE = ConversionRecipe(hidden=(24, 16), epochs=6, batch_size=16, learning_rat
 HOWS = [
     Conversion("graded", 1), Conversion("graded", 3), Conversion("ternary", 4), Conversion("rate", 6), Conversion("rate", 2, half=False),
     Conversion("rate", 5, calibration=3), Conversion("graded", 2, balance="percentile", levels=5),
-    Conversion("ternary", 3, balance="max", per="neuron"),
+    Conversion("ternary", 3, balance="max", per="neuron"), Conversion("rate", 4, spread=True), Conversion("ternary", 3, spread=True),
+    Conversion("graded", 4, spread=True, fraction=5), Conversion("graded", 2, balance="max", fraction=None),
 ]  # fmt: skip
 
 
@@ -143,9 +144,53 @@ def test_a_baseline_cannot_be_exported(source):
         convert.convert(source, stripes(), Conversion("ungated", 2))
 
 
-def test_a_spread_bias_cannot_be_exported(source):
-    with pytest.raises(UserError, match=r"^spread must be false to export a network: its neurons have their bias in the start$"):
-        convert.convert(source, stripes(), Conversion(spread=True))
+@pytest.mark.parametrize(("code", "steps"), [("graded", 4), ("ternary", 3), ("ternary", 8)])
+def test_a_bias_that_is_spread(source, code, steps):
+    done = convert.convert(source, stripes(), Conversion(code, steps, spread=True))
+    assert done.exact == (code == "graded")
+    for layer, trained in zip(done.network.layers, source.network.hidden, strict=False):
+        assert layer.neuron.fraction == (steps - 1).bit_length()
+        bias = trained.folded(torch.zeros(1)).bias.detach()
+        assert layer.neuron.bias.tolist() == (bias * 2**layer.neuron.fraction / steps).round().tolist()
+        assert layer.neuron.has_bias
+    assert done.network.provenance["conversion"]["spread"] is True
+    if code == "graded":
+        assert done.losses["test"]["conversion"] == done.losses["test"]["rounding"] == 0
+
+
+def test_the_fewest_fractional_bits(real, monkeypatch):
+    """Accuracies by F, on validation frames only."""
+    train, parts = convert.parts_of(real, stripes())
+    accuracies, seen = {"real": 90.0, 0: 80.0, 1: 89.0, 2: 90.0, 3: 95.0}, []
+
+    class Found:
+        def __init__(self, fraction):
+            self.fraction = fraction
+
+        def strict(self, labels):
+            return accuracies.get(self.fraction, 0.0)
+
+    def outcome(spiking, images):
+        assert images is parts["validation"].images
+        seen.append(spiking.fraction if spiking.hidden[0].thresholds.frac().eq(0).all() else "real")
+        return Found(seen[-1])
+
+    monkeypatch.setattr(convert, "outcome", outcome)
+    how = Conversion("rate", 5, fraction=None)
+    assert convert.with_fraction(real, train, how, [], parts["validation"]).fraction == 2
+    assert seen == ["real", 0, 1, 2]
+    accuracies["real"] = 99.0
+    assert convert.with_fraction(real, train, how, [], parts["validation"]).fraction == 3
+    assert convert.with_fraction(real, train, replace(how, spread=True, steps=16), [], parts["validation"]).fraction == 4
+    assert convert.with_fraction(real, train, replace(how, fraction=7), [], parts["validation"]).fraction == 7
+
+
+def test_rounding_costs_less_with_fractional_bits(real):
+    """On validation frames, where their number is chosen."""
+    coarse, fine = (convert.convert(real, stripes(), Conversion("graded", 2, levels=9, fraction=fraction)) for fraction in (0, None))
+    fraction = fine.network.provenance["conversion"]["fraction"]
+    assert fine.losses["validation"]["rounding"] <= max(0, coarse.losses["validation"]["rounding"])
+    assert {layer.neuron.fraction for layer in fine.network.layers[:-1]} == {fraction}
 
 
 def test_events_of_coefficients():
@@ -198,6 +243,11 @@ def test_commands(model, recipe, npz, tmp_path):
     )
     assert lines[4].startswith(f"{out}: 36-16-4, T = 2, ")
     assert load(out).provenance["conversion"]["code"] == "graded"
+    spread = ("--code", "rate", "--steps", "4", "--spread", "--fraction", "auto")
+    done = model("convert", run / "checkpoint.safetensors", "--dataset", npz, *spread, "--out", out)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0] == "rate, T = 4, L = 4, balance trained, bias spread, F = 2"
+    assert load(out).layers[0].neuron.has_bias
     done = model("codes", run / "checkpoint.safetensors", "--dataset", npz, "--steps", "1,2", "--balance", "max", "--split", "validation")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-2:] == [f"{run}/codes.json", f"{run}/codes.svg"]
@@ -239,6 +289,8 @@ def test_a_balance_that_the_network_cannot_have(source):
         (("--levels", 0), "levels (L) must be an integer from 1 to 127, not 0"),
         (("--steps", 0), "steps (T) must be an integer from 1 to 32768, not 0"),
         (("--steps", "many"), "argument --steps: invalid int value: 'many'"),
+        (("--fraction", 9), "fraction must be auto or an integer from 0 to 8, not 9"),
+        (("--fraction", "some"), "argument --fraction: invalid fraction value: 'some'"),
         (("--code", "morse"), "code must be one of rate, ternary, graded, not 'morse'"),
         (("--code", "ungated"), "code must be one of rate, ternary, graded, not 'ungated'"),
         (("--balance", "min"), "balance must be one of trained, max, percentile, rate-norm, not 'min'"),

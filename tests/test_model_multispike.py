@@ -84,16 +84,16 @@ def test_ternary_settles_after_as_many_quiet_steps_as_there_are_levels(case):
 
 
 @pytest.mark.parametrize("rule", ["rate", "ternary", "graded"])
-def test_a_bias_that_is_spread(case, rule):
-    """As an input that is always on would have it, the weight of which is the bias."""
+@pytest.mark.parametrize("biased", [None, 4])
+def test_a_bias_in_every_step(case, rule, biased):
+    """As an input that is always on would have it, the weight of which is the bias; other inputs have the weight ``2^F``."""
     weights, thresholds, start, inputs = case
     bias = np.arange(-4, 5) * 3
-    layer = layer_of(case, rule)._replace(bias=torch.from_numpy(bias).float())
-    found = multispike.run([layer], torch.ones(1, 9), torch.from_numpy(inputs).float()).coefficients[0]
-    dealt = np.array([bias * (t + 1) // 7 - bias * t // 7 for t in range(7)])
-    wide = np.concatenate([weights, np.eye(9, dtype=int)], axis=1)
-    more = np.concatenate([inputs, np.repeat(dealt[:, None], 30, axis=1)], axis=2)
-    assert np.array_equal(found.numpy(), oracle(rule, wide, thresholds, start, 3, more))
+    layer = layer_of(case, rule)._replace(bias=torch.from_numpy(bias).float(), fraction=2)
+    found = multispike.run([layer], torch.ones(1, 9), torch.from_numpy(inputs).float(), biased=biased).coefficients[0]
+    wide = np.concatenate([4 * weights, np.diag(bias)], axis=1)
+    on = (np.arange(7) < (biased or 7))[:, None, None] * np.ones((30, 9), int)
+    assert np.array_equal(found.numpy(), oracle(rule, wide, thresholds, start, 3, np.concatenate([inputs, on], axis=2)))
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 8, 20])

@@ -7,6 +7,7 @@ plus argument chooses among them.
 """
 
 import re
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -20,6 +21,7 @@ from hw.verilog import generate, port_map
 from sim import simulate
 from sim.compare import Difference
 from tests.multi_spike import code_network, random_images, spread
+from tests.neuron_faults import BiasTwice
 
 FOLDING = Folding((3, 2), (4, 3), ("delta", "delta"))
 OFF_BY_ONE, LOST_NEGATIVE, RESET_TOO_MUCH, NO_GATE, BIAS_TWICE, KEPT_COUNT = FAULTS = range(1, 7)
@@ -45,6 +47,8 @@ def assert_equal(report):
         ("rate", 4, 1, 3, Folding((3, 2), (4, 3), ("delta", "delta"), ("step", "event"), contexts=2)),
         ("ternary, signed", 4, 2, 2, Folding((4, 7), (7, 2), ("delta", "delta"), ("event", "step"))),
         ("graded, signed", 1, 5, 8, FOLDING),
+        ("graded, bias", 4, 3, 3, Folding((3, 2), (4, 3), ("delta", "delta"), ("step", "event"))),
+        ("rate, bias", 3, 1, 3, Folding((4, 7), (3, 2), ("delta", "delta"), ("event", "step"), contexts=2)),
     ],
 )
 def test_every_coefficient(code, steps, levels, bits, folding):
@@ -186,11 +190,21 @@ class Planted:
 
     def first(self, fault, mode):
         """The first difference that a fault has to make."""
-        upto = self.golden.decisions.step if mode == "early" else np.full(self.inputs.shape[0], STEPS - 1)
-        golden, faulty = dense(self.golden.events[0]), self.faulty(fault, upto)
-        differ = (golden != faulty) & (np.arange(STEPS) <= upto[:, None])[:, :, None]
-        frame, step, neuron = np.argwhere(differ)[0].tolist()
-        return Difference(mode, frame, 0, neuron, "coefficient", int(golden[frame, step, neuron]), int(faulty[frame, step, neuron]), step)
+        upto = last_steps(self.golden, mode)
+        return first_difference(mode, self.golden, self.faulty(fault, upto), upto)
+
+
+def last_steps(golden, mode):
+    """The last step of each frame in a mode."""
+    return golden.decisions.step if mode == "early" else np.full(len(golden), STEPS - 1)
+
+
+def first_difference(mode, golden, faulty, upto):
+    """What a comparison has to name, if the hidden layer sends ``faulty``, (frames, steps, neurons)."""
+    right = dense(golden.events[0])
+    differ = (right != faulty) & (np.arange(STEPS) <= upto[:, None])[:, :, None]
+    frame, step, neuron = np.argwhere(differ)[0].tolist()
+    return Difference(mode, frame, 0, neuron, "coefficient", int(right[frame, step, neuron]), int(faulty[frame, step, neuron]), step)
 
 
 def dense(events):
@@ -258,3 +272,23 @@ def test_fault(code, fault, monkeypatch):
             f"coefficient expected {first.expected}, seen {first.seen}"
         )
     assert str(circuit.first(fault, "full")) in report.table()
+
+
+@pytest.mark.parametrize("code", ["rate, bias", "ternary, bias", "graded, bias"])
+def test_a_bias_that_is_added_twice(code, monkeypatch):
+    """In each step: the golden model of twice the bias says where that shows first."""
+    network = code_network(np.random.default_rng(6), SHAPE, STEPS, code, levels=2, bits=3)
+    inputs, hidden = frames_of(network), network.layers[0]
+    faulty = replace(network, layers=(replace(hidden, neuron=replace(hidden.neuron, bias=2 * hidden.neuron.bias)), network.layers[1]))
+    golden, wrong = reference.run(network, inputs), dense(reference.run(faulty, inputs).events[0])
+    kind = neurons.NEURONS[hidden.neuron.kind]
+    with monkeypatch.context() as planted:
+        planted.setitem(neurons.NEURONS, kind.kind, type("Faulty", (BiasTwice, kind), {}))
+        accelerator = Accelerator(network, FOLDING)
+        verilog = generate(accelerator), port_map(accelerator)
+    report = sim.cosimulate(network, inputs, folding=FOLDING, verilog=verilog)
+    assert not report.passed
+    for mode, comparison in report.comparisons.items():
+        first = first_difference(mode, golden, wrong, last_steps(golden, mode))
+        assert comparison.first == first
+        assert f"layer 0, neuron {first.neuron}, step {first.step}: coefficient expected {first.expected}, seen {first.seen}" in str(first)

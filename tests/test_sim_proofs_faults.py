@@ -23,7 +23,7 @@ from hw.core.words import WordFormat
 from hw.encoder.codes import LatencyCode
 from sim.proofs import catalogue, circuit, coded_layer, encoder, layer, observer
 from sim.proofs.sby import ANY_CONTENT, Proof, prove, run
-from tests.neuron_faults import Spoilt, ThresholdTooLarge
+from tests.neuron_faults import BiasTwice, Spoilt, ThresholdTooLarge
 
 
 def fails(harness, depth):
@@ -124,10 +124,15 @@ class TakesTooMuch(ThresholdTooLarge, RateNeurons):
     """A spike takes one more than the threshold."""
 
 
+class AddsTheBiasTwice(BiasTwice, GradedNeurons):
+    """Where the step closes."""
+
+
 @pytest.mark.parametrize(
     ("make", "options"),
     [
         (Ungated, {"levels": 2}),
+        (AddsTheBiasTwice, {"levels": 2, "fraction": 1, "biased": True}),
         pytest.param(LosesTheNegative, {"levels": 2}, marks=pytest.mark.proofs),
         pytest.param(TakesTooMuch, {}, marks=pytest.mark.proofs),
     ],

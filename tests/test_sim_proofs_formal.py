@@ -12,14 +12,14 @@ from amaranth.lib.wiring import Out
 from export import Graded, Rate, Ternary, UserError
 from hw.core import counting
 from hw.core.frame_check import FrameCheck
-from hw.core.neurons import GradedNeurons, IFNeurons, RateNeurons, Response, TernaryNeurons
+from hw.core.neurons import GradedNeurons, IFNeurons, Neurons, RateNeurons, Response, TernaryNeurons
 from hw.core.trees import ArgMax
 from hw.core.words import WordFormat
 from sim.proofs import __main__ as main
 from sim.proofs import catalogue, neurons, parts, record, tools
 from sim.proofs.sby import Proof, prove
 from sim.proofs.streams import hold
-from tests.neuron_faults import Spoilt, ThresholdTooLarge
+from tests.neuron_faults import BiasAtEveryWord, BiasTwice, Spoilt, ThresholdTooLarge
 
 FORM = WordFormat(inputs=5, steps=3, simd=2)
 
@@ -97,6 +97,21 @@ class KeepsTheCount(Spoilt, GradedNeurons):
         return response._replace(count=emitted)
 
 
+class AddsTheBiasTwice(BiasTwice, RateNeurons):
+    """Where the step closes."""
+
+
+class AddsTheBiasAtEveryWord(BiasAtEveryWord, GradedNeurons):
+    """Where the step does not close."""
+
+
+class CountsForTooLittle(GradedNeurons):
+    """Sums are not shifted."""
+
+    def counted(self, p):
+        return Neurons.counted(self, p)
+
+
 @pytest.mark.parametrize(
     ("neuron", "make"),
     [
@@ -104,6 +119,9 @@ class KeepsTheCount(Spoilt, GradedNeurons):
         (Ternary(np.array([15]), levels=3), Ungated),
         (Graded(np.array([15]), levels=15), DividesNarrowly),
         (Graded(np.array([15]), levels=3), KeepsTheCount),
+        (Rate(np.array([15]), **catalogue.BIASED), AddsTheBiasTwice),
+        (Graded(np.array([15]), levels=3, **catalogue.BIASED), AddsTheBiasAtEveryWord),
+        (Graded(np.array([15]), levels=3, **catalogue.BIASED), CountsForTooLittle),
     ],
 )
 def test_neurons_with_a_fault(neuron, make):

@@ -40,7 +40,7 @@ def test_circuits_differ_in_all_that_a_folding_has():
 @pytest.mark.parametrize(
     "network",
     [TWO_LAYERS, THREE_LAYERS, *dict.fromkeys(circuit.network for circuit in CODED)],
-    ids=["two layers", "three layers", "rate", "ternary", "graded", "graded, signed"],
+    ids=["two layers", "three layers", "rate", "ternary", "graded", "graded, signed", "biased"],
 )
 def test_networks_decide_at_every_step_and_never(network):
     skips = all(layer.neuron.skips_empty_steps for layer in network.layers)

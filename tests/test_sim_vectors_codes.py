@@ -19,6 +19,8 @@ CIRCUITS = {
     "ternary": ("ternary", STEPS, {"contexts": 2}),
     "rate": ("rate", STEPS, {}),
     "one step": ("graded", 1, {}),
+    "bias": ("rate, bias", STEPS, {}),
+    "bias, loadable": ("graded, bias", STEPS, {"weights": "loadable"}),
     "loadable": ("graded", STEPS, {"weights": "loadable", "contexts": 2}),
     "axi, loadable": ("ternary, signed", STEPS, {"wrapper": "axi", "weights": "loadable"}),
     "wishbone": ("graded, signed", STEPS, {"wrapper": "wishbone", "simd": 11}),

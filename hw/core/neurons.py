@@ -15,7 +15,7 @@ from amaranth.lib.wiring import In, Out
 
 from export.connections import Totals
 from export.neurons import Neuron, Rate, Ternary
-from hw.core.words import coefficient_bits
+from hw.core.words import coefficient_bits, signed_bits
 
 
 class Neurons(wiring.Component):
@@ -73,8 +73,8 @@ class Neurons(wiring.Component):
         return 0
 
     @staticmethod
-    def parameter_values(neuron: Neuron) -> np.ndarray:
-        """That, at least 0, int64 (outputs,)."""
+    def parameter_values(neuron: Neuron, bits: int) -> np.ndarray:
+        """That, from 0, int64 (outputs,), in as many ``bits`` as a circuit has for it."""
         return np.zeros(len(neuron.thresholds), np.int64)
 
     @staticmethod
@@ -85,7 +85,11 @@ class Neurons(wiring.Component):
     def sum(self, p: int) -> Value:
         """The potential of neuron ``p`` with its count added."""
         before = self.potential[p * self._width : (p + 1) * self._width].as_signed()
-        return before + self.count[p * self._count_width : (p + 1) * self._count_width].as_signed()
+        return before + self.counted(p)
+
+    def counted(self, p: int) -> Value:
+        """What its count adds to the potential of neuron ``p``."""
+        return self.count[p * self._count_width : (p + 1) * self._count_width].as_signed()
 
     def pack(self, potentials: Iterable[Value]) -> Value:
         """New potentials, side by side."""
@@ -147,15 +151,23 @@ def _lanes(signal: Value, width: int, *, is_signed: bool = False) -> list[Value]
 
 
 class ResetNeurons(Neurons):
-    """Neurons that spike with a coefficient, given their threshold ``θ`` [S9]: one subclass per rule of [S10], which is its `respond`."""
+    """Neurons that spike with a coefficient, given their threshold ``θ`` [S9]: one subclass per rule of [S10], which is its `respond`.
+
+    Where any of them has a bias, each is given its own, too: the lower half of its parameters is ``θ``, the upper half the bias, in two's
+    complement.
+    """
 
     @staticmethod
     def parameter_bits(neuron: Neuron) -> int:
-        return int(neuron.thresholds.max()).bit_length()
+        assert isinstance(neuron, Rate)
+        bits = int(neuron.thresholds.max()).bit_length()
+        return 2 * max(bits, signed_bits(int(neuron.bias.min()), int(neuron.bias.max()))) if neuron.has_bias else bits
 
     @staticmethod
-    def parameter_values(neuron: Neuron) -> np.ndarray:
-        return neuron.thresholds.astype(np.int64)
+    def parameter_values(neuron: Neuron, bits: int) -> np.ndarray:
+        assert isinstance(neuron, Rate)
+        thresholds, half = neuron.thresholds.astype(np.int64), bits // 2
+        return thresholds | (neuron.bias.astype(np.int64) & (1 << half) - 1) << half if neuron.has_bias else thresholds
 
     @staticmethod
     def start(neuron: Neuron) -> np.ndarray:
@@ -164,14 +176,20 @@ class ResetNeurons(Neurons):
 
     @staticmethod
     def adders(neuron: Neuron) -> int:
-        return 1
+        assert isinstance(neuron, Rate)
+        return 1 + neuron.has_bias
+
+    def counted(self, p: int) -> Value:
+        assert isinstance(self._neuron, Rate)
+        count, fraction = super().counted(p), self._neuron.fraction
+        return Cat(C(0, fraction), count).as_signed() if fraction else count
 
     @abstractmethod
     def respond(self, m: Module, potentials: list[Value], emitted: list[Value], thresholds: list[Value]) -> list[Response]:
         """What each neuron does at the end of a step.
 
         Parameters:
-            potentials: with the step's sums.
+            potentials: with the step's sums and the bias.
             emitted: the sum of the coefficients so far.
             thresholds: ``θ``.
         """
@@ -180,7 +198,12 @@ class ResetNeurons(Neurons):
         m = Module()
         potentials = self.packed(m, "sums", [self.sum(p) for p in range(self._pe)], self._width)
         emitted = _lanes(self.flags, self._flag_bits, is_signed=self._counts[0] < 0)
-        responses = self.respond(m, potentials, emitted, _lanes(self.parameters, self._parameter_bits))
+        closing, thresholds = potentials, _lanes(self.parameters, self._parameter_bits)
+        if self._has_bias:
+            half = self._parameter_bits // 2
+            closing = self.biased(m, potentials, [lane[half:].as_signed() for lane in thresholds])
+            thresholds = [lane[:half] for lane in thresholds]
+        responses = self.respond(m, closing, emitted, thresholds)
         found = [
             (Mux(self.test, response.coefficient, 0), Mux(self.test, response.potential, before), Mux(self.test, response.count, count))
             for response, before, count in zip(responses, potentials, emitted, strict=True)
@@ -190,11 +213,19 @@ class ResetNeurons(Neurons):
             m.d.comb += signal.eq(Cat(value[:width] for value in values))
         return m
 
+    def biased(self, m: Module, potentials: list[Value], biases: list[Value]) -> list[Value]:
+        """Potentials at the end of a step, with each neuron's bias."""
+        return self.packed(m, "biased", [potential + bias for potential, bias in zip(potentials, biases, strict=True)], self._width)
+
     def packed(self, m: Module, name: str, numbers: Sequence[Value], width: int) -> list[Value]:
         """Signed numbers, one per neuron, side by side in a signal of their own."""
         signal = Signal(width * self._pe, name=name)
         m.d.comb += signal.eq(Cat(number[:width] for number in numbers))
         return _lanes(signal, width, is_signed=True)
+
+    @property
+    def _has_bias(self) -> bool:
+        return isinstance(self._neuron, Rate) and self._neuron.has_bias
 
     @property
     def _counts(self) -> Totals:
@@ -231,11 +262,11 @@ class TernaryNeurons(CountingNeurons):
 
     @staticmethod
     def adders(neuron: Neuron) -> int:
-        return 2
+        return 1 + ResetNeurons.adders(neuron)
 
     def respond(self, m, potentials, emitted, thresholds):
         least, greatest = self._counts
-        width = max(self._width, self._parameter_bits + 1) + 1
+        width = max(self._width, len(thresholds[0]) + 1) + 1
         raised = self.packed(m, "raised", [v + theta for v, theta in zip(potentials, thresholds, strict=True)], width)
         responses = []
         for potential, above, count, threshold in zip(potentials, raised, emitted, thresholds, strict=True):
@@ -262,7 +293,7 @@ class GradedNeurons(CountingNeurons):
     @staticmethod
     def adders(neuron: Neuron) -> int:
         assert isinstance(neuron, Ternary)
-        return (neuron.counts[1] - neuron.counts[0]).bit_length()
+        return (neuron.counts[1] - neuron.counts[0]).bit_length() + neuron.has_bias
 
     def respond(self, m, potentials, emitted, thresholds):
         least, greatest = self._counts
@@ -270,7 +301,7 @@ class GradedNeurons(CountingNeurons):
         rests = [v - theta * least for v, theta in zip(potentials, thresholds, strict=True)] if least else potentials
         quotients: list[list[Value]] = [[] for _ in rests]
         for bit in reversed(range(levels.bit_length())):
-            width = max(len(rests[0]), self._parameter_bits + bit + 1) + 1  # a large threshold is wider than what is divided
+            width = max(len(rests[0]), len(thresholds[0]) + bit + 1) + 1  # a large threshold is wider than what is divided
             less = self.packed(m, f"less_{bit}", [rest - (theta << bit) for rest, theta in zip(rests, thresholds, strict=True)], width)
             for quotient, difference in zip(quotients, less, strict=True):
                 quotient.insert(0, ~difference[-1])

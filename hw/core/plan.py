@@ -157,7 +157,7 @@ class LayerPlan(ABC):
     @cached_property
     def membrane_bits(self) -> int:
         """Bits of the signed potential of any neuron of this layer."""
-        return self.given_membrane_bits or signed_bits(*self.layer.margin_range(self.input_totals))
+        return self.given_membrane_bits or signed_bits(*self.layer.margin_range(self.input_totals, self.steps))
 
     @property
     def weight_width(self) -> int:
@@ -190,7 +190,7 @@ class LayerPlan(ABC):
         bits = ((padded.reshape(-1, 1) >> np.arange(self.membrane_bits)) & 1).reshape(self.initial_depth, -1)
         if self.parameter_bits:
             parameters = np.zeros(self.neuron_folds * self.pe, np.int64)
-            parameters[: len(start)] = self.neurons.parameter_values(self.layer.neuron)
+            parameters[: len(start)] = self.neurons.parameter_values(self.layer.neuron, self.parameter_bits)
             more = ((parameters[:, None] >> np.arange(self.parameter_bits)) & 1).reshape(self.neuron_folds, -1)
             bits = np.concatenate([bits, more], axis=1)
         return integers(bits)

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,8 @@ def _bounded(name: str, what: str, harness: Callable[[], Harness], *, depth: int
 
 
 CODED = WordFormat(inputs=5, steps=3, simd=2, skips_empty_steps=False, coefficients=(0, 3))
+BIASED: dict[str, Any] = {"bias": np.array([-8]), "fraction": 1}
+WITH = "; any bias, and one fractional bit"
 PARTS = (
     _unbounded(
         "frame check",
@@ -75,6 +78,9 @@ PARTS = (
             ("ternary, signed", Ternary(np.array([15]), levels=2, signed=True), 5, "; counts from -2 to 2"),
             ("graded", Graded(np.array([15]), levels=7), 4, "; counts from 0 to 7"),
             ("graded, signed", Graded(np.array([15]), levels=3, signed=True), 5, "; counts from -3 to 3"),
+            ("rate, bias", Rate(np.array([15]), **BIASED), 5, WITH),
+            ("ternary, bias", Ternary(np.array([15]), levels=3, **BIASED), 5, "; counts from 0 to 3" + WITH),
+            ("graded, bias", Graded(np.array([15]), levels=3, **BIASED), 5, "; counts from 0 to 3" + WITH),
         )
     ),
     _bounded(
@@ -200,12 +206,13 @@ def _progress(name: str, size: Size, bound: int, depth: int, depth_behind: int, 
     )
 
 
-CODES = {
+CODES: dict[str, tuple[str, dict[str, Any]]] = {
     "rate": ("rate", {}),
     "ternary": ("ternary", {"levels": 2}),
     "ternary, signed": ("ternary", {"levels": 2, "signed": True}),
     "graded": ("graded", {"levels": 2}),
     "graded, signed": ("graded", {"levels": 2, "signed": True}),
+    "graded, bias": ("graded", {"levels": 2, "fraction": 1, "biased": True}),
 }
 CODED_LAYERS = tuple(
     _bounded(

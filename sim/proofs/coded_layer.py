@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 from amaranth.asserts import AnySeq
-from amaranth.hdl import Array, Assert, Assume, Cover, Fragment, Module, Mux, Signal, signed
+from amaranth.hdl import Array, Assert, Assume, Const, Cover, Fragment, Module, Mux, Signal, signed
 
 from export import Dense, Encoder, Layer, Network, Rate, Readout
 from export.neurons import NEURONS
@@ -20,12 +20,12 @@ from sim.proofs.layer import Frames
 from sim.proofs.parts import Harness
 
 GREATEST = 3
-"""Greatest threshold; potentials to start from are as far from 0 at most."""
+"""Greatest threshold; potentials to start from, and biases, are as far from 0 at most."""
 BITS = 2
 """Of the sum of an input's coefficients."""
 
 
-def coefficients(sizes: tuple[int, int], steps: int, folding: Folding, code: str, **options: object) -> Harness:
+def coefficients(sizes: tuple[int, int], steps: int, folding: Folding, code: str, *, biased: bool = False, **options: object) -> Harness:
     """Any frame, whatever came before: each step that closes gives a vector of every fold with its neurons' coefficients [S9], [S10].
 
     Parameters:
@@ -33,11 +33,12 @@ def coefficients(sizes: tuple[int, int], steps: int, folding: Folding, code: str
         steps: ``T``.
         folding: of the layer, and of an output layer that is not looked at.
         code: kind of the neurons; options: more of it.
+        biased: whether they have a bias in each step.
     """
 
     def fill(m: Module) -> None:
-        plan = _plan(sizes, steps, folding, code, options)
-        layer = CodedLayer(m, *sizes, GREATEST)
+        plan = _plan(sizes, steps, folding, code, options, biased=biased)
+        layer = CodedLayer(m, *sizes, GREATEST, biased=biased)
         dut = IFLayer(plan, holds_vectors=False)
         m.submodules.dut = Fragment.get(dut, symbolic.SymbolicMemories({plan: layer}))
         frames = Frames(m, plan, dut.i)
@@ -92,15 +93,15 @@ def coefficients(sizes: tuple[int, int], steps: int, folding: Folding, code: str
     return Harness(fill)
 
 
-def _plan(sizes: tuple[int, int], steps: int, folding: Folding, code: str, options: dict[str, object]) -> LayerPlan:
-    """The plan of a layer that is as wide as any of its weights, thresholds and potentials to start from need."""
+def _plan(sizes: tuple[int, int], steps: int, folding: Folding, code: str, options: dict[str, object], *, biased: bool) -> LayerPlan:
+    """The plan of a layer that is as wide as any of its weights, thresholds, potentials to start from and biases need."""
     inputs, outputs = sizes
     sign = np.where(np.arange(outputs) % 2, -1, 1)
     weights = sign[:, None] * np.ones((outputs, inputs), int)
     found = []
     for first in (1, GREATEST):  # the threshold of neurons that are only excited
         thresholds = np.where(sign > 0, first, GREATEST)
-        neuron = NEURONS[code](thresholds, GREATEST * sign, **options)  # type: ignore[call-arg]
+        neuron = NEURONS[code](thresholds, GREATEST * sign, bias=GREATEST * sign * biased, **options)  # type: ignore[call-arg]
         assert isinstance(neuron, Rate)
         output = Layer(Dense(np.ones((1, outputs), int)), Readout(np.zeros(1, int)))
         network = Network((Layer(Dense(weights), neuron), output), steps, Encoder("none", bits=BITS))
@@ -114,8 +115,9 @@ def _golden(m: Module, layer: CodedLayer, form: WordFormat, plan: LayerPlan, wor
 
     An input's coefficients are assumed to come to no more than its bits hold, and no index to come twice in a step.
     """
-    width = plan.membrane_bits + 4
-    counts = getattr(plan.layer.neuron, "counts", (0, form.steps))
+    neuron, width = plan.layer.neuron, plan.membrane_bits + 4
+    assert isinstance(neuron, Rate)
+    counts = getattr(neuron, "counts", (0, form.steps))
     began, indices = Signal(), Signal(form.words)
     lanes = [(word.index == i // form.simd, word.bits.word_select(i % form.simd, form.lane_bits)) for i in range(form.inputs)]
     worth = [Mux(here, bits, 0) for here, bits in lanes]
@@ -136,10 +138,11 @@ def _golden(m: Module, layer: CodedLayer, form: WordFormat, plan: LayerPlan, wor
         sent = Signal(signed(8), name=f"sent_{j}")
         before = Signal(signed(8), name=f"before_{j}")
         terms = [Mux(positive, count, -count) for positive, count in zip(layer.positive[j], worth, strict=True)]
+        bias = Mux(closes, layer.biases[j], 0) if layer.biases else Const(0)
         sends = [Signal(signed(8), name=f"sends_{j}_{t}") for t in range(form.steps)]
         m.d.comb += [
-            potential.eq(Mux(began, kept, layer.starts[j]) + total(terms)),
-            sent.eq(Mux(closes, coefficient(plan.layer.neuron.kind, counts, potential, threshold, before), 0)),
+            potential.eq(Mux(began, kept, layer.starts[j]) + total(terms) * 2**neuron.fraction + bias),
+            sent.eq(Mux(closes, coefficient(neuron.kind, counts, potential, threshold, before), 0)),
         ]
         with m.If(mine):
             m.d.sync += [kept.eq(potential - threshold * sent), before.eq(before + sent)]

@@ -48,17 +48,19 @@ class CodedLayer(SymbolicLayer):
     Attributes:
         thresholds: per output, from 1 to ``greatest``.
         starts: per output, signed, from ``-greatest`` to ``greatest``.
+        biases: likewise, if neurons have any; else none.
     """
 
-    def __init__(self, m: Module, inputs: int, outputs: int, greatest: int):
+    def __init__(self, m: Module, inputs: int, outputs: int, greatest: int, *, biased: bool = False):
         self.inputs, self.outputs = inputs, outputs
         self.positive = [[Signal(name=f"weight_{j}_{i}") for i in range(inputs)] for j in range(outputs)]
         self.thresholds = [Signal(range(greatest + 1), name=f"threshold_{j}") for j in range(outputs)]
         self.starts = [Signal(range(-greatest, greatest + 1), name=f"start_{j}") for j in range(outputs)]
-        for symbol in (*(weight for row in self.positive for weight in row), *self.thresholds, *self.starts):
+        self.biases = [Signal(range(-greatest, greatest + 1), name=f"bias_{j}") for j in range(outputs if biased else 0)]
+        for symbol in (*(weight for row in self.positive for weight in row), *self.thresholds, *self.starts, *self.biases):
             m.d.comb += symbol.eq(AnyConst(len(symbol)))
-        for threshold, start in zip(self.thresholds, self.starts, strict=True):
-            m.d.comb += Assume((threshold >= 1) & (threshold <= greatest) & (start >= -greatest) & (start <= greatest))
+        m.d.comb += [Assume((threshold >= 1) & (threshold <= greatest)) for threshold in self.thresholds]
+        m.d.comb += [Assume((number >= -greatest) & (number <= greatest)) for number in (*self.starts, *self.biases)]
 
 
 def coefficient(code: str, counts: tuple[int, int], potential: Value, threshold: Value, count: Value) -> Value:

@@ -21,7 +21,8 @@ def neurons(neuron: Rate, width: int, count_width: int = 3, make: Callable[..., 
     """[S9] and [S10] for any potentials, counts, thresholds and sums of coefficients that fit: what two neurons side by side send and keep.
 
     Parameters:
-        neuron: its kind, its range of counts and the bits of its largest threshold; the thresholds themselves are symbols.
+        neuron: its kind, its range of counts, its fractional bits and the bits of its largest threshold and of its bias, if it has one;
+            thresholds and biases themselves are symbols.
         width, count_width: bits of a potential and of a count, signed.
         make: the component; by default the kind's own.
     """
@@ -33,8 +34,12 @@ def neurons(neuron: Rate, width: int, count_width: int = 3, make: Callable[..., 
         ]
         for lane in range(LANES):
             potential, count, threshold = (_part(getattr(dut, name), lane) for name in ("potential", "count", "parameters"))
-            after = Signal(signed(width + 1), name=f"after_{lane}")
-            m.d.comb += [after.eq(potential.as_signed() + count.as_signed()), Assume(threshold != 0), Assume(_fits(after, width))]
+            bias: Value = Const(0)
+            if neuron.has_bias:
+                threshold, bias = threshold[: len(threshold) // 2], threshold[len(threshold) // 2 :].as_signed()
+            sums, after = (Signal(signed(width + len(bias) + 1), name=f"{name}_{lane}") for name in ("sums", "after"))
+            m.d.comb += [sums.eq(potential.as_signed() + count.as_signed() * 2**neuron.fraction), after.eq(sums + Mux(dut.test, bias, 0))]
+            m.d.comb += [Assume(threshold != 0), Assume(_fits(sums, width)), Assume(_fits(after, width))]
             sent, kept = _part(dut.fire, lane), _part(dut.new_potential, lane).as_signed()
             coefficient = sent.as_signed() if neuron.coefficients[0] < 0 else sent
             if not isinstance(neuron, Ternary):

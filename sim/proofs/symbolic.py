@@ -74,6 +74,10 @@ def component(fragment: Fragment) -> wiring.Component:
     return found
 
 
+def _as_wide(number: Value, bits: int) -> Value:
+    return (number + Const(0, signed(bits)))[:bits]
+
+
 def _weight_rows(plan: LayerPlan, layer: SymbolicLayer) -> list[Value]:
     """As docs/hardware.md has them."""
     padding = Const(plan.form == "xnor", 1)
@@ -100,7 +104,11 @@ def _initial_potentials(plan: LayerPlan, layer: SymbolicLayer) -> list[Value]:
         return (wide - layer.thresholds[j] - below)[: plan.membrane_bits]
 
     def parameters(j: int) -> Value:
-        return layer.thresholds[j] if j < layer.outputs else Const(0, plan.parameter_bits)
+        if j >= layer.outputs:
+            return Const(0, plan.parameter_bits)
+        if isinstance(layer, CodedLayer) and layer.biases:
+            return Cat(_as_wide(number, plan.parameter_bits // 2) for number in (layer.thresholds[j], layer.biases[j]))
+        return layer.thresholds[j]
 
     rows = []
     for group in range(plan.neuron_folds):

@@ -40,10 +40,18 @@ def _code_network(seed: int, shape: tuple[int, ...], steps: int, make: Callable[
 TWO_LAYERS = _network(432, (13, 7, 3), 5)
 THREE_LAYERS = _network(3551, (10, 9, 6, 3), 6)
 
+
+def _biased(thresholds: np.ndarray, initial: np.ndarray) -> Rate:
+    """Neurons with a bias in each step, -1, 0 or 1 in turn, and a fractional bit."""
+    bias = np.arange(len(thresholds)) % 3 - 1
+    return Graded(2 * thresholds, 2 * initial, levels=3, bias=bias, fraction=1)
+
+
 RATE = _code_network(39, (13, 7, 3), 4, Rate)
 TERNARY = _code_network(108, (10, 6, 5, 3), 4, Ternary, levels=2, signed=True)
 GRADED = _code_network(31, (13, 7, 3), 4, Graded, levels=3)
 GRADED_SIGNED = _code_network(4, (10, 6, 5, 3), 4, Graded, levels=2, signed=True)
+BIASED = _code_network(2, (13, 7, 3), 4, _biased)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +69,8 @@ class Circuit:
     @property
     def code(self) -> str:
         """Its kind of hidden neurons, unless they spike once, and a comma."""
-        kind = self.network.layers[0].neuron.kind
+        neuron = self.network.layers[0].neuron
+        kind = neuron.kind + (" with a bias" if isinstance(neuron, Rate) and neuron.has_bias else "")
         return "" if kind == "single" else f"{kind}, "
 
     def __str__(self) -> str:
@@ -97,5 +106,9 @@ BY_KIND = {
         Circuit(GRADED, Folding((4, 3), (3, 2), DELTA[:2], ("step", "event"), contexts=4)),
         Circuit(GRADED_SIGNED, Folding((3, 4, 2), (4, 2, 3), DELTA, EVENT_STEP, contexts=2)),
     ),
+    "biased": (
+        Circuit(BIASED, Folding((3, 2), (7, 3), DELTA[:2])),
+        Circuit(BIASED, Folding((4, 3), (3, 2), DELTA[:2], ("step", "event"), contexts=2)),
+    ),
 }
-"""By kind of neuron; each kind has its sequences."""
+"""By kind of neuron, those with a bias apart; each kind has its sequences."""
