@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,18 +37,21 @@ def add(commands: Any) -> None:
     part.set_defaults(function=convert)
 
     part = commands.add_parser("codes", help="accuracy and spikes by code, number of steps and balance; writes codes.json and codes.svg")
-    _add_source(part)
+    _add_source(part, nargs="+")
     part.add_argument("--steps", type=different_integers, default=STEPS, metavar="T[,T…]", help="numbers of time steps (default: 1,2,4,8)")
     part.add_argument("--levels", type=int, metavar="L", help="greatest count of ternary and graded neurons (default: as convert has it)")
     part.add_argument("--balance", metavar="NAME[,NAME…]", help=f"of {', '.join(BALANCES)} (default: all that the network can have)")
     _add_balance(part)
     part.add_argument("--split", choices=("test", "validation"), default="test", help="which frames (default: test)")
-    part.add_argument("--out", type=Path, metavar="JSON", help="(default: codes.json beside the checkpoint); the picture is beside it")
+    part.add_argument("--out", type=Path, metavar="JSON", help="(default: codes.json beside the first checkpoint); a picture is beside it")
     part.set_defaults(function=codes)
 
 
-def _add_source(part: argparse.ArgumentParser) -> None:
-    part.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="checkpoint.safetensors, as train writes it")
+def _add_source(part: argparse.ArgumentParser, nargs: str | None = None) -> None:
+    several = "; of several seeds, the table has means" if nargs else ""
+    part.add_argument(
+        "checkpoint", type=Path, nargs=nargs, metavar="CHECKPOINT", help=f"checkpoint.safetensors, as train writes it{several}"
+    )
     part.add_argument("--dataset", help=f"{datasets.CHOICES} (default: what it was trained on)")
 
 
@@ -56,11 +60,11 @@ def _add_balance(part: argparse.ArgumentParser) -> None:
     part.add_argument("--per", choices=("layer", "neuron"), default="layer", help="balance each layer or each neuron (default: layer)")
 
 
-def _read(arguments: argparse.Namespace) -> tuple["Source", "Dataset"]:
+def _read(paths: Sequence[Path], dataset: str | None) -> tuple[list["Source"], "Dataset"]:
     from model import conversion_checkpoint
 
-    source = conversion_checkpoint.read(arguments.checkpoint)
-    return source, datasets.load(arguments.dataset or source.provenance["dataset"])
+    sources = [conversion_checkpoint.read(path) for path in paths]
+    return sources, datasets.load(dataset or sources[0].provenance["dataset"])
 
 
 def convert(arguments: argparse.Namespace) -> int:
@@ -71,7 +75,7 @@ def convert(arguments: argparse.Namespace) -> int:
     given = {name: value for name, value in given.items() if value is not None}
     Conversion(**given, per=arguments.per)  # what is out of range needs no data to say so
     refuse_overwriting(arguments.checkpoint, arguments.out)
-    source, dataset = _read(arguments)
+    [source], dataset = _read([arguments.checkpoint], arguments.dataset)
     done = act.convert(source, dataset, Conversion(**act.choices_of(source) | given, per=arguments.per, half=arguments.start == "half"))
     sha256 = export.save(done.network, arguments.out)
     print(act.describe(done))
@@ -86,12 +90,12 @@ def codes(arguments: argparse.Namespace) -> int:
         raise UserError(f"balance must be one of {', '.join(BALANCES)}, not {unknown[0]!r}")
     from model import codes as table
 
-    source, dataset = _read(arguments)
+    sources, dataset = _read(arguments.checkpoint, arguments.dataset)
     options = {"levels": arguments.levels, "per": arguments.per}
     if arguments.percentile is not None:
         options["percentile"] = arguments.percentile
-    content = table.measure(source, dataset, arguments.split, arguments.steps, balances, options, command(sys.argv[1:]))
+    content = table.measure(sources, dataset, arguments.split, arguments.steps, balances, options, command(sys.argv[1:]))
     print(table.text(content))
-    out = arguments.out or arguments.checkpoint.with_name("codes.json")
+    out = arguments.out or arguments.checkpoint[0].with_name("codes.json")
     print(*table.write(content, out), sep="\n")
     return 0
