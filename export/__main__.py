@@ -26,7 +26,7 @@ def export(checkpoint: Path, out: Path) -> int:
 
 
 def describe(network: Network) -> str:
-    """A page of text on the network."""
+    """A page of text on the network: all that is known of it but the provenance's ``shift_curve``, which would fill more pages."""
     encoder = network.encoder
     detail = "" if encoder.p_min is None else f" (p_min {encoder.p_min})"
     detail += "" if encoder.bits is None else f" ({counted(encoder.bits, 'bit')})"
@@ -47,7 +47,8 @@ def describe(network: Network) -> str:
             parts.append("starts " + spread(neuron.initial))
         never = int(neuron.never(*connection.sum_range(totals)).sum())
         lines.append(f"layer {index}     {', '.join(parts)}, never fires: {never}")
-    lines.append("provenance  " + layout(network.provenance, 12))
+    provenance = {name: value for name, value in network.provenance.items() if name != "shift_curve"}
+    lines.append("provenance  " + layout(provenance, 12))
     return "\n".join(lines)
 
 

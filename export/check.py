@@ -14,6 +14,7 @@ from export.neurons import Single
 
 CHECKPOINT_FORMAT = "firstspike-checkpoint"
 CHECKPOINT_VERSION = 1
+SOURCE_FORMAT = "firstspike-conversion-source"  # of the checkpoint of a network that `python -m model convert` exports
 
 
 def binarize(latent: np.ndarray) -> np.ndarray:
@@ -42,6 +43,8 @@ def network_from_checkpoint(path: str | Path) -> tuple[Network, int]:
 
 
 def _network(tensors: dict[str, np.ndarray], header: dict[str, Any]) -> Network:
+    if header.get("format") == SOURCE_FORMAT:
+        raise UserError("must be a checkpoint of single spikes, not of the method 'conversion': export it with python -m model convert")
     check_format(header, CHECKPOINT_FORMAT, CHECKPOINT_VERSION)
     layers: list[Layer] = []
     while f"layers.{len(layers)}.weights" in tensors:

@@ -50,6 +50,7 @@ class Conversion:
         per: ``layer`` or ``neuron``.
         half: start at ``⌊θ/2⌋``; otherwise at 0.
         calibration: rounds of bias calibration, 0 or more: see `calibrated`.
+        inference_loss: rounds of the rate inference loss, 0 or more, for the balance ``rate-norm``: see `model.inference_loss`.
         spread: deal the bias out over the steps; otherwise it is part of the start. A circuit has it in the start.
 
     Raises:
@@ -64,6 +65,7 @@ class Conversion:
     per: str = "layer"
     half: bool = True
     calibration: int = 0
+    inference_loss: int = 0
     spread: bool = False
 
     def __post_init__(self) -> None:
@@ -73,8 +75,11 @@ class Conversion:
         for name, value, most in (("steps (T)", self.steps, MAX_STEPS), ("levels (L)", self.levels, MAX_LEVELS)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most):
                 raise UserError(f"{name} must be an integer from 1 to {most}, not {value!r}")
-        if isinstance(self.calibration, bool) or not isinstance(self.calibration, int) or self.calibration < 0:
-            raise UserError(f"calibration must be a number of rounds, at least 0, not {self.calibration!r}")
+        for name in ("calibration", "inference_loss"):
+            if isinstance(value := getattr(self, name), bool) or not isinstance(value, int) or value < 0:
+                raise UserError(f"{name} must be a number of rounds, at least 0, not {value!r}")
+        if self.inference_loss and self.balance != "rate-norm":
+            raise UserError(f"inference_loss must be 0 for the balance {self.balance!r}, not {self.inference_loss}: it is for 'rate-norm'")
         if not 0 < self.percentile <= 100:
             raise UserError(f"percentile must be above 0 and at most 100, not {self.percentile!r}")
         if self.code == "rate" and self.levels not in (None, self.steps):

@@ -8,7 +8,7 @@ import torch
 
 from export import UserError
 from export.artifact import check_format, get, read_class_names, read_tensors
-from export.check import CHECKPOINT_FORMAT
+from export.check import CHECKPOINT_FORMAT, SOURCE_FORMAT
 from export.errors import prefixed
 from model import checkpoint
 from model.checkpoint import CHECK_FRAMES
@@ -16,7 +16,7 @@ from model.conversion_recipe import ConversionRecipe
 from model.quantized import QuantizedNetwork
 from model.recipe_file import recipe_of
 
-FORMAT, VERSION = "firstspike-conversion-source", 1
+VERSION = 1
 
 
 class Source(NamedTuple):
@@ -61,7 +61,7 @@ def write(
     tensors = {f"network.{name}": tensor.detach().cpu().numpy() for name, tensor in network.state_dict().items()}
     tensors |= {"check.images": images[:CHECK_FRAMES], "check.margins": margins[:CHECK_FRAMES]}
     tensors |= {f"check.activations.{index}": part[:CHECK_FRAMES] for index, part in enumerate(activations)}
-    header = {"format": FORMAT, "version": VERSION, "class_names": list(class_names), "provenance": provenance}
+    header = {"format": SOURCE_FORMAT, "version": VERSION, "class_names": list(class_names), "provenance": provenance}
     checkpoint.save(path, tensors, header)
 
 
@@ -76,7 +76,7 @@ def read(path: str | Path) -> Source:
     with prefixed(path):
         if header.get("format") == CHECKPOINT_FORMAT:
             raise UserError("must be a checkpoint of the method 'conversion', not of single spikes: those need no conversion")
-        check_format(header, FORMAT, VERSION)
+        check_format(header, SOURCE_FORMAT, VERSION)
         provenance = get(header, "provenance", dict)
         recipe = recipe_of(get(provenance, "recipe", dict))
         if not isinstance(recipe, ConversionRecipe):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from model.data.dataset import Dataset
 
 STEPS = (1, 2, 4, 8)
+OPTIONS = ("code", "steps", "levels", "balance", "percentile", "per", "calibration", "inference_loss")  # of Conversion
 
 
 def add(commands: Any) -> None:
@@ -32,6 +33,9 @@ def add(commands: Any) -> None:
     part.add_argument("--balance", metavar="|".join(BALANCES), help="what activation the greatest count stands for (default: the recipe's)")
     _add_balance(part)
     part.add_argument("--calibration", type=int, metavar="ROUNDS", help="of bias calibration on training frames (default: the recipe's)")
+    part.add_argument(
+        "--inference-loss", type=int, metavar="ROUNDS", help="of the rate inference loss, for rate-norm (default: the recipe's)"
+    )
     part.add_argument("--start", choices=("half", "zero"), default="half", help="the potential to start from: ⌊θ/2⌋ or 0 (default: half)")
     part.add_argument("--out", type=Path, required=True, metavar="FILE", help="network.safetensors to write")
     part.set_defaults(function=convert)
@@ -57,26 +61,34 @@ def _add_source(part: argparse.ArgumentParser, nargs: str | None = None) -> None
 
 def _add_balance(part: argparse.ArgumentParser) -> None:
     part.add_argument("--percentile", type=float, metavar="P", help="of the activations, for the balance 'percentile' (default: 99.9)")
-    part.add_argument("--per", choices=("layer", "neuron"), default="layer", help="balance each layer or each neuron (default: layer)")
+    part.add_argument(
+        "--per", choices=("layer", "neuron"), help="for max and percentile: balance each layer or each neuron (default: layer)"
+    )
 
 
-def _read(paths: Sequence[Path], dataset: str | None) -> tuple[list["Source"], "Dataset"]:
-    from model import conversion_checkpoint
+def _refuse_idle(arguments: argparse.Namespace, balances: Sequence[str]) -> None:
+    for name, needed in (("percentile", ("percentile",)), ("per", ("max", "percentile"))):
+        if getattr(arguments, name) is not None and not set(needed) & set(balances):
+            raise UserError(
+                f"--{name} must come with the balance {' or '.join(needed)}, not {', '.join(balances)}, which it does not change"
+            )
 
-    sources = [conversion_checkpoint.read(path) for path in paths]
-    return sources, datasets.load(dataset or sources[0].provenance["dataset"])
+
+def _load(source: "Source", dataset: str | None) -> "Dataset":
+    return datasets.load(dataset or source.provenance["dataset"])
 
 
 def convert(arguments: argparse.Namespace) -> int:
+    from model import conversion_checkpoint
     from model import convert as act
     from model.conversion import Conversion
 
-    given = {name: getattr(arguments, name) for name in ("code", "steps", "levels", "balance", "percentile", "calibration")}
-    given = {name: value for name, value in given.items() if value is not None}
-    Conversion(**given, per=arguments.per)  # what is out of range needs no data to say so
+    given = {name: getattr(arguments, name) for name in OPTIONS if getattr(arguments, name) is not None}
     refuse_overwriting(arguments.checkpoint, arguments.out)
-    [source], dataset = _read([arguments.checkpoint], arguments.dataset)
-    done = act.convert(source, dataset, Conversion(**act.choices_of(source) | given, per=arguments.per, half=arguments.start == "half"))
+    source = conversion_checkpoint.read(arguments.checkpoint)
+    how = Conversion(**act.choices_of(source) | given, half=arguments.start == "half")  # what is out of range needs no data to say so
+    _refuse_idle(arguments, (how.balance,))
+    done = act.convert(source, _load(source, arguments.dataset), how)
     sha256 = export.save(done.network, arguments.out)
     print(act.describe(done))
     size = arguments.out.stat().st_size
@@ -88,12 +100,16 @@ def codes(arguments: argparse.Namespace) -> int:
     balances = tuple(arguments.balance.split(",")) if arguments.balance else None
     if unknown := [name for name in balances or () if name not in BALANCES]:
         raise UserError(f"balance must be one of {', '.join(BALANCES)}, not {unknown[0]!r}")
+    if balances:
+        _refuse_idle(arguments, balances)
     from model import codes as table
+    from model import conversion_checkpoint
 
-    sources, dataset = _read(arguments.checkpoint, arguments.dataset)
-    options = {"levels": arguments.levels, "per": arguments.per}
+    sources = [conversion_checkpoint.read(path) for path in arguments.checkpoint]
+    options = {"levels": arguments.levels, "per": arguments.per or "layer"}
     if arguments.percentile is not None:
         options["percentile"] = arguments.percentile
+    dataset = _load(sources[0], arguments.dataset)
     content = table.measure(sources, dataset, arguments.split, arguments.steps, balances, options, command(sys.argv[1:]))
     print(table.text(content))
     out = arguments.out or arguments.checkpoint[0].with_name("codes.json")

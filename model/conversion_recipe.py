@@ -13,7 +13,7 @@ METHOD = "conversion"
 NORMS = ("batch", "l1", "linf")
 CLIPS = ("trained", "rate-norm", "none")
 BALANCES = ("trained", "max", "percentile", "rate-norm")
-CONVERSION = ("code", "steps", "balance", "calibration")  # options that training does not depend on
+CONVERSION = ("code", "steps", "balance", "calibration", "inference_loss")  # options that training does not depend on
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class ConversionRecipe(Options):
         quantised: whether hidden activations are whole counts in training already.
         integer: whether thresholds and biases are whole in the forward pass of training already.
         bias: whether hidden neurons have one; without it, a potential grows evenly, which the codes ``rate`` and ``ternary`` need.
-        code, steps, balance, calibration: what the trained network is converted to, as in `model.conversion.Conversion`.
+        code, steps, balance, calibration, inference_loss: what the trained network is converted to, as in `model.conversion.Conversion`.
         epochs: passes over the training frames.
         seed: of the split, the initial weights, the order of frames and the augmentation.
         batch_size: frames per update.
@@ -57,6 +57,7 @@ class ConversionRecipe(Options):
     steps: int = 1
     balance: str = "trained"
     calibration: int = 0
+    inference_loss: int = 0
     epochs: int = 30
     seed: int = 0
     batch_size: int = 256
@@ -69,7 +70,7 @@ class ConversionRecipe(Options):
 
     def __post_init__(self) -> None:
         self._check(
-            [("levels", 1, MAX_LEVELS), ("bits", 1, 8), ("steps", 1, MAX_STEPS), ("calibration", 0, None)],
+            [("levels", 1, MAX_LEVELS), ("bits", 1, 8), ("steps", 1, MAX_STEPS), ("calibration", 0, None), ("inference_loss", 0, None)],
             [(("drop_inputs", "smoothing"), lambda value: 0 <= value < 1, "a share from 0 to below 1")],
         )
         for name, choices in (("norm", NORMS), ("clip", CLIPS), ("code", CODES), ("balance", BALANCES)):
@@ -79,6 +80,11 @@ class ConversionRecipe(Options):
             raise UserError("integer must be false where quantised is false")
         if self.quantised and self.clip == "none":
             raise UserError("quantised must be false where clip is 'none'")
+        if self.inference_loss and (self.clip, self.balance, self.quantised) != ("rate-norm", "rate-norm", False):
+            raise UserError(
+                "clip and balance must be 'rate-norm' and quantised false where inference_loss is above 0, "
+                f"not {self.clip!r}, {self.balance!r} and {str(self.quantised).lower()}"
+            )
 
     def as_dict(self) -> dict[str, Any]:
         return {"method": METHOD} | super().as_dict()

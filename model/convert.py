@@ -12,6 +12,7 @@ from torch import Tensor
 import export
 from export import Dense, Encoder, Layer, Network, UserError, reference, scores
 from export.events import Events
+from export.text import counted
 from model import conversion, conversion_checkpoint, evaluation
 from model.conversion import BALANCING_FRAMES, CALIBRATION_FRAMES, Conversion, Spiking
 from model.conversion_checkpoint import Source
@@ -19,6 +20,7 @@ from model.conversion_recipe import CONVERSION
 from model.conversion_trainer import Images, split
 from model.data.dataset import Dataset
 from model.evaluation import BATCH, OperatingPoint
+from model.inference_loss import refined
 
 SHIFTS = 100  # points of the curve between speed and accuracy, about
 
@@ -129,6 +131,8 @@ def convert(source: Source, dataset: Dataset, how: Conversion) -> Converted:
     if how.spread:
         raise UserError("spread must be false to export a network: its neurons have their bias in the start")
     train, parts = parts_of(source, dataset)
+    if how.inference_loss:
+        source = source._replace(network=refined(source.network, train.images[:BALANCING_FRAMES], how.inference_loss)[0])
     found = balancing_activations(source, train, how)
     spiking, real = (folded(source, train, how, found, whole=whole) for whole in (True, False))
     outcomes = {part: outcome(spiking, frames.images) for part, frames in parts.items()}
@@ -255,6 +259,8 @@ def describe(done: Converted) -> str:
     """Lines on a conversion: what it lost, and what was proven equal."""
     how = done.network.provenance["conversion"]
     lines = [f"{how['code']}, T = {how['steps']}, L = {how['levels']}, balance {how['balance']}"]
+    if how["inference_loss"]:
+        lines[0] += f", ratios after {counted(how['inference_loss'], 'round')} of the rate inference loss"
     for part, losses in done.losses.items():
         score = done.network.provenance["scores"][part]
         lines.append(

@@ -91,6 +91,14 @@ def test_inspect_shows_levels_starts_and_bits(tmp_path):
     assert lines[6].endswith(", never fires: 0")  # at most 4 + 4
 
 
+def test_inspect_leaves_the_shift_curve_to_the_file(tmp_path):
+    layer = export.Layer(export.Dense([[1, -1]]), export.Single([1]))
+    provenance = {"seed": 7, "shift_curve": [{"shift": shift} for shift in range(100)], "steps_mean": 2.5}
+    export.save(export.Network((layer,), 4, export.Encoder("none"), provenance=provenance), tmp_path / "n")
+    assert command("inspect", tmp_path / "n").stdout.splitlines()[-1] == 'provenance  {"seed": 7, "steps_mean": 2.5}'
+    assert export.load(tmp_path / "n").provenance == provenance
+
+
 def test_inspect_without_unicode(tmp_path):
     """A terminal that cannot show the arrows gets the text all the same."""
     export.save(worked_example(), tmp_path / "n")

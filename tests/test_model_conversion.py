@@ -189,6 +189,8 @@ def test_many_steps_at_once(sources):
         ({"levels": 0}, "levels (L) must be an integer from 1 to 127, not 0"),
         ({"levels": 128}, "levels (L) must be an integer from 1 to 127, not 128"),
         ({"calibration": -1}, "calibration must be a number of rounds, at least 0, not -1"),
+        ({"inference_loss": -1}, "inference_loss must be a number of rounds, at least 0, not -1"),
+        ({"inference_loss": 5}, "inference_loss must be 0 for the balance 'trained', not 5: it is for 'rate-norm'"),
         ({"percentile": 0.0}, "percentile must be above 0 and at most 100, not 0.0"),
         (
             {"code": "rate", "steps": 4, "levels": 3},

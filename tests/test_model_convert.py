@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from export import Dense, Layer, Network, UserError, load, reference, scores
+from export.__main__ import main as export_main
 from model import conversion, conversion_checkpoint, convert, metrics, training
 from model.__main__ import main
 from model.conversion import Conversion
@@ -205,6 +206,16 @@ def test_commands(model, recipe, npz, tmp_path):
     assert "golden model, test" in done.stdout
 
 
+def test_inference_loss(model, recipe, npz, tmp_path):
+    recipe.write_text(recipe.read_text() + 'clip = "rate-norm"\nbalance = "rate-norm"\nquantised = false\ninteger = false\n')
+    out = tmp_path / "network.safetensors"
+    assert model("train", recipe, "--out", tmp_path / "run").returncode == 0
+    done = model("convert", tmp_path / "run" / "checkpoint.safetensors", "--dataset", npz, "--inference-loss", 5, "--out", out)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("ternary, T = 3, L = 3, balance rate-norm, ratios after 5 rounds of the rate inference loss\n")
+    assert load(out).provenance["conversion"]["inference_loss"] == 5
+
+
 def test_reproduce(model, recipe, tmp_path):
     out = tmp_path / "out"
     done = model("reproduce", recipe, "--out", out)
@@ -232,6 +243,10 @@ def test_a_balance_that_the_network_cannot_have(source):
         (("--code", "ungated"), "code must be one of rate, ternary, graded, not 'ungated'"),
         (("--balance", "min"), "balance must be one of trained, max, percentile, rate-norm, not 'min'"),
         (("--percentile", 0), "percentile must be above 0 and at most 100, not 0.0"),
+        (("--balance", "max", "--percentile", 99), "--percentile must come with the balance percentile, not max, which it does not change"),
+        (("--percentile", 99), "--percentile must come with the balance percentile, not trained, which it does not change"),
+        (("--per", "neuron"), "--per must come with the balance max or percentile, not trained, which it does not change"),
+        (("--inference-loss", 4), "inference_loss must be 0 for the balance 'trained', not 4: it is for 'rate-norm'"),
         (("--code", "rate", "--steps", 4, "--levels", 3), "levels must be T = 4 for the code rate"),
         (("--dataset", "digits"), "data set must be the one of the training, with digest"),
     ],
@@ -244,6 +259,18 @@ def test_mistakes(model, trained, npz, tmp_path, options, message):
     assert done.stderr.count("\n") == 1
     assert not out.exists()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_options_that_no_balance_of_codes_takes(model, trained, npz, tmp_path):
+    done = model("codes", trained, "--dataset", npz, "--balance", "trained,max", "--percentile", 99, "--out", tmp_path / "codes.json")
+    message = "error: --percentile must come with the balance percentile, not trained, max, which it does not change\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", message)
+
+
+def test_export_says_who_converts(trained, tmp_path, capfd, monkeypatch):
+    done = in_process(export_main, capfd, monkeypatch)(trained, "--out", tmp_path / "network.safetensors")
+    wrong = "must be a checkpoint of single spikes, not of the method 'conversion': export it with python -m model convert"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {trained}: {wrong}\n")
 
 
 def test_the_other_kind_of_checkpoint(model, npz, tmp_path):
