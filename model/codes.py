@@ -1,7 +1,8 @@
-"""One network, all spike codes: accuracy and events by code, number of steps and balance, beside the baselines."""
+"""One network, of one or more seeds, all spike codes: accuracy and events by code, number of steps and balance, beside the baselines."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -14,6 +15,7 @@ from export.text import dashed
 from model import drawing
 from model.conversion import Conversion
 from model.conversion_checkpoint import Source
+from model.conversion_trainer import Images
 from model.convert import balancing_activations, folded, outcome, parts_of
 from model.data.dataset import Dataset
 from model.machine import commit, machine, now
@@ -21,9 +23,17 @@ from model.multispike import BASELINES
 
 FORMAT = Format(
     "firstspike-codes",
-    1,
-    {"network": str, "dataset": str, "part": str, "source": float, "rows": list, "command": str, "date": str, "machine": dict},
-    {"rows": {"code": str, "baseline": bool, "balance": str, "steps": int, "strict": float, "hidden_events_mean": float}},
+    2,
+    {
+        **{"network": str, "dataset": str, "part": str, "seeds": list, "source": float, "source_spread": float, "rows": list},
+        **{"command": str, "date": str, "machine": dict},
+    },
+    {
+        "rows": {
+            **{"code": str, "baseline": bool, "balance": str, "steps": int},
+            **{"strict": float, "strict_spread": float, "hidden_events_mean": float},
+        }
+    },
 )
 CALIBRATION = 4  # rounds
 CODES: dict[str, dict[str, Any]] = {name: {"code": name} for name in ("rate", "ternary", "graded")}
@@ -35,7 +45,7 @@ COMPARED = ("rate, start 0", *BASELINES)
 
 
 def measure(
-    source: Source,
+    sources: Sequence[Source],
     dataset: Dataset,
     part: str,
     steps: Sequence[int],
@@ -45,19 +55,45 @@ def measure(
 ) -> dict[str, Any]:
     """The table, as a JSON object: accuracy after the last step, in percent, and hidden events per frame.
 
+    Of several sources, means; ``strict_spread`` and ``source_spread`` are sample standard deviations, 0 of a single one.
+
     Parameters:
+        sources: at least one; of one recipe, but for the seed.
         part: ``test`` or ``validation``.
         steps: each ``T``.
         balances: by name; None: all that the network can have.
         options: of `model.conversion.Conversion`.
 
     Raises:
-        UserError: the data are others than those of the training, or a value is out of range.
+        UserError: the data are others than those of the training, the sources differ in more than the seed, or a value is out of range.
     """
+    first = sources[0]
+    recipes = [source.recipe.training() | {"seed": None} for source in sources]
+    if differ := [index for index, recipe in enumerate(recipes) if recipe != recipes[0]]:
+        raise UserError(f"checkpoints must be of one recipe, seeds apart, but number {differ[0] + 1} is of another than the first")
+    found = [_rows(source, dataset, part, steps, balances, options) for source in sources]
+    trained = [source.provenance["scores"][part]["strict"] for source in sources]
+    made = {"command": command, "date": now(), "commit": commit(), "machine": machine()}
+    what = {"dataset": first.provenance["dataset"], "part": part, "frames": len(_part(first, dataset, part)[1].labels)}
+    what |= {"network": dashed(first.network.sizes), "seeds": [source.recipe.seed for source in sources], "recipe": recipes[0]}
+    scores = {"source": fmean(trained), "source_spread": _spread(trained)}
+    return FORMAT.header | made | what | scores | {"options": options, "rows": [_merged(rows) for rows in zip(*found, strict=True)]}
+
+
+def _part(source: Source, dataset: Dataset, part: str) -> tuple[Images, Images]:
+    """Training frames, and those of a part."""
     train, parts = parts_of(source, dataset)
     if part not in parts:
         raise UserError(f"{dataset.name} must have labels for its test part, y_test, to be scored, but has none")
-    images, labels = parts[part].images, parts[part].labels.numpy()
+    return train, parts[part]
+
+
+def _rows(
+    source: Source, dataset: Dataset, part: str, steps: Sequence[int], balances: Sequence[str] | None, options: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """The rows of one source."""
+    train, frames = _part(source, dataset, part)
+    images, labels = frames.images, frames.labels.numpy()
     rows = []
     for balance in possible(source) if balances is None else balances:
         found = balancing_activations(source, train, Conversion(balance=balance))
@@ -73,10 +109,17 @@ def measure(
                 row = {"code": name, "baseline": name in COMPARED, "balance": balance, "steps": count}
                 levels, events = how.levels_of(source.network), float(done.events[:, -1].mean())
                 rows.append(row | {"levels": levels, "strict": done.strict(labels), "hidden_events_mean": events})
-    made = {"command": command, "date": now(), "commit": commit(), "machine": machine()}
-    what = {"dataset": source.provenance["dataset"], "part": part, "frames": len(labels), "network": dashed(source.network.sizes)}
-    recipe = {"recipe": source.recipe.as_dict(), "source": source.provenance["scores"][part]["strict"]}
-    return FORMAT.header | made | what | recipe | {"options": options, "rows": rows}
+    return rows
+
+
+def _merged(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One row of those of several seeds."""
+    means = {name: fmean(row[name] for row in rows) for name in ("strict", "hidden_events_mean")}
+    return rows[0] | means | {"strict_spread": _spread([row["strict"] for row in rows])}
+
+
+def _spread(values: Sequence[float]) -> float:
+    return stdev(values) if len(values) > 1 else 0.0
 
 
 def possible(source: Source) -> list[str]:
@@ -89,15 +132,24 @@ def possible(source: Source) -> list[str]:
 def text(content: dict[str, Any]) -> str:
     """The table for a terminal: a line per balance and code."""
     steps = sorted({row["steps"] for row in content["rows"]})
-    lines = [f"{content['network']}, {content['frames']} {content['part']} frames: the network it comes from has {content['source']:.2f} %"]
-    lines.append(f"{'balance':10}  {'code':21}" + "".join(f"  {f'T = {count}':>17}" for count in steps))
+    several = len(content["seeds"]) > 1
+    seeds = f"seed{'s' * several} {', '.join(map(str, content['seeds']))}"
+    about = f"{content['network']}, {content['frames']} {content['part']} frames, {seeds}"
+    lines = [f"{about}: the network it comes from has {accuracy(content, 'source', several)}"]
+    width = 24 if several else 17
+    lines.append(f"{'balance':10}  {'code':21}" + "".join(f"  {f'T = {count}':>{width}}" for count in steps))
     found = {(row["balance"], row["code"], row["steps"]): row for row in content["rows"]}
     for balance, code in dict.fromkeys((row["balance"], row["code"]) for row in content["rows"]):
         cells = [found[balance, code, count] for count in steps]
         marked = code + (" *" if cells[0]["baseline"] else "")
-        values = (f"  {cell['strict']:7.2f} % {cell['hidden_events_mean']:7.1f}" for cell in cells)
+        values = (f"  {accuracy(cell, 'strict', several):>{width - 8}} {cell['hidden_events_mean']:7.1f}" for cell in cells)
         lines.append(f"{balance:10}  {marked:21}" + "".join(values))
     return "\n".join([*lines, "accuracy after the last step, hidden events per frame; * a baseline, in PyTorch only", *claims(content)])
+
+
+def accuracy(values: dict[str, Any], name: str, several: bool) -> str:
+    """A mean in percent, with the spread over several seeds."""
+    return f"{values[name]:.2f}" + (f" ± {values[f'{name}_spread']:.2f}" if several else "") + " %"
 
 
 def claims(content: dict[str, Any]) -> list[str]:

@@ -44,18 +44,21 @@ def add(commands: Any) -> None:
     part.set_defaults(function=convert)
 
     part = commands.add_parser("codes", help="accuracy and spikes by code, number of steps and balance; writes codes.json and codes.svg")
-    _add_source(part)
+    _add_source(part, nargs="+")
     part.add_argument("--steps", type=different_integers, default=STEPS, metavar="T[,T…]", help="numbers of time steps (default: 1,2,4,8)")
     part.add_argument("--levels", type=int, metavar="L", help="greatest count of ternary and graded neurons (default: as convert has it)")
     part.add_argument("--balance", metavar="NAME[,NAME…]", help=f"of {', '.join(BALANCES)} (default: all that the network can have)")
     _add_balance(part)
     part.add_argument("--split", choices=("test", "validation"), default="test", help="which frames (default: test)")
-    part.add_argument("--out", type=Path, metavar="JSON", help="(default: codes.json beside the checkpoint); the picture is beside it")
+    part.add_argument("--out", type=Path, metavar="JSON", help="(default: codes.json beside the first checkpoint); a picture is beside it")
     part.set_defaults(function=codes)
 
 
-def _add_source(part: argparse.ArgumentParser) -> None:
-    part.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="checkpoint.safetensors, as train writes it")
+def _add_source(part: argparse.ArgumentParser, nargs: str | None = None) -> None:
+    several = "; of several seeds, the table has means" if nargs else ""
+    part.add_argument(
+        "checkpoint", type=Path, nargs=nargs, metavar="CHECKPOINT", help=f"checkpoint.safetensors, as train writes it{several}"
+    )
     part.add_argument("--dataset", help=f"{datasets.CHOICES} (default: what it was trained on)")
 
 
@@ -79,17 +82,12 @@ def fraction(text: str) -> int | str:
     return text if text == "auto" else int(text)
 
 
-def _read(arguments: argparse.Namespace) -> "Source":
-    from model import conversion_checkpoint
-
-    return conversion_checkpoint.read(arguments.checkpoint)
-
-
-def _load(arguments: argparse.Namespace, source: "Source") -> "Dataset":
-    return datasets.load(arguments.dataset or source.provenance["dataset"])
+def _load(source: "Source", dataset: str | None) -> "Dataset":
+    return datasets.load(dataset or source.provenance["dataset"])
 
 
 def convert(arguments: argparse.Namespace) -> int:
+    from model import conversion_checkpoint
     from model import convert as act
     from model.conversion import Conversion
 
@@ -97,10 +95,10 @@ def convert(arguments: argparse.Namespace) -> int:
     if given.get("fraction") == "auto":
         given["fraction"] = None
     refuse_overwriting(arguments.checkpoint, arguments.out)
-    source = _read(arguments)
+    source = conversion_checkpoint.read(arguments.checkpoint)
     how = Conversion(**act.choices_of(source) | given, half=arguments.start == "half")  # what is out of range needs no data to say so
     _refuse_idle(arguments, (how.balance,))
-    done = act.convert(source, _load(arguments, source), how)
+    done = act.convert(source, _load(source, arguments.dataset), how)
     sha256 = export.save(done.network, arguments.out)
     print(act.describe(done))
     size = arguments.out.stat().st_size
@@ -115,13 +113,15 @@ def codes(arguments: argparse.Namespace) -> int:
     if balances:
         _refuse_idle(arguments, balances)
     from model import codes as table
+    from model import conversion_checkpoint
 
-    source = _read(arguments)
+    sources = [conversion_checkpoint.read(path) for path in arguments.checkpoint]
     options = {"levels": arguments.levels, "per": arguments.per or "layer"}
     if arguments.percentile is not None:
         options["percentile"] = arguments.percentile
-    content = table.measure(source, _load(arguments, source), arguments.split, arguments.steps, balances, options, command(sys.argv[1:]))
+    dataset = _load(sources[0], arguments.dataset)
+    content = table.measure(sources, dataset, arguments.split, arguments.steps, balances, options, command(sys.argv[1:]))
     print(table.text(content))
-    out = arguments.out or arguments.checkpoint.with_name("codes.json")
+    out = arguments.out or arguments.checkpoint[0].with_name("codes.json")
     print(*table.write(content, out), sep="\n")
     return 0

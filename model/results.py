@@ -46,6 +46,7 @@ def page(project: Project) -> str:
         ablations=[ablation(table) for table in project.tables("ablation-")],
         names=NAMES,
         machine=machine,
+        accuracy=codes.accuracy,
     )
 
 

@@ -23,7 +23,7 @@ def source(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def content(source):
-    return codes.measure(source, stripes(), "test", (1, 3), ("trained", "max"), {"levels": None}, "python -m model codes")
+    return codes.measure([source], stripes(), "test", (1, 3), ("trained", "max"), {"levels": None}, "python -m model codes")
 
 
 def test_a_row_for_each_code_step_and_balance(content):
@@ -53,6 +53,28 @@ def test_graded_has_the_accuracy_of_its_source(source, content):
     assert {row["levels"] for row in rows} == {3}
 
 
+def test_means_of_seeds(source, content, tmp_path):
+    training.train(stripes(), replace(RECIPE, seed=1), tmp_path, say=lambda line: None)
+    other = conversion_checkpoint.read(tmp_path / "checkpoint.safetensors")
+    options = "test", (1, 3), ("trained", "max"), {"levels": None}, "python -m model codes"
+    both, alone = codes.measure([source, other], stripes(), *options), codes.measure([other], stripes(), *options)
+    assert (content["seeds"], both["seeds"]) == ([0], [0, 1])
+    for one, two, row in zip(content["rows"], alone["rows"], both["rows"], strict=True):
+        assert (one["code"], one["steps"], one["strict_spread"]) == (row["code"], row["steps"], 0)
+        assert row["strict"] == pytest.approx((one["strict"] + two["strict"]) / 2)
+        assert row["strict_spread"] == pytest.approx(abs(one["strict"] - two["strict"]) / 2**0.5)
+        assert row["hidden_events_mean"] == pytest.approx((one["hidden_events_mean"] + two["hidden_events_mean"]) / 2)
+    assert any(row["strict_spread"] for row in both["rows"])
+    line = codes.text(both).splitlines()[0]
+    assert line == f"36-24-16-4, 100 test frames, seeds 0, 1: the network it comes from has {codes.accuracy(both, 'source', True)}"
+
+
+def test_sources_of_two_recipes_are_refused(source):
+    other = source._replace(recipe=replace(RECIPE, epochs=7))
+    with pytest.raises(UserError, match="must be of one recipe, seeds apart, but number 2 is of another than the first"):
+        codes.measure([source, other], stripes(), "test", (1,), None, {}, "")
+
+
 def test_files(content, tmp_path):
     table, picture = codes.write(content, tmp_path / "codes.json")
     assert codes.FORMAT.read(table) == json.loads(table.read_text()) == content
@@ -64,7 +86,7 @@ def test_files(content, tmp_path):
 
 def test_text(content):
     lines = codes.text(content).splitlines()
-    assert lines[0] == f"36-24-16-4, 100 test frames: the network it comes from has {content['source']:.2f} %"
+    assert lines[0] == f"36-24-16-4, 100 test frames, seed 0: the network it comes from has {content['source']:.2f} %"
     assert lines[1].split() == ["balance", "code", "T", "=", "1", "T", "=", "3"]
     first = content["rows"][:2]
     assert lines[2].split()[:2] == ["trained", "rate"]
@@ -110,7 +132,7 @@ def test_a_kept_table_is_a_section_of_the_results(content, tmp_path):
     page = results.page(project)
     assert "## Spike codes: stripes, 36-24-16-4" in page
     row = content["rows"][0]
-    assert f"| trained | rate | {row['strict']:.2f}, {row['hidden_events_mean']:.1f} |" in page
+    assert f"| trained | rate | {row['strict']:.2f} %, {row['hidden_events_mean']:.1f} |" in page
     assert "| trained | ungated * | " in page
     assert all(f"* {line}." in page for line in codes.claims(content))
 
@@ -126,9 +148,9 @@ def test_balances_of_a_network(source):
 def test_other_data_are_refused(source):
     other = replace(stripes(), digest="1" * 64)
     with pytest.raises(UserError, match=f"^data set must be the one of the training, with digest {'0' * 64}, not {'1' * 64}$"):
-        codes.measure(source, other, "test", (1,), None, {}, "")
+        codes.measure([source], other, "test", (1,), None, {}, "")
 
 
 def test_no_test_labels(source):
     with pytest.raises(UserError, match="must have labels for its test part, y_test, to be scored, but has none"):
-        codes.measure(source, replace(stripes(), test_labels=None), "test", (1,), None, {}, "")
+        codes.measure([source], replace(stripes(), test_labels=None), "test", (1,), None, {}, "")
