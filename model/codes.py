@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from export import UserError
 from export.store import Format, write_json
@@ -36,6 +36,7 @@ FORMAT = Format(
     },
 )
 CALIBRATION = 4  # rounds
+LEAST_EVENTS = 10  # per frame, in the picture
 CODES: dict[str, dict[str, Any]] = {name: {"code": name} for name in ("rate", "ternary", "graded")}
 CODES |= {f"{name}, calibrated": {"code": name, "calibration": CALIBRATION} for name in ("rate", "ternary")}
 SPREAD = {f"{name}, bias spread": {"code": name, "spread": True} for name in ("rate", "ternary")}
@@ -181,7 +182,7 @@ def write(content: dict[str, Any], path: Path) -> list[Path]:
 
 
 def picture(content: dict[str, Any]) -> Figure:
-    """Accuracy against steps and against events, a row of panels per balance."""
+    """Errors against steps and against events, in logarithmic scales, a row of panels per balance."""
     balances = list(dict.fromkeys(row["balance"] for row in content["rows"]))
     figure = Figure(figsize=(9, 0.8 + 2.8 * len(balances)), layout="constrained")
     grid = figure.subplots(len(balances), 2, squeeze=False, sharey=True)
@@ -191,11 +192,14 @@ def picture(content: dict[str, Any]) -> Figure:
             for panel, name in ((by_steps, "steps"), (by_events, "hidden_events_mean")):
                 _line(panel, rows, name, code, f"C{number}")
         for panel in (by_steps, by_events):
-            panel.axhline(content["source"], color=drawing.MUTED, lw=0.8, label="the network it comes from")
-        least = min((row["strict"] for row in content["rows"] if not row["baseline"] and row["steps"] > 1), default=0)
-        by_steps.set(title=f"balance {balance}", xlabel="T", ylabel="accuracy, %", ylim=(max(0, least - 1), content["source"] + 0.5))
-        by_steps.xaxis.set_major_locator(MaxNLocator(integer=True))
-        by_events.set(xlabel="hidden events per frame", xscale="log")
+            panel.axhline(100 - content["source"], color=drawing.MUTED, lw=0.8, label="the network it comes from")
+            panel.set_yscale("log")
+            panel.yaxis.set_major_formatter("{x:g}")
+        by_steps.set(title=f"balance {balance}", xlabel="T", ylabel="errors, % of the frames", xscale="log")
+        by_steps.xaxis.set_major_locator(FixedLocator(sorted({row["steps"] for row in content["rows"]})))
+        by_steps.xaxis.set_major_formatter("{x:g}")
+        by_steps.xaxis.set_minor_locator(NullLocator())
+        by_events.set(xlabel="hidden events per frame", xscale="log", xlim=(LEAST_EVENTS, None))
     figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     return figure
 
@@ -203,4 +207,6 @@ def picture(content: dict[str, Any]) -> Figure:
 def _line(panel: Axes, rows: list[dict[str, Any]], name: str, code: str, color: str) -> None:
     style = "--" if rows[0]["baseline"] else "-"
     label = f"{code} (PyTorch only)" if rows[0]["baseline"] else code
-    panel.plot([row[name] for row in rows], [row["strict"] for row in rows], f"o{style}", color=color, markersize=3, lw=1, label=label)
+    panel.plot(
+        [row[name] for row in rows], [100 - row["strict"] for row in rows], f"o{style}", color=color, markersize=3, lw=1, label=label
+    )
