@@ -25,6 +25,7 @@ from sim.board.link import LinkError, SerialLink
 from sim.simulate import SimulationError
 from tests import board_top
 from tests.board import FOLDINGS, SHAPE, Terminal, board_network, simulated
+from tests.multi_spike import code_network
 from tests.networks import random_network
 
 ROOT = Path(__file__).parent.parent
@@ -55,6 +56,27 @@ def test_equal_to_the_golden_model(folding, weights, pins):
     assert full.spikes_received == full.spikes_compared > early.spikes_compared > 3
     assert report.table().splitlines()[1].startswith("circuit               ")
     assert f"equal to the golden model: {full.frames} frames, {full.frames * 10} spike times" in report.table()
+
+
+def coded_network(code):
+    """Small, takes pixels, and spikes with coefficients [S9]."""
+    return code_network(np.random.default_rng(5), SHAPE, 3, code, bits=3)
+
+
+@pytest.mark.parametrize(("code", "weights"), [("ternary", "rom"), ("graded", "loadable"), ("graded, bias", "loadable")])
+def test_coefficients(code, weights):
+    """Networks whose spikes have coefficients; the circuit is another network's where weights are loaded."""
+    network = coded_network(code)
+    report = host.check(SerialLink(simulated(network, weights=weights)), network, frames(network, 6))
+    assert report.passed
+    full, early = report.comparisons["full"], report.comparisons["early"]
+    assert full.spikes_received == full.spikes_compared > early.spikes_compared > 3
+
+
+def test_top_of_a_board_with_coefficients(tmp_path):
+    network = coded_network("graded")
+    design = board_named("ulx3s-25f").design(network, FOLDINGS["event"])
+    board_top.run(tmp_path, design, design.verilog, network, frames(network, 6).images)
 
 
 LARGE = Folding((1, 1), (32, 1), ("delta", "delta"), ("step", "event"), (2, 1))
