@@ -242,25 +242,29 @@ def is_exact(conversion: Conversion, source: Source) -> bool:
     return conversion.code == "graded" and recipe.integer and same
 
 
-def check_exact(source: Source, run: multispike.Run) -> None:
+def check_exact(source: Source, run: multispike.Run, first: int = 0) -> None:
     """Refuse a conversion that is not the source, count for count, on its check set.
+
+    Parameters:
+        run: of frames of the check set, from the ``first``.
 
     Raises:
         UserError: a count or a margin differs.
     """
     for index, (part, wanted) in enumerate(zip(run.coefficients, source.activations, strict=True)):
-        _check_same(f"the count of a neuron of layer {index}", part.sum(0)[: len(wanted)].flatten(1).numpy(), wanted)
+        wanted = wanted[first : first + part.shape[1]]
+        _check_same(f"the count of a neuron of layer {index}", part.sum(0)[: len(wanted)].flatten(1).numpy(), wanted, first)
     bias = source.network.output.folded(torch.zeros(1)).bias
-    _check_same("the margin of an output", (run.sums[-1] + bias.detach()).numpy(), source.margins)
+    _check_same("the margin of an output", (run.sums[-1] + bias.detach()).numpy(), source.margins[first : first + run.sums.shape[1]], first)
 
 
-def _check_same(what: str, found: np.ndarray, wanted: np.ndarray) -> None:
+def _check_same(what: str, found: np.ndarray, wanted: np.ndarray, first: int) -> None:
     if found.shape != wanted.shape:
         raise UserError(f"{what} must be there for all of {wanted.shape}, not {found.shape}")
     different = np.argwhere(found != wanted)
     if len(different):
         frame, neuron = different[0]
         raise UserError(
-            f"{what} must be the trained network's, but differs in {len(different)} places, first at frame {frame}, neuron {neuron}: "
-            f"trained {wanted[frame, neuron]:g}, converted {found[frame, neuron]:g}"
+            f"{what} must be the trained network's, but differs in {len(different)} places, "
+            f"first at frame {first + frame}, neuron {neuron}: trained {wanted[frame, neuron]:g}, converted {found[frame, neuron]:g}"
         )

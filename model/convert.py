@@ -252,8 +252,7 @@ def check(network: Network, spiking: Spiking, source: Source, exact: bool) -> No
                     f"first in frame {at + frame}: PyTorch {int(trained[frame])}, golden {int(seen[frame])}"
                 )
         if exact:
-            piece = source._replace(activations=[layer[here] for layer in source.activations], margins=source.margins[here])
-            conversion.check_exact(piece, run)
+            conversion.check_exact(source, run, at)
 
 
 def events_of(coefficients: Tensor) -> Events:

@@ -167,9 +167,10 @@ def test_activations_of_the_first_frames(tmp_path, monkeypatch):
     assert convert.describe(done).endswith(
         "event for event, and to the trained network, count for count on the first 30, on all 100 frames of the check set"
     )
-    with pytest.raises(UserError, match=r"^the margin of an output must be .* first at frame \d+, neuron 2"):
-        margins = source.margins.copy()
-        margins[70, 2] += 1
+    margins = source.margins.copy()
+    margins[70, 2] += 1
+    monkeypatch.setattr("model.evaluation.NUMBERS", 600)
+    with pytest.raises(UserError, match=r"^the margin of an output must be .* first at frame 70, neuron 2: trained "):
         convert.convert(source._replace(margins=margins), stripes(), Conversion())
 
 
@@ -352,7 +353,7 @@ def test_a_damaged_checkpoint(source, tmp_path, monkeypatch, shape, message):
     with pytest.raises(UserError, match=message):
         conversion_checkpoint.read(path)
     conversion_checkpoint.checkpoint.save(path, tensors | {"check.activations.1": source.activations[1][:, :-1]}, header)
-    with pytest.raises(UserError, match="the check set must have activations and margins of .* not "):
+    with pytest.raises(UserError, match=r"the check set must have activations and margins of .* not "):
         conversion_checkpoint.read(path)
     conversion_checkpoint.checkpoint.save(path, tensors | {"check.activations.1": source.activations[1][:0]}, header)
     with pytest.raises(UserError, match="the check set must have activations of a frame, but has none"):
