@@ -106,7 +106,7 @@ def read(path: str | Path) -> Source:
             network = _network(tensors, recipe, _inputs(tensors["check.images"], header), len(names))
             activations = [tensors[f"check.activations.{index}"] for index in range(len(network.hidden))]
             source = Source(network, recipe, names, provenance, tensors["check.images"], activations, tensors["check.margins"])
-        except (KeyError, RuntimeError) as error:
+        except (KeyError, RuntimeError, IndexError) as error:
             raise UserError(f"must be the whole checkpoint of a network: {error}") from None
         _check_shapes(source)
         return source

@@ -13,10 +13,7 @@ from model.__main__ import main
 from model.conversion import Conversion
 from model.conversion_recipe import ConversionRecipe
 from model.conversion_trainer import ConversionTrainer, run
-from model.quantized import QuantizedNetwork
-from model.quantized_layers import QuantizedLayer
 from model.structure import parse
-from model.synapses import chain
 from tests.command_line import in_process
 from tests.maps import assert_equal_to_oracle
 from tests.multi_spike import dense
@@ -97,32 +94,6 @@ def test_plain_loops_agree(sources, name, code):
     assert_equal_to_oracle(network, dense(network.encode(images_of(data)[:3])))
 
 
-@pytest.mark.parametrize("norm", ["batch", "l1", "linf"])
-def test_a_channel_is_normalised_over_frames_and_positions(norm):
-    """As a dense layer whose frames are the positions."""
-    layer = QuantizedLayer(chain(parse("5C3-2"), (6, 7, 2))[0], 3, norm=norm, generator=torch.Generator().manual_seed(1))
-    sums = layer.sums(torch.randint(0, 16, (9, 6, 7, 2), generator=torch.Generator().manual_seed(2)).float())
-    assert sums.shape == (9, 4, 5, 5)
-    for one, other in zip(layer.norm.statistics(sums), layer.norm.statistics(sums.reshape(-1, 5)), strict=True):
-        torch.testing.assert_close(one, other)
-    with torch.no_grad():
-        for _ in range(9):
-            layer.folded(sums)
-    thresholds, bias = (part.detach().numpy().astype(int) for part in layer.eval().folded(sums))
-    counts = np.clip((sums.detach().numpy().astype(int) + bias + thresholds // 2) // thresholds, 0, 3)
-    assert len(set(thresholds)) > 1
-    assert np.array_equal(layer.activate(sums, layer.folded(sums)).detach().numpy(), counts)
-
-
-def test_gradients_reach_every_parameter():
-    network = QuantizedNetwork(chain(parse("4C3-P2-3C2p1-8-4"), (6, 6, 1)), 3, generator=torch.Generator().manual_seed(3))
-    images = torch.randint(0, 256, (50, 36), dtype=torch.uint8, generator=torch.Generator().manual_seed(4))
-    torch.nn.functional.cross_entropy(network(images), torch.arange(50) % 4).backward()
-    for name, parameter in network.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.abs().sum() > 0, name
-
-
 @pytest.mark.parametrize("layer", [0, 1])
 def test_a_kernel_that_is_transposed_is_refused(source, monkeypatch, layer):
     to_network = convert.to_network
@@ -148,30 +119,6 @@ def test_a_trained_network_that_differs_is_refused(source):
     wrong[1][7, 23] += 1
     with pytest.raises(UserError, match=r"^the count of a neuron of layer 1 .* in 1 places, first at frame 7, neuron 23: trained "):
         convert.convert(source._replace(activations=wrong), stripes(), Conversion())
-
-
-def test_activations_of_the_first_frames(tmp_path, monkeypatch):
-    """Of a network that is too large, the check set has all images and margins, but the activations of some frames only."""
-    train(tmp_path / "whole")
-    whole = conversion_checkpoint.read(tmp_path / "whole" / "checkpoint.safetensors")
-    neurons = 4 * 4 * 6 + 3 * 3 * 5 + 12
-    assert [part.shape for part in whole.activations] == [(100, 96), (100, 45), (100, 12)]
-    assert {part.dtype for part in whole.activations} == {np.dtype(np.uint8)}
-    monkeypatch.setattr(conversion_checkpoint, "ACTIVATION_BYTES", 30 * neurons + 7)
-    train(tmp_path / "part")
-    source = conversion_checkpoint.read(tmp_path / "part" / "checkpoint.safetensors")
-    assert (source.counted, len(source.images)) == (30, 100)
-    assert all(np.array_equal(part, other[:30]) for part, other in zip(source.activations, whole.activations, strict=True))
-    assert np.array_equal(source.margins, whole.margins)
-    done = convert.convert(source, stripes(), Conversion())
-    assert convert.describe(done).endswith(
-        "event for event, and to the trained network, count for count on the first 30, on all 100 frames of the check set"
-    )
-    margins = source.margins.copy()
-    margins[70, 2] += 1
-    monkeypatch.setattr("model.evaluation.NUMBERS", 600)
-    with pytest.raises(UserError, match=r"^the margin of an output must be .* first at frame 70, neuron 2: trained "):
-        convert.convert(source._replace(margins=margins), stripes(), Conversion())
 
 
 @pytest.mark.parametrize("numbers", [1, 500, 1 << 23])
@@ -329,32 +276,3 @@ def test_structures_that_do_not_fit_the_data(tmp_path, structure, image_shape, m
     with pytest.raises(UserError) as caught:
         train(tmp_path, replace(RECIPE, structure=structure), replace(stripes(), image_shape=image_shape))
     assert str(caught.value) == message
-
-
-def test_sums_that_float32_does_not_have():
-    with pytest.raises(UserError, match=r"^sums of layer 0 must stay below 16777216, where float32 is exact, but can reach 391680000$"):
-        QuantizedNetwork(chain(parse("P8-4"), (40, 64, 600)), 3)
-
-
-@pytest.mark.parametrize(
-    ("shape", "message"),
-    [([6, 6], r"must be three integers, of 36 pixels in all, not \[6, 6\]"), ([6, 6, 2], "of 36 pixels"), ("6", "'input_map' must be")],
-)
-def test_a_damaged_checkpoint(source, tmp_path, monkeypatch, shape, message):
-    tensors = {f"network.{name}": value.numpy() for name, value in source.network.state_dict().items()}
-    tensors |= {"check.images": source.images, "check.margins": source.margins}
-    tensors |= {f"check.activations.{index}": part for index, part in enumerate(source.activations)}
-    header = {"format": conversion_checkpoint.SOURCE_FORMAT, "version": 1, "class_names": list(source.class_names)}
-    header |= {"provenance": source.provenance, "input_map": [6, 6, 1]}
-    path = tmp_path / "checkpoint.safetensors"
-    conversion_checkpoint.checkpoint.save(path, tensors, header)
-    assert conversion_checkpoint.read(path).counted == 100
-    conversion_checkpoint.checkpoint.save(path, tensors, header | {"input_map": shape})
-    with pytest.raises(UserError, match=message):
-        conversion_checkpoint.read(path)
-    conversion_checkpoint.checkpoint.save(path, tensors | {"check.activations.1": source.activations[1][:, :-1]}, header)
-    with pytest.raises(UserError, match=r"the check set must have activations and margins of .* not "):
-        conversion_checkpoint.read(path)
-    conversion_checkpoint.checkpoint.save(path, tensors | {"check.activations.1": source.activations[1][:0]}, header)
-    with pytest.raises(UserError, match="the check set must have activations of a frame, but has none"):
-        conversion_checkpoint.read(path)

@@ -8,7 +8,7 @@ from export import UserError
 from model.normalisation import MOMENTUM, Normalisation
 from model.quantized import QuantizedNetwork
 from model.quantized_layers import OutputLayer, QuantizedLayer
-from model.structure import Stage
+from model.structure import Stage, parse
 from model.synapses import Dense, chain
 
 
@@ -190,6 +190,37 @@ def test_run_gives_what_forward_sees():
     assert [part.shape for part in hidden] == [(5, 12), (5, 8)]
     torch.testing.assert_close(network(images), margins / network.output.margins(hidden[-1])[1])
     assert math.isfinite(margins.sum())
+
+
+@pytest.mark.parametrize("norm", ["batch", "l1", "linf"])
+def test_a_channel_is_normalised_over_frames_and_positions(norm):
+    """As a dense layer whose frames are the positions."""
+    layer = QuantizedLayer(chain(parse("5C3-2"), (6, 7, 2))[0], 3, norm=norm, generator=torch.Generator().manual_seed(1))
+    sums = layer.sums(torch.randint(0, 16, (9, 6, 7, 2), generator=torch.Generator().manual_seed(2)).float())
+    assert sums.shape == (9, 4, 5, 5)
+    for one, other in zip(layer.norm.statistics(sums), layer.norm.statistics(sums.reshape(-1, 5)), strict=True):
+        torch.testing.assert_close(one, other)
+    with torch.no_grad():
+        for _ in range(9):
+            layer.folded(sums)
+    thresholds, bias = (part.detach().numpy().astype(int) for part in layer.eval().folded(sums))
+    counts = np.clip((sums.detach().numpy().astype(int) + bias + thresholds // 2) // thresholds, 0, 3)
+    assert len(set(thresholds)) > 1
+    assert np.array_equal(layer.activate(sums, layer.folded(sums)).detach().numpy(), counts)
+
+
+def test_gradients_reach_every_parameter_of_convolutions():
+    network = QuantizedNetwork(chain(parse("4C3-P2-3C2p1-8-4"), (6, 6, 1)), 3, generator=torch.Generator().manual_seed(3))
+    images = torch.randint(0, 256, (50, 36), dtype=torch.uint8, generator=torch.Generator().manual_seed(4))
+    torch.nn.functional.cross_entropy(network(images), torch.arange(50) % 4).backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_sums_that_float32_does_not_have():
+    with pytest.raises(UserError, match=r"^sums of layer 0 must stay below 16777216, where float32 is exact, but can reach 391680000$"):
+        QuantizedNetwork(chain(parse("P8-4"), (40, 64, 600)), 3)
 
 
 @pytest.mark.parametrize(
