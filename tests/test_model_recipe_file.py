@@ -29,7 +29,7 @@ CONVERTED = {  # data, sizes, code and steps, most weights
     "mnist-rate": ("mnist", (784, 600, 600, 10), ("rate", 8), 1_000_000),
     "fashion-mnist-graded": ("fashion-mnist", (784, 1200, 1200, 10), ("graded", 1), 2_500_000),
 }
-MAPS = {"mnist-conv-graded": ("mnist", (28, 28, 1), ("graded", 1), 100_000)}  # likewise, of networks with convolutions
+MAPS = {"mnist-conv-graded": ("mnist", (28, 28, 1), ("graded", 1), 1_000_000)}  # likewise, of networks with convolutions
 
 
 def written(tmp_path, text):
