@@ -20,6 +20,7 @@ from model.convert import balancing_activations, folded, outcome, parts_of
 from model.data.dataset import Dataset
 from model.machine import commit, machine, now
 from model.multispike import BASELINES
+from model.structure import shown
 
 FORMAT = Format(
     "firstspike-codes",
@@ -76,9 +77,16 @@ def measure(
     trained = [source.provenance["scores"][part]["strict"] for source in sources]
     made = {"command": command, "date": now(), "commit": commit(), "machine": machine()}
     what = {"dataset": first.provenance["dataset"], "part": part, "frames": len(_part(first, dataset, part)[1].labels)}
-    what |= {"network": dashed(first.network.sizes), "seeds": [source.recipe.seed for source in sources], "recipe": recipes[0]}
+    what |= {"network": _structure(first), "seeds": [source.recipe.seed for source in sources], "recipe": recipes[0]}
     scores = {"source": fmean(trained), "source_spread": _spread(trained)}
     return FORMAT.header | made | what | scores | {"options": options, "rows": [_merged(rows) for rows in zip(*found, strict=True)]}
+
+
+def _structure(source: Source) -> str:
+    """The layers of a network, such as 784-600-10 or 28x28-32C3-P2-10."""
+    if source.recipe.structure is None:
+        return dashed(source.network.sizes)
+    return f"{shown(source.network.inputs)}-{source.recipe.structure}"
 
 
 def _part(source: Source, dataset: Dataset, part: str) -> tuple[Images, Images]:

@@ -15,7 +15,6 @@ nevertheless; what follows then takes the mean for all, which changes the functi
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,8 +27,7 @@ from export.neurons import MAX_FRACTION, MAX_LEVELS
 from model import multispike
 from model.conversion_checkpoint import Source
 from model.conversion_recipe import BALANCES, CODES
-from model.evaluation import BATCH
-from model.multispike import RULES, SpikingLayer
+from model.multispike import RULES, Spiking, SpikingLayer
 from model.quantized import QuantizedNetwork
 
 PER = ("layer", "neuron")
@@ -37,6 +35,7 @@ UNQUANTISED_LEVELS = 15  # L of graded neurons where the source has real activat
 PERCENTILE = 99.9
 CALIBRATION_FRAMES = 1500  # training frames, at most, that starts are calibrated on
 BALANCING_FRAMES = 5000  # training frames, at most, that maximum and percentile are taken over
+BALANCING_NUMBERS = 1 << 25  # inputs and activations of the frames of both, at most: fewer frames of large networks
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Conversion:
         levels: ``L``; None: for ``rate`` ``T``, else as the source was trained, or, where its activations are real, ``T`` for
             ``ternary`` and ``UNQUANTISED_LEVELS`` for ``graded``.
         balance: how ``λ`` is chosen: ``trained``, the source's clip; ``max`` or ``percentile`` of the activations of training frames,
-            over the layer or by neuron; ``rate-norm``, the clip of a source that was trained with rate norm layers.
+            over the layer or by neuron (of a map, by channel); ``rate-norm``, the clip of a source that was trained with rate norm layers.
         percentile: of ``balance`` ``percentile``.
         per: ``layer`` or ``neuron``.
         half: start at ``⌊θ/2⌋``; otherwise at 0.
@@ -118,60 +117,19 @@ class Conversion:
         return (self.steps - 1).bit_length() if self.spread else 0
 
 
-class Spiking(NamedTuple):
-    """A converted network: hidden layers, and the output layer's ±1 weights (classes, inputs) and thresholds (classes,)."""
-
-    hidden: list[SpikingLayer]
-    output: Tensor
-    thresholds: Tensor
-    bits: int
-    steps: int
-
-    @property
-    def fraction(self) -> int:
-        """``F`` of the hidden layers."""
-        return self.hidden[0].fraction if self.hidden else 0
-
-    def run(self, images: Tensor) -> multispike.Run:
-        """Run images uint8 (frames, pixels)."""
-        counts = images.flatten(1) >> (8 - self.bits)
-        parts = [
-            multispike.run(self.hidden, self.output, multispike.spread(counts[at : at + BATCH], self.steps))
-            for at in range(0, max(1, len(counts)), BATCH)
-        ]
-        layers = zip(*(part.coefficients for part in parts), strict=True)
-        return multispike.Run([torch.cat(layer, dim=1) for layer in layers], torch.cat([part.sums for part in parts], dim=1))
-
-    def unsettled(self, images: Tensor) -> list[int]:
-        """How many hidden counts of images differ from those of graded neurons, after the last step and each further one without input or
-        bias.
-
-        As many further steps as layers times levels are enough [S11]: the last number is 0 for ternary neurons.
-        """
-        counts, graded = images.flatten(1) >> (8 - self.bits), [layer._replace(rule=RULES["graded"]) for layer in self.hidden]
-        found = np.zeros(1 + sum(layer.greatest for layer in self.hidden), np.int64)
-        for at in range(0, len(counts), BATCH):
-            inputs = multispike.spread(counts[at : at + BATCH], self.steps)
-            quiet = torch.cat([inputs, inputs.new_zeros(len(found) - 1, *inputs.shape[1:])])
-            wanted = multispike.run(graded, self.output, inputs).coefficients
-            for part, settled in zip(multispike.run(self.hidden, self.output, quiet, biased=self.steps).coefficients, wanted, strict=True):
-                differ = part.cumsum(0)[self.steps - 1 :] != settled.sum(0)
-                found += differ.sum((1, 2)).numpy()
-        return found.tolist()
-
-    def margins(self, sums: Tensor) -> np.ndarray:
-        """Margins of the output's sums, (T, frames, classes)."""
-        return (sums - self.thresholds).numpy()
-
-
 def activations(network: QuantizedNetwork, images: Tensor) -> list[Tensor]:
-    """What balancing sees: the activations of every hidden layer on images uint8 (frames, pixels), float (frames, outputs)."""
-    parts = [network.run(images[at : at + BATCH])[0] for at in range(0, len(images), BATCH)]
+    """What balancing sees: the activations of every hidden layer on images uint8 (frames, …), float (frames, *outputs)."""
+    parts = [network.run(images[at : at + network.batch])[0] for at in range(0, len(images), network.batch)]
     return [torch.cat(layer) for layer in zip(*parts, strict=True)]
 
 
+def balancing_frames(network: QuantizedNetwork) -> int:
+    """How many training frames balancing and calibration look at, at most."""
+    return min(BALANCING_FRAMES, max(1, BALANCING_NUMBERS // sum(network.sizes)))
+
+
 def balanced(conversion: Conversion, network: QuantizedNetwork, found: Sequence[Tensor]) -> list[Tensor]:
-    """``λ`` of each hidden layer: float (1,), or (outputs,) by neuron.
+    """``λ`` of each hidden layer: float (1,), or (channels,) by neuron.
 
     Parameters:
         found: `activations` of training frames; not looked at where the balance is the source's own clip.
@@ -181,7 +139,7 @@ def balanced(conversion: Conversion, network: QuantizedNetwork, found: Sequence[
     quantile = 100.0 if conversion.balance == "max" else conversion.percentile
     greatest = []
     for layer in found:
-        values = layer if conversion.per == "neuron" else layer.reshape(-1, 1)
+        values = layer.flatten(0, -2) if conversion.per == "neuron" else layer.reshape(-1, 1)
         lambdas = np.percentile(values.numpy(), quantile, axis=0)
         greatest.append(torch.from_numpy(np.where(lambdas > 0, lambdas, 1).astype(np.float32)))  # 1: a neuron that is never active
     return greatest
@@ -209,9 +167,9 @@ def fold(conversion: Conversion, network: QuantizedNetwork, found: Sequence[Tens
     for layer, (thresholds, bias) in zip(network.hidden, real, strict=True):
         thresholds, start, bias = _fixed(conversion, thresholds, bias, fraction) if whole else _real(conversion, thresholds, bias)
         start, dealt = (start, bias) if conversion.spread else (bias + start, None)
-        hidden.append(SpikingLayer(layer.binary_weights(), thresholds, start, RULES[conversion.code], levels, dealt, fraction))
-    bias = network.output.margins(torch.zeros(1, network.output.inputs))[0][0] / worth
-    return Spiking(hidden, network.output.binary_weights(), -(bias.round() if whole else bias), network.bits, conversion.steps)
+        hidden.append(SpikingLayer(layer.weighted(), thresholds, start, RULES[conversion.code], levels, dealt, fraction))
+    bias = network.output.folded(worth).bias / worth
+    return Spiking(hidden, network.output.weighted(), -(bias.round() if whole else bias), network.bits, conversion.steps)
 
 
 def _fraction(conversion: Conversion, real: Sequence[tuple[Tensor, Tensor]]) -> int:
@@ -235,6 +193,12 @@ def _fixed(conversion: Conversion, thresholds: Tensor, bias: Tensor, fraction: i
     return thresholds, torch.floor(half / unit) * unit, bias.round()
 
 
+def _mean(parts: Sequence[Tensor]) -> Tensor:
+    """The mean of each channel over frames and positions, float (channels,), of parts float (frames, …, channels)."""
+    places = [part.flatten(0, -2) for part in parts]
+    return (torch.stack([part.sum(0, dtype=torch.float64) for part in places]).sum(0) / sum(map(len, places))).float()
+
+
 def calibrated(conversion: Conversion, spiking: Spiking, network: QuantizedNetwork, images: Tensor) -> Spiking:
     """The spiking network with starts that make each neuron's mean count what the source's activation stands for, layer by layer.
 
@@ -242,20 +206,23 @@ def calibrated(conversion: Conversion, spiking: Spiking, network: QuantizedNetwo
     "A Free Lunch From ANN: Towards Efficient, Accurate Spiking Neural Networks Calibration", ICML 2021, section 4.
 
     Parameters:
-        images: training frames, uint8 (frames, pixels).
+        images: training frames, uint8 (frames, …), at most `balancing_frames`.
     """
     if not conversion.calibration:
         return spiking
-    found = activations(network, images)
-    layers, inputs = list(spiking.hidden), multispike.spread(images.flatten(1) >> (8 - spiking.bits), spiking.steps)
+    layers = list(spiking.hidden)
     whole = all(torch.equal(layer.thresholds, layer.thresholds.round()) for layer in layers)
+    found = activations(network, images)
+    inputs = [spiking.spikes(images[part]).to(torch.int16) for part in spiking.batches(len(images))]
     for index, (part, greatest) in enumerate(zip(found, balanced(conversion, network, found), strict=True)):
         layer = layers[index]
-        wanted = (part * layer.greatest / greatest).clamp(0, layer.greatest).mean(0)
+        wanted = _mean([(part * layer.greatest / greatest).clamp(0, layer.greatest)])
         for _ in range(conversion.calibration):
-            start = layer.start - (multispike.run_layer(layer, inputs).sum(0).mean(0) - wanted) * layer.thresholds
+            counted = _mean([multispike.run_layer(layer, part.float()).sum(0) for part in inputs])
+            start = layer.start - (counted - wanted) * layer.thresholds
             layer = layer._replace(start=start.round() if whole else start)
-        layers[index], inputs = layer, multispike.run_layer(layer, inputs)
+        layers[index] = layer
+        inputs = [multispike.run_layer(layer, part.float()).to(torch.int16) for part in inputs]  # whole, and small: half the memory
     return spiking._replace(hidden=layers)
 
 
@@ -275,25 +242,29 @@ def is_exact(conversion: Conversion, source: Source) -> bool:
     return conversion.code == "graded" and recipe.integer and same
 
 
-def check_exact(source: Source, run: multispike.Run) -> None:
+def check_exact(source: Source, run: multispike.Run, first: int = 0) -> None:
     """Refuse a conversion that is not the source, count for count, on its check set.
+
+    Parameters:
+        run: of frames of the check set, from the ``first``.
 
     Raises:
         UserError: a count or a margin differs.
     """
     for index, (part, wanted) in enumerate(zip(run.coefficients, source.activations, strict=True)):
-        _check_same(f"the count of a neuron of layer {index}", part.sum(0).numpy(), wanted)
-    bias = source.network.output.margins(torch.zeros(1, source.network.output.inputs))[0]
-    _check_same("the margin of an output", (run.sums[-1] + bias.detach()).numpy(), source.margins)
+        wanted = wanted[first : first + part.shape[1]]
+        _check_same(f"the count of a neuron of layer {index}", part.sum(0)[: len(wanted)].flatten(1).numpy(), wanted, first)
+    bias = source.network.output.folded(torch.zeros(1)).bias
+    _check_same("the margin of an output", (run.sums[-1] + bias.detach()).numpy(), source.margins[first : first + run.sums.shape[1]], first)
 
 
-def _check_same(what: str, found: np.ndarray, wanted: np.ndarray) -> None:
+def _check_same(what: str, found: np.ndarray, wanted: np.ndarray, first: int) -> None:
     if found.shape != wanted.shape:
         raise UserError(f"{what} must be there for all of {wanted.shape}, not {found.shape}")
     different = np.argwhere(found != wanted)
     if len(different):
         frame, neuron = different[0]
         raise UserError(
-            f"{what} must be the trained network's, but differs in {len(different)} places, first at frame {frame}, neuron {neuron}: "
-            f"trained {wanted[frame, neuron]:g}, converted {found[frame, neuron]:g}"
+            f"{what} must be the trained network's, but differs in {len(different)} places, "
+            f"first at frame {first + frame}, neuron {neuron}: trained {wanted[frame, neuron]:g}, converted {found[frame, neuron]:g}"
         )

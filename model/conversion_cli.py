@@ -10,10 +10,10 @@ import export
 from export import UserError
 from export.cli import different_integers
 from export.files import refuse_overwriting
-from export.text import dashed
 from model import datasets
 from model.conversion_recipe import BALANCES, CODES
 from model.machine import command
+from model.structure import notation
 
 if TYPE_CHECKING:
     from model.conversion_checkpoint import Source
@@ -102,7 +102,7 @@ def convert(arguments: argparse.Namespace) -> int:
     sha256 = export.save(done.network, arguments.out)
     print(act.describe(done))
     size = arguments.out.stat().st_size
-    print(f"{arguments.out}: {dashed(done.network.shape)}, T = {done.network.steps}, {size} bytes, sha256 {sha256}")
+    print(f"{arguments.out}: {notation(done.network)}, T = {done.network.steps}, {size} bytes, sha256 {sha256}")
     return 0
 
 

@@ -1,5 +1,6 @@
 """A training run of a network that is to be converted: ±1 weights, activations of several levels or real ones, no time."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,9 +14,11 @@ from model import conversion_checkpoint
 from model.augmentation import RandomAffine
 from model.conversion_recipe import ConversionRecipe
 from model.data.dataset import Dataset, split_stratified
-from model.evaluation import BATCH, OperatingPoint
+from model.evaluation import OperatingPoint
 from model.processes import Processes
 from model.quantized import QuantizedNetwork
+from model.structure import Stage
+from model.synapses import Shape
 from model.training_run import Epoch, TrainingRun
 
 
@@ -35,23 +38,21 @@ class Outcome(NamedTuple):
     """What a network makes of frames.
 
     Attributes:
-        activations: of each hidden layer, float32 (frames, outputs).
+        activations: of each hidden layer, of the frames that are kept, float32 (frames, *outputs).
         margins: float32 (frames, classes).
+        hidden_events: the number of activations other than 0, int64 (frames,).
     """
 
     activations: list[np.ndarray]
     margins: np.ndarray
+    hidden_events: np.ndarray
 
     def summary(self) -> reference.Summary:
         """As of spiking neurons with a single step, ``T`` = 1: hidden spikes are activations other than 0."""
         best = self.margins.max(axis=1)
         step = np.zeros(len(best), np.int32)
         decisions = reference.Decisions(self.margins.argmax(axis=1).astype(np.int32), step, best.astype(np.int32), best < 0)
-        return reference.Summary(decisions, (self.margins < 0).astype(np.int32), self.hidden_events())
-
-    def hidden_events(self) -> np.ndarray:
-        """The number of activations other than 0, int64 (frames,)."""
-        return np.sum([np.zeros(len(self.margins), np.int64), *(np.count_nonzero(part, axis=1) for part in self.activations)], axis=0)
+        return reference.Summary(decisions, (self.margins < 0).astype(np.int32), self.hidden_events)
 
 
 class ConversionTrainer(TrainingRun):
@@ -73,8 +74,11 @@ class ConversionTrainer(TrainingRun):
         device = self.processes.device
         self.train, self.validation = split(dataset, recipe)
         self.affine = RandomAffine(dataset.image_shape, recipe.augment, self.generator, mirror=recipe.mirror) if recipe.augment else None
-        sizes = (dataset.inputs, *recipe.hidden, len(dataset.class_names))
-        self.network = QuantizedNetwork.of(recipe, sizes, self.generator).to(device)
+        classes = len(dataset.class_names)
+        inputs = inputs_of(dataset, recipe.stages(classes))
+        self.network = QuantizedNetwork.of(recipe, inputs, classes, self.generator).to(device)
+        self.dataset = dataset.arranged(self.network.input_map)
+        self.validation = split(self.dataset, recipe)[1]
         self.train = Images(*(part.to(device) for part in self.train))
         self.optimizer = torch.optim.Adam(
             [{"params": list(self.network.parameters()), "peak": recipe.learning_rate}], lr=recipe.learning_rate, eps=1e-10, fused=True
@@ -91,10 +95,17 @@ class ConversionTrainer(TrainingRun):
         images = self.train.images[batch[part]]
         if self.affine is not None:
             images = self.affine(images)
+        images = self._arranged(images)
         if self.recipe.drop_inputs:
             kept = torch.rand(images.shape, generator=self.generator) >= self.recipe.drop_inputs
             images = images * kept.to(images.device)
         return images
+
+    def _arranged(self, images: Tensor) -> Tensor:
+        """Training images, which are plane by plane for the augmentation, in the order of the network's inputs."""
+        if (sizes := self.network.input_map) is None or sizes[2] == 1:
+            return images
+        return images.view(len(images), sizes[2], -1).transpose(1, 2).reshape(len(images), -1)
 
     def _update(self, inputs: Tensor, labels: Tensor, progress: float) -> list[float]:
         self.network.train()
@@ -111,7 +122,7 @@ class ConversionTrainer(TrainingRun):
         return [total, right, 0, len(labels)]
 
     def _validate(self, epoch: int) -> OperatingPoint:
-        summary = run(self.network, self.validation.images).summary()
+        summary = run(self.network, self.validation.images, keep=0).summary()
         score = scores.score(summary, self.validation.labels.numpy())
         point = OperatingPoint(0, score.strict, score.silent_share, score.steps_mean, score.hidden_spikes_by_decision_mean)
         self._keep(epoch, point, [point])
@@ -122,18 +133,27 @@ class ConversionTrainer(TrainingRun):
 
     def finish(self, path: str | Path) -> dict[str, scores.Scores]:
         assert self.best is not None, "at least one epoch must be finished"
-        self.network.load_state_dict(self.best.parameters)
-        images, check = self.validation.images, run(self.network, self.validation.images)
+        self.network.cpu().load_state_dict(self.best.parameters)  # a GPU may not add up a convolution exactly
+        keep = conversion_checkpoint.counted_frames(self.network)
+        images, check = self.validation.images, run(self.network, self.validation.images, keep=keep)
         result = {"validation": scores.score(check.summary(), self.validation.labels.numpy())}
         if self.dataset.test_images is not None:
             images = torch.from_numpy(self.dataset.test_images.copy())
-            check = run(self.network, images)
+            check = run(self.network, images, keep=keep)
             if self.dataset.test_labels is not None:
                 result["test"] = scores.score(check.summary(), self.dataset.test_labels)
         conversion_checkpoint.write(
             path, self.network, self.dataset.class_names, self._provenance(result), images.numpy(), check.activations, check.margins
         )
         return result
+
+
+def inputs_of(dataset: Dataset, stages: Sequence[Stage]) -> Shape:
+    """The shape of a network's inputs: a map, if its layers want one and the data are images."""
+    if dataset.image_shape is None or not any(stage.kernel or stage.pool > 1 for stage in stages):
+        return (dataset.inputs,)
+    planes, height, width = (1, *dataset.image_shape)[-3:]
+    return height, width, planes
 
 
 def split(dataset: Dataset, recipe: ConversionRecipe) -> tuple[Images, Images]:
@@ -149,10 +169,19 @@ def split(dataset: Dataset, recipe: ConversionRecipe) -> tuple[Images, Images]:
     return Images.of(images[train], labels[train]), Images.of(images[validation], labels[validation])
 
 
-def run(network: QuantizedNetwork, images: Tensor) -> Outcome:
-    """A whole data set, uint8 (frames, pixels), through a network."""
+def run(network: QuantizedNetwork, images: Tensor, keep: int | None = None) -> Outcome:
+    """A whole data set, uint8 (frames, …), through a network.
+
+    Parameters:
+        keep: the activations of so many frames, from the first; None: of all.
+    """
     network.eval()
-    device = network.output.weights.device
-    parts = [network.run(images[at : at + BATCH].to(device)) for at in range(0, max(1, len(images)), BATCH)]
-    activations = [np.concatenate([part.cpu().numpy() for part in layer]) for layer in zip(*(part[0] for part in parts), strict=True)]
-    return Outcome(activations, np.concatenate([part[1].cpu().numpy() for part in parts]))
+    device, keep = network.output.weights.device, len(images) if keep is None else keep
+    parts: list[Outcome] = []
+    for at in range(0, max(1, len(images)), network.batch):
+        hidden, margins = network.run(images[at : at + network.batch].to(device))
+        events = sum((torch.count_nonzero(part.flatten(1), dim=1) for part in hidden), torch.zeros(len(margins), device=device).long())
+        kept = [part[: max(0, keep - at)].cpu().numpy() for part in hidden]
+        parts.append(Outcome(kept, margins.cpu().numpy(), events.cpu().numpy()))
+    activations = [np.concatenate(layer) for layer in zip(*(part.activations for part in parts), strict=True)]
+    return Outcome(activations, *(np.concatenate([getattr(part, name) for part in parts]) for name in ("margins", "hidden_events")))

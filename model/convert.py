@@ -10,18 +10,20 @@ import torch
 from torch import Tensor
 
 import export
-from export import Dense, Encoder, Layer, Network, UserError, reference, scores
+from export import Encoder, Layer, Network, UserError, reference, scores
 from export.events import Events
-from export.neurons import MAX_FRACTION
+from export.neurons import MAX_FRACTION, Neuron
 from export.text import counted
 from model import conversion, conversion_checkpoint, evaluation
-from model.conversion import BALANCING_FRAMES, CALIBRATION_FRAMES, Conversion, Spiking
+from model.conversion import CALIBRATION_FRAMES, Conversion, balancing_frames
 from model.conversion_checkpoint import Source
 from model.conversion_recipe import CONVERSION
 from model.conversion_trainer import Images, split
 from model.data.dataset import Dataset
-from model.evaluation import BATCH, OperatingPoint
+from model.evaluation import OperatingPoint
 from model.inference_loss import refined
+from model.multispike import Spiking
+from model.synapses import Weighted
 
 SHIFTS = 100  # points of the curve between speed and accuracy, about
 
@@ -51,10 +53,10 @@ class Outcome(NamedTuple):
 
 
 def outcome(spiking: Spiking, images: Tensor) -> Outcome:
-    """Run images uint8 (frames, pixels); the coefficients are not kept."""
+    """Run images uint8 (frames, …); the coefficients are not kept."""
     parts = []
-    for at in range(0, max(1, len(images)), BATCH):
-        run = spiking.run(images[at : at + BATCH])
+    for frames in spiking.batches(len(images)):
+        run = spiking.run(images[frames])
         parts.append((spiking.margins(run.sums), run.events().numpy()))
     return Outcome(np.concatenate([part[0] for part in parts], axis=1), np.concatenate([part[1] for part in parts]))
 
@@ -84,26 +86,27 @@ class Converted:
         losses: by part, ``source``, ``conversion``, ``rounding`` and ``exit``: the source's accuracy, and what it loses, in points: by
             the spikes, by whole thresholds and biases, and by deciding before the last step.
         frames: of the check set, on all of which golden model and PyTorch are equal.
-        exact: every count and margin there is the trained network's own.
+        exact: every margin there is the trained network's own, and every count on the first ``counted`` frames.
     """
 
     network: Network
     losses: dict[str, dict[str, float]]
     frames: int
     exact: bool
+    counted: int
 
 
 def balancing_activations(source: Source, train: Images, how: Conversion) -> list[Tensor]:
     """Activations of training frames, if balancing needs any."""
     if how.balance in ("trained", "rate-norm"):
         return []
-    return conversion.activations(source.network, train.images[:BALANCING_FRAMES])
+    return conversion.activations(source.network, train.images[: balancing_frames(source.network)])
 
 
 def folded(source: Source, train: Images, how: Conversion, found: Sequence[Tensor], *, whole: bool = True) -> Spiking:
     """The spiking network before its readout is shifted; parameters as in `model.conversion.fold`."""
     spiking = conversion.fold(how, source.network, found, whole=whole)
-    return conversion.calibrated(how, spiking, source.network, train.images[:CALIBRATION_FRAMES])
+    return conversion.calibrated(how, spiking, source.network, train.images[: min(CALIBRATION_FRAMES, balancing_frames(source.network))])
 
 
 def parts_of(source: Source, dataset: Dataset) -> tuple[Images, dict[str, Images]]:
@@ -114,6 +117,7 @@ def parts_of(source: Source, dataset: Dataset) -> tuple[Images, dict[str, Images
     """
     if dataset.digest != (digest := source.provenance.get("dataset_digest")):
         raise UserError(f"data set must be the one of the training, with digest {digest}, not {dataset.digest}")
+    dataset = dataset.arranged(source.network.input_map)
     train, validation = split(dataset, source.recipe)
     parts = {"validation": validation}
     if dataset.test_images is not None and dataset.test_labels is not None:
@@ -131,7 +135,7 @@ def convert(source: Source, dataset: Dataset, how: Conversion) -> Converted:
         raise UserError(f"code must be one of {', '.join(export_neurons())}, not {how.code!r}: a baseline cannot be exported")
     train, parts = parts_of(source, dataset)
     if how.inference_loss:
-        source = source._replace(network=refined(source.network, train.images[:BALANCING_FRAMES], how.inference_loss)[0])
+        source = source._replace(network=refined(source.network, train.images[: balancing_frames(source.network)], how.inference_loss)[0])
     found = balancing_activations(source, train, how)
     how = with_fraction(source, train, how, found, parts["validation"])
     spiking, real = (folded(source, train, how, found, whole=whole) for whole in (True, False))
@@ -156,12 +160,12 @@ def convert(source: Source, dataset: Dataset, how: Conversion) -> Converted:
     }
     if how.code == "ternary":
         unsettled = spiking.unsettled(torch.from_numpy(source.images))
-        hidden = len(source.images) * sum(len(layer.thresholds) for layer in spiking.hidden)
-        provenance["conversion"] |= {"unsettled_share": 100 * unsettled[0] / max(1, hidden), "settling_steps": unsettled.index(0)}
+        counts = len(source.images) * spiking.neurons
+        provenance["conversion"] |= {"unsettled_share": 100 * unsettled[0] / max(1, counts), "settling_steps": unsettled.index(0)}
     network = to_network(spiking, how, source, provenance)
     exact = conversion.is_exact(how, source)
     check(network, spiking, source, exact)
-    return Converted(network, losses, len(source.images), exact)
+    return Converted(network, losses, len(source.images), exact, source.counted)
 
 
 def with_fraction(source: Source, train: Images, how: Conversion, found: Sequence[Tensor], validation: Images) -> Conversion:
@@ -210,9 +214,14 @@ def to_network(spiking: Spiking, how: Conversion, source: Source, provenance: di
         if how.code != "rate":
             options["levels"] = layer.greatest
         neuron = export_neurons()[how.code](_integers(layer.thresholds), **options)
-        layers.append(Layer(Dense(layer.weights.numpy()), neuron))
-    layers.append(Layer(Dense(spiking.output.numpy()), export.Readout(_integers(spiking.thresholds))))
+        layers.append(_layer(layer.weighted, neuron))
+    layers.append(_layer(spiking.output, export.Readout(_integers(spiking.thresholds))))
     return Network(tuple(layers), how.steps, Encoder("spread", bits=spiking.bits), source.class_names, provenance)
+
+
+def _layer(weighted: Weighted, neuron: Neuron) -> Layer:
+    connection, pool = weighted.exported()
+    return Layer(connection, neuron, pool)
 
 
 def _integers(values: Tensor) -> np.ndarray:
@@ -228,11 +237,11 @@ def check(network: Network, spiking: Spiking, source: Source, exact: bool) -> No
     Raises:
         UserError: an event or a decision differs.
     """
-    for at in range(0, len(source.images), BATCH):
-        images = source.images[at : at + BATCH]
+    for here in spiking.batches(len(source.images)):
+        images, at = source.images[here], here.start
         run, golden = spiking.run(torch.from_numpy(images)), reference.run(network, network.encode(images))
         for index, part in enumerate(run.coefficients):
-            _compare(f"layer {index}", at, events_of(part), golden.events[index])
+            _compare(f"layer {index}", network.layers[index], at, events_of(part), golden.events[index])
         decisions = evaluation.decide(spiking.margins(run.sums))
         for name in reference.DECISION_FIELDS:
             trained, seen = getattr(decisions, name), getattr(golden.decisions, name)
@@ -243,20 +252,19 @@ def check(network: Network, spiking: Spiking, source: Source, exact: bool) -> No
                     f"first in frame {at + frame}: PyTorch {int(trained[frame])}, golden {int(seen[frame])}"
                 )
         if exact:
-            here = slice(at, at + BATCH)
-            piece = source._replace(activations=[layer[here] for layer in source.activations], margins=source.margins[here])
-            conversion.check_exact(piece, run)
+            conversion.check_exact(source, run, at)
 
 
 def events_of(coefficients: Tensor) -> Events:
-    """Events of a layer's coefficients, (T, frames, outputs)."""
+    """Events of a layer's coefficients, (T, frames, *outputs)."""
+    coefficients = coefficients.flatten(2)
     steps, frames, outputs = coefficients.shape
     frame, step, neuron = coefficients.permute(1, 0, 2).nonzero(as_tuple=True)
     values = coefficients[step, frame, neuron]
     return Events.sort((frames, steps, outputs), frame.numpy(), step.numpy(), neuron.numpy(), values.numpy())
 
 
-def _compare(layer: str, first: int, trained: Events, golden: Events) -> None:
+def _compare(name: str, layer: Layer, first: int, trained: Events, golden: Events) -> None:
     if trained.equals(golden):
         return
     dense = []
@@ -267,9 +275,18 @@ def _compare(layer: str, first: int, trained: Events, golden: Events) -> None:
     places = np.argwhere(dense[0] != dense[1])
     frame, step, neuron = places[0]
     raise UserError(
-        f"the golden model must equal PyTorch, but {layer} differs in {len(places)} coefficients, first in frame {first + frame}, "
-        f"step {step}, neuron {neuron}: PyTorch {dense[0][frame, step, neuron]}, golden {dense[1][frame, step, neuron]}"
+        f"the golden model must equal PyTorch, but {name} differs in {len(places)} coefficients, first in frame {first + frame}, "
+        f"step {step}, neuron {neuron}{_position(layer, int(neuron))}: "
+        f"PyTorch {dense[0][frame, step, neuron]}, golden {dense[1][frame, step, neuron]}"
     )
+
+
+def _position(layer: Layer, neuron: int) -> str:
+    """Where a neuron is, if the layer is a map."""
+    if layer.output_map is None:
+        return ""
+    y, x, channel = np.unravel_index(neuron, layer.output_map)
+    return f" (row {y}, column {x}, channel {channel})"
 
 
 def describe(done: Converted) -> str:
@@ -293,5 +310,5 @@ def describe(done: Converted) -> str:
         )
     equal = "golden model equal to PyTorch, event for event"
     if done.exact:
-        equal += ", and to the trained network, count for count,"
+        equal += ", and to the trained network, count for count" + f" on the first {done.counted}" * (done.counted < done.frames) + ","
     return "\n".join([*lines, f"{equal} on all {done.frames} frames of the check set"])

@@ -10,6 +10,12 @@ from export import reference
 from model.layers import SingleSpikeNetwork
 
 BATCH = 500  # frames worked on at a time: bounds the memory
+NUMBERS = 1 << 23  # of one layer, in all steps, that are worked on at a time, likewise
+
+
+def frames_at_a_time(numbers: int) -> int:
+    """How many frames are worked on at a time, if the largest layer has so many numbers for each."""
+    return min(BATCH, max(1, NUMBERS // numbers))
 
 
 def run(network: SingleSpikeNetwork, times: Tensor) -> tuple[reference.Result, np.ndarray]:

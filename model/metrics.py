@@ -13,6 +13,7 @@ from export.store import read_json, write_json
 from model.data.dataset import Dataset
 from model.machine import commit, machine, now
 from model.recipe_file import RecipeFile, with_defaults
+from model.structure import notation
 
 if TYPE_CHECKING:
     from model.training_run import Epoch, TrainingRun
@@ -91,7 +92,7 @@ class Log:
     def finish(self, network: Network, dataset: Dataset) -> None:
         """Log the result; ``network`` as exported from the checkpoint."""
         provenance = network.provenance
-        self.content |= {"finished": True, "dataset_digest": dataset.digest, "network": "-".join(map(str, network.shape))}
+        self.content |= {"finished": True, "dataset_digest": dataset.digest, "network": notation(network)}
         self.content["image_shape"] = None if dataset.image_shape is None else list(dataset.image_shape)
         self.content |= {name: provenance[name] for name in ("best_epoch", "shift", "shift_curve")}
         self.content["scores"] = {part: provenance["scores"][part] for part in PARTS if part in provenance["scores"]}

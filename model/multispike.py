@@ -5,14 +5,18 @@ model must give the same coefficients. A neuron keeps ``V = start + 2^F · S + b
 step, less what it has emitted.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from export import UserError
+from model.evaluation import frames_at_a_time
+from model.synapses import Weighted
 
 
 @dataclass(frozen=True)
@@ -34,12 +38,12 @@ class Rule:
     symmetric: bool = False
 
     def emit(self, potential: Tensor, emitted: Tensor, thresholds: Tensor, greatest: int) -> Tensor:
-        """Coefficients float (frames, outputs).
+        """Coefficients float (frames, *outputs).
 
         Parameters:
-            potential: ``V`` before the step's own spikes, float (frames, outputs).
+            potential: ``V`` before the step's own spikes, float (frames, *outputs).
             emitted: ``N``, the sum of the coefficients so far, likewise.
-            thresholds: ``θ``, float (outputs,).
+            thresholds: ``θ``, float (channels,).
             greatest: of the counts, where these are bounded.
         """
         if self.up is None:
@@ -66,21 +70,24 @@ BASELINES = ("ungated", "symmetric", "positive")  # in PyTorch only: no circuit 
 
 
 class SpikingLayer(NamedTuple):
-    """A hidden layer; whole numbers, fixed-point ones with ``F`` fractional bits, or real ones before rounding."""
+    """A hidden layer; whole numbers, fixed-point ones with ``F`` fractional bits, or real ones before rounding.
 
-    weights: Tensor  # ±1, float (outputs, inputs)
-    thresholds: Tensor  # θ > 0, float (outputs,)
-    start: Tensor  # float (outputs,)
+    Channels are the neurons of a dense layer; those of a map have the same numbers at all positions.
+    """
+
+    weighted: Weighted
+    thresholds: Tensor  # θ > 0, float (channels,)
+    start: Tensor  # float (channels,)
     rule: Rule
     greatest: int  # L
-    bias: Tensor | None = None  # float (outputs,): added in every step, where it is not in the start
+    bias: Tensor | None = None  # float (channels,): added in every step, where it is not in the start
     fraction: int = 0  # F
 
 
 class Run(NamedTuple):
     """What frames give; B frames."""
 
-    coefficients: list[Tensor]  # of each hidden layer, float (T, B, outputs)
+    coefficients: list[Tensor]  # of each hidden layer, float (T, B, *outputs)
     sums: Tensor  # S of the output layer after each step, float (T, B, classes)
 
     def events(self) -> Tensor:
@@ -88,7 +95,7 @@ class Run(NamedTuple):
         steps, frames, _ = self.sums.shape
         found = torch.zeros(steps, frames, dtype=torch.int64)
         for part in self.coefficients:
-            found += torch.count_nonzero(part, dim=2)
+            found += torch.count_nonzero(part.flatten(2), dim=2)
         return found.cumsum(0).T
 
 
@@ -101,28 +108,28 @@ def spread(counts: Tensor, steps: int) -> Tensor:
 
 
 @torch.no_grad()
-def run(layers: Sequence[SpikingLayer], output: Tensor, inputs: Tensor, *, biased: int | None = None) -> Run:
-    """Run frames through hidden layers and ±1 weights (classes, inputs) of an output layer without reset.
+def run(layers: Sequence[SpikingLayer], output: Weighted, inputs: Tensor, *, biased: int | None = None) -> Run:
+    """Run frames through hidden layers and an output layer without reset.
 
     Parameters:
-        inputs: coefficients, float (T, B, inputs).
+        inputs: coefficients, float (T, B, …).
         biased: as in `run_layer`.
     """
     found = []
     for layer in layers:
         inputs = run_layer(layer, inputs, biased=biased)
         found.append(inputs)
-    return Run(found, (inputs @ output.T).cumsum(0))
+    return Run(found, output.sums(inputs).cumsum(0))
 
 
 @torch.no_grad()
 def run_layer(layer: SpikingLayer, inputs: Tensor, *, biased: int | None = None) -> Tensor:
-    """The coefficients of a layer, float (T, B, outputs), of those that come in, float (T, B, inputs).
+    """The coefficients of a layer, float (T, B, *outputs), of those that come in, float (T, B, …).
 
     Parameters:
         biased: in how many steps the bias is added, from the first; None: in all.
     """
-    drive = inputs @ layer.weights.T * 2**layer.fraction  # (T, B, M)
+    drive = layer.weighted.sums(inputs) * 2**layer.fraction
     if layer.bias is not None:
         drive[:biased] += layer.bias
     potential = layer.start.expand_as(drive[0]).clone()
@@ -134,3 +141,60 @@ def run_layer(layer: SpikingLayer, inputs: Tensor, *, biased: int | None = None)
         emitted += coefficients[step]
         potential -= coefficients[step] * layer.thresholds
     return coefficients
+
+
+class Spiking(NamedTuple):
+    """A converted network: hidden layers, and the output layer's synapses and thresholds, float (classes,)."""
+
+    hidden: list[SpikingLayer]
+    output: Weighted
+    thresholds: Tensor
+    bits: int
+    steps: int
+
+    @property
+    def fraction(self) -> int:
+        """``F`` of the hidden layers."""
+        return self.hidden[0].fraction if self.hidden else 0
+
+    @property
+    def neurons(self) -> int:
+        """The number of all hidden neurons."""
+        return sum(math.prod(layer.weighted.synapses.outputs) for layer in self.hidden)
+
+    def batches(self, frames: int, further: int = 0) -> Iterator[slice]:
+        """Frames to be worked on at a time, if there are so many ``further`` steps; at least one slice."""
+        largest = max(math.prod(some.synapses.inputs) for some in (*(layer.weighted for layer in self.hidden), self.output))
+        size = frames_at_a_time(largest * (self.steps + further))
+        return (slice(at, at + size) for at in range(0, max(1, frames), size))
+
+    def spikes(self, images: Tensor) -> Tensor:
+        """The inputs' coefficients, float (T, frames, pixels), of images uint8 (frames, …)."""
+        return spread(images.flatten(1) >> (8 - self.bits), self.steps)
+
+    def run(self, images: Tensor) -> Run:
+        """Run images uint8 (frames, …)."""
+        parts = [run(self.hidden, self.output, self.spikes(images[part])) for part in self.batches(len(images))]
+        layers = zip(*(part.coefficients for part in parts), strict=True)
+        return Run([torch.cat(layer, dim=1) for layer in layers], torch.cat([part.sums for part in parts], dim=1))
+
+    def unsettled(self, images: Tensor) -> list[int]:
+        """How many hidden counts of images differ from those of graded neurons, after the last step and each further one without input or
+        bias.
+
+        As many further steps as layers times levels are enough [S11]: the last number is 0 for ternary neurons.
+        """
+        graded = [layer._replace(rule=RULES["graded"]) for layer in self.hidden]
+        found = np.zeros(1 + sum(layer.greatest for layer in self.hidden), np.int64)
+        for part in self.batches(len(images), further=len(found) - 1):
+            inputs = self.spikes(images[part])
+            quiet = torch.cat([inputs, inputs.new_zeros(len(found) - 1, *inputs.shape[1:])])
+            wanted = run(graded, self.output, inputs).coefficients
+            for counts, settled in zip(run(self.hidden, self.output, quiet, biased=self.steps).coefficients, wanted, strict=True):
+                differ = counts.cumsum(0)[self.steps - 1 :] != settled.sum(0)
+                found += differ.flatten(1).sum(1).numpy()
+        return found.tolist()
+
+    def margins(self, sums: Tensor) -> np.ndarray:
+        """Margins of the output's sums, (T, frames, classes)."""
+        return (sums - self.thresholds).numpy()

@@ -21,7 +21,7 @@ class Normalisation(nn.Module):
     normalization schemes in deep networks", NeurIPS 2018, section 4, with the constants of ``L1`` and ``L∞`` there.
 
     Parameters:
-        outputs: neurons.
+        channels: neurons of a dense layer, or channels of a map, each normalised over all of its positions.
         kind: one of ``NORMS``.
         shared: one scale and one gain for all neurons.
         centred: without it ``μ`` and ``β`` stay 0, ``σ`` is taken of the sums themselves, and so no bias is left.
@@ -33,33 +33,34 @@ class Normalisation(nn.Module):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, outputs: int, kind: str = "batch", *, shared: bool = False, centred: bool = True, gain: float = 1.0) -> None:
+    def __init__(self, channels: int, kind: str = "batch", *, shared: bool = False, centred: bool = True, gain: float = 1.0) -> None:
         super().__init__()
         if kind not in NORMS:
             raise UserError(f"norm must be one of {', '.join(NORMS)}, not {kind!r}")
         self.kind, self.shared, self.centred = kind, shared, centred
-        self.gain = nn.Parameter(torch.full((1 if shared else outputs,), gain))
-        self.offset = nn.Parameter(torch.zeros(outputs)) if centred else None
-        self.register_buffer("mean", torch.zeros(outputs))
-        self.register_buffer("scale", torch.ones(1 if shared else outputs))
+        self.gain = nn.Parameter(torch.full((1 if shared else channels,), gain))
+        self.offset = nn.Parameter(torch.zeros(channels)) if centred else None
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("scale", torch.ones(1 if shared else channels))
 
     def statistics(self, sums: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean (outputs,) and scale (outputs,) or (1,) of sums (frames, outputs)."""
-        mean = sums.mean(0) if self.centred else torch.zeros_like(self.mean)
+        """Mean (channels,) and scale (channels,) or (1,) of sums (frames, …, channels)."""
+        places = tuple(range(sums.ndim - 1))
+        mean = sums.mean(places) if self.centred else torch.zeros_like(self.mean)
         deviation = sums - mean
-        axes = (0, 1) if self.shared else (0,)
+        axes = (*places, sums.ndim - 1) if self.shared else places
         if self.kind == "batch":
             scale = deviation.square().mean(axes).sqrt()
         elif self.kind == "l1":
             scale = deviation.abs().mean(axes) * math.sqrt(math.pi / 2)
         else:
-            count = deviation.numel() if self.shared else len(deviation)
+            count = deviation.numel() if self.shared else deviation[..., 0].numel()
             scale = deviation.abs().amax(axes) / math.sqrt(2 * math.log(max(2, count)))
         return mean, scale.clamp(min=LEAST_SCALE).view(-1)
 
     def forward(self, sums: Tensor) -> tuple[Tensor, Tensor]:
         """``σ / γ`` and ``b``, that is, ``y = (S + b) / (σ / γ)``; in training by the batch, which the running ones follow."""
-        if self.training and len(sums) > 1:
+        if self.training and sums[..., 0].numel() > 1:
             mean, scale = self.statistics(sums)
             with torch.no_grad():
                 self.mean.lerp_(mean, MOMENTUM)

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from export import Network, UserError, load
 from export.artifact import read_tensors
 from export.check import network_from_checkpoint
+from export.maps import crossed
 from export.reference import DECISION_FIELDS, Decisions
 from model import drawing, metrics
 from model.conversion_recipe import METHOD
@@ -150,7 +151,7 @@ def thresholds(network: Network) -> Figure:
     panels = figure.subplots(1, len(network.layers), squeeze=False)[0]
     for index, (panel, layer, totals) in enumerate(zip(panels, network.layers, network.totals[:-1], strict=True)):
         theta = layer.neuron.thresholds
-        title = f"layer {index}: {layer.inputs} → {layer.outputs}"
+        title = f"layer {index}: {crossed(layer.input_map or (layer.inputs,))} → {crossed(layer.output_map or (layer.outputs,))}"
         if index == len(network.layers) - 1 and len(theta) <= FEW:
             panel.bar(network.class_names, theta, color=MODEL)
             panel.axhline(0, color=MUTED, lw=0.8)
@@ -163,7 +164,7 @@ def thresholds(network: Network) -> Figure:
             bins = np.arange(theta.min(), theta.max() + width + 1, width) - 0.5
             panel.hist(theta, bins=bins, color=MODEL)
             panel.axvline(np.median(theta), color=HARDWARE, lw=1, ls="--", label=f"median {np.median(theta):g}")
-            panel.set(xlabel="threshold", ylabel="neurons")
+            panel.set(xlabel="threshold", ylabel="neurons" if layer.output_map is None else "channels")
             panel.xaxis.set_major_locator(MaxNLocator(integer=True))
             panel.legend(frameon=False, title=f"{dead} can never fire" if dead else None)
         panel.set_title(title)

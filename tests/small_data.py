@@ -39,6 +39,18 @@ def stripes(frames: int = 200, classes: int = 4, side: int = 6) -> Dataset:
     return Dataset("stripes", names, "0" * 64, "first half", *parts, (side, side))
 
 
+def striped_planes(frames: int = 200) -> Dataset:
+    """Images of two planes (6, 5): one of four classes has its bright row in one plane, at the top or the bottom."""
+    rng = np.random.default_rng(6)
+    labels = np.arange(frames) % 4
+    images = rng.integers(0, 90, (frames, 2, 6, 5))
+    images[np.arange(frames), labels // 2, 1 + 3 * (labels % 2)] += rng.integers(60, 160, (frames, 5))
+    pixels = images.astype(np.uint8).reshape(frames, 60)
+    half = frames // 2
+    parts = (pixels[:half], labels[:half].astype(np.int64), pixels[half:], labels[half:].astype(np.int64))
+    return Dataset("planes", ("a", "b", "c", "d"), "1" * 64, "first half", *parts, (2, 6, 5))
+
+
 def save_npz(path: Path, data: Dataset | None = None) -> Path:
     """Write a data set's images (by default, `stripes`) as the ``.npz`` file that commands take; returns the path."""
     data = data or stripes()

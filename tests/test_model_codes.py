@@ -40,7 +40,7 @@ def test_a_row_for_each_code_step_and_balance(content):
 )
 def test_rows_are_what_was_measured(source, content, code, options):
     run = conversion.fold(Conversion(code.partition(",")[0], 3, **options), source.network).run(torch.from_numpy(stripes().test_images))
-    margins = run.sums[-1] + source.network.output.margins(torch.zeros(1, 16))[0]
+    margins = run.sums[-1] + source.network.output.folded(torch.zeros(1)).bias
     row = next(row for row in content["rows"] if (row["balance"], row["code"], row["steps"]) == ("trained", code, 3))
     right = (margins.argmax(1).numpy() == stripes().test_labels).mean()
     assert row["strict"] == 100 * right

@@ -12,7 +12,7 @@ from model.comparison.bench_training import Update
 from model.comparison.bptt import UnrolledNetwork, decide
 from model.encoding import LatencyEncoder
 from model.layers import SingleSpikeNetwork
-from model.quantized import Binarize
+from model.quantized_layers import Binarize
 from tests.small_data import stripes
 
 

@@ -9,6 +9,7 @@ from model import conversion, conversion_checkpoint, multispike, training
 from model.conversion import Conversion
 from model.conversion_recipe import ConversionRecipe
 from model.conversion_trainer import split
+from model.synapses import Dense, Weighted
 from tests.small_data import stripes
 
 RECIPE = ConversionRecipe(hidden=(24, 16), epochs=6, batch_size=16, learning_rate=0.01, validation=0.25)
@@ -156,9 +157,8 @@ def test_a_bias_that_is_spread_as_it_is_defined(sources, code):
     inputs = multispike.spread(images() >> 4, 4)
     for layer, trained, coefficients in zip(plain, network.hidden, found, strict=True):
         dealt = multispike.spread(trained.folded(torch.zeros(1)).bias, 4)[:, None].expand(-1, inputs.shape[1], -1)
-        wide = layer._replace(
-            weights=torch.cat([layer.weights, torch.eye(trained.outputs)], dim=1), start=torch.floor(layer.thresholds / 2)
-        )
+        weights = torch.cat([layer.weighted.weights, torch.eye(trained.synapses.channels)], dim=1)
+        wide = layer._replace(weighted=Weighted(Dense(weights.shape[1], len(weights)), weights), start=torch.floor(layer.thresholds / 2))
         inputs = multispike.run_layer(wide, torch.cat([inputs, dealt], dim=2))
         assert torch.equal(coefficients, inputs)
 

@@ -10,6 +10,8 @@ from model.conversion import Conversion
 from model.conversion_recipe import ConversionRecipe
 from model.inference_loss import WEIGHT, refined
 from model.quantized import QuantizedNetwork
+from model.structure import Stage
+from model.synapses import chain
 from tests.small_data import stripes
 
 RECIPE = ConversionRecipe(
@@ -133,7 +135,7 @@ def test_recipes_that_cannot(changes):
 
 @pytest.mark.parametrize("options", [{"clip": "trained"}, {"clip": "rate-norm", "quantised": True}])
 def test_networks_that_cannot(options):
-    network = QuantizedNetwork((36, 8, 4), 3, integer=False, **({"quantised": False} | options))
+    network = QuantizedNetwork(chain([Stage(8), Stage(4)], 36), 3, integer=False, **({"quantised": False} | options))
     with pytest.raises(
         UserError, match=r"^inference_loss must be 0 for a network that was trained without clip = \"rate-norm\" or with quan"
     ):

@@ -5,6 +5,7 @@ import torch
 from export import UserError
 from model import multispike
 from model.multispike import RULES, SpikingLayer
+from model.synapses import Dense, Weighted
 
 
 def oracle(rule, weights, thresholds, start, greatest, inputs):
@@ -43,13 +44,17 @@ def case():
     return weights, thresholds, start, inputs
 
 
+def weighted(weights):
+    return Weighted(Dense(weights.shape[1], len(weights)), weights)
+
+
 def layer_of(case, rule, greatest=3):
     weights, thresholds, start, _ = (torch.from_numpy(part).float() for part in case)
-    return SpikingLayer(weights, thresholds, start, RULES[rule], greatest)
+    return SpikingLayer(weighted(weights), thresholds, start, RULES[rule], greatest)
 
 
 def run(case, rule, greatest=3):
-    output = torch.ones(1, len(case[0]))
+    output = weighted(torch.ones(1, len(case[0])))
     return multispike.run([layer_of(case, rule, greatest)], output, torch.from_numpy(case[3]).float())
 
 
@@ -90,7 +95,7 @@ def test_a_bias_in_every_step(case, rule, biased):
     weights, thresholds, start, inputs = case
     bias = np.arange(-4, 5) * 3
     layer = layer_of(case, rule)._replace(bias=torch.from_numpy(bias).float(), fraction=2)
-    found = multispike.run([layer], torch.ones(1, 9), torch.from_numpy(inputs).float(), biased=biased).coefficients[0]
+    found = multispike.run([layer], weighted(torch.ones(1, 9)), torch.from_numpy(inputs).float(), biased=biased).coefficients[0]
     wide = np.concatenate([4 * weights, np.diag(bias)], axis=1)
     on = (np.arange(7) < (biased or 7))[:, None, None] * np.ones((30, 9), int)
     assert np.array_equal(found.numpy(), oracle(rule, wide, thresholds, start, 3, np.concatenate([inputs, on], axis=2)))

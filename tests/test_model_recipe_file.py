@@ -1,4 +1,5 @@
 import itertools
+import math
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from model.conversion_recipe import ConversionRecipe
 from model.data import spoken_digits
 from model.recipe_file import RecipeFile
 from model.recipes import Recipe
+from model.synapses import chain
 
 ROWS = {
     "digits": ("digits", (64, 256, 10)),
@@ -27,6 +29,7 @@ CONVERTED = {  # data, sizes, code and steps, most weights
     "mnist-rate": ("mnist", (784, 600, 600, 10), ("rate", 8), 1_000_000),
     "fashion-mnist-graded": ("fashion-mnist", (784, 1200, 1200, 10), ("graded", 1), 2_500_000),
 }
+MAPS = {"mnist-conv-graded": ("mnist", (28, 28, 1), ("graded", 1), 1_000_000)}  # likewise, of networks with convolutions
 
 
 def written(tmp_path, text):
@@ -36,7 +39,7 @@ def written(tmp_path, text):
 
 
 def test_one_file_per_row():
-    assert {path.stem for path in recipe_file.DIRECTORY.glob("*.toml")} == {*ROWS, *CONVERTED, "mnist-unquantised"}
+    assert {path.stem for path in recipe_file.DIRECTORY.glob("*.toml")} == {*ROWS, *CONVERTED, *MAPS, "mnist-unquantised"}
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -62,6 +65,17 @@ def test_row_of_a_converted_network(name):
     assert sum(n * m for n, m in itertools.pairwise(shape)) <= most
 
 
+@pytest.mark.parametrize("name", MAPS)
+def test_row_of_a_convolutional_network(name):
+    path = recipe_file.DIRECTORY / f"{name}.toml"
+    assert path.read_text().startswith("# ")
+    file, (dataset, inputs, code, most) = recipe_file.read(path), MAPS[name]
+    assert isinstance(file.recipe, ConversionRecipe)
+    assert (file.name, file.dataset, file.seeds) == (name, dataset, (0, 1, 2))
+    assert (file.recipe.code, file.recipe.steps) == code
+    assert sum(math.prod(synapses.shape) for synapses in chain(file.recipe.stages(10), inputs)) <= most
+
+
 def test_one_training_serves_two_codes():
     rate, ternary = (recipe_file.read(recipe_file.DIRECTORY / f"mnist-{code}.toml").recipe for code in ("rate", "ternary"))
     assert rate.training() == ternary.training()
@@ -71,6 +85,9 @@ def test_one_training_serves_two_codes():
 def test_recipe_of_its_own_options():
     recipe = ConversionRecipe(hidden=(7,), norm="l1", seed=3)
     assert recipe_file.recipe_of(recipe.as_dict()) == recipe
+    recipe = ConversionRecipe(structure="8C3-P2-10")
+    assert recipe_file.recipe_of(recipe.as_dict()) == recipe
+    assert recipe_file.with_defaults({"method": "conversion", "hidden": [7]})["structure"] is None
     assert recipe_file.recipe_of(Recipe(p_min=4).as_dict()) == Recipe(p_min=4)
     assert recipe.as_dict()["method"] == "conversion"
 
@@ -86,13 +103,17 @@ def test_an_option_of_the_other_method():
     [
         ('method = "none"', "method must be one of bstdg, conversion, not 'none'"),
         ("method = 3", "method must be one of bstdg, conversion, not 3"),
-        ('method = "conversion"\nwindow = 3', "field must be one of hidden, levels, bits, "),
+        ('method = "conversion"\nwindow = 3', "field must be one of hidden, structure, levels, bits, "),
         ('method = "conversion"\nlevels = 0', "levels must be an integer, at least 1 and at most 127, not 0"),
         ('method = "conversion"\nbits = 9', "bits must be an integer, at least 1 and at most 8, not 9"),
         ('method = "conversion"\nsteps = 0', "steps must be an integer, at least 1 and at most 32768, not 0"),
         ('method = "conversion"\ncode = "single"', "code must be one of rate, ternary, graded, not 'single'"),
         ('method = "conversion"\nquantised = false', "integer must be false where quantised is false"),
         ('method = "conversion"\nclip = "none"', "quantised must be false where clip is 'none'"),
+        ('method = "conversion"\nstructure = 3', "structure must be a string, not 3"),
+        ('method = "conversion"\nstructure = "8C3"', "structure must end with the number of classes, not with 8C3"),
+        ('method = "conversion"\nhidden = [256]\nstructure = "8C3-10"', "hidden must be left out where there is a structure, not [256]"),
+        ('structure = "8C3-10"', "field must be one of hidden, steps, "),
         ('method = "conversion"\ndrop_inputs = 1', "drop_inputs must be a share from 0 to below 1, not 1.0"),
     ],
 )

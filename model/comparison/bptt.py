@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from export import UserError
 from model.layers import Decisions, SingleSpikeNetwork
-from model.quantized import Binarize
+from model.quantized_layers import Binarize
 
 
 class UnrolledNetwork(nn.Module):
