@@ -120,8 +120,8 @@ def _options(network: Network, model: AreaModel, inputs: Events, golden: Result,
     options: list[list[_Option]] = [[] for _ in network.layers]
     for widest in SIMD:
         plans = tuple(DensePlan(layer, network.steps, min(widest, layer.inputs), 1, "delta") for layer in network.layers)
-        for index, (plan, counts) in enumerate(zip(plans, cost.word_counts(plans, inputs, golden), strict=True)):
-            needed = counts * upto
+        for index, (plan, words_of_layer) in enumerate(zip(plans, cost.step_words(plans, inputs, golden), strict=True)):
+            needed = words_of_layer.counts * upto
             words, steps = needed.sum(axis=1).mean(), (needed > 0).sum(axis=1).mean()
             following = network.layers[index].outputs if index + 1 < len(network.layers) else None
             options[index] += _layer_options(model, plan, words, steps, contexts, following)

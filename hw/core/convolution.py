@@ -1,0 +1,319 @@
+"""The circuit's half of `export.Conv2d`: each word walks the kernel places from which it reaches a position of the map."""
+
+from functools import cached_property, lru_cache
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.lib import data
+
+from export.convolution import Conv2d
+from hw.core.memories import RowMemory
+from hw.core.plan import LayerPlan
+from hw.core.rounds import rounds
+from hw.core.sequencer import Cycles, Sequencer
+from hw.core.trees import first_set
+from hw.core.words import bits_for
+
+VECTOR_SLOTS = 64
+"""Neuron vectors that wait, so that a layer need not stop for each word that the next one walks."""
+
+
+class Reach(NamedTuple):
+    """Of each row (or column) of the map that comes in, the rows (columns) of positions that it reaches: int64 arrays.
+
+    Attributes:
+        first: the first of them; they are neighbours.
+        count: how many.
+        kernel: the row (column) of the kernel at the first; at the next one it is less by the stride.
+    """
+
+    first: np.ndarray
+    count: np.ndarray
+    kernel: np.ndarray
+
+
+class ConvPlan(LayerPlan):
+    """A convolution: a weight row per neuron fold, kernel place and channel word; a row of membranes per position, context and fold."""
+
+    addressed = True
+
+    @property
+    def connection(self) -> Conv2d:
+        assert isinstance(self.layer.connection, Conv2d)
+        return self.layer.connection
+
+    @property
+    def channel_words(self) -> int:
+        """Words of a position of the map that comes in."""
+        return self.connection.input_map[2] // self.simd
+
+    @property
+    def vector_slots(self) -> int:
+        return min(VECTOR_SLOTS, self.positions * self.neuron_folds)
+
+    @property
+    def tests_all_first(self) -> bool:
+        """All positions are tested in the first step of a frame, in which neurons may act that no spike has reached; else only those that
+        the step's spikes reached [S4], [S11]."""
+        return not self.layer.neuron.spikes_once
+
+    @property
+    def tests_all_always(self) -> bool:
+        """All positions are tested in each step, in which neurons may act without input."""
+        return not self.layer.neuron.skips_empty_steps
+
+    @cached_property
+    def reach(self) -> tuple[Reach, Reach]:
+        """Downwards and across [S15]."""
+        found, connection = [], self.connection
+        for axis in range(2):
+            at = np.arange(connection.map_shape[axis]) + connection.paddings[axis]
+            kernel, stride = connection.kernel_shape[axis], connection.strides[axis]
+            first = np.maximum(0, -((kernel - 1 - at) // stride))
+            last = np.minimum(connection.output_map[axis] - 1, at // stride)
+            found.append(Reach(first, np.maximum(0, last - first + 1), at - first * stride))
+        return found[0], found[1]
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """Positions that each word reaches, and so kernel places: int64 (words,)."""
+        down, across = self.reach
+        return np.repeat(np.outer(down.count, across.count).ravel(), self.channel_words)
+
+    def reached(self, index: int) -> list[int]:
+        """The positions that a word reaches."""
+        down, across = self.reach
+        y, x = divmod(index // self.channel_words, len(across.first))
+        rows = range(down.first[y], down.first[y] + down.count[y])
+        columns = range(across.first[x], across.first[x] + across.count[x])
+        width = self.connection.output_map[1]
+        return [row * width + column for row in rows for column in columns]
+
+    def work(self, words: np.ndarray) -> np.ndarray:
+        return np.where(words < 0, 0, self.places[words]) * self.neuron_folds
+
+    def step_work(self, words: np.ndarray) -> np.ndarray:
+        return np.full(words.shape, self.positions * self.neuron_folds if self.tests_all_always else 0)
+
+    @property
+    def walk_layout(self) -> data.StructLayout:
+        """Where a word begins to walk: the first position, the row of its weights there for fold 0, how many positions follow downwards and
+        across, and whether there are any."""
+        down, across = self.reach
+        return data.StructLayout(
+            {
+                "reaches": 1,
+                "position": bits_for(self.positions),
+                "row": bits_for(self.synapse_folds),
+                "down": bits_for(int(down.count.max())),
+                "across": bits_for(int(across.count.max())),
+            }
+        )
+
+    @cached_property
+    def walk_rows(self) -> list[int]:
+        """The content of the memory that says so, a row for each word."""
+        (down, across), layout, width = self.reach, self.walk_layout, self.connection.output_map[1]
+        rows = []
+        for y in range(len(down.first)):
+            for x in range(len(across.first)):
+                for channel_word in range(self.channel_words):
+                    kernel_place = down.kernel[y] * self.connection.kernel_shape[1] + across.kernel[x]
+                    fields = {
+                        "reaches": 1,
+                        "position": down.first[y] * width + across.first[x],
+                        "row": kernel_place * self.channel_words + channel_word,
+                        "down": down.count[y] - 1,
+                        "across": across.count[x] - 1,
+                    }
+                    walks = down.count[y] and across.count[x]
+                    rows.append(sum(int(value) << layout[name].offset for name, value in fields.items()) if walks else 0)
+        return rows
+
+
+class ConvCycles(Cycles):
+    """``neuron_folds`` cycles for each kernel place of a word, for each position that is tested, and once more per frame; after a reset, one
+    for each row of membranes."""
+
+    plan: ConvPlan
+
+    def __init__(self, plan: LayerPlan, fetch_to_vector: int):
+        super().__init__(plan, fetch_to_vector)
+        self.free = plan.state_rows
+        self._touched: set[int] = set()
+        self._first_step = False
+        self._reached = lru_cache(maxsize=None)(self.plan.reached)
+
+    @staticmethod
+    def busy(plan: LayerPlan, words: float, steps: float) -> float:
+        assert isinstance(plan, ConvPlan)
+        return plan.neuron_folds * (words * float(plan.places.mean()) + steps * plan.positions * plan.tests_all_always)
+
+    def _take(self, begin: int, closes: bool, frame: int, new_frame: bool, index: int) -> int:
+        plan, folds = self.plan, self.plan.neuron_folds
+        self._first_step |= new_frame
+        reached = self._reached(index) if index >= 0 else []
+        self._touched.update(reached)
+        last = begin + folds * (new_frame + len(reached))
+        if not closes:
+            self.free = last if reached else last + 1
+            return begin
+        positions: range | list[int] = sorted(self._touched)
+        if plan.tests_all_always or (plan.tests_all_first and self._first_step):
+            positions = range(plan.positions)
+        vectors = [position * folds + fold for position in positions for fold in range(folds)] or [0]
+        for vector in vectors:
+            last = self._test(last + 1, vector, frame, vector == vectors[-1])
+        self.free = last
+        self._touched.clear()
+        self._first_step = False
+        return begin
+
+
+class ConvSequencer(Sequencer):
+    """Each word walks the positions that it reaches, row by row, and at each of them all neuron folds: an operation per cycle.
+
+    When a step closes, the positions that its words have reached are tested, in ascending order; all of them, where neurons may act without
+    input. If there is none, the vector of the first one says so, which has no spikes.
+
+    With the first word of a frame, a position starts anew, and with a reset all of them do (see `hw.core.rounds`).
+    """
+
+    cycles: ClassVar[type[Cycles]] = ConvCycles
+
+    def elaborate(self, platform):
+        m = Module()
+        plan, arriving, issued = self._plan, self.i.payload, self.operation
+        assert isinstance(plan, ConvPlan)
+        word = Signal(arriving.shape())
+        full = Signal()
+        taken, done = Signal(), Signal()
+        first_step = Signal()
+        starts = Signal()  # the frame begins: a position is to start anew
+        walked = Signal()
+        m.d.comb += taken.eq(self.i.valid & self.i.ready)
+        first = self._first_step(m, arriving)
+        with m.If(done):
+            m.d.sync += full.eq(0)
+        with m.If(taken):
+            m.d.sync += [word.eq(arriving), full.eq(1), first_step.eq(first), walked.eq(0), starts.eq(arriving.first)]
+
+        m.submodules.walks = walks = RowMemory(plan.walk_layout.size, plan.walk_rows)
+        m.d.comb += walks.address.eq(Mux(self.i.ready, arriving.index, word.index))
+        walk = data.View(plan.walk_layout, walks.data)
+        cleaning, cleaned = self._clean(m)
+        round_ = rounds(
+            m, contexts=plan.contexts, count=plan.positions, begins=taken & arriving.first, arriving=arriving.frame, frame=word.frame
+        )
+
+        # What is done in this cycle.
+        starting, walking, sweeping, walks_on = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [
+            walks_on.eq(word.bits.any() & walk.reaches & ~walked),
+            starting.eq(full & starts),
+            walking.eq(full & ~starts & walks_on),
+            sweeping.eq(full & ~starts & ~walks_on & word.last_of_step),
+        ]
+        tests = Signal()
+        m.d.comb += [
+            tests.eq(sweeping & self.may_test),
+            self.tests.eq(tests),
+            self.valid.eq(cleaning | starting | walking | tests),
+            self.i.ready.eq((~full | done) & ~cleaning),
+        ]
+
+        # Where.
+        nothing = Signal()  # was reached in this step
+        fold, base, last_fold = self._fold_counter(m, moves=starting | walking | (tests & ~nothing))
+        moves = Signal()
+        m.d.comb += moves.eq(walking & last_fold)
+        position, row, ends = self._walk(m, plan, walk, moves)
+        swept, is_last, none = self._sweep(m, plan, taken & arriving.first, moves, position, tests & last_fold)
+        last = Mux(nothing, 1, is_last & last_fold)
+        m.d.comb += [
+            nothing.eq(none),
+            done.eq(full & ~starts & Mux(word.last_of_step, tests & last, ~walks_on | (moves & ends))),
+        ]
+        with m.If(moves & ends & ~done):
+            m.d.sync += walked.eq(1)
+        with m.If(starting & last_fold):
+            m.d.sync += starts.eq(0)
+
+        place = Signal(bits_for(plan.positions))
+        m.d.comb += [
+            place.eq(Mux(sweeping, swept, Mux(starts, round_, position))),
+            issued.weight_row.eq(base + row),
+            issued.fold.eq(fold),
+            issued.position.eq(place),
+            issued.state_row.eq(Mux(cleaning, cleaned, plan.state_row(fold, word.frame, place))),
+            issued.tag.eq(Mux(cleaning, cleaned >> _bits_below_position(plan), round_)),
+            issued.spikes.eq(Mux(walking, word.bits, 0)),
+            issued.restart.eq(starting),
+            issued.first.eq(first_step),
+            issued.integrate.eq(1),
+            issued.test.eq(sweeping),
+            issued.last.eq(last),
+        ]
+        m.d.comb += [issued[name].eq(word[name]) for name in ("time", "last_of_frame", "error", "frame")]
+        return m
+
+    def _clean(self, m: Module) -> tuple[Value, Value]:
+        """After a reset: whether rows of membranes are still being given their tags, and which one is now."""
+        rows = self._plan.state_rows
+        clean = Signal()
+        row = Signal(range(max(2, rows)))
+        with m.If(~clean):
+            m.d.sync += [row.eq(row + 1), clean.eq(row == rows - 1)]
+        return ~clean, row
+
+    def _walk(self, m: Module, plan: ConvPlan, walk, moves) -> tuple[Value, Value, Value]:
+        """The position that is walked, the row of its weights for fold 0, and whether it is the last; ``moves``: on to the next."""
+        (down, across), width = plan.connection.strides, plan.connection.output_map[1]
+        right, below = across * plan.channel_words, down * plan.connection.kernel_shape[1] * plan.channel_words  # rows of weights
+        column, line = Signal.like(walk.across), Signal.like(walk.down)
+        on, of_line = (Signal(bits_for(plan.positions), name=name) for name in ("on", "line_on"))  # added to the position
+        back, line_back = (Signal(bits_for(plan.synapse_folds), name=name) for name in ("back", "line_back"))  # taken from the row
+        ends_line, ends = Signal(), Signal()
+        m.d.comb += [ends_line.eq(column == walk.across), ends.eq(ends_line & (line == walk.down))]
+        with m.If(moves):
+            with m.If(~ends_line):
+                m.d.sync += [column.eq(column + 1), on.eq(on + 1), back.eq(back + right)]
+            with m.Elif(~ends):
+                m.d.sync += [column.eq(0), line.eq(line + 1)]
+                m.d.sync += [signal.eq(of_line + width) for signal in (on, of_line)]
+                m.d.sync += [signal.eq(line_back + below) for signal in (back, line_back)]
+            with m.Else():
+                m.d.sync += [signal.eq(0) for signal in (column, line, on, of_line, back, line_back)]
+        return walk.position + on, walk.row - back, ends
+
+    def _sweep(self, m: Module, plan: ConvPlan, begins, moves, position, sweeps) -> tuple[Value, Value, Value]:
+        """The position that is tested, whether it is the last, and whether there is none.
+
+        Parameters:
+            begins: a frame begins.
+            moves: ``position`` has been reached.
+            sweeps: on to the next position to be tested.
+        """
+        if plan.tests_all_always:
+            swept = Signal(bits_for(plan.positions))
+            last = Signal()
+            m.d.comb += last.eq(swept == plan.positions - 1)
+            with m.If(sweeps):
+                m.d.sync += swept.eq(Mux(last, 0, swept + 1))
+            return swept, last, 0
+        touched = Signal(plan.positions)
+        found = first_set(m, touched, name="touched")
+        with m.If(moves):
+            m.d.sync += touched.eq(touched | (1 << position[: bits_for(plan.positions)])[: plan.positions])
+        with m.Elif(sweeps):
+            m.d.sync += touched.eq(found.rest)
+        if plan.tests_all_first:
+            with m.If(begins):
+                m.d.sync += touched.eq((1 << plan.positions) - 1)
+        return found.index, ~found.several, ~found.any
+
+
+def _bits_below_position(plan: ConvPlan) -> int:
+    """Of the number of a row of membranes."""
+    return (plan.contexts - 1).bit_length() + (plan.neuron_folds - 1).bit_length()
