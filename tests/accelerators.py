@@ -143,7 +143,7 @@ def assert_right(network: Network, folding: Folding, events: Events) -> None:
     golden = golden_run(network, events)
     accelerator = Accelerator(network, folding)
     frames = word_payloads(accelerator.input_format.from_events(events))
-    assert all(map(len, golden.events[:-1])), "a layer is silent: there is nothing to compare"
+    assert sum(map(len, golden.events[:-1])), "there is nothing to compare"
     for early in (False, True):
         record = simulate(accelerator, frames, early=early)
         decisions = golden.decisions

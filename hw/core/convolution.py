@@ -15,7 +15,7 @@ from hw.core.sequencer import Cycles, Sequencer
 from hw.core.trees import first_set
 from hw.core.words import bits_for
 
-VECTOR_SLOTS = 64
+VECTOR_SLOTS = 1024
 """Neuron vectors that wait, so that a layer need not stop for each word that the next one walks."""
 
 
@@ -24,12 +24,12 @@ class Reach(NamedTuple):
 
     Attributes:
         first: the first of them; they are neighbours.
-        count: how many.
+        number: how many.
         kernel: the row (column) of the kernel at the first; at the next one it is less by the stride.
     """
 
     first: np.ndarray
-    count: np.ndarray
+    number: np.ndarray
     kernel: np.ndarray
 
 
@@ -79,14 +79,14 @@ class ConvPlan(LayerPlan):
     def places(self) -> np.ndarray:
         """Positions that each word reaches, and so kernel places: int64 (words,)."""
         down, across = self.reach
-        return np.repeat(np.outer(down.count, across.count).ravel(), self.channel_words)
+        return np.repeat(np.outer(down.number, across.number).ravel(), self.channel_words)
 
     def reached(self, index: int) -> list[int]:
         """The positions that a word reaches."""
         down, across = self.reach
         y, x = divmod(index // self.channel_words, len(across.first))
-        rows = range(down.first[y], down.first[y] + down.count[y])
-        columns = range(across.first[x], across.first[x] + across.count[x])
+        rows = range(down.first[y], down.first[y] + down.number[y])
+        columns = range(across.first[x], across.first[x] + across.number[x])
         width = self.connection.output_map[1]
         return [row * width + column for row in rows for column in columns]
 
@@ -106,8 +106,8 @@ class ConvPlan(LayerPlan):
                 "reaches": 1,
                 "position": bits_for(self.positions),
                 "row": bits_for(self.synapse_folds),
-                "down": bits_for(int(down.count.max())),
-                "across": bits_for(int(across.count.max())),
+                "down": bits_for(int(down.number.max())),
+                "across": bits_for(int(across.number.max())),
             }
         )
 
@@ -124,17 +124,17 @@ class ConvPlan(LayerPlan):
                         "reaches": 1,
                         "position": down.first[y] * width + across.first[x],
                         "row": kernel_place * self.channel_words + channel_word,
-                        "down": down.count[y] - 1,
-                        "across": across.count[x] - 1,
+                        "down": down.number[y] - 1,
+                        "across": across.number[x] - 1,
                     }
-                    walks = down.count[y] and across.count[x]
+                    walks = down.number[y] and across.number[x]
                     rows.append(sum(int(value) << layout[name].offset for name, value in fields.items()) if walks else 0)
         return rows
 
 
 class ConvCycles(Cycles):
-    """``neuron_folds`` cycles for each kernel place of a word, for each position that is tested, and once more per frame; after a reset, one
-    for each row of membranes."""
+    """``neuron_folds`` cycles for each kernel place of a word, for each position that is tested, and once more per frame; after a reset,
+    one for each row of membranes."""
 
     plan: ConvPlan
 
@@ -188,7 +188,8 @@ class ConvSequencer(Sequencer):
         assert isinstance(plan, ConvPlan)
         word = Signal(arriving.shape())
         full = Signal()
-        taken, done = Signal(), Signal()
+        taken = Signal()
+        done = Signal()
         first_step = Signal()
         starts = Signal()  # the frame begins: a position is to start anew
         walked = Signal()
@@ -208,7 +209,10 @@ class ConvSequencer(Sequencer):
         )
 
         # What is done in this cycle.
-        starting, walking, sweeping, walks_on = Signal(), Signal(), Signal(), Signal()
+        starting = Signal()
+        walking = Signal()
+        sweeping = Signal()
+        walks_on = Signal()
         m.d.comb += [
             walks_on.eq(word.bits.any() & walk.reaches & ~walked),
             starting.eq(full & starts),
@@ -249,7 +253,7 @@ class ConvSequencer(Sequencer):
             issued.state_row.eq(Mux(cleaning, cleaned, plan.state_row(fold, word.frame, place))),
             issued.tag.eq(Mux(cleaning, cleaned >> _bits_below_position(plan), round_)),
             issued.spikes.eq(Mux(walking, word.bits, 0)),
-            issued.restart.eq(starting),
+            issued.restart.eq(starting | cleaning),
             issued.first.eq(first_step),
             issued.integrate.eq(1),
             issued.test.eq(sweeping),
@@ -271,10 +275,12 @@ class ConvSequencer(Sequencer):
         """The position that is walked, the row of its weights for fold 0, and whether it is the last; ``moves``: on to the next."""
         (down, across), width = plan.connection.strides, plan.connection.output_map[1]
         right, below = across * plan.channel_words, down * plan.connection.kernel_shape[1] * plan.channel_words  # rows of weights
-        column, line = Signal.like(walk.across), Signal.like(walk.down)
+        column = Signal.like(walk.across, name="column")
+        line = Signal.like(walk.down, name="line")
         on, of_line = (Signal(bits_for(plan.positions), name=name) for name in ("on", "line_on"))  # added to the position
         back, line_back = (Signal(bits_for(plan.synapse_folds), name=name) for name in ("back", "line_back"))  # taken from the row
-        ends_line, ends = Signal(), Signal()
+        ends_line = Signal()
+        ends = Signal()
         m.d.comb += [ends_line.eq(column == walk.across), ends.eq(ends_line & (line == walk.down))]
         with m.If(moves):
             with m.If(~ends_line):

@@ -99,7 +99,9 @@ class Folding:
             _check_range("swap" + of_layer, swap, pe, f"its PE, {pe}")
             if (maps or layer.pool is not None) and (form, loop_order) != ("delta", "event"):
                 what = "is a convolution" if maps else "has a pool"
-                raise UserError(f"form and loop_order of layer {index} must be delta and event, because it {what}, not {form} and {loop_order}")
+                raise UserError(
+                    f"form and loop_order of layer {index} must be delta and event, because it {what}, not {form} and {loop_order}"
+                )
             cumulative, kinds = FORMS[form].cumulative, FORMS[form].neurons
             if cumulative and loop_order != "step":
                 raise UserError(f"loop_order of layer {index} must be step, because its form is {form}, not {loop_order!r}")

@@ -78,11 +78,9 @@ class LayerPlan(ABC):
         and those of one position."""
         return self.positions << (self.contexts - 1).bit_length() + (self.neuron_folds - 1).bit_length()
 
-    def state_row(self, fold: Value, frame: Value, position: Value = C(0, 0)) -> Value:  # noqa: B008 (a constant)
+    def state_row(self, fold: Value, frame: Value, position: Value = C(0, 0)) -> Value:
         """The row of the membranes of a neuron fold at a position, for the frame with this tag."""
-        of_fold, of_frame, of_position = (
-            (count - 1).bit_length() for count in (self.neuron_folds, self.contexts, self.positions)
-        )
+        of_fold, of_frame, of_position = ((count - 1).bit_length() for count in (self.neuron_folds, self.contexts, self.positions))
         return Cat(fold[:of_fold], frame[:of_frame], position[:of_position])
 
     @property

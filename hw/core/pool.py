@@ -24,11 +24,11 @@ def pooled_words(pool: Pool2d, simd: int) -> np.ndarray:
 class Pool(wiring.Component):
     """Spike words of a map go on as those of its windows; words that bring nothing new are dropped, unless they close a step.
 
-    A word is looked up in a ROM. In front of neurons that spike at most once, ``max`` also keeps, in a memory with a row for each context and
-    word of windows, which of these have spiked (see `hw.core.rounds`).
+    A word is looked up in a ROM. ``max`` also keeps, in a memory with a row for each context and word of windows, which of these have
+    spiked (see `hw.core.rounds`).
 
-    Latency: a cycle, with ``max`` two. Throughput: a word per cycle; with ``max``, the first word of a frame waits until the one before it is
-    gone, and a cycle more.
+    Latency: a cycle, with ``max`` two. Throughput: a word per cycle; with ``max``, the first word of a frame waits until the one before it
+    is gone, and a cycle more.
 
     Parameters:
         plan: the layer that it is in front of.
@@ -89,7 +89,8 @@ class Pool(wiring.Component):
     def _send(self, m: Module, word, valid, index, bits, leaves) -> None:
         """Offer a word, with other spikes, or drop it; ``leaves``: it is gone with this cycle."""
         owed = Signal()  # the first word of the frame was dropped
-        passes, first = Signal(), Signal()
+        passes = Signal()
+        first = Signal()
         sent = self.o.payload
         m.d.comb += [
             passes.eq(bits.any() | word.last_of_step),
@@ -109,7 +110,7 @@ class Pool(wiring.Component):
         plan = self._plan
         shape = self.memory_shape(plan)
         assert shape is not None
-        places, context_bits = plan.layer.pool.outputs // plan.simd, (plan.contexts - 1).bit_length()
+        places, context_bits = self._pool.outputs // plan.simd, (plan.contexts - 1).bit_length()
         row = data.StructLayout({"spiked": plan.simd, "tag": bits_for(places)})
         m.submodules.memory = memory = Memory(shape=unsigned(row.size), depth=shape[1], init=[])
         write = memory.write_port()
@@ -129,9 +130,11 @@ class Pool(wiring.Component):
         word = Signal.like(arrived, name="read_word")
         found = Signal(window.shape())
         tag = Signal(bits_for(places))
-        valid, leaves, starts = Signal(), Signal(), Signal()
-        kept, spiked = data.View(row, read.data), Signal(plan.simd)
-        new = data.View(row, write.data)
+        valid = Signal()
+        leaves = Signal()
+        starts = Signal()
+        kept, new = data.View(row, read.data), data.View(row, write.data)
+        spiked = Signal(plan.simd)
         bits = Signal(plan.simd)
         m.d.comb += [
             moves.eq(full & ~begins & (~valid | leaves)),

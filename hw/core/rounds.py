@@ -5,9 +5,9 @@ memory for each context. What is in a row counts only if its tag is the round of
 frame of round ``r`` starts place ``r`` anew, and gives it the tag ``r``; so does a reset with each place, which takes a cycle per row.
 
 No tag can mislead. Let a row of place ``p`` be read in a frame, and let its tag be of an earlier one, the last to write the row, ``d > 0``
-frames of this context before. Each frame of round ``p`` writes place ``p``, so none of the ``d`` frames since then, the present one included,
-has that round. There is one in ``R`` frames on end, so ``d < R``, and both rounds differ. If no frame has written the row since the reset,
-its tag is ``p``; the present round is another one, since else this frame would have written it.
+frames of this context before. Each frame of round ``p`` writes place ``p``, so none of the ``d`` frames since then, the present one
+included, has that round. There is one in ``R`` frames on end, so ``d < R``, and both rounds differ. If no frame has written the row since
+the reset, its tag is ``p``; the present round is another one, since else this frame would have written it.
 """
 
 from amaranth.hdl import Array, Module, Mux, Signal, Value

@@ -13,7 +13,9 @@ class Pipeline:
 
     def __init__(self, plans: tuple[LayerPlan, ...]):
         self.layers = [cycles_of(plan) for plan in plans]
-        self.inputs = [layer if plan.layer.pool is None else PoolCycles(plan, layer) for plan, layer in zip(plans, self.layers, strict=True)]
+        self.inputs = [
+            layer if plan.layer.pool is None else PoolCycles(plan, layer) for plan, layer in zip(plans, self.layers, strict=True)
+        ]
         self.emitters = [_Emitter(layer, following) for layer, following in zip(self.layers, self.inputs[1:], strict=False)]
         for layer, emitter in zip(self.layers, self.emitters, strict=False):
             layer.send_vector = emitter.vector

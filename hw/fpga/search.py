@@ -9,7 +9,7 @@ import numpy as np
 from export import Events, Network, reference
 from export.reference import Result
 from hw.core.dense import DensePlan
-from hw.core.folding import Folding
+from hw.core.folding import Folding, check_all_dense
 from hw.core.layer import sequencer_of
 from hw.core.plan import LayerPlan
 from hw.cost import cycles as cost
@@ -77,7 +77,11 @@ def search(
         inputs: frames; the first `FRAMES` frames count.
         frames_in, pixels, weights: as in `hw.Accelerator` and `hw.Folding`.
         board: see `hw.fpga.area.AreaModel`.
+
+    Raises:
+        UserError: the network is not of dense layers.
     """
+    check_all_dense(network, "a search for foldings")
     some = inputs[:FRAMES]
     golden = reference.run(network, some)
     found: dict[Folding, Found] = {}
