@@ -4,7 +4,7 @@ from functools import cached_property, lru_cache
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data
 
 from export.convolution import Conv2d
@@ -275,8 +275,8 @@ class ConvSequencer(Sequencer):
         """The position that is walked, the row of its weights for fold 0, and whether it is the last; ``moves``: on to the next."""
         (down, across), width = plan.connection.strides, plan.connection.output_map[1]
         right, below = across * plan.channel_words, down * plan.connection.kernel_shape[1] * plan.channel_words  # rows of weights
-        column = Signal.like(walk.across, name="column")
-        line = Signal.like(walk.down, name="line")
+        column = Signal.like(walk.across, name="walked_column")
+        line = Signal.like(walk.down, name="walked_line")
         on, of_line = (Signal(bits_for(plan.positions), name=name) for name in ("on", "line_on"))  # added to the position
         back, line_back = (Signal(bits_for(plan.synapse_folds), name=name) for name in ("back", "line_back"))  # taken from the row
         ends_line = Signal()
@@ -308,16 +308,24 @@ class ConvSequencer(Sequencer):
             with m.If(sweeps):
                 m.d.sync += swept.eq(Mux(last, 0, swept + 1))
             return swept, last, 0
+        height, width, _ = plan.connection.output_map
         touched = Signal(plan.positions)
-        found = first_set(m, touched, name="touched")
+        lines = Signal(height, name="touched_lines")
+        columns = Signal(width, name="touched_columns")  # of the first of them
+        m.d.comb += lines.eq(Cat(touched.word_select(line, width).any() for line in range(height)))
+        line = first_set(m, lines, name="line")
+        m.d.comb += columns.eq(touched.word_select(line.index, width))
+        column = first_set(m, columns, name="column")
+        swept = Signal(bits_for(plan.positions))
+        m.d.comb += swept.eq(line.index * width + column.index)
         with m.If(moves):
             m.d.sync += touched.eq(touched | (1 << position[: bits_for(plan.positions)])[: plan.positions])
         with m.Elif(sweeps):
-            m.d.sync += touched.eq(found.rest)
+            m.d.sync += touched.eq(touched & ~(1 << swept)[: plan.positions])
         if plan.tests_all_first:
             with m.If(begins):
                 m.d.sync += touched.eq((1 << plan.positions) - 1)
-        return found.index, ~found.several, ~found.any
+        return swept, ~(line.several | column.several), ~line.any
 
 
 def _bits_below_position(plan: ConvPlan) -> int:

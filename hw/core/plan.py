@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
-from amaranth.hdl import C, Cat, Value
+from amaranth.hdl import Cat, Value
 
 from export import Layer
 from export.connections import Totals
@@ -78,10 +78,10 @@ class LayerPlan(ABC):
         and those of one position."""
         return self.positions << (self.contexts - 1).bit_length() + (self.neuron_folds - 1).bit_length()
 
-    def state_row(self, fold: Value, frame: Value, position: Value = C(0, 0)) -> Value:
-        """The row of the membranes of a neuron fold at a position, for the frame with this tag."""
+    def state_row(self, fold: Value, frame: Value, position: Value | None = None) -> Value:
+        """The row of the membranes of a neuron fold at a position, if there are several, for the frame with this tag."""
         of_fold, of_frame, of_position = ((count - 1).bit_length() for count in (self.neuron_folds, self.contexts, self.positions))
-        return Cat(fold[:of_fold], frame[:of_frame], position[:of_position])
+        return Cat(fold[:of_fold], frame[:of_frame], () if position is None else position[:of_position])
 
     @property
     def weight_depth(self) -> int:

@@ -114,8 +114,8 @@ class _Frame:
         return [t for t, words in enumerate(self.inputs) if words or t == 0 or not self.skips_empty_steps]
 
     def step(self, t: int) -> tuple[list[int], list[dict[int, list[int]]]]:
-        """The words of a step on the first layer's input, an empty one if it has no spikes, and those that each vector of each layer but the
-        last gives."""
+        """The words of a step on the first layer's input, an empty one if it has no spikes, and those that each vector of the layers but
+        the last gives."""
         first, *others = self.sent
         return first.step(self.number, t) or [-1], [words.of_vectors(self.number, t) for words in others]
 
