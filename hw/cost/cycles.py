@@ -61,7 +61,7 @@ def predict(
     """
     plans = folding.plans(network)
     events = network.check_inputs(inputs)
-    words = step_words(plans, events, golden)
+    words = step_words(plans, events, golden, sent=True)
     counts = words[0].counts
     frames = [
         _Frame(k, counts[k], words, int(step) if early and not silent else None, plans[0].skips_empty_steps)
@@ -85,9 +85,9 @@ def limit(network: Network, folding: Folding, inputs: np.ndarray | Events, golde
     return np.max(work, axis=0)
 
 
-def step_words(plans: tuple[LayerPlan, ...], inputs: Events, golden: Result) -> list[StepWords]:
-    """The words with spikes on each layer's input."""
-    before = (None, *plans)
+def step_words(plans: tuple[LayerPlan, ...], inputs: Events, golden: Result, *, sent: bool = False) -> list[StepWords]:
+    """The words with spikes on each layer's input; ``sent``: as the layer before sends them, in two parts where two vectors have one."""
+    before = (None, *plans) if sent else [None] * len(plans)
     return [StepWords(*of_layer) for of_layer in zip(plans, (inputs, *golden.events[:-1]), before, strict=False)]
 
 
