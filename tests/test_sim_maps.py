@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 import sim
-from export import Conv2d, Dense, Layer, Network, Pool2d, Single, reference
-from hw import Accelerator, Folding
+from export import Conv2d, Dense, Encoder, Events, Layer, Network, Pool2d, Single, reference
+from hw import Accelerator, Folding, cost
 from hw.verilog import generate, port_map
 from sim import simulate
 from sim.compare import Difference
-from tests.maps import signs
+from tests.maps import Shape, map_network, random_inputs, signs
 from tests.networks import random_spike_times
 
 STEPS = 4
@@ -181,3 +181,33 @@ def test_fault(fault, layer, monkeypatch):
         assert first.layer == layer
         assert comparison.first == first, mode
     assert f"layer {layer}, neuron" in report.table()
+
+
+@pytest.mark.parametrize(
+    ("code", "folding"),
+    [
+        ("single", Folding((1, 3, 4), (3, 2, 3), ("delta",) * 3, contexts=4, pixels=2)),
+        ("graded, signed", Folding((1, 2, 2), (3, 4, 2), ("delta",) * 3, contexts=2)),
+        ("rate", Folding((1, 6, 4), (6, 4, 3), ("delta",) * 3)),
+    ],
+)
+def test_every_coefficient_and_cycle(code, folding):
+    """Strides, padding and pools; frames in turn, the single spikes' as pixels."""
+    rng = np.random.default_rng(33)
+    shapes = [Shape(6, (3, 2), (2, 1), (1, 1)), Shape(4, (2, 2), pool=(1, 2))]
+    encoder = Encoder("latency") if code == "single" else None
+    network = map_network(rng, (8, 7, 1), shapes, 3, STEPS, code, encoder=encoder, last_pool=(2, 1))
+    images = None
+    if code == "single":
+        images = (rng.integers(0, 256, (60, 56)) * (rng.random((60, 56)) < 0.7)).astype(np.uint8)
+        inputs = network.check_inputs(network.encode(images))
+    else:
+        inputs = Events.from_dense(random_inputs(rng, network, 60))
+    report = sim.cosimulate(network, inputs, images=images, folding=folding)
+    assert report.passed, report.first_difference
+    assert report.comparisons["early"].spikes_compared > 1000
+    golden, frames_in = reference.run(network, inputs), "words" if images is None else "pixels"
+    for mode, timing in report.timings.items():
+        predicted = cost.predict(network, folding, inputs, golden, early=mode == "early", frames_in=frames_in)
+        assert timing.latency.tolist() == predicted.latencies.tolist()
+        assert timing.intervals.tolist() == predicted.intervals.tolist()
