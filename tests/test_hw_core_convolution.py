@@ -13,6 +13,9 @@ from export import Conv2d, Dense, Encoder, Events, Graded, Layer, Network, Pool2
 from export.reference import run as golden_run
 from hw import Accelerator, Folding, cost, default_folding
 from hw.core.convolution import ConvPlan
+from hw.fpga.area import AreaModel
+from hw.fpga.devices import DEVICES
+from hw.fpga.search import search
 from hw.host.hosted import HostedAccelerator
 from hw.loading.fit import Capacity, fit
 from tests import oracle_maps
@@ -260,6 +263,35 @@ def test_what_there_is_not_for_maps():
     ):
         with pytest.raises(UserError, match=f"^{message}$"):
             make()
+
+
+def test_estimates_are_for_dense_layers():
+    """Of a pool, too."""
+    folding, device = Folding((2,), (3,), ("delta",)), DEVICES["up5k"]
+    network = Network((Layer(Dense(np.ones((3, 8))), Single([1, 1, 1]), Pool2d((3, 4), 4, (2, 2))),), 4)
+    with pytest.raises(UserError, match=r"^estimates of the area must be for dense layers, but layer 0 has a pool$"):
+        AreaModel(device.family, "rom").estimate(network, folding, "words")
+    with pytest.raises(UserError, match=r"^a search for foldings must be for dense layers, but layer 0 has a pool$"):
+        search(network, device, network.check_inputs(np.zeros((2, 48), int)), "words")
+
+
+@pytest.mark.parametrize(("form", "order"), [("delta", "step"), ("xnor", "step"), ("delta", "event")])
+def test_dense_layers_around_a_convolution(form, order):
+    """Words of a map come to any kind of dense layer, in two parts where they lie in two folds; a dense layer may give a map."""
+    rng = np.random.default_rng(16)
+    convolution = Conv2d(signs(rng, 6, 2, 2, 2), (3, 4))
+    network = Network(
+        (
+            Layer(Dense(signs(rng, 24, 10)), Single(rng.integers(0, 3, 24))),
+            Layer(convolution, Single(rng.integers(1, 4, 6))),
+            Layer(Dense(signs(rng, 4, 36)), Single(rng.integers(0, 5, 4))),
+        ),
+        4,
+    )
+    times = np.where(rng.random((10, 10)) < 0.7, rng.integers(0, 4, (10, 10)), 4)
+    folding = Folding((3, 2, 3), (7, 4, 3), ("delta", "delta", form), ("event", "event", order), contexts=2)
+    assert folding.plans(network)[2].split_words == 6
+    assert_right(network, folding, network.check_inputs(times))
 
 
 def test_default_folding():
