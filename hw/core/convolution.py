@@ -1,10 +1,11 @@
 """The circuit's half of `export.Conv2d`: each word walks the kernel places from which it reaches a position of the map."""
 
+from collections.abc import Iterable
 from functools import cached_property, lru_cache
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data
 
 from export.convolution import Conv2d
@@ -17,6 +18,8 @@ from hw.core.words import bits_for
 
 VECTOR_SLOTS = 1024
 """Neuron vectors that wait, so that a layer need not stop for each word that the next one walks."""
+SETTLES = 2
+"""Cycles from an operation to the one in which it shows whether neurons are ripe."""
 
 
 class Reach(NamedTuple):
@@ -54,14 +57,17 @@ class ConvPlan(LayerPlan):
 
     @property
     def tests_all_first(self) -> bool:
-        """All positions are tested in the first step of a frame, in which neurons may act that no spike has reached; else only those that
-        the step's spikes reached [S4], [S11]."""
+        """In the first step of a frame, neurons may act that no spike has reached [S4], [S11]."""
         return not self.layer.neuron.spikes_once
 
     @property
     def tests_all_always(self) -> bool:
         """All positions are tested in each step, in which neurons may act without input."""
         return not self.layer.neuron.skips_empty_steps
+
+    @property
+    def tells_ripe(self) -> bool:
+        return not self.tests_all_always
 
     @cached_property
     def reach(self) -> tuple[Reach, Reach]:
@@ -133,16 +139,17 @@ class ConvPlan(LayerPlan):
 
 
 class ConvCycles(Cycles):
-    """``neuron_folds`` cycles for each kernel place of a word, for each position that is tested, and once more per frame; after a reset,
-    one for each row of membranes."""
+    """``neuron_folds`` cycles for each kernel place of a word, for each position that is tested, and once more per frame; `SETTLES` between
+    the former and the latter; after a reset, one for each row of membranes."""
 
     plan: ConvPlan
 
     def __init__(self, plan: LayerPlan, fetch_to_vector: int):
         super().__init__(plan, fetch_to_vector)
         self.free = plan.state_rows
-        self._touched: set[int] = set()
+        self._touched: set[int] = set()  # in the first step of a frame
         self._first_step = False
+        self._settled = 0  # from here on, all that words did has been looked at
         self._reached = lru_cache(maxsize=None)(self.plan.reached)
 
     @staticmethod
@@ -154,14 +161,16 @@ class ConvCycles(Cycles):
         plan, folds = self.plan, self.plan.neuron_folds
         self._first_step |= new_frame
         reached = self._reached(index) if index >= 0 else []
-        self._touched.update(reached)
         last = begin + folds * (new_frame + len(reached))
+        if reached and plan.tells_ripe:
+            self._settled = last + SETTLES
+        if plan.tests_all_first and self._first_step:
+            self._touched.update(reached)
         if not closes:
             self.free = last if reached else last + 1
             return begin
-        positions: range | list[int] = sorted(self._touched)
-        if plan.tests_all_always or (plan.tests_all_first and self._first_step):
-            positions = range(plan.positions)
+        last = max(last, self._settled)
+        positions = self._tested()
         vectors = [position * folds + fold for position in positions for fold in range(folds)] or [0]
         for vector in vectors:
             last = self._test(last + 1, vector, frame, vector == vectors[-1])
@@ -170,11 +179,22 @@ class ConvCycles(Cycles):
         self._first_step = False
         return begin
 
+    def _tested(self) -> Iterable[int]:
+        """The positions that are tested when the step closes."""
+        plan = self.plan
+        if plan.tests_all_always:
+            return range(plan.positions)
+        spiking = {vector // plan.neuron_folds for vector in self.spiking}
+        if plan.tests_all_first and self._first_step:
+            spiking.update(set(range(plan.positions)) - self._touched)
+        return sorted(spiking)
+
 
 class ConvSequencer(Sequencer):
     """Each word walks the positions that it reaches, row by row, and at each of them all neuron folds: an operation per cycle.
 
-    When a step closes, the positions that its words have reached are tested, in ascending order; all of them, where neurons may act without
+    When a step closes, positions are tested in ascending order: those of which some neuron is ripe, which shows when a word has been there;
+    in the first step of a frame, also those where no word has been, if they may spike; and all of them, where neurons may act without
     input. If there is none, the vector of the first one says so, which has no spikes.
 
     With the first word of a frame, a position starts anew, and with a reset all of them do (see `hw.core.rounds`).
@@ -221,7 +241,7 @@ class ConvSequencer(Sequencer):
         ]
         tests = Signal()
         m.d.comb += [
-            tests.eq(sweeping & self.may_test),
+            tests.eq(sweeping & self.may_test & self._all_settled(m, walking)),
             self.tests.eq(tests),
             self.valid.eq(cleaning | starting | walking | tests),
             self.i.ready.eq((~full | done) & ~cleaning),
@@ -233,7 +253,7 @@ class ConvSequencer(Sequencer):
         moves = Signal()
         m.d.comb += moves.eq(walking & last_fold)
         position, row, ends = self._walk(m, plan, walk, moves)
-        swept, is_last, none = self._sweep(m, plan, taken & arriving.first, moves, position, tests & last_fold)
+        swept, is_last, none = self._sweep(m, plan, taken & arriving.first, tests & last_fold)
         last = Mux(nothing, 1, is_last & last_fold)
         m.d.comb += [
             nothing.eq(none),
@@ -255,7 +275,7 @@ class ConvSequencer(Sequencer):
             issued.spikes.eq(Mux(walking, word.bits, 0)),
             issued.restart.eq(starting | cleaning),
             issued.first.eq(first_step),
-            issued.integrate.eq(1),
+            issued.integrate.eq(walking | sweeping),
             issued.test.eq(sweeping),
             issued.last.eq(last),
         ]
@@ -293,12 +313,19 @@ class ConvSequencer(Sequencer):
                 m.d.sync += [signal.eq(0) for signal in (column, line, on, of_line, back, line_back)]
         return walk.position + on, walk.row - back, ends
 
-    def _sweep(self, m: Module, plan: ConvPlan, begins, moves, position, sweeps) -> tuple[Value, Value, Value]:
+    def _all_settled(self, m: Module, issues) -> Value:
+        """Whether it shows what all operations of words have come to; ``issues``: there is one more now."""
+        if not self._plan.tells_ripe:
+            return Const(1)
+        under_way = Signal(SETTLES)
+        m.d.sync += under_way.eq(Cat(issues, under_way[:-1]))
+        return ~under_way.any()
+
+    def _sweep(self, m: Module, plan: ConvPlan, begins, sweeps) -> tuple[Value, Value, Value]:
         """The position that is tested, whether it is the last, and whether there is none.
 
         Parameters:
             begins: a frame begins.
-            moves: ``position`` has been reached.
             sweeps: on to the next position to be tested.
         """
         if plan.tests_all_always:
@@ -309,22 +336,24 @@ class ConvSequencer(Sequencer):
                 m.d.sync += swept.eq(Mux(last, 0, swept + 1))
             return swept, last, 0
         height, width, _ = plan.connection.output_map
-        touched = Signal(plan.positions)
-        lines = Signal(height, name="touched_lines")
-        columns = Signal(width, name="touched_columns")  # of the first of them
-        m.d.comb += lines.eq(Cat(touched.word_select(line, width).any() for line in range(height)))
+        due = Signal(plan.positions)
+        lines = Signal(height, name="due_lines")
+        columns = Signal(width, name="due_columns")  # of the first of them
+        m.d.comb += lines.eq(Cat(due.word_select(line, width).any() for line in range(height)))
         line = first_set(m, lines, name="line")
-        m.d.comb += columns.eq(touched.word_select(line.index, width))
+        m.d.comb += columns.eq(due.word_select(line.index, width))
         column = first_set(m, columns, name="column")
         swept = Signal(bits_for(plan.positions))
         m.d.comb += swept.eq(line.index * width + column.index)
-        with m.If(moves):
-            m.d.sync += touched.eq(touched | (1 << position[: bits_for(plan.positions)])[: plan.positions])
-        with m.Elif(sweeps):
-            m.d.sync += touched.eq(touched & ~(1 << swept)[: plan.positions])
+        place = Signal(plan.positions)
+        m.d.comb += place.eq(1 << Mux(self.settles, self.settled, swept))
+        with m.If(self.settles & self.ripe):
+            m.d.sync += due.eq(due | place)
+        with m.Elif((self.settles & (self.settled_fold == 0)) | sweeps):
+            m.d.sync += due.eq(due & ~place)
         if plan.tests_all_first:
             with m.If(begins):
-                m.d.sync += touched.eq((1 << plan.positions) - 1)
+                m.d.sync += due.eq((1 << plan.positions) - 1)
         return swept, ~(line.several | column.several), ~line.any
 
 

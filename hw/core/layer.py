@@ -89,7 +89,9 @@ class IFLayer(wiring.Component):
         # Integrate.
         integrating, integrating_valid = _registered(m, plan, "integrating", counting, counting_valid)
         m.submodules.initial = initial = RowMemory(plan.initial_width, plan.initial_potentials, writable=self._loadable)
-        m.submodules.neurons = neurons = plan.neurons(plan.layer.neuron, pe=plan.pe, width=plan.membrane_bits, count_width=number_bits)
+        m.submodules.neurons = neurons = plan.neurons(
+            plan.layer.neuron, pe=plan.pe, width=plan.membrane_bits, count_width=number_bits, tells_ripe=plan.tells_ripe
+        )
         m.submodules.membranes = state = membranes_of(plan)(plan)
         for port, stage, valid in ((state.ahead, counting, counting_valid), (state.now, integrating, integrating_valid)):
             m.d.comb += port.valid.eq(valid)
@@ -123,6 +125,10 @@ class IFLayer(wiring.Component):
             vector.last_of_step.eq(integrating.last),
             vector.fire.eq(neurons.fire & exists),
         ]
+        if plan.tells_ripe:
+            ripe = neurons.ripe & exists[:: plan.coefficient_bits]
+            m.d.comb += [sequencer.settles.eq(integrating_valid & integrating.integrate & ~integrating.test), sequencer.ripe.eq(ripe.any())]
+            m.d.comb += [sequencer.settled.eq(integrating.position), sequencer.settled_fold.eq(integrating.fold)]
         if plan.addressed:
             m.d.comb += [vector.fold.eq(integrating.fold), vector.position.eq(integrating.position)]
         if plan.is_last:

@@ -53,6 +53,11 @@ class LayerPlan(ABC):
     """Neuron vectors say where they belong, since some can be left out of a step; else all of a step come, in order."""
 
     @property
+    def tells_ripe(self) -> bool:
+        """Neurons say after each operation whether they would spike if the step closed, so that others need no test."""
+        return False
+
+    @property
     def synapse_folds(self) -> int:
         """Words of ``SIMD`` inputs that cover the weights of a neuron (FINN's SF)."""
         return -(-self.layer.connection.weights.shape[1] // self.simd)

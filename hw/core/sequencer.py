@@ -6,7 +6,7 @@ walks the kernels of a convolution: `hw.core.convolution`; each with its `Cycles
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import ClassVar
 
 from amaranth.hdl import Const, Module, Mux, Signal
@@ -25,7 +25,7 @@ def operation(plan: LayerPlan) -> data.StructLayout:
     ``state_row``.
 
     * ``restart``: potentials start anew; ``first``: it belongs to the first step of its frame.
-    * ``integrate``: the sums are kept; else part ``beat`` of the state is exchanged, where membranes are swapped.
+    * ``integrate``: the sums are kept; else part ``beat`` of the state is exchanged, where membranes are swapped, or a row is only started.
     * ``test``: the step closes with this, and a neuron vector leaves; ``last``: it is the last one of its step.
 
     * ``tag``: of rows that start anew when their tag is another one (see `hw.core.rounds`).
@@ -66,6 +66,8 @@ class Sequencer(wiring.Component):
         may_test: there is a place for one more neuron vector, which an operation with ``test`` gives.
         tests: that place has been taken.
         valid, operation: what to do now.
+        settles, settled, settled_fold, ripe: (see `LayerPlan.tells_ripe`) an operation that integrates, without ``test``, has come to its
+            end; its position and neuron fold, and whether some of its neurons are ripe.
     """
 
     fetch_to_issue: ClassVar[int] = 0
@@ -74,15 +76,21 @@ class Sequencer(wiring.Component):
 
     def __init__(self, plan: LayerPlan):
         self._plan = plan
-        super().__init__(
-            {
-                "i": In(stream.Signature(connection_format(plan).layout)),
-                "may_test": In(1),
-                "tests": Out(1),
-                "valid": Out(1),
-                "operation": Out(operation(plan)),
+        members = {
+            "i": In(stream.Signature(connection_format(plan).layout)),
+            "may_test": In(1),
+            "tests": Out(1),
+            "valid": Out(1),
+            "operation": Out(operation(plan)),
+        }
+        if plan.tells_ripe:
+            members |= {
+                "settles": In(1),
+                "settled": In(bits_for(plan.positions)),
+                "settled_fold": In(bits_for(plan.neuron_folds)),
+                "ripe": In(1),
             }
-        )
+        super().__init__(members)
 
     @staticmethod
     def memory_shape(plan: LayerPlan) -> tuple[int, int] | None:
@@ -121,6 +129,7 @@ class Cycles(ABC):
 
     Attributes:
         free: from here on, a word can be taken up.
+        spiking: numbers of the neuron vectors that have spikes when the step closes.
         places: cycles from which on each of the last vectors' places is free again; the receiver appends to it.
         send_vector: is called with the cycle, number and frame of each vector, and whether it is the last of its step; the number counts
             neuron folds, position by position.
@@ -129,6 +138,7 @@ class Cycles(ABC):
     def __init__(self, plan: LayerPlan, fetch_to_vector: int):
         self.plan, self._fetch_to_vector = plan, fetch_to_vector
         self.free = 0
+        self.spiking: Collection[int] = ()
         self.places: deque[int] = deque()
         self.send_vector: Callable[[int, int, int, bool], None]
 

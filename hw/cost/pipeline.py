@@ -70,6 +70,7 @@ class _Emitter:
     def begin(self, words: dict[int, list[int]], *, first: bool, must_send: bool) -> None:
         """A step begins, with these words in its vectors."""
         self.words, self.first, self.must_send = words, first, must_send
+        self.layer.spiking = words.keys()
         self.began = self.sent = False
         self.step_done = -1
 
