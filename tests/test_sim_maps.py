@@ -151,7 +151,7 @@ def planted():
     text = in_module(text, "layer_0_sequencer_walks", [row_changed(word, wider, FAULTS[1])])
     kept = [
         (r"(round_0 <= )(\(round_0 == )", r"\1old ? 6'h00 : \2"),
-        (r"(touched <= )(touched \| .*);", rf"\1(\2) & ~(untested ? 36'h{1 << UNTESTED:x} : 36'h0);"),
+        (r"due <= due \| place;", rf"due <= (due | place) & ~(untested ? 36'h{1 << UNTESTED:x} : 36'h0);"),
     ]
     text = in_module(text, "layer_0_sequencer", kept, chosen=[("old", FAULTS[2]), ("untested", FAULTS[3])])
     twice = [(r"(assign spiked = )(.*);", r"\1twice ? 3'b000 : (\2);")]

@@ -16,7 +16,7 @@ from hw.core.sequencer import Cycles, Sequencer
 from hw.core.trees import first_set
 from hw.core.words import bits_for
 
-VECTOR_SLOTS = 1024
+VECTOR_SLOTS = 256
 """Neuron vectors that wait, so that a layer need not stop for each word that the next one walks."""
 SETTLES = 2
 """Cycles from an operation to the one in which it shows whether neurons are ripe."""
