@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.core.convolution import ConvPlan, ConvSequencer
+from hw.core.convolution import ConvPlan
 from hw.core.counting import count_width
 from hw.core.event import EventSequencer
 from hw.core.membranes import membranes_of
@@ -14,6 +14,7 @@ from hw.core.pool import Pool
 from hw.core.sequencer import ISSUE_TO_VECTOR, Cycles, Sequencer, idle, operation
 from hw.core.step import StepSequencer
 from hw.core.streams import input_format, neuron_vectors
+from hw.core.walk import ConvSequencer
 from hw.core.xnor import XnorSequencer
 
 

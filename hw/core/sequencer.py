@@ -1,7 +1,7 @@
 """What a layer does in a cycle, decided ahead of its pipeline: which weights, which state, for which step.
 
 A sequencer takes spike words and issues operations, in one of several loop orders: `hw.core.event`, `hw.core.step`, `hw.core.xnor`, or
-walks the kernels of a convolution: `hw.core.convolution`; each with its `Cycles`.
+walks the kernels of a convolution: `hw.core.walk`; each with its `Cycles`.
 """
 
 from abc import ABC, abstractmethod
