@@ -56,8 +56,10 @@ def test_random_networks(seed, code):
 TWO = [Shape(4, (3, 2), (2, 1), (1, 1)), Shape(5, (2, 2), pool=(1, 2))]
 
 
-@pytest.mark.parametrize("code", ["single", "graded", "ternary"])
-@pytest.mark.parametrize(("gaps", "stalls", "reset_at"), [(0.5, 0.8, None), (0, 0.5, 90), (0.2, 0, 333)])
+@pytest.mark.parametrize(
+    ("code", "gaps", "stalls", "reset_at"),
+    [("single", 0.5, 0.8, None), ("single", 0, 0.5, 90), ("graded", 0.2, 0, 333), ("graded", 0, 0.8, None), ("ternary", 0.5, 0.5, 200)],
+)
 def test_gaps_stalls_and_resets(code, gaps, stalls, reset_at):
     rng = np.random.default_rng([7, len(code)])
     network = map_network(rng, (7, 6, 2), TWO, 3, 4, code, last_pool=(2, 1))
