@@ -79,9 +79,10 @@ def generate() -> int:
     for path in write(wrap(accelerator, arguments.wrapper), arguments.out, name=arguments.name, vhdl=arguments.vhdl):
         print(f"{path}: {path.stat().st_size} bytes")
     for index, plan in enumerate(accelerator.plans):
+        at = f" at {counted(plan.positions, 'position')}" if plan.addressed else ""
         print(
             f"layer {index}: {plan.layer.inputs} → {plan.layer.outputs}, {plan.form} by {plan.loop_order}, SIMD {plan.simd}, PE {plan.pe}: "
-            f"{counted(plan.synapse_folds, 'word')} × {counted(plan.neuron_folds, 'group')}, "
+            f"{counted(plan.synapse_folds, 'word')} × {counted(plan.neuron_folds, 'group')}{at}, "
             f"weight rows of {plan.pe * plan.simd} bits, margins of {plan.membrane_bits} bits"
         )
     return 0

@@ -1,6 +1,5 @@
 """The SystemVerilog around a circuit in a simulation: what reads the frames and writes down what comes out."""
 
-import itertools
 from dataclasses import dataclass, fields
 
 from export import Network
@@ -67,5 +66,5 @@ def design(verilog: str, ports: Ports, network: Network) -> Design:
     # A word of a frame carries at least one spike, or is a pixel; but for those that close empty steps, and one to spare.
     spikes = network.inputs * (1 if network.encoder.spikes_once else network.steps)
     # Between two transfers a layer looks, at worst, at all its synapses one by one, and the next one does.
-    synapses = sum(inputs * outputs for inputs, outputs in itertools.pairwise(network.shape))
+    synapses = sum(int(layer.connection.synapses.sum()) for layer in network.layers)
     return Design(verilog, ports, capacity=spikes + network.steps + 1, patience=10_000 + 4 * synapses)

@@ -4,14 +4,18 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from unittest import mock
 
 import numpy as np
 
 import hw.core.accelerator
-from hw import Accelerator, Folding
+from export import Events, Network
+from export.reference import run as golden_run
+from hw import Accelerator, Folding, cost
+from hw.core.words import WordFormat
 from tests.circuit import Part, Sink, Source, fields, run
-from tests.payloads import Payload
+from tests.payloads import Payload, word_payloads
 
 
 class Monitor(Part):
@@ -119,6 +123,48 @@ def simulate(
     for offset, source in enumerate(sources):
         first[offset :: len(names)], last[offset :: len(names)] = source.first_cycles, source.last_cycles
     return Record([monitor.frames for monitor in monitors], sink.received, sink.cycles, first, last)
+
+
+def events_of(record: Record, layer: int, form: WordFormat) -> list[tuple[int, int, int, int]]:
+    """(frame, step, neuron, coefficient) of each spike on a monitor."""
+    found = []
+    for frame, words in enumerate(record.words[layer]):
+        for word in words:
+            for lane in range(form.simd):
+                value = word["bits"] >> lane * form.lane_bits & (1 << form.lane_bits) - 1
+                if form.signed and value >> form.lane_bits - 1:
+                    value -= 1 << form.lane_bits
+                if value:
+                    found.append((frame, word["time"], word["index"] * form.simd + lane, value))
+    return sorted(found)
+
+
+def assert_right(network: Network, folding: Folding, events: Events, **stress: Any) -> None:
+    """Each event, decision and cycle of some frames, in both modes, is that of the golden model, or of the cost model.
+
+    Cycles are not looked at under ``stress``: gaps, stalls and so on, as `simulate` takes them.
+    """
+    golden = golden_run(network, events)
+    accelerator = Accelerator(network, folding)
+    frames = word_payloads(accelerator.input_format.from_events(events))
+    assert sum(map(len, golden.events[:-1])), "there is nothing to compare"
+    for early in (False, True):
+        record = simulate(accelerator, frames, early=early, **stress)
+        decisions = golden.decisions
+        for name, expected in (("class_index", decisions.class_index), ("step", decisions.step), ("margin", decisions.margin)):
+            assert [result[name] for result in record.results] == expected.tolist(), name
+        assert not any(result["error"] for result in record.results)
+        for layer, part in enumerate(golden.events):
+            shown = part.select(part.step <= decisions.step[part.frame]) if early else part
+            expected = zip(*(getattr(shown, name).tolist() for name in ("frame", "step", "neuron", "coefficient")), strict=True)
+            assert events_of(record, layer, accelerator.monitor_formats[layer]) == sorted(expected), f"layer {layer}, early={early}"
+        if stress:
+            continue
+        cycles = cost.predict(network, folding, events, golden, early=early)
+        assert cycles.result.tolist() == record.result_cycles, f"early={early}"
+        assert cycles.first_word.tolist() == record.first_word_cycles
+        if not early:
+            assert cost.limit(network, folding, events, golden).sum() <= record.result_cycles[-1]
 
 
 @contextmanager

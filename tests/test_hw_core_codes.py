@@ -9,13 +9,11 @@ import numpy as np
 import pytest
 
 from export import Encoder, Events, Graded, Layer, Network, Rate, Ternary, UserError
-from export.reference import run as golden_run
-from hw import Accelerator, Folding, cost
+from hw import Accelerator, Folding
 from hw.core.neurons import NEURONS
 from sim.ports import Ports
-from tests.accelerators import simulate
+from tests.accelerators import assert_right
 from tests.multi_spike import BIASED, CODES, code_network, dealt, random_images, spread
-from tests.payloads import word_payloads
 
 STEPS = 4
 SHAPE = (7, 5, 3)
@@ -25,41 +23,6 @@ FOLDINGS = {
     "step": Folding((2, 3), (2, 2), ("delta", "delta"), ("step", "step")),
     "step, two contexts": Folding((3, 1), (4, 3), ("delta", "delta"), ("step", "event"), contexts=2),
 }
-
-
-def events_of(record, layer, form):
-    """(frame, step, neuron, coefficient) of each spike on a monitor."""
-    found = []
-    for frame, words in enumerate(record.words[layer]):
-        for word in words:
-            for lane in range(form.simd):
-                value = word["bits"] >> lane * form.lane_bits & (1 << form.lane_bits) - 1
-                if form.signed and value >> form.lane_bits - 1:
-                    value -= 1 << form.lane_bits
-                if value:
-                    found.append((frame, word["time"], word["index"] * form.simd + lane, value))
-    return sorted(found)
-
-
-def assert_right(network, folding, events):
-    golden = golden_run(network, events)
-    accelerator = Accelerator(network, folding)
-    frames = word_payloads(accelerator.input_format.from_events(events))
-    assert len({len(part) for part in golden.events}) > 1
-    for early in (False, True):
-        record = simulate(accelerator, frames, early=early)
-        decisions = golden.decisions
-        for name, expected in (("class_index", decisions.class_index), ("step", decisions.step), ("margin", decisions.margin)):
-            assert [result[name] for result in record.results] == expected.tolist(), name
-        assert not any(result["error"] for result in record.results)
-        cycles = cost.predict(network, folding, events, golden, early=early)
-        assert cycles.result.tolist() == record.result_cycles, f"early={early}"
-        assert cycles.first_word.tolist() == record.first_word_cycles
-        if not early:
-            assert cost.limit(network, folding, events, golden).sum() <= record.result_cycles[-1]
-            for layer, part in enumerate(golden.events):
-                expected = zip(*(getattr(part, name).tolist() for name in ("frame", "step", "neuron", "coefficient")), strict=True)
-                assert events_of(record, layer, accelerator.monitor_formats[layer]) == sorted(expected), f"layer {layer}"
 
 
 @pytest.mark.parametrize("code", [*CODES, *BIASED])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from export import Conv2d, Dense, Layer, Network, Pool2d, Single, UserError
+from export import Dense, Layer, Network, Single, UserError
 from hw import Folding, default_folding
 from hw.core.dense import DensePlan
 from tests.networks import random_layer, random_network
@@ -252,18 +252,3 @@ def test_folding_is_checked_against_its_own_network():
     smaller = Network(NETWORK.layers[1:], 4)
     with pytest.raises(UserError, match="simd must have 1 entries"):
         folding.plans(smaller)
-
-
-def test_layers_without_a_circuit_are_refused():
-    convolution = Layer(Conv2d([[[[1, -1]]]], (2, 3)), Single([1]))
-    last = Layer(Dense([[1, 1], [1, -1]]), Single([1, 1]), Pool2d((2, 2), 1, (1, 2)))
-    messages = []
-    for layers in ((convolution, last), (last,)):
-        network = Network(layers, 4)
-        with pytest.raises(UserError) as caught:
-            default_folding(network).plans(network)
-        messages.append(str(caught.value))
-    assert messages == [
-        "the circuit has no conv2d layers yet: layer 0 must be 'dense'",
-        "the circuit has no pools yet, but layer 0 has one",
-    ]

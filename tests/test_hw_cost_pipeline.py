@@ -18,8 +18,8 @@ def pipeline(shape, simd, pe, form, order, *, swap=(), contexts=1):
 
 
 def vectors(*words):
-    """Words with spikes in each vector of the first layer."""
-    return [np.array(words)]
+    """So many words with spikes in each vector of the first layer."""
+    return [{fold: [0] * count for fold, count in enumerate(words)}]
 
 
 @pytest.mark.parametrize(
@@ -36,9 +36,9 @@ def test_one_layer(form, order, pe, swap, taken, tested):
     """A step of three words from cycle 10 on: when the last is taken, and the last fold tested."""
     one = pipeline((8, 6), (2,), (pe,), (form,), (order,), swap=(swap,))
     vector = 10 + tested - 1 + ISSUE_TO_VECTOR
-    assert one.step(10, 3, [], 0, 0, ends=True) == (10 + taken - 1, vector + VECTOR_TO_STEP_DONE, vector)
+    assert one.step(10, [0] * 3, [], 0, 0, ends=True) == (10 + taken - 1, vector + VECTOR_TO_STEP_DONE, vector)
     free = 10 + (tested - FETCH_TO_ISSUE if order == "step" and form == "delta" else tested)
-    last, _, _ = one.step(0, 1, [], 1, 0, ends=True)  # the next step's word waits until then
+    last, _, _ = one.step(0, [0] * 1, [], 1, 0, ends=True)  # the next step's word waits until then
     alone = {"event": 6 // pe, "step": swap if swap > 1 else 0}[order] + (order == "step")
     assert last == free + alone - 1
 
@@ -50,14 +50,14 @@ def two_layers(*, pe=(6, 4), order=("event", "event")):
 def test_words_of_a_vector_follow_one_another():
     head = 10 + ISSUE_TO_VECTOR + VECTOR_TO_HEAD
     vector = head + HEAD_TO_WORD + 2 + ISSUE_TO_VECTOR  # three words
-    assert two_layers().step(10, 1, vectors(3), 0, 0, ends=False) == (10, vector + VECTOR_TO_STEP_DONE, vector)
+    assert two_layers().step(10, [0] * 1, vectors(3), 0, 0, ends=False) == (10, vector + VECTOR_TO_STEP_DONE, vector)
 
 
 def test_slow_second_layer():
     """Four folds, so that each of three words takes four cycles."""
     head = 10 + ISSUE_TO_VECTOR + VECTOR_TO_HEAD
     vector = head + HEAD_TO_WORD + 3 * 4 - 1 + ISSUE_TO_VECTOR
-    assert two_layers(pe=(6, 1)).step(10, 1, vectors(3), 0, 0, ends=False) == (10, vector + VECTOR_TO_STEP_DONE, vector)
+    assert two_layers(pe=(6, 1)).step(10, [0] * 1, vectors(3), 0, 0, ends=False) == (10, vector + VECTOR_TO_STEP_DONE, vector)
 
 
 @pytest.mark.parametrize("t", [0, 2])
@@ -66,7 +66,7 @@ def test_step_without_hidden_spikes(t, ends):
     head = 10 + ISSUE_TO_VECTOR + VECTOR_TO_HEAD
     vector = head + HEAD_TO_WORD + ISSUE_TO_VECTOR
     expected = (10, vector + VECTOR_TO_STEP_DONE, vector) if t == 0 or ends else (10, head + HEAD_TO_STEP_DONE, None)
-    assert two_layers().step(10, 1, vectors(0), 0, t, ends=ends) == expected
+    assert two_layers().step(10, [0] * 1, vectors(0), 0, t, ends=ends) == expected
 
 
 def test_word_waits_for_the_end_of_its_step():
@@ -74,12 +74,12 @@ def test_word_waits_for_the_end_of_its_step():
     circuit = two_layers(pe=(2, 4))
     head = 10 + 2 + ISSUE_TO_VECTOR + VECTOR_TO_HEAD
     vector = head + HEAD_TO_WORD + ISSUE_TO_VECTOR
-    assert circuit.step(10, 1, vectors(1, 0, 0), 0, 0, ends=False) == (12, vector + VECTOR_TO_STEP_DONE, vector)
+    assert circuit.step(10, [0] * 1, vectors(1, 0, 0), 0, 0, ends=False) == (12, vector + VECTOR_TO_STEP_DONE, vector)
 
 
 def test_place_for_a_vector():
     """Vectors of six words: one at the head, one waiting; the third step's test waits until the first vector is done, and so on."""
     circuit = pipeline((8, 6, 4), (2, 1), (6, 4), ("delta", "delta"), ("event", "event"))
-    taken = [circuit.step(k, 1, vectors(6), k, 0, ends=True)[0] for k in range(4)]
+    taken = [circuit.step(k, [0] * 1, vectors(6), k, 0, ends=True)[0] for k in range(4)]
     head = ISSUE_TO_VECTOR + VECTOR_TO_HEAD
     assert taken == [0, head, head + 6, head + 12]

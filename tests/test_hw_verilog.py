@@ -19,6 +19,7 @@ from hw.buses import WRAPPERS, wrap
 from hw.verilog.header import VERSION, WAIVERS
 from sim import toolchain
 from sim.proofs.tools import yosys
+from tests.maps import Shape, map_network
 from tests.networks import random_network
 
 ROOT = Path(__file__).parent.parent
@@ -29,12 +30,20 @@ CIRCUITS = {
     "step": ((9, 7, 5), 4, Folding((4, 3), (4, 5), ("delta", "delta"), ("step", "step"), (2, 1), 2), "words"),
     "one of each": ((1, 1), 1, Folding((1,), (1,), ("delta",)), "words"),
     "three layers": ((5, 4, 3, 2), 300, Folding((5, 1, 3), (4, 1, 2), ("delta", "xnor", "delta")), "words"),
+    "maps": (None, 4, Folding((1, 3, 2), (2, 4, 3), ("delta", "delta", "delta"), contexts=2), "pixels"),
 }
+
+
+def maps(steps):
+    """Convolutions of neurons that spike once, pooled by max and by sum."""
+    rng = np.random.default_rng(0)
+    shapes = [Shape(3, (3, 2), (1, 2), (1, 1)), Shape(4, (2, 2), pool=(2, 1))]
+    return map_network(rng, (6, 6, 1), shapes, 3, steps, "single", last_pool=(1, 2))
 
 
 def make(name):
     shape, steps, folding, frames_in = CIRCUITS[name]
-    layers = random_network(np.random.default_rng(6), shape, steps).layers
+    layers = (random_network(np.random.default_rng(6), shape, steps) if shape else maps(steps)).layers
     return Accelerator(Network(layers, steps, Encoder("latency")), folding, frames_in=frames_in)
 
 
@@ -138,6 +147,16 @@ def test_port_map_and_header_say_what_it_is():
         "// port                      direction  width  fields from bit 0",
         "// clk                       input          1",
         "// rst                       input          1  synchronous, active high",
+    ]
+
+
+def test_header_of_maps():
+    ends = [f"delta form, potentials of {plan.membrane_bits} bits" for plan in make("maps").plans]
+    lines = [line for line in text_of("maps").split("\n")[:20] if line.startswith("// layer")]
+    assert lines == [
+        f"// layer 0    36 inputs in 36 words of SIMD = 1, 72 neurons at 24 positions in 2 groups of PE = 2, {ends[0]}",
+        f"// layer 1    72 inputs in 24 words of SIMD = 3, pooled by max to 36, 24 neurons at 6 positions in 1 group of PE = 4, {ends[1]}",
+        f"// layer 2    24 inputs in 12 words of SIMD = 2, pooled by sum to 8, 3 neurons in 1 group of PE = 3, {ends[2]}",
     ]
 
 

@@ -23,6 +23,7 @@ from tests.circuit import Part
 from tests.networks import random_network, random_spike_times
 from tests.payloads import pixel_payloads, word_payloads
 from tests.test_hw_core_accelerator import expected_results
+from tests.test_hw_verilog import maps
 
 pytestmark = icarus.needed
 STEPS = 4
@@ -33,6 +34,7 @@ TOPS = {
     "contexts": ((9, 7, 5), STEPS, Folding((4, 3), (4, 5), ("delta", "delta"), ("step", "event"), (2, 1), 4), {}),
     "pixels": ((9, 7, 5), STEPS, Folding((2, 7), (7, 5), ("xnor", "delta"), contexts=1, pixels=2), {"frames_in": "pixels"}),
     "loadable": ((9, 7, 5), STEPS, Folding((4, 3), (4, 2), ("delta", "delta"), contexts=2), {"weights": "loadable"}),
+    "maps": (None, STEPS, Folding((1, 3, 2), (2, 4, 3), ("delta", "delta", "delta"), contexts=2), {}),
     "both": ((9, 7, 5), STEPS, Folding((4, 3), (4, 2), ("delta", "delta"), contexts=1), {"weights": "loadable", "frames_in": "pixels"}),
 }
 WRAPPED = [(name, wrapper) for wrapper in ("axi", "wishbone") for name in ("smallest", "words", "pixels", "both")]
@@ -40,7 +42,7 @@ WRAPPED = [(name, wrapper) for wrapper in ("axi", "wishbone") for name in ("smal
 
 def make(name, wrapper="none"):
     shape, steps, folding, options = TOPS[name]
-    layers = random_network(np.random.default_rng(6), shape, steps, spread=0.5).layers
+    layers = (random_network(np.random.default_rng(6), shape, steps, spread=0.5) if shape else maps(steps)).layers
     return wrap(Accelerator(Network(layers, steps, Encoder("latency")), folding, **options), wrapper)
 
 

@@ -23,6 +23,7 @@ from hw.verilog.operators import Expression, constant
 from hw.verilog.rtlil import parse
 from hw.verilog.text import write
 from sim.proofs.tools import ToolError, yosys
+from tests.maps import Shape, map_network
 from tests.networks import random_network
 
 
@@ -207,10 +208,16 @@ def accelerator(frames_in, form):
     return Accelerator(Network(network.layers, 3, Encoder("latency")), folding, frames_in=frames_in)
 
 
+def maps():
+    network = map_network(np.random.default_rng(1), (3, 4, 1), [Shape(2, (2, 2))], 2, 3, "single", last_pool=(1, 2))
+    return Accelerator(network, Folding((1, 2), (1, 2), ("delta", "delta")))
+
+
 @pytest.mark.parametrize(
     ("name", "make"),
     [
         ("words", lambda: accelerator("words", "delta")),
+        ("maps", maps),
         ("axi", lambda: wrap(accelerator("words", "xnor"), "axi")),
         ("wishbone", lambda: WishboneAccelerator(accelerator("pixels", "delta"), room=4)),
     ],

@@ -158,11 +158,20 @@ class SpikeEmitter(wiring.Component):
     def _aligned(self, m: Module, vector, lanes: int, moves):
         """The spikes of the vector that waits in the places that they have in words, and the index of the first of these words.
 
-        The position of its first neuron, word and lane, is counted up from vector to vector.
+        The place of its first neuron, word and lane, is counted up from vector to vector; where not all of a step come, it follows from
+        the vector's address.
         """
         plan, simd = self._plan, self._form.simd
         spikes = Signal(lanes * self._word_bits)
         index = Signal(bits_for(self._form.words))
+        if plan.addressed:
+            begins = [divmod(fold * plan.pe, simd) for fold in range(plan.neuron_folds)]
+            of_position = vector.position * (plan.layer.connection.channels // simd)
+            m.d.comb += [
+                index.eq(of_position + _chosen([word for word, _ in begins], vector.fold)),
+                spikes.eq(_chosen([vector.fire << lane * self._form.lane_bits for _, lane in begins], vector.fold)),
+            ]
+            return spikes, index
         if plan.neuron_folds == 1:
             m.d.comb += spikes.eq(vector.fire)
             return spikes, index
@@ -184,6 +193,11 @@ class SpikeEmitter(wiring.Component):
             spikes.eq(Array(vector.fire << k * unit_bits for k in range(units))[lane]),
         ]
         return spikes, index
+
+
+def _chosen(values: list, index):
+    """One of some values; the only one, if there is no other."""
+    return Array(values)[index] if len(values) > 1 else values[0]
 
 
 def lanes_of(plan: LayerPlan, form: WordFormat) -> int:

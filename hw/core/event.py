@@ -13,11 +13,11 @@ class EventCycles(Cycles):
     def busy(plan: LayerPlan, words: float, steps: float) -> float:
         return plan.neuron_folds * words
 
-    def _take(self, begin: int, closes: bool, frame: int, new_frame: bool) -> int:
+    def _take(self, begin: int, closes: bool, frame: int, new_frame: bool, index: int) -> int:
         folds = self.plan.neuron_folds
         if closes:
             for fold in range(folds):
-                begin = self._test(begin, fold, frame) + 1
+                begin = self._test(begin, fold, frame, fold == folds - 1) + 1
             folds = 0
         return self._advance(begin, folds)
 

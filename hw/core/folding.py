@@ -10,16 +10,19 @@ from typing import Any
 import numpy as np
 
 from export import Network, UserError
-from export.text import one_of
+from export.maps import Map
+from hw.core.convolution import ConvPlan
 from hw.core.counting import FORMS
 from hw.core.dense import DensePlan
 from hw.core.neurons import NEURONS
 from hw.core.plan import LayerPlan
 
-PLANS: dict[str, type[LayerPlan]] = {"dense": DensePlan}
+PLANS: dict[str, type[LayerPlan]] = {"dense": DensePlan, "conv2d": ConvPlan}
 """The class of each kind of connection."""
 LOOP_ORDERS = ("event", "step")
 CONTEXTS = (1, 2, 4, 8, 16)
+MAP_SIMD = 32
+"""Most channels of a map that are taken per cycle, if nothing is said."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,8 @@ class Folding:
     """One entry per layer, and the number of frames that the circuit works on in turn.
 
     Parameters:
-        simd: inputs taken per cycle, from 1 to the layer's inputs; sizes need not divide.
-        pe: neurons updated per cycle, from 1 to the layer's outputs; sizes need not divide.
+        simd: inputs taken per cycle, from 1 to the layer's inputs; sizes need not divide. Of a map, a divisor of its channels.
+        pe: neurons updated per cycle, from 1 to the layer's outputs, or its channels; sizes need not divide.
         form: ``"delta"`` adds what is new to a membrane, ``"xnor"`` counts anew over all spikes so far [S7].
         loop_order: ``"event"``: each word visits all folds of neurons, whose membranes are a memory. ``"step"``: the words of a
             step are replayed for each fold, whose potentials stay in registers meanwhile. The ``xnor`` form has the order ``"step"``.
@@ -74,7 +77,8 @@ class Folding:
         Raises:
             UserError: the circuit has no such layers, or the folding does not fit the network; the message lists what does.
         """
-        check_kinds(network)
+        if network.layers[-1].output_map is not None:
+            raise UserError(f"the last layer must be dense in the circuit, not {network.layers[-1].connection.kind}")
         depth = len(network.layers)
         for name in PER_LAYER:
             if len(getattr(self, name)) != depth:
@@ -87,10 +91,17 @@ class Folding:
             simd, pe, form, loop_order, swap = (getattr(self, name)[index] for name in PER_LAYER)
             of_layer = f" of layer {index}"
             _check_range("simd" + of_layer, simd, layer.inputs, f"its {layer.inputs} inputs")
-            _check_range("pe" + of_layer, pe, layer.outputs, f"its {layer.outputs} outputs")
+            channels, maps = layer.connection.channels, layer.output_map is not None
+            _check_range("pe" + of_layer, pe, channels, f"its {channels} {'channels' if maps else 'outputs'}")
+            _check_words(index, simd, map_before(network, index))
             _check_choice("form" + of_layer, form, tuple(FORMS))
             _check_choice("loop_order" + of_layer, loop_order, LOOP_ORDERS)
             _check_range("swap" + of_layer, swap, pe, f"its PE, {pe}")
+            if (maps or layer.pool is not None) and (form, loop_order) != ("delta", "event"):
+                what = "is a convolution" if maps else "has a pool"
+                raise UserError(
+                    f"form and loop_order of layer {index} must be delta and event, because it {what}, not {form} and {loop_order}"
+                )
             cumulative, kinds = FORMS[form].cumulative, FORMS[form].neurons
             if cumulative and loop_order != "step":
                 raise UserError(f"loop_order of layer {index} must be step, because its form is {form}, not {loop_order!r}")
@@ -139,31 +150,47 @@ FORMER_NAMES = {"order": "loop_order"}
 """Of what a folding consists of, in files of older versions."""
 
 
-def check_kinds(network: Network) -> None:
-    """Refuse a network with layers that there is no circuit for.
+def map_before(network: Network, index: int) -> Map | None:
+    """Height, width and channels of what comes to a layer, before it is pooled, if that is a map."""
+    return network.layers[index].input_map or (network.layers[index - 1].output_map if index else None)
+
+
+def check_all_dense(network: Network, what: str) -> None:
+    """Refuse a network with convolutions or pools where there are none of them.
+
+    Parameters:
+        what: that has none.
 
     Raises:
-        UserError: it has one.
+        UserError: it has some.
     """
     for index, layer in enumerate(network.layers):
-        if layer.connection.kind not in PLANS:
-            raise UserError(f"the circuit has no {layer.connection.kind} layers yet: layer {index} must be {one_of(PLANS)}")
-        if layer.pool is not None:
-            raise UserError(f"the circuit has no pools yet, but layer {index} has one")
+        if not layer.is_dense:
+            raise UserError(f"{what} must be for dense layers, but layer {index} {'has a pool' if layer.pool else 'is a convolution'}")
+
+
+def _check_words(index: int, simd: int, comes: Map | None) -> None:
+    """Words of a map lie in one position each."""
+    if comes is not None and comes[2] % simd:
+        which = ", ".join(str(size) for size in range(1, comes[2] + 1) if comes[2] % size == 0)
+        raise UserError(f"simd of layer {index} must divide the {comes[2]} channels of the map that comes in ({which}), not {simd}")
 
 
 def default_folding(network: Network) -> Folding:
     """A fast folding: all neurons at once, up to 600 of them, words as wide as spikes are dense, and `default_contexts`.
 
     The first layer takes eight inputs a cycle when it has at most 128, else one, since few of many inputs share a step, or 16 if they are
-    spread over all steps; later layers take a tenth of theirs.
+    spread over all steps; later layers take a tenth of theirs. Words of a map are all channels of a position, up to `MAP_SIMD`.
     """
     of_many = 1 if network.encoder.spikes_once else 16
     simd, pe = [], []
     for index, layer in enumerate(network.layers):
         small = 8 if layer.inputs <= 128 else of_many
-        simd.append(min(layer.inputs, small) if index == 0 else -(-layer.inputs // 10))
-        pe.append(min(layer.outputs, 600))
+        if (comes := map_before(network, index)) is not None:
+            simd.append(max(size for size in range(1, MAP_SIMD + 1) if comes[2] % size == 0))
+        else:
+            simd.append(min(layer.inputs, small) if index == 0 else -(-layer.inputs // 10))
+        pe.append(min(layer.connection.channels, 600))
     return Folding(tuple(simd), tuple(pe), ("delta",) * len(simd), contexts=default_contexts(network, tuple(pe)))
 
 
@@ -175,7 +202,7 @@ def default_contexts(network: Network, pe: tuple[int, ...]) -> int:
     if len(network.layers) == 1:
         return 1
     often = network.steps > 1 and not all(layer.neuron.spikes_once for layer in network.layers)
-    return (2 if 2 * pe[0] >= network.layers[0].outputs else 1) * (2 if often else 1)
+    return (2 if 2 * pe[0] >= network.layers[0].connection.channels else 1) * (2 if often else 1)
 
 
 def _check_range(name: str, value: int, most: int, what: str) -> None:

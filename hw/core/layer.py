@@ -4,19 +4,24 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.core.convolution import ConvPlan
 from hw.core.counting import count_width
 from hw.core.event import EventSequencer
 from hw.core.membranes import membranes_of
 from hw.core.memories import RowMemory, row_write
 from hw.core.plan import LayerPlan
+from hw.core.pool import Pool
 from hw.core.sequencer import ISSUE_TO_VECTOR, Cycles, Sequencer, idle, operation
 from hw.core.step import StepSequencer
 from hw.core.streams import input_format, neuron_vectors
+from hw.core.walk import ConvSequencer
 from hw.core.xnor import XnorSequencer
 
 
 def sequencer_of(plan: LayerPlan) -> type[Sequencer]:
     """The sequencer of a layer."""
+    if isinstance(plan, ConvPlan):
+        return ConvSequencer
     if plan.counting.cumulative:
         return XnorSequencer
     return StepSequencer if plan.replays else EventSequencer
@@ -28,7 +33,7 @@ def word_to_vector(plan: LayerPlan) -> int:
 
 
 def cycles_of(plan: LayerPlan) -> Cycles:
-    """The cost model of a layer."""
+    """The cost model of a layer, behind its pool."""
     return sequencer_of(plan).cycles(plan, word_to_vector(plan))
 
 
@@ -66,7 +71,12 @@ class IFLayer(wiring.Component):
 
         # Issue.
         m.submodules.sequencer = sequencer = sequencer_of(plan)(plan)
-        wiring.connect(m, wiring.flipped(self.i), sequencer.i)
+        if plan.layer.pool is None:
+            wiring.connect(m, wiring.flipped(self.i), sequencer.i)
+        else:
+            m.submodules.pool = pool = Pool(plan)
+            wiring.connect(m, wiring.flipped(self.i), pool.i)
+            wiring.connect(m, pool.o, sequencer.i)
         m.d.comb += sequencer.may_test.eq(self._place_for_vector(m, sequencer))
 
         # Count.
@@ -80,11 +90,15 @@ class IFLayer(wiring.Component):
         # Integrate.
         integrating, integrating_valid = _registered(m, plan, "integrating", counting, counting_valid)
         m.submodules.initial = initial = RowMemory(plan.initial_width, plan.initial_potentials, writable=self._loadable)
-        m.submodules.neurons = neurons = plan.neurons(plan.layer.neuron, pe=plan.pe, width=plan.membrane_bits, count_width=number_bits)
+        m.submodules.neurons = neurons = plan.neurons(
+            plan.layer.neuron, pe=plan.pe, width=plan.membrane_bits, count_width=number_bits, tells_ripe=plan.tells_ripe
+        )
         m.submodules.membranes = state = membranes_of(plan)(plan)
         for port, stage, valid in ((state.ahead, counting, counting_valid), (state.now, integrating, integrating_valid)):
             m.d.comb += port.valid.eq(valid)
             m.d.comb += [port[name].eq(stage[name]) for name in ("state_row", "beat", "restart", "first", "integrate", "test")]
+            if plan.addressed:
+                m.d.comb += port.tag.eq(stage.tag)
         m.d.comb += [
             initial.address.eq(counting.fold * plan.swap + counting.beat),
             state.start.eq(initial.data[: len(state.start)]),
@@ -112,6 +126,12 @@ class IFLayer(wiring.Component):
             vector.last_of_step.eq(integrating.last),
             vector.fire.eq(neurons.fire & exists),
         ]
+        if plan.tells_ripe:
+            ripe = neurons.ripe & exists[:: plan.coefficient_bits]
+            m.d.comb += [sequencer.settles.eq(integrating_valid & integrating.integrate & ~integrating.test), sequencer.ripe.eq(ripe.any())]
+            m.d.comb += [sequencer.settled.eq(integrating.position), sequencer.settled_fold.eq(integrating.fold)]
+        if plan.addressed:
+            m.d.comb += [vector.fold.eq(integrating.fold), vector.position.eq(integrating.position)]
         if plan.is_last:
             m.d.comb += [vector.fold.eq(integrating.fold), vector.margin.eq(neurons.new_potential)]
         m.d.comb += [vector[name].eq(integrating[name]) for name in ("time", "first", "last_of_frame", "error", "frame")]

@@ -12,6 +12,8 @@ from hw.core.words import bits_for
 
 def membranes_of(plan: LayerPlan) -> type["Membranes"]:
     """The storage of a layer."""
+    if plan.addressed:
+        return TaggedMemory
     if plan.counting.cumulative:
         return Sums
     if plan.swap > 1:
@@ -22,7 +24,8 @@ def membranes_of(plan: LayerPlan) -> type["Membranes"]:
 def access(plan: LayerPlan) -> data.StructLayout:
     """What storage is told of an operation (see `hw.core.sequencer.operation`)."""
     flags = dict.fromkeys(("restart", "first", "integrate", "test"), 1)
-    return data.StructLayout({"valid": 1, "state_row": bits_for(plan.state_rows), "beat": bits_for(plan.swap), **flags})
+    tag = {"tag": bits_for(plan.positions)} if plan.addressed else {}
+    return data.StructLayout({"valid": 1, "state_row": bits_for(plan.state_rows), "beat": bits_for(plan.swap), **flags, **tag})
 
 
 class Membranes(wiring.Component):
@@ -85,6 +88,35 @@ class StateMemory(Membranes):
         m.d.comb += [
             self.potential.eq(Mux(self.now.restart, self.start, stored[self._flag_bits :])),
             self.flags.eq(Mux(self.now.restart, 0, stored[: self._flag_bits])),
+        ]
+        return m
+
+
+class TaggedMemory(Membranes):
+    """A memory that is read and written in each cycle, whose rows have a tag: one whose tag is not that of the operation starts anew
+    (see `hw.core.rounds`). A row may be read again at once."""
+
+    @staticmethod
+    def memory_shape(plan: LayerPlan) -> tuple[int, int]:
+        return plan.pe * (plan.flag_bits + plan.membrane_bits) + bits_for(plan.positions), max(2, plan.state_rows)
+
+    def elaborate(self, platform):
+        m = Module()
+        width, depth = self.memory_shape(self._plan)
+        now = self.now
+        m.submodules.memory = memory = Memory(shape=unsigned(width), depth=depth, init=[])
+        write = memory.write_port()
+        read = memory.read_port(transparent_for=[write])
+        starts = Signal()
+        flags, potential, tag = read.data[: self._flag_bits], read.data[self._flag_bits : -len(now.tag)], read.data[-len(now.tag) :]
+        m.d.comb += [
+            read.addr.eq(self.ahead.state_row),
+            write.addr.eq(now.state_row),
+            write.en.eq(now.valid),
+            write.data.eq(Cat(self.new_flags, self.new_potential, now.tag)),
+            starts.eq(now.restart | (tag != now.tag)),
+            self.potential.eq(Mux(starts, self.start, potential)),
+            self.flags.eq(Mux(starts, 0, flags)),
         ]
         return m
 

@@ -28,6 +28,7 @@ class Neurons(wiring.Component):
         pe: number of neurons.
         width: bits of one potential, signed.
         count_width: bits of one ``count``, signed.
+        tells_ripe: there is ``ripe``.
 
     Members:
         potential, flags: state before, neuron 0 least significant.
@@ -36,13 +37,14 @@ class Neurons(wiring.Component):
         test: the step closes: neurons may fire.
         new_potential, new_flags: the state after.
         fire: coefficients of the neurons' spikes now; 0 for none.
+        ripe: which neurons would spike if the step closed now; the test of any other changes nothing.
     """
 
     kind: ClassVar[str]
     """Of the golden half, a subclass of `export.neurons.Neuron`."""
 
-    def __init__(self, neuron: Neuron, *, pe: int, width: int, count_width: int):
-        self._neuron, self._pe, self._width, self._count_width = neuron, pe, width, count_width
+    def __init__(self, neuron: Neuron, *, pe: int, width: int, count_width: int, tells_ripe: bool = False):
+        self._neuron, self._pe, self._width, self._count_width, self._tells_ripe = neuron, pe, width, count_width, tells_ripe
         self._flag_bits, self._parameter_bits = self.flag_bits(neuron), self.parameter_bits(neuron)
         members = {
             "potential": In(pe * width),
@@ -55,6 +57,8 @@ class Neurons(wiring.Component):
         }
         if self._parameter_bits:
             members["parameters"] = In(pe * self._parameter_bits)
+        if tells_ripe:
+            members["ripe"] = Out(pe)
         super().__init__(members)
 
     @staticmethod
@@ -117,10 +121,13 @@ class IFNeurons(Neurons):
     def elaborate(self, platform):
         m = Module()
         m.d.comb += self.new_potential.eq(self.pack(self.sum(p) for p in range(self._pe)))
+        negative = self.negative(m)
         m.d.comb += [
-            self.fire.eq(~(self.negative(m) | self.flags) & self.test.replicate(self._pe)),
+            self.fire.eq(~(negative | self.flags) & self.test.replicate(self._pe)),
             self.new_flags.eq(self.flags | self.fire),
         ]
+        if self._tells_ripe:
+            m.d.comb += self.ripe.eq(~(negative | self.flags))
         return m
 
 
@@ -211,6 +218,8 @@ class ResetNeurons(Neurons):
         for signal, values in zip((self.fire, self.new_potential, self.new_flags), zip(*found, strict=True), strict=True):
             width = len(signal) // self._pe
             m.d.comb += signal.eq(Cat(value[:width] for value in values))
+        if self._tells_ripe:
+            m.d.comb += self.ripe.eq(Cat(response.coefficient != 0 for response in responses))
         return m
 
     def biased(self, m: Module, potentials: list[Value], biases: list[Value]) -> list[Value]:

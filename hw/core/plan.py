@@ -3,13 +3,13 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
-from amaranth.hdl import Value
+from amaranth.hdl import Cat, Value
 
 from export import Layer
 from export.connections import Totals
-from export.events import Events
 from hw.core.counting import FORMS, Form
 from hw.core.neurons import NEURONS, Neurons
 from hw.core.words import coefficient_bits, signed_bits
@@ -49,46 +49,78 @@ class LayerPlan(ABC):
     skips_empty_steps: bool = True
     following_skips_empty_steps: bool = True
 
+    addressed: ClassVar[bool] = False
+    """Neuron vectors say where they belong, since some can be left out of a step; else all of a step come, in order."""
+
     @property
-    @abstractmethod
+    def tells_ripe(self) -> bool:
+        """Neurons say after each operation whether they would spike if the step closed, so that others need no test."""
+        return False
+
+    @property
     def synapse_folds(self) -> int:
-        """Words of ``SIMD`` inputs that cover the inputs (FINN's SF)."""
+        """Words of ``SIMD`` inputs that cover the weights of a neuron (FINN's SF)."""
+        return -(-self.layer.connection.weights.shape[1] // self.simd)
 
     @property
-    @abstractmethod
     def neuron_folds(self) -> int:
-        """Vectors of ``PE`` neurons that cover the outputs (FINN's NF)."""
+        """Vectors of ``PE`` neurons that cover the channels of a position: all outputs, if these are no map (FINN's NF)."""
+        return -(-self.layer.connection.channels // self.pe)
 
     @property
-    @abstractmethod
+    def positions(self) -> int:
+        """Positions of the map of outputs, all of which have the same weights; 1 where the outputs are no map."""
+        return self.layer.outputs // self.layer.connection.channels
+
+    @property
+    def input_words(self) -> int:
+        """Words of ``SIMD`` neurons that cover what comes in."""
+        return -(-self.layer.inputs // self.simd)
+
+    @property
     def state_rows(self) -> int:
-        """Rows of a memory of membranes."""
+        """Rows of a memory of membranes: one for each position, context and neuron fold. Those of one context lie a power of two apart,
+        and those of one position."""
+        return self.positions << (self.contexts - 1).bit_length() + (self.neuron_folds - 1).bit_length()
 
-    @abstractmethod
-    def state_row(self, fold: Value, frame: Value) -> Value:
-        """The row of the membranes of a neuron fold, for the frame with this tag."""
+    def state_row(self, fold: Value, frame: Value, position: Value | None = None) -> Value:
+        """The row of the membranes of a neuron fold at a position, if there are several, for the frame with this tag."""
+        of_fold, of_frame, of_position = ((count - 1).bit_length() for count in (self.neuron_folds, self.contexts, self.positions))
+        return Cat(fold[:of_fold], frame[:of_frame], () if position is None else position[:of_position])
 
     @property
-    @abstractmethod
     def weight_depth(self) -> int:
         """Rows of the weight memory."""
+        return self.neuron_folds * self.synapse_folds
 
-    @property
-    @abstractmethod
+    @cached_property
     def weight_rows(self) -> list[int]:
-        """The content of the weight memory."""
+        """The content of the weight memory: row ``neuron_fold * synapse_folds + synapse_fold`` holds, least significant first, ``SIMD``
+        bits for each of ``PE`` neurons.
 
-    @abstractmethod
-    def word_counts(self, events: Events) -> np.ndarray:
-        """Words with spikes on the input, of the events of the inputs: int64 (frames, steps)."""
-
-    @abstractmethod
-    def vector_word_counts(self, events: Events) -> np.ndarray:
-        """Words with spikes that each neuron vector gives to the next layer, of its events: int64 (frames, steps, neuron folds)."""
+        Padding inputs hold 0 in the ``delta`` form and 1 in the ``xnor`` form, where XNOR(1, 0) = 0 does not count [S8].
+        """
+        channels, weights = self.layer.connection.weights.shape
+        bits = np.full((self.neuron_folds * self.pe, self.synapse_folds * self.simd), self.counting.padding)
+        bits[:channels, :weights] = self.layer.connection.weights > 0
+        tiles = bits.reshape(self.neuron_folds, self.pe, self.synapse_folds, self.simd).transpose(0, 2, 1, 3)
+        return integers(tiles.reshape(self.weight_depth, -1))
 
     @abstractmethod
     def work(self, words: np.ndarray) -> np.ndarray:
-        """Cycles that no circuit of this ``SIMD`` and ``PE`` does without, for so many words."""
+        """Cycles that no circuit of this ``SIMD`` and ``PE`` does without, int64 (words,).
+
+        Parameters:
+            words: the index of each word that comes to the connection; -1 where it brings no spikes.
+        """
+
+    @abstractmethod
+    def step_work(self, words: np.ndarray) -> np.ndarray:
+        """The same for closing a step, beside its words' work: int64 of the shape of ``words``.
+
+        Parameters:
+            words: int64, the number of words with spikes of each step.
+        """
 
     @property
     def counting(self) -> Form:
@@ -129,7 +161,7 @@ class LayerPlan(ABC):
     @property
     def last_fold_size(self) -> int:
         """Neurons in the last fold; the others hold ``PE``."""
-        return self.layer.outputs - (self.neuron_folds - 1) * self.pe
+        return self.layer.connection.channels - (self.neuron_folds - 1) * self.pe
 
     @property
     def frames(self) -> int:
@@ -200,7 +232,7 @@ class LayerPlan(ABC):
         """How many more words the layer can send in a step than there are, since a word leaves with each vector that has a part of it."""
         simd = self.following_simd
         assert simd is not None
-        return sum(begin % simd != 0 for begin in range(self.pe, self.layer.outputs, self.pe))
+        return self.positions * sum(begin % simd != 0 for begin in range(self.pe, self.layer.connection.channels, self.pe))
 
 
 def integers(bits: np.ndarray) -> list[int]:

@@ -1,12 +1,12 @@
 """What a layer does in a cycle, decided ahead of its pipeline: which weights, which state, for which step.
 
-A sequencer takes spike words and issues operations, in one of several loop orders: `hw.core.event`, `hw.core.step`, `hw.core.xnor`, each
-with its `Cycles`.
+A sequencer takes spike words and issues operations, in one of several loop orders: `hw.core.event`, `hw.core.step`, `hw.core.xnor`, or
+walks the kernels of a convolution: `hw.core.walk`; each with its `Cycles`.
 """
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import ClassVar
 
 from amaranth.hdl import Const, Module, Mux, Signal
@@ -14,7 +14,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.core.plan import LayerPlan
-from hw.core.streams import input_format
+from hw.core.streams import connection_format
 from hw.core.words import bits_for
 
 ISSUE_TO_VECTOR = 2  # cycles from the issue of a fold's last operation to its neuron vector
@@ -25,34 +25,37 @@ def operation(plan: LayerPlan) -> data.StructLayout:
     ``state_row``.
 
     * ``restart``: potentials start anew; ``first``: it belongs to the first step of its frame.
-    * ``integrate``: the sums are kept; else part ``beat`` of the state is exchanged, where membranes are swapped.
+    * ``integrate``: the sums are kept; else part ``beat`` of the state is exchanged, where membranes are swapped, or a row is only started.
     * ``test``: the step closes with this, and a neuron vector leaves; ``last``: it is the last one of its step.
+
+    * ``tag``: of rows that start anew when their tag is another one (see `hw.core.rounds`).
 
     The rest is what the neuron vector will say.
     """
-    return data.StructLayout(
-        {
-            "weight_row": bits_for(plan.weight_depth),
-            "fold": bits_for(plan.neuron_folds),
-            "state_row": bits_for(plan.state_rows),
-            "spikes": plan.simd * plan.lane_bits,
-            "restart": 1,
-            "first": 1,
-            "integrate": 1,
-            "test": 1,
-            "last": 1,
-            "beat": bits_for(plan.swap),
-            "time": bits_for(plan.steps),
-            "last_of_frame": 1,
-            "error": 1,
-            "frame": bits_for(plan.frames),
-        }
-    )
+    fields = {
+        "weight_row": bits_for(plan.weight_depth),
+        "fold": bits_for(plan.neuron_folds),
+        "state_row": bits_for(plan.state_rows),
+        "spikes": plan.simd * plan.lane_bits,
+        "restart": 1,
+        "first": 1,
+        "integrate": 1,
+        "test": 1,
+        "last": 1,
+        "beat": bits_for(plan.swap),
+        "time": bits_for(plan.steps),
+        "last_of_frame": 1,
+        "error": 1,
+        "frame": bits_for(plan.frames),
+    }
+    if plan.addressed:
+        fields |= {"position": bits_for(plan.positions), "tag": bits_for(plan.positions)}
+    return data.StructLayout(fields)
 
 
 def idle(plan: LayerPlan) -> dict[str, int]:
     """What an operation has where it has it always: registers that begin with it are constants, and cost nothing."""
-    return {"integrate": int(plan.swap == 1), "last": int(plan.neuron_folds == 1)}
+    return {"integrate": int(plan.swap == 1), "last": int(plan.neuron_folds == 1 and not plan.addressed)}
 
 
 class Sequencer(wiring.Component):
@@ -63,6 +66,8 @@ class Sequencer(wiring.Component):
         may_test: there is a place for one more neuron vector, which an operation with ``test`` gives.
         tests: that place has been taken.
         valid, operation: what to do now.
+        settles, settled, settled_fold, ripe: (see `LayerPlan.tells_ripe`) an operation that integrates, without ``test``, has come to its
+            end; its position and neuron fold, and whether some of its neurons are ripe.
     """
 
     fetch_to_issue: ClassVar[int] = 0
@@ -71,15 +76,21 @@ class Sequencer(wiring.Component):
 
     def __init__(self, plan: LayerPlan):
         self._plan = plan
-        super().__init__(
-            {
-                "i": In(stream.Signature(input_format(plan).layout)),
-                "may_test": In(1),
-                "tests": Out(1),
-                "valid": Out(1),
-                "operation": Out(operation(plan)),
+        members = {
+            "i": In(stream.Signature(connection_format(plan).layout)),
+            "may_test": In(1),
+            "tests": Out(1),
+            "valid": Out(1),
+            "operation": Out(operation(plan)),
+        }
+        if plan.tells_ripe:
+            members |= {
+                "settles": In(1),
+                "settled": In(bits_for(plan.positions)),
+                "settled_fold": In(bits_for(plan.neuron_folds)),
+                "ripe": In(1),
             }
-        )
+        super().__init__(members)
 
     @staticmethod
     def memory_shape(plan: LayerPlan) -> tuple[int, int] | None:
@@ -118,27 +129,36 @@ class Cycles(ABC):
 
     Attributes:
         free: from here on, a word can be taken up.
+        spiking: numbers of the neuron vectors that have spikes when the step closes.
         places: cycles from which on each of the last vectors' places is free again; the receiver appends to it.
-        send_vector: is called with the cycle, fold and frame of each vector.
+        send_vector: is called with the cycle, number and frame of each vector, and whether it is the last of its step; the number counts
+            neuron folds, position by position.
     """
 
     def __init__(self, plan: LayerPlan, fetch_to_vector: int):
         self.plan, self._fetch_to_vector = plan, fetch_to_vector
         self.free = 0
+        self.spiking: Collection[int] = ()
         self.places: deque[int] = deque()
-        self.send_vector: Callable[[int, int, int], None]
+        self.send_vector: Callable[[int, int, int, bool], None]
 
     @staticmethod
     @abstractmethod
     def busy(plan: LayerPlan, words: float, steps: float) -> float:
         """Cycles that a layer works on a frame of so many words in so many steps."""
 
-    def word(self, available: int, closes: bool, frame: int, *, new_frame: bool) -> int:
-        """Take a word that is on the input from ``available`` on; the cycle in which it was taken."""
-        return self._take(max(available, self.free), closes, frame, new_frame)
+    def word(self, available: int, closes: bool, frame: int, *, new_frame: bool, index: int) -> int:
+        """Take a word that is on the input from ``available`` on; the cycle in which it was taken.
+
+        Parameters:
+            closes: it closes its step.
+            new_frame: it is the first of its frame.
+            index: of the word; -1 where it brings no spikes.
+        """
+        return self._take(max(available, self.free), closes, frame, new_frame, index)
 
     @abstractmethod
-    def _take(self, begin: int, closes: bool, frame: int, new_frame: bool) -> int:
+    def _take(self, begin: int, closes: bool, frame: int, new_frame: bool, index: int) -> int:
         """Take a word from ``begin`` on; the cycle in which it was taken."""
 
     def _advance(self, begin: int, cycles: int) -> int:
@@ -146,9 +166,9 @@ class Cycles(ABC):
         self.free = begin + cycles
         return self.free - 1
 
-    def _test(self, ready: int, fold: int, frame: int) -> int:
-        """Test a fold when there is a place for its vector, from ``ready`` on; the cycle."""
+    def _test(self, ready: int, vector: int, frame: int, last: bool) -> int:
+        """Test a vector of neurons when there is a place for its vector, from ``ready`` on; the cycle."""
         place = self.places.popleft() if len(self.places) == self.plan.vector_slots else 0
         test = max(ready, place)
-        self.send_vector(test + self._fetch_to_vector, fold, frame)
+        self.send_vector(test + self._fetch_to_vector, vector, frame, last)
         return test

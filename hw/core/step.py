@@ -24,7 +24,7 @@ class StepCycles(Cycles):
     def busy(plan: LayerPlan, words: float, steps: float) -> float:
         return plan.neuron_folds * (words + steps * (plan.swap if plan.swap > 1 else 0))
 
-    def _take(self, begin: int, closes: bool, frame: int, new_frame: bool) -> int:
+    def _take(self, begin: int, closes: bool, frame: int, new_frame: bool, index: int) -> int:
         plan = self.plan
         context = frame % plan.contexts
         swap = plan.swap if plan.swap > 1 else 0
@@ -34,9 +34,9 @@ class StepCycles(Cycles):
         self._words += 1
         if not closes:
             return self._advance(begin, 1)
-        taken = test = self._test(begin, 0, frame)
+        taken = test = self._test(begin, 0, frame, plan.neuron_folds == 1)
         for fold in range(1, plan.neuron_folds):
-            test = self._test(test + swap + self._words, fold, frame)
+            test = self._test(test + swap + self._words, fold, frame, fold == plan.neuron_folds - 1)
         self.free = test + 1
         self._words = 0
         return taken

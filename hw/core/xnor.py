@@ -14,11 +14,12 @@ class XnorCycles(Cycles):
     def busy(plan: LayerPlan, words: float, steps: float) -> float:
         return words + steps * plan.neuron_folds * plan.synapse_folds
 
-    def _take(self, begin: int, closes: bool, frame: int, new_frame: bool) -> int:
+    def _take(self, begin: int, closes: bool, frame: int, new_frame: bool, index: int) -> int:
         taken = self._advance(begin, 1)
         if closes:
-            for fold in range(self.plan.neuron_folds):
-                self.free = self._test(self.free + self.plan.synapse_folds - 1, fold, frame) + 1
+            folds = self.plan.neuron_folds
+            for fold in range(folds):
+                self.free = self._test(self.free + self.plan.synapse_folds - 1, fold, frame, fold == folds - 1) + 1
         return taken
 
 

@@ -18,6 +18,7 @@ from hw.core.plan import LayerPlan
 from hw.core.readout import vector_to_result
 from hw.core.streams import input_format
 from hw.cost.pipeline import Pipeline
+from hw.cost.words import StepWords
 from hw.encoder.codes import code_of
 from hw.encoder.cost import EncoderCost
 from hw.encoder.plan import EncoderPlan
@@ -60,10 +61,10 @@ def predict(
     """
     plans = folding.plans(network)
     events = network.check_inputs(inputs)
-    words = plans[0].word_counts(events)
-    vectors = [plan.vector_word_counts(spikes) for plan, spikes in zip(plans, golden.events[:-1], strict=False)]
+    words = step_words(plans, events, golden, sent=True)
+    counts = words[0].counts
     frames = [
-        _Frame(words[k], [layer[k] for layer in vectors], int(step) if early and not silent else None, plans[0].skips_empty_steps)
+        _Frame(k, counts[k], words, int(step) if early and not silent else None, plans[0].skips_empty_steps)
         for k, (step, silent) in enumerate(zip(golden.decisions.step, golden.decisions.silent, strict=True))
     ]
     scheduler = _Scheduler(plans, frames, _source(network, folding, events, frames, frames_in), early=early)
@@ -74,19 +75,20 @@ def predict(
 def limit(network: Network, folding: Folding, inputs: np.ndarray | Events, golden: Result) -> np.ndarray:
     """The bound that no folding of this kind beats, in cycles, int64 (frames,).
 
-    The largest over all layers of the work for the words up to the decision; for a dense layer, that is words × ⌈M / PE⌉.
+    The largest over all layers of the work for the words up to the decision: for a dense layer, words × ⌈M / PE⌉; for a convolution, their
+    kernel places × ⌈channels / PE⌉, and in each step positions × ⌈channels / PE⌉, if all neurons must be tested there.
     """
     plans = folding.plans(network)
     upto = np.arange(network.steps) <= golden.decisions.step[:, None]
-    counts = word_counts(plans, network.check_inputs(inputs), golden)
-    closed = [np.maximum(words, 0 if plan.skips_empty_steps else 1) for plan, words in zip(plans, counts, strict=True)]
-    work = [plan.work((words * upto).sum(axis=1)) for plan, words in zip(plans, closed, strict=True)]
+    words = step_words(plans, network.check_inputs(inputs), golden)
+    work = [((own.work(plan) + plan.step_work(own.passing)) * upto).sum(axis=1) for plan, own in zip(plans, words, strict=True)]
     return np.max(work, axis=0)
 
 
-def word_counts(plans: tuple[LayerPlan, ...], inputs: Events, golden: Result) -> list[np.ndarray]:
-    """Words with spikes on each layer's input: int64 (frames, steps) per layer."""
-    return [plan.word_counts(events) for plan, events in zip(plans, (inputs, *golden.events[:-1]), strict=True)]
+def step_words(plans: tuple[LayerPlan, ...], inputs: Events, golden: Result, *, sent: bool = False) -> list[StepWords]:
+    """The words with spikes on each layer's input; ``sent``: as the layer before sends them, in two parts where two vectors have one."""
+    before = (None, *plans) if sent else [None] * len(plans)
+    return [StepWords(*of_layer) for of_layer in zip(plans, (inputs, *golden.events[:-1]), before, strict=False)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,14 +96,16 @@ class _Frame:
     """What a frame makes the circuit do.
 
     Attributes:
+        number: its number.
         inputs: words per step on the first layer's input, int64 (steps,).
-        vectors: words per step and vector of each layer but the last, int64 (steps, folds).
+        sent: the words on each layer's input.
         decision: the step at which the rest of the frame is cancelled; None if it runs to its end.
         skips_empty_steps: steps without words are not sent, step 0 apart.
     """
 
+    number: int
     inputs: np.ndarray
-    vectors: list[np.ndarray]
+    sent: list[StepWords]
     decision: int | None
     skips_empty_steps: bool
 
@@ -109,8 +113,14 @@ class _Frame:
         """The steps that are sent."""
         return [t for t, words in enumerate(self.inputs) if words or t == 0 or not self.skips_empty_steps]
 
+    def step(self, t: int) -> tuple[list[int], list[dict[int, list[int]]]]:
+        """The words of a step on the first layer's input, an empty one if it has no spikes, and those that each vector of the layers but
+        the last gives."""
+        first, *others = self.sent
+        return first.step(self.number, t) or [-1], [words.of_vectors(self.number, t) for words in others]
+
     def words(self) -> int:
-        """The words that are sent; a step without spikes has an empty one."""
+        """The words that are sent."""
         return sum(max(1, int(self.inputs[t])) for t in self.steps())
 
 
@@ -205,11 +215,11 @@ class _Scheduler:
             context.steps, context.taken = frame.steps(), 0
             self.first_word[number] = self.source.begins(number)
         t = context.steps[context.at]
-        words = max(1, int(frame.inputs[t]))
+        words, vectors = frame.step(t)
         ends = context.at == len(context.steps) - 1
-        last, step_done, vector = self.pipeline.step(self.free, words, [vectors[t] for vectors in frame.vectors], number, t, ends=ends)
+        last, step_done, vector = self.pipeline.step(self.free, words, vectors, number, t, ends=ends)
         self.free, self.granted = last + 1, number
-        context.taken += words
+        context.taken += len(words)
         context.at += 1
         context.ready = step_done if self.early else last + 1
         if ends or t == frame.decision:

@@ -14,7 +14,7 @@ from operator import or_
 from export import Network
 from hw.core.accelerator import monitor_formats
 from hw.core.counting import count_width
-from hw.core.folding import Folding
+from hw.core.folding import Folding, check_all_dense
 from hw.core.layer import sequencer_of
 from hw.core.membranes import membranes_of
 from hw.core.memories import CHUNK, chunks, spram_shape
@@ -154,6 +154,7 @@ class AreaModel:
         Raises:
             UserError: the folding does not fit the network.
         """
+        check_all_dense(network, "estimates of the area")
         plans = folding.plans(network)
         form = replace(input_format(plans[0]), frames=0)
         contexts, control = folding.contexts, self._costs.control

@@ -9,7 +9,7 @@ import numpy as np
 from export import Events, Network, reference
 from export.reference import Result
 from hw.core.dense import DensePlan
-from hw.core.folding import Folding
+from hw.core.folding import Folding, check_all_dense
 from hw.core.layer import sequencer_of
 from hw.core.plan import LayerPlan
 from hw.cost import cycles as cost
@@ -77,7 +77,11 @@ def search(
         inputs: frames; the first `FRAMES` frames count.
         frames_in, pixels, weights: as in `hw.Accelerator` and `hw.Folding`.
         board: see `hw.fpga.area.AreaModel`.
+
+    Raises:
+        UserError: the network is not of dense layers.
     """
+    check_all_dense(network, "a search for foldings")
     some = inputs[:FRAMES]
     golden = reference.run(network, some)
     found: dict[Folding, Found] = {}
@@ -120,8 +124,8 @@ def _options(network: Network, model: AreaModel, inputs: Events, golden: Result,
     options: list[list[_Option]] = [[] for _ in network.layers]
     for widest in SIMD:
         plans = tuple(DensePlan(layer, network.steps, min(widest, layer.inputs), 1, "delta") for layer in network.layers)
-        for index, (plan, counts) in enumerate(zip(plans, cost.word_counts(plans, inputs, golden), strict=True)):
-            needed = counts * upto
+        for index, (plan, words_of_layer) in enumerate(zip(plans, cost.step_words(plans, inputs, golden), strict=True)):
+            needed = words_of_layer.counts * upto
             words, steps = needed.sum(axis=1).mean(), (needed > 0).sum(axis=1).mean()
             following = network.layers[index].outputs if index + 1 < len(network.layers) else None
             options[index] += _layer_options(model, plan, words, steps, contexts, following)

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from export import Network, UserError, digest
 from hw.core.accelerator import Accelerator
-from hw.core.folding import Folding
+from hw.core.folding import Folding, check_all_dense
 from hw.core.readout import result_layout
 from hw.host.host_link import TIMEOUT_BITS, HostLink
 from hw.host.packets import VERSION
@@ -60,6 +60,7 @@ class HostedAccelerator(wiring.Component):
 
     def __init__(self, network: Network, folding: Folding, *, weights: str = "rom", timeout_bits: int = TIMEOUT_BITS):
         check_host_pixels(folding.pixels)
+        check_all_dense(network, "a circuit behind a host's line")
         self.accelerator = Accelerator(network, folding, frames_in="pixels", weights=weights)
         self._timeout_bits = timeout_bits
         super().__init__({"i": In(BYTES), "o": Out(BYTES)})

@@ -10,7 +10,7 @@ import numpy as np
 from export import Dense, Layer, Network, Single, UserError
 from export.artifact import describe_codes
 from export.text import dashed
-from hw.core.folding import Folding, check_kinds
+from hw.core.folding import Folding, check_all_dense
 from hw.core.plan import LayerPlan, signed_bits
 
 
@@ -51,7 +51,7 @@ def fit(network: Network, capacity: Capacity) -> tuple[Network, tuple[LayerPlan,
     Raises:
         UserError: the circuit cannot run it; the message says what does not fit.
     """
-    check_kinds(network)
+    check_all_dense(network, "weights that are loaded")
     if network.steps != capacity.steps:
         raise UserError(f"the network's T must be the circuit's, {capacity.steps}, not {network.steps}")
     if capacity.p_min is not None:

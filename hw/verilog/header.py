@@ -39,8 +39,11 @@ def header(accelerator: Accelerator, port_map: dict[str, Any]) -> list[str]:
         f"folding    {json.dumps(accelerator.folding.as_dict())}",
     ]
     for index, plan in enumerate(accelerator.plans):
-        inputs = f"{plan.layer.inputs} inputs in {counted(plan.synapse_folds, 'word')} of SIMD = {plan.simd}"
-        neurons = f"{plan.layer.outputs} neurons in {counted(plan.neuron_folds, 'group')} of PE = {plan.pe}"
+        inputs = f"{plan.layer.inputs} inputs in {counted(plan.input_words, 'word')} of SIMD = {plan.simd}"
+        if (pool := plan.layer.pool) is not None:
+            inputs += f", pooled by {pool.kind} to {pool.outputs}"
+        at = f"at {counted(plan.positions, 'position')} " if plan.addressed else ""
+        neurons = f"{plan.layer.outputs} neurons {at}in {counted(plan.neuron_folds, 'group')} of PE = {plan.pe}"
         lines.append(f"layer {index}    {inputs}, {neurons}, {plan.form} form, potentials of {plan.membrane_bits} bits")
     lines += ["", f"{'port':<26}{'direction':<11}{'width':>5}  fields from bit 0"]
     for name, port in port_map["ports"].items():

@@ -1,0 +1,130 @@
+"""The circuit's half of `export.Conv2d`: the same weights at each position of a map. Its sequence is in `hw.core.walk`."""
+
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from amaranth.lib import data
+
+from export.convolution import Conv2d
+from hw.core.plan import LayerPlan
+from hw.core.words import bits_for
+
+VECTOR_SLOTS = 256
+"""Neuron vectors that wait, so that a layer need not stop for each word that the next one walks."""
+
+
+class Reach(NamedTuple):
+    """Of each row (or column) of the map that comes in, the rows (columns) of positions that it reaches: int64 arrays.
+
+    Attributes:
+        first: the first of them; they are neighbours.
+        number: how many.
+        kernel: the row (column) of the kernel at the first; at the next one it is less by the stride.
+    """
+
+    first: np.ndarray
+    number: np.ndarray
+    kernel: np.ndarray
+
+
+class ConvPlan(LayerPlan):
+    """A convolution: a weight row per neuron fold, kernel place and channel word; a row of membranes per position, context and fold."""
+
+    addressed = True
+
+    @property
+    def connection(self) -> Conv2d:
+        assert isinstance(self.layer.connection, Conv2d)
+        return self.layer.connection
+
+    @property
+    def channel_words(self) -> int:
+        """Words of a position of the map that comes in."""
+        return self.connection.input_map[2] // self.simd
+
+    @property
+    def vector_slots(self) -> int:
+        return min(VECTOR_SLOTS, self.positions * self.neuron_folds)
+
+    @property
+    def tests_all_first(self) -> bool:
+        """In the first step of a frame, neurons may act that no spike has reached [S4], [S11]."""
+        return not self.layer.neuron.spikes_once
+
+    @property
+    def tests_all_always(self) -> bool:
+        """All positions are tested in each step, in which neurons may act without input."""
+        return not self.layer.neuron.skips_empty_steps
+
+    @property
+    def tells_ripe(self) -> bool:
+        return not self.tests_all_always
+
+    @cached_property
+    def reach(self) -> tuple[Reach, Reach]:
+        """Downwards and across [S15]."""
+        found, connection = [], self.connection
+        for axis in range(2):
+            at = np.arange(connection.map_shape[axis]) + connection.paddings[axis]
+            kernel, stride = connection.kernel_shape[axis], connection.strides[axis]
+            first = np.maximum(0, -((kernel - 1 - at) // stride))
+            last = np.minimum(connection.output_map[axis] - 1, at // stride)
+            found.append(Reach(first, np.maximum(0, last - first + 1), at - first * stride))
+        return found[0], found[1]
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """Positions that each word reaches, and so kernel places: int64 (words,)."""
+        down, across = self.reach
+        return np.repeat(np.outer(down.number, across.number).ravel(), self.channel_words)
+
+    def reached(self, index: int) -> list[int]:
+        """The positions that a word reaches."""
+        down, across = self.reach
+        y, x = divmod(index // self.channel_words, len(across.first))
+        rows = range(down.first[y], down.first[y] + down.number[y])
+        columns = range(across.first[x], across.first[x] + across.number[x])
+        width = self.connection.output_map[1]
+        return [row * width + column for row in rows for column in columns]
+
+    def work(self, words: np.ndarray) -> np.ndarray:
+        return np.where(words < 0, 0, self.places[words]) * self.neuron_folds
+
+    def step_work(self, words: np.ndarray) -> np.ndarray:
+        return np.full(words.shape, self.positions * self.neuron_folds if self.tests_all_always else 0)
+
+    @property
+    def walk_layout(self) -> data.StructLayout:
+        """Where a word begins to walk: the first position, the row of its weights there for fold 0, how many positions follow downwards and
+        across, and whether there are any."""
+        down, across = self.reach
+        return data.StructLayout(
+            {
+                "reaches": 1,
+                "position": bits_for(self.positions),
+                "row": bits_for(self.synapse_folds),
+                "down": bits_for(int(down.number.max())),
+                "across": bits_for(int(across.number.max())),
+            }
+        )
+
+    @cached_property
+    def walk_rows(self) -> list[int]:
+        """The content of the memory that says so, a row for each word."""
+        (down, across), layout, width = self.reach, self.walk_layout, self.connection.output_map[1]
+        rows = []
+        for y in range(len(down.first)):
+            for x in range(len(across.first)):
+                for channel_word in range(self.channel_words):
+                    kernel_place = down.kernel[y] * self.connection.kernel_shape[1] + across.kernel[x]
+                    fields = {
+                        "reaches": 1,
+                        "position": down.first[y] * width + across.first[x],
+                        "row": kernel_place * self.channel_words + channel_word,
+                        "down": down.number[y] - 1,
+                        "across": across.number[x] - 1,
+                    }
+                    walks = down.number[y] and across.number[x]
+                    rows.append(sum(int(value) << layout[name].offset for name, value in fields.items()) if walks else 0)
+        return rows
