@@ -118,10 +118,10 @@ class CountsForTooLittle(GradedNeurons):
         (Rate(np.array([15])), TakesTooMuch),
         (Ternary(np.array([15]), levels=3), Ungated),
         (Graded(np.array([15]), levels=15), DividesNarrowly),
-        (Graded(np.array([15]), levels=3), KeepsTheCount),
+        pytest.param(Graded(np.array([15]), levels=3), KeepsTheCount, marks=pytest.mark.proofs),
         (Rate(np.array([15]), **catalogue.BIASED), AddsTheBiasTwice),
-        (Graded(np.array([15]), levels=3, **catalogue.BIASED), AddsTheBiasAtEveryWord),
-        (Graded(np.array([15]), levels=3, **catalogue.BIASED), CountsForTooLittle),
+        pytest.param(Graded(np.array([15]), levels=3, **catalogue.BIASED), AddsTheBiasAtEveryWord, marks=pytest.mark.proofs),
+        pytest.param(Graded(np.array([15]), levels=3, **catalogue.BIASED), CountsForTooLittle, marks=pytest.mark.proofs),
     ],
 )
 def test_neurons_with_a_fault(neuron, make):

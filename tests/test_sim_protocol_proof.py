@@ -54,7 +54,11 @@ def test_networks_decide_at_every_step_and_never(network):
 
 @pytest.mark.parametrize(
     ("kind", "place"),
-    [pytest.param(kind, place, id=f"{kind}-{place}") for kind, of_kind in BY_KIND.items() for place in range(len(of_kind))],
+    [
+        pytest.param(kind, place, id=f"{kind}-{place}", marks=[pytest.mark.proofs] if place > 1 else [])
+        for kind, of_kind in BY_KIND.items()
+        for place in range(len(of_kind))
+    ],
 )
 def test_share(kind, place):
     circuit = BY_KIND[kind][place]
