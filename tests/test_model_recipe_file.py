@@ -24,10 +24,12 @@ ROWS = {
     "shd": ("shd", None),
 }
 CONVERTED = {  # data, sizes, code and steps, most weights
-    "mnist-graded": ("mnist", (784, 600, 600, 10), ("graded", 1), 1_000_000),
+    "mnist-graded": ("mnist", (784, 640, 640, 10), ("graded", 1), 1_000_000),
     "mnist-ternary": ("mnist", (784, 600, 600, 10), ("ternary", 4), 1_000_000),
     "mnist-rate": ("mnist", (784, 600, 600, 10), ("rate", 8), 1_000_000),
     "fashion-mnist-graded": ("fashion-mnist", (784, 1200, 1200, 10), ("graded", 1), 2_500_000),
+    "fashion-mnist-ternary": ("fashion-mnist", (784, 600, 600, 10), ("ternary", 4), 1_000_000),
+    "fashion-mnist-rate": ("fashion-mnist", (784, 600, 600, 10), ("rate", 8), 1_000_000),
 }
 MAPS = {"mnist-conv-graded": ("mnist", (28, 28, 1), ("graded", 1), 1_000_000)}  # likewise, of networks with convolutions
 
