@@ -20,7 +20,7 @@ def test_examples_print_what_the_page_says(capsys):
 
 def test_constants():
     found = re.findall(r"`(hw\.[\w.]+)\.([A-Z_]+)` = (\d+)", PAGE)
-    assert len(found) == 8
+    assert len(found) == 9
     for module, name, value in found:
         assert getattr(importlib.import_module(module), name) == int(value), name
 
