@@ -92,7 +92,7 @@ def test_layers_without_a_circuit_are_refused():
     capacity = Capacity(shape=(4, 4, 1), steps=4, p_min=None, folding=Folding((1, 1), (1, 1), ("delta", "delta")), membrane_bits=(4, 4))
     with pytest.raises(UserError) as caught:
         fit(Network(layers, 4), capacity)
-    assert str(caught.value) == "the circuit has no conv2d layers yet: layer 0 must be 'dense'"
+    assert str(caught.value) == "weights that are loaded must be for dense layers, but layer 0 is a convolution"
     with pytest.raises(UserError) as caught:
         fit_into(Network(layers, 4), (4, 5, 1))
     assert str(caught.value) == "only dense layers of neurons that spike once can be loaded into a larger circuit"
