@@ -17,7 +17,8 @@ from sim.wrapper import design
 WORD = {"time": Field(0, 1), "last_of_step": Field(1, 1), "last_of_frame": Field(2, 1)}
 MONITOR = {"time": Field(0, 2), "index": Field(2, 1), "bits": Field(3, 2), "last_of_frame": Field(5, 1), "frame": Field(6, 2)}
 RESULT = Payload(3, {"class_index": Field(0, 2), "error": Field(2, 1)})
-LARGE = SimpleNamespace(inputs=65_536, shape=(65_536, 65_536), steps=1, encoder=Encoder())
+CONNECTION = SimpleNamespace(synapses=np.full(65_536, 65_536))  # a matrix that no machine need hold
+LARGE = SimpleNamespace(inputs=65_536, layers=(SimpleNamespace(connection=CONNECTION),), steps=1, encoder=Encoder())
 PORTS = Ports("top", 2, ("i_0", "i_1"), Payload(3, WORD), True, RESULT, (Payload(8, MONITOR),))
 
 
