@@ -37,7 +37,7 @@ FORMAT = Format(
     },
 )
 CALIBRATION = 4  # rounds
-LEAST_EVENTS = 10  # per frame, in the picture
+EVENTS_SHOWN = 300  # times fewer events than the most, in the picture
 CODES: dict[str, dict[str, Any]] = {name: {"code": name} for name in ("rate", "ternary", "graded")}
 CODES |= {f"{name}, calibrated": {"code": name, "calibration": CALIBRATION} for name in ("rate", "ternary")}
 SPREAD = {f"{name}, bias spread": {"code": name, "spread": True} for name in ("rate", "ternary")}
@@ -73,10 +73,11 @@ def measure(
     recipes = [source.recipe.training() | {"seed": None} for source in sources]
     if differ := [index for index, recipe in enumerate(recipes) if recipe != recipes[0]]:
         raise UserError(f"checkpoints must be of one recipe, seeds apart, but number {differ[0] + 1} is of another than the first")
-    found = [_rows(source, dataset, part, steps, balances, options) for source in sources]
+    frames = [_part(source, dataset, part) for source in sources]
+    found = [_rows(source, *both, steps, balances, options) for source, both in zip(sources, frames, strict=True)]
     trained = [source.provenance["scores"][part]["strict"] for source in sources]
     made = {"command": command, "date": now(), "commit": commit(), "machine": machine()}
-    what = {"dataset": first.provenance["dataset"], "part": part, "frames": len(_part(first, dataset, part)[1].labels)}
+    what = {"dataset": first.provenance["dataset"], "part": part, "frames": len(frames[0][1].labels)}
     what |= {"network": _structure(first), "seeds": [source.recipe.seed for source in sources], "recipe": recipes[0]}
     scores = {"source": fmean(trained), "source_spread": _spread(trained)}
     return FORMAT.header | made | what | scores | {"options": options, "rows": [_merged(rows) for rows in zip(*found, strict=True)]}
@@ -98,10 +99,9 @@ def _part(source: Source, dataset: Dataset, part: str) -> tuple[Images, Images]:
 
 
 def _rows(
-    source: Source, dataset: Dataset, part: str, steps: Sequence[int], balances: Sequence[str] | None, options: dict[str, Any]
+    source: Source, train: Images, frames: Images, steps: Sequence[int], balances: Sequence[str] | None, options: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """The rows of one source."""
-    train, frames = _part(source, dataset, part)
     images, labels = frames.images, frames.labels.numpy()
     rows = []
     for balance in possible(source) if balances is None else balances:
@@ -194,6 +194,7 @@ def picture(content: dict[str, Any]) -> Figure:
     balances = list(dict.fromkeys(row["balance"] for row in content["rows"]))
     figure = Figure(figsize=(9, 0.8 + 2.8 * len(balances)), layout="constrained")
     grid = figure.subplots(len(balances), 2, squeeze=False, sharey=True)
+    most = max(row["hidden_events_mean"] for row in content["rows"])
     for balance, (by_steps, by_events) in zip(balances, grid, strict=True):
         for number, code in enumerate(dict.fromkeys(row["code"] for row in content["rows"])):
             rows = [row for row in content["rows"] if (row["balance"], row["code"]) == (balance, code)]
@@ -207,7 +208,7 @@ def picture(content: dict[str, Any]) -> Figure:
         by_steps.xaxis.set_major_locator(FixedLocator(sorted({row["steps"] for row in content["rows"]})))
         by_steps.xaxis.set_major_formatter("{x:g}")
         by_steps.xaxis.set_minor_locator(NullLocator())
-        by_events.set(xlabel="hidden events per frame", xscale="log", xlim=(LEAST_EVENTS, None))
+        by_events.set(xlabel="hidden events per frame", xscale="log", xlim=(most / EVENTS_SHOWN, None))
     figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     return figure
 
