@@ -1,7 +1,7 @@
 """Every formal proof, in order."""
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 
 from export import Graded, Rate, Ternary
-from export.errors import UserError
 from hw import Folding
 from hw.core.words import WordFormat
 from sim.proofs import axi, circuit, coded_layer, encoder, layer, loader, neurons, observer, parts, wishbone
 from sim.proofs.circuit import Size
 from sim.proofs.parts import Harness
-from sim.proofs.record import Row
+from sim.proofs.record import Row, select
 from sim.proofs.sby import Proof, prove
 
 
@@ -286,13 +285,10 @@ def rows(names: Sequence[str], out: Path, *, timeout: int) -> Iterator[Row]:
         UserError: a name is in none, at once; or, later, a program is missing.
         ToolError: a proof comes to no verdict.
     """
-    for name in names:
-        if not any(name in proof.name for proof in PROOFS):
-            raise UserError(f"a name must be in one of {', '.join(repr(proof.name) for proof in PROOFS)}, but {name!r} is not")
-    return _carried_out([proof for proof in PROOFS if not names or any(name in proof.name for name in names)], out, timeout)
+    return _carried_out(select({proof.name: proof for proof in PROOFS}, names).values(), out, timeout)
 
 
-def _carried_out(proofs: Sequence[Proof], out: Path, timeout: int) -> Iterator[Row]:
+def _carried_out(proofs: Iterable[Proof], out: Path, timeout: int) -> Iterator[Row]:
     for proof in proofs:
         folder = out / proof.name.replace(" ", "-")
         shutil.rmtree(folder, ignore_errors=True)
