@@ -89,7 +89,7 @@ def _rate_maps(seed: int) -> Network:
     return Network((strides, last), 4, Encoder("none", bits=2))
 
 
-SINGLE_MAPS, GRADED_MAPS, RATE_MAPS = _single_maps(186), _graded_maps(317), _rate_maps(658)
+SINGLE_MAPS, GRADED_MAPS, RATE_MAPS = _single_maps(186), _graded_maps(14), _rate_maps(1895)
 
 
 def sizes(network: Network) -> str:
