@@ -11,15 +11,15 @@ from hw import Folding
 from sim.proofs.equivalence import equivalent
 from sim.proofs.mutants import kill, mutate
 from sim.proofs.record import Row, select
-from sim.protocol.circuits import GRADED, SINGLE_MAPS, TWO_LAYERS, sizes
+from sim.protocol.circuits import GRADED, SMALL_MAPS, TWO_LAYERS, sizes
 
 CIRCUITS: dict[str, tuple[Network, Folding]] = {
     "walk, event, 2 contexts": (TWO_LAYERS, Folding((3, 2), (3, 2), ("xnor", "delta"), contexts=2)),
     "step, event": (TWO_LAYERS, Folding((3, 2), (3, 2), ("delta", "delta"), ("step", "event"))),
     "graded, event, step": (GRADED, Folding((3, 2), (3, 2), ("delta", "delta"), ("event", "step"))),
-    "convolutions": (SINGLE_MAPS, Folding((2, 3, 2), (2, 2, 2), ("delta", "delta", "delta"))),
+    "convolution": (SMALL_MAPS, Folding((1, 2), (1, 2), ("delta", "delta"))),
 }
-"""Small networks of the protocol; the sizes of their foldings divide nothing."""
+"""Small networks of the protocol, and foldings; where there are no maps, their sizes divide nothing."""
 COUNT = 150
 """Mutants of each."""
 LEAST = 95.0

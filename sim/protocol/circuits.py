@@ -89,7 +89,14 @@ def _rate_maps(seed: int) -> Network:
     return Network((strides, last), 4, Encoder("none", bits=2))
 
 
-SINGLE_MAPS, GRADED_MAPS, RATE_MAPS = _single_maps(186), _graded_maps(14), _rate_maps(1895)
+def _small_maps(seed: int) -> Network:
+    """A convolution and a pool, as small as they can be without a place that is always the same."""
+    rng = np.random.default_rng(seed)
+    hidden = Layer(_convolution(rng, (2, 1, 2, 2), (3, 4)), Single(rng.integers(1, 4, 2)))
+    return Network((hidden, Layer(Dense(rng.choice([-1, 1], (3, 6))), Single(rng.integers(1, 3, 3)), Pool2d((2, 3), 2, (2, 1)))), 3)
+
+
+SINGLE_MAPS, GRADED_MAPS, RATE_MAPS, SMALL_MAPS = _single_maps(186), _graded_maps(14), _rate_maps(1895), _small_maps(24)
 
 
 def sizes(network: Network) -> str:
@@ -173,7 +180,7 @@ BY_KIND = {
     "convolution": (
         Circuit(SINGLE_MAPS, Folding((1, 3, 2), (2, 3, 2), DELTA, contexts=2)),
         Circuit(GRADED_MAPS, Folding((2, 2, 3), (3, 2, 2), DELTA)),
-        Circuit(SINGLE_MAPS, Folding((2, 1, 4), (3, 3, 3), DELTA)),
+        Circuit(SMALL_MAPS, Folding((1, 2), (1, 2), DELTA[:2])),
         Circuit(RATE_MAPS, Folding((1, 3), (2, 3), DELTA[:2], contexts=2)),
     ),
 }
