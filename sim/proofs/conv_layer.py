@@ -6,7 +6,7 @@ import numpy as np
 from amaranth.asserts import AnySeq
 from amaranth.hdl import Array, Assert, Assume, Cat, Const, Cover, Fragment, Module, Mux, Signal, Value, signed
 
-from export import Conv2d, Dense, Layer, Network, Readout, Single
+from export import Conv2d, Dense, Layer, Network, Readout
 from export.neurons import NEURONS
 from hw import Folding
 from hw.core.convolution import ConvPlan
@@ -102,7 +102,8 @@ def _plan(shape: Conv2d, steps: int, folding: Folding, code: str, options: dict[
     for sign in (-1, 1):
         for threshold in (1, fan_in + 1 if code == "single" else GREATEST):
             thresholds, kernels = np.full(channels, threshold), sign * np.ones_like(shape.kernels)
-            neuron = Single(thresholds) if code == "single" else NEURONS[code](thresholds, np.full(channels, GREATEST * sign), **options)
+            initial = {} if code == "single" else {"initial": np.full(channels, GREATEST * sign)}
+            neuron = NEURONS[code](thresholds, **initial, **options)  # type: ignore[call-arg]
             hidden = Layer(replace(shape, kernels=kernels), neuron)
             output = Layer(Dense(np.ones((1, shape.outputs))), Readout(np.zeros(1, int)))
             found.append(folding.plans(Network((hidden, output), steps)))

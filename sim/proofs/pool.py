@@ -28,7 +28,7 @@ def pool(shape: Pool2d, steps: int, simd: int, *, contexts: int = 1) -> Harness:
     """
 
     def fill(m: Module) -> None:
-        layer = Layer(Dense(np.ones((1, shape.outputs))), Readout([1]), shape)
+        layer = Layer(Dense(np.ones((1, shape.outputs))), Readout(np.ones(1, int)), shape)
         plan = DensePlan(layer, steps, simd, 1, "delta", contexts=contexts, following_simd=None)
         dut = Pool(plan)
         m.submodules.dut = Fragment.get(dut, symbolic.SymbolicMemories({}))
