@@ -33,7 +33,7 @@ from tests.neuron_faults import BiasTwice, Spoilt, ThresholdTooLarge
 
 def fails(harness, depth, method="reduced"):
     """The line of the harness that a run of at most ``depth`` cycles makes fail."""
-    found = run(rtlil.convert(harness), method, depth, timeout=100, passes=[ANY_CONTENT])
+    found = run(rtlil.convert(harness), method, depth, timeout=600, passes=[ANY_CONTENT])
     assert found, "nothing fails"
     file, line = re.match(r"(\w+\.py):(\d+) fails in cycle \d+$", found[0]).groups()
     return Path("sim/proofs", file).read_text(encoding="utf-8").splitlines()[int(line) - 1]
