@@ -43,17 +43,18 @@ def positions(
         m.d.comb += [Assume(threshold >= 1) for threshold in layer.thresholds]
         dut = IFLayer(plan, holds_vectors=False)
         m.submodules.dut = Fragment.get(dut, symbolic.SymbolicMemories({plan: layer}))
-        frames = Frames(m, plan, dut.i)
+        Frames(m, plan, dut.i)
         word, vector, form = dut.i.payload, dut.o.payload, replace(input_format(plan), frames=0)
 
         # The chosen frame: any one.
         there, over, chosen = Signal(), Signal(), Signal.like(word.frame)
-        choose, mine, behind, others = Signal(), Signal(), Signal(), Signal()
+        choose, mine, behind, others, taken = Signal(), Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
-            choose.eq(AnySeq(1) & frames.comes & word.first & ~there),
-            mine.eq(frames.comes & ~over & (choose | (there & (word.frame == chosen) & ~word.first))),
+            taken.eq(dut.i.valid & dut.i.ready),  # vectors of a word come later; before, there may be some of a frame with the same tag
+            choose.eq(AnySeq(1) & taken & word.first & ~there),
+            mine.eq(taken & ~over & (choose | (there & (word.frame == chosen) & ~word.first))),
         ]
-        m.d.sync += others.eq(others | frames.comes)
+        m.d.sync += others.eq(others | taken)
         with m.If(choose):
             m.d.sync += [there.eq(1), chosen.eq(word.frame), behind.eq(others)]
         once(m, word, mine, form)
