@@ -16,12 +16,7 @@ from export import Conv2d, Dense, Encoder, Events, Layer, Network, Pool2d, Singl
 from hw import Accelerator, Folding, cost
 from hw.verilog import generate, port_map
 from sim import simulate
-from sim.build import build
 from sim.compare import Difference
-from sim.ports import Ports
-from sim.protocol import proof
-from sim.protocol.sequences import sequence
-from sim.simulate import play
 from tests.maps import Shape, map_network, random_inputs, signs
 from tests.networks import random_spike_times
 
@@ -216,23 +211,3 @@ def test_every_coefficient_and_cycle(code, folding):
         predicted = cost.predict(network, folding, inputs, golden, early=mode == "early", frames_in=frames_in)
         assert timing.latency.tolist() == predicted.latencies.tolist()
         assert timing.intervals.tolist() == predicted.intervals.tolist()
-
-
-@pytest.mark.parametrize("code", ["single", "graded"])
-def test_sequences_of_good_and_bad_frames(code):
-    """Gaps, stalls, resets and cancels at any time, in each mode and while it changes; frames that break the rules of words."""
-    rng = np.random.default_rng(34)
-    shapes = [Shape(4, (2, 2), (1, 1), (1, 0)), Shape(3, (2, 2), pool=(1, 2))]
-    network = map_network(rng, (4, 5, 2), shapes, 3, STEPS, code, last_pool=(2, 1))
-    folding = Folding((2, 2, 3), (3, 2, 2), ("delta",) * 3, contexts=2 if code == "single" else 1)
-    accelerator = Accelerator(network, folding)
-    form = replace(accelerator.input_format, frames=0)
-    ports = Ports.from_map(port_map(accelerator))
-    built = build(proof.stage(generate(accelerator), ports, network), extra_flags=proof.FLAGS)
-    runs = [run for number in range(60) for run in sequence(form, 0, number)]
-    transcripts = play(built, ports, [(run.packed(ports.word), run) for run in runs], modes=proof.MODES, plusargs=proof.arguments(0))
-    for mode in proof.MODES:
-        expected, found = proof.judge_all(mode, network, form, runs, transcripts[mode])
-        assert found == [], mode
-        assert 0 < expected.breach.sum() < len(expected.breach)
-        assert sum(map(len, expected.golden.events)) > 1000

@@ -4,24 +4,31 @@ The tests have one per harness, ``nox -s proofs`` the others, too.
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from amaranth.back import rtlil
 from amaranth.hdl import Assume, Mux, Signal
 
 import hw.core.accelerator
 import hw.core.readout
+import hw.core.walk
+from export import Conv2d, Pool2d
 from hw import Folding
+from hw.core.convolution import ConvPlan
 from hw.core.frame_check import FrameCheck
 from hw.core.layer import IFLayer
 from hw.core.membranes import Membranes, StateMemory
 from hw.core.neurons import NEURONS, GradedNeurons, IFNeurons, RateNeurons, Response, TernaryNeurons
+from hw.core.pool import Pool
 from hw.core.readout import Readout
 from hw.core.reorder_buffer import ReorderBuffer
+from hw.core.walk import ConvSequencer
 from hw.core.words import WordFormat
 from hw.encoder.codes import LatencyCode
-from sim.proofs import catalogue, circuit, coded_layer, encoder, layer, observer
+from sim.proofs import catalogue, circuit, coded_layer, conv_layer, encoder, layer, observer, pool
 from sim.proofs.sby import ANY_CONTENT, Proof, prove, run
 from tests.neuron_faults import BiasTwice, Spoilt, ThresholdTooLarge
 
@@ -163,8 +170,68 @@ def test_counts_that_are_not_reset(monkeypatch):
 
 
 @pytest.mark.proofs
+@pytest.mark.parametrize("name", ["convolution, graded", "pool, max"])
+def test_proofs_of_maps(name):
+    (proof,) = (proof for proof in catalogue.PROOFS if proof.name == name)
+    outcome = prove(proof)
+    assert outcome.holds, outcome.failed
+
+
+def small_convolution():
+    return conv_layer.positions(Conv2d(np.ones((1, 1, 2, 2)), (3, 2)), 2, Folding((1, 1), (1, 1), ("delta", "delta")))
+
+
+def test_kernel_places_exchanged(monkeypatch):
+    """Upside down."""
+    monkeypatch.setattr(ConvPlan, "reach", property(lambda plan: upside_down(plan)), raising=True)
+    assert "Assert(vector.fire.word_select" in fails(small_convolution(), 12)
+
+
+def upside_down(plan):
+    down, across = REACH.func(plan)
+    return down._replace(kernel=plan.connection.kernel_shape[0] - 1 - down.kernel), across
+
+
+REACH = ConvPlan.reach
+
+
+@pytest.mark.proofs
+def test_stale_tags(monkeypatch):
+    """Membranes go on with the next frame."""
+    rounds = hw.core.walk.rounds
+    monkeypatch.setattr(hw.core.walk, "rounds", lambda *args, **options: rounds(*args, **options) & 0)
+    assert "conv_layer" in fails(small_convolution(), 20)
+
+
+@pytest.mark.proofs
+def test_positions_that_are_not_tested(monkeypatch):
+    """Of which some neuron is ripe."""
+    sweep = ConvSequencer._sweep
+
+    def forgets(self, m, *args):
+        swept, _, none = sweep(self, m, *args)
+        return swept, 1, none
+
+    monkeypatch.setattr(ConvSequencer, "_sweep", forgets)
+    assert "had_to_come" in fails(small_convolution(), 16)
+
+
+class SendsAll(Pool):
+    """A window spikes as often as its neurons do."""
+
+    def elaborate(self, platform):
+        self._pool = replace(self._pool, kind="sum")
+        return super().elaborate(platform)
+
+
+def test_a_pooled_spike_sent_twice(monkeypatch):
+    monkeypatch.setattr(pool, "Pool", SendsAll)
+    assert "Assert(now == due)" in fails(pool.pool(Pool2d((2, 1), 1, (2, 1)), 2, 1), 8)
+
+
+@pytest.mark.proofs
 def test_rows_without_a_place(monkeypatch):
-    monkeypatch.setattr(IFLayer, "_place_for_row", lambda self, m, issue: 1)
+    monkeypatch.setattr(IFLayer, "_place_for_vector", lambda self, m, sequencer: 1)
     assert "held != plan.vector_slots" in fails(small_layer(holds_vectors=True), 12)
 
 

@@ -100,7 +100,7 @@ def test_a_bench_that_sees_nothing(mutated, monkeypatch, tmp_path):
     monkeypatch.setattr(mutants, "STAGES", (SEQUENCES,))
     monkeypatch.setattr(mutants, "Protocol", Blind)
     monkeypatch.setattr(mutants, "Cycles", lambda mutated: Blind(mutated, range(SEQUENCES)))
-    (row,) = mutation.rows(tmp_path, count=COUNT)
+    (row,) = mutation.rows([], tmp_path, count=COUNT)
     assert not row.passed
     assert row.result == f"0 killed (), 0 equivalent, {COUNT} left: 0.0 % of those not equivalent killed"
     left = json.loads((tmp_path / "survivors.json").read_text())["survivors"]
@@ -119,10 +119,10 @@ def test_rows(mutated, monkeypatch, tmp_path):
     monkeypatch.setattr(mutation, "equivalent", lambda _, mutant, timeout: verdicts[mutant.number])
     found = [(mutant, "" if mutant.number in verdicts else "protocol, full mode: o: x") for mutant in mutated.mutants]
     monkeypatch.setattr(mutation, "kill", lambda _: iter(found))
-    (row,) = mutation.rows(tmp_path, count=COUNT)
+    (row,) = mutation.rows([], tmp_path, count=COUNT)
     assert row.result == "8 killed (8 by protocol), 2 equivalent, 2 left: 80.0 % of those not equivalent killed"
     assert not row.passed
     monkeypatch.setattr(mutation, "LEAST", 80.0)
-    assert next(mutation.rows(tmp_path, count=COUNT)).passed
+    assert next(mutation.rows([], tmp_path, count=COUNT)).passed
     left = json.loads((tmp_path / "survivors.json").read_text())["survivors"]
     assert [entry["verdict"] for entry in left] == ["equivalent", "equivalent", "undecided", "different"]

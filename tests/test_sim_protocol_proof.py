@@ -14,7 +14,7 @@ from export import reference
 from hw.core.words import WordFormat
 from sim.proofs import record
 from sim.protocol import command
-from sim.protocol.circuits import BY_KIND, CIRCUITS, THREE_LAYERS, TWO_LAYERS, Circuit
+from sim.protocol.circuits import BY_KIND, CIRCUITS, THREE_LAYERS, TWO_LAYERS, Circuit, sizes
 from sim.protocol.command import table
 from sim.protocol.expectation import _events
 from sim.protocol.proof import MODES, prove
@@ -40,7 +40,7 @@ def test_circuits_differ_in_all_that_a_folding_has():
 @pytest.mark.parametrize(
     "network",
     [TWO_LAYERS, THREE_LAYERS, *dict.fromkeys(circuit.network for circuit in CODED)],
-    ids=["two layers", "three layers", "rate", "ternary", "graded", "graded, signed", "biased"],
+    ids=sizes,
 )
 def test_networks_decide_at_every_step_and_never(network):
     skips = all(layer.neuron.skips_empty_steps for layer in network.layers)
@@ -79,6 +79,8 @@ def test_share(kind, place):
 
 def test_text_of_a_circuit():
     assert str(CIRCUITS[1]).startswith("13-7-3, T = 5, simd 3,2  pe 7,3  form delta,delta  loop order event,event  swap 1,1  contexts 2")
+    names = [str(circuit).split(", T")[0] for circuit in BY_KIND["convolution"]]
+    assert names == ["4x4x2-3C3p1-P2-4C2-3", "5x4x2-4C3x2s2x1p1x0-3C2-P1x2-3", "3x4x1-2C2-P2x1-3", "4x5x2-3C3s2p1-P2x1-3"]
 
 
 SELECTOR = '  integer fault;\n  initial begin fault = 0; if ($value$plusargs("fault=%d", fault)) begin end end\n'

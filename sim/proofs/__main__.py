@@ -29,8 +29,9 @@ def parser() -> Parser:
         part = parts.add_parser(name, help=text, description=text)
         folder = "docs/results" if name == "table" else "build/proofs"
         part.add_argument("--out", type=Path, default=Path(folder), metavar="DIR", help=f"folder of results (default: {folder})")
-        if name == "formal":
+        if name != "table":
             part.add_argument("names", nargs="*", metavar="NAME", help="only proofs whose name has one of these in it")
+        if name == "formal":
             part.add_argument("--timeout", type=positive, default=3600, metavar="S", help="seconds for one proof (default: 3600)")
         elif name == "netlist":
             part.add_argument("--images", type=positive, metavar="N", help="the first N test frames only (default: all)")
@@ -51,13 +52,13 @@ def formal(arguments: Namespace) -> Iterator[Row]:
 def netlist(arguments: Namespace) -> Iterator[Row]:
     from sim.proofs import synthesised
 
-    yield from synthesised.rows(images=arguments.images)
+    return synthesised.rows(arguments.names, images=arguments.images)
 
 
 def mutants(arguments: Namespace) -> Iterator[Row]:
     from sim.proofs import mutation
 
-    yield from mutation.rows(arguments.out, count=arguments.count, timeout=arguments.timeout)
+    return mutation.rows(arguments.names, arguments.out, count=arguments.count, timeout=arguments.timeout)
 
 
 def table(arguments: Namespace) -> int:

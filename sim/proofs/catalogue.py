@@ -1,21 +1,20 @@
 """Every formal proof, in order."""
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from export import Graded, Rate, Ternary
-from export.errors import UserError
+from export import Conv2d, Graded, Pool2d, Rate, Ternary
 from hw import Folding
 from hw.core.words import WordFormat
-from sim.proofs import axi, circuit, coded_layer, encoder, layer, loader, neurons, observer, parts, wishbone
+from sim.proofs import axi, circuit, coded_layer, conv_layer, encoder, layer, loader, neurons, observer, parts, pool, wishbone
 from sim.proofs.circuit import Size
 from sim.proofs.parts import Harness
-from sim.proofs.record import Row
+from sim.proofs.record import Row, select
 from sim.proofs.sby import Proof, prove
 
 
@@ -229,6 +228,47 @@ CODED_LAYERS = tuple(
     )
 )
 
+POOLS = tuple(
+    _bounded(
+        f"pool, {name}",
+        f"{what}, of any frame of neurons that spike once, whatever came before, is sent in its step; words keep the rules and close the "
+        f"same steps: a map of {'x'.join(map(str, shape.input_map))}, windows of {'x'.join(map(str, shape.window))}, T = 2",
+        partial(pool.pool, shape, 2, simd, contexts=contexts),
+        depth=depth,
+        why="a frame that has come to its end is covered",
+    )
+    for name, what, shape, simd, contexts, depth in (
+        ("max", "the first spike of each window, and no other", Pool2d((2, 2), 2, (2, 1)), 2, 1, 14),
+        ("max, two contexts", "the first spike of each window, and no other", Pool2d((2, 2), 1, (2, 1)), 1, 2, 16),
+        ("sum", "every spike of each window", Pool2d((3, 2), 1, (2, 1), "sum"), 1, 1, 10),
+    )
+)
+
+SHAPES = {
+    "2C2 of 3x3": Conv2d(np.ones((2, 1, 2, 2)), (3, 3)),
+    "1C2s2p1 of 3x3": Conv2d(np.ones((1, 1, 2, 2)), (3, 3), stride=2, padding=1),
+    "2C2 of 3x2": Conv2d(np.ones((2, 1, 2, 2)), (3, 2)),
+    "1C2 of 3x2": Conv2d(np.ones((1, 1, 2, 2)), (3, 2)),
+}
+CONVOLUTIONS = tuple(
+    _bounded(
+        f"convolution, {name}",
+        f"a convolution, {shape}, T = 2: of any frame, positions send in each step what the definition says, once and in order, for any "
+        "kernels, thresholds and words, whatever frames came before",
+        partial(conv_layer.positions, SHAPES[shape], 2, Folding((1, 1), (pe, 1), DELTA * 2, contexts=contexts), *code, **options),
+        depth=depth,
+        why="a spike of the last step, and a frame behind another are covered",
+    )
+    for name, shape, pe, contexts, code, options, depth in (
+        ("single", "2C2 of 3x3", 2, 1, (), {}, 20),
+        ("single, stride and padding", "1C2s2p1 of 3x3", 1, 1, (), {}, 20),
+        ("single, folded", "2C2 of 3x2", 1, 1, (), {}, 22),
+        ("single, two contexts", "1C2 of 3x2", 1, 2, (), {}, 20),
+        ("graded", "1C2 of 3x2", 1, 1, ("graded",), CODES["graded"][1], 20),
+        ("rate", "1C2 of 3x2", 1, 1, ("rate",), CODES["rate"][1], 20),
+    )
+)
+
 CIRCUITS = (
     _bounded("circuit, hidden layer", HIDDEN, lambda: circuit.equals_definition(SMALL, 0), depth=22, why=FRAME),
     _bounded("circuit, last layer", LAST, lambda: circuit.equals_definition(SMALL, 1), depth=22, why=FRAME),
@@ -275,7 +315,7 @@ WRAPPERS = (
         reach=20,
     ),
 )
-PROOFS = PARTS + LAYERS + CODED_LAYERS + CIRCUITS + WRAPPERS
+PROOFS = PARTS + LAYERS + CODED_LAYERS + POOLS + CONVOLUTIONS + CIRCUITS + WRAPPERS
 
 
 def rows(names: Sequence[str], out: Path, *, timeout: int) -> Iterator[Row]:
@@ -286,13 +326,10 @@ def rows(names: Sequence[str], out: Path, *, timeout: int) -> Iterator[Row]:
         UserError: a name is in none, at once; or, later, a program is missing.
         ToolError: a proof comes to no verdict.
     """
-    for name in names:
-        if not any(name in proof.name for proof in PROOFS):
-            raise UserError(f"a name must be in one of {', '.join(repr(proof.name) for proof in PROOFS)}, but {name!r} is not")
-    return _carried_out([proof for proof in PROOFS if not names or any(name in proof.name for name in names)], out, timeout)
+    return _carried_out(select({proof.name: proof for proof in PROOFS}, names).values(), out, timeout)
 
 
-def _carried_out(proofs: Sequence[Proof], out: Path, timeout: int) -> Iterator[Row]:
+def _carried_out(proofs: Iterable[Proof], out: Path, timeout: int) -> Iterator[Row]:
     for proof in proofs:
         folder = out / proof.name.replace(" ", "-")
         shutil.rmtree(folder, ignore_errors=True)

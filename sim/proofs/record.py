@@ -1,12 +1,15 @@
 """What proofs found: rows of a table, kept as JSON, one file per part, so that the parts can be run on different days."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
+from export.errors import UserError
 from export.provenance import made
 from export.store import Format, write_json
 
+Content = TypeVar("Content")
 PARTS = ("formal", "netlist", "mutants", "protocol")
 
 
@@ -29,6 +32,18 @@ class Row:
     result: str
     passed: bool
     seconds: float
+
+
+def select(proofs: Mapping[str, Content], names: Sequence[str]) -> dict[str, Content]:
+    """Those proofs that have one of ``names`` in their name, or all if there is none.
+
+    Raises:
+        UserError: a name is in none.
+    """
+    for name in names:
+        if not any(name in proof for proof in proofs):
+            raise UserError(f"a name must be in one of {', '.join(map(repr, proofs))}, but {name!r} is not")
+    return {proof: content for proof, content in proofs.items() if not names or any(name in proof for name in names)}
 
 
 FORMAT = Format(

@@ -27,7 +27,8 @@ def network(shape: Sequence[int], steps: int) -> Network:
 
 
 class SymbolicMemories:
-    """A platform whose row memories hold symbols instead of a network, or, where a layer has none, deliver arbitrary rows in each cycle.
+    """A platform whose row memories hold symbols instead of a network, or, where a layer has none, deliver arbitrary rows in each cycle;
+    those that say where the words of a map go hold what they always hold.
 
     Parameters:
         layers: symbols by plan.
@@ -42,7 +43,7 @@ class SymbolicMemories:
     def get_row_memory(self, memory: RowMemory) -> Module:
         """What `RowMemory` elaborates to."""
         m = Module()
-        rows = self._rows[id(memory.rows)]
+        rows = self._rows.get(id(memory.rows), [Const(row, memory.width) for row in memory.rows])
         if rows is None:
             m.d.comb += memory.data.eq(AnySeq(memory.width))
         else:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import hw.verilog
-from export import Dense, Encoder, Graded, Layer, Network, Rate, Readout, Single, Ternary
+from export import Conv2d, Dense, Encoder, Graded, Layer, Network, Pool2d, Rate, Readout, Single, Ternary
 from hw import Accelerator, Folding
 
 
@@ -54,6 +54,73 @@ GRADED_SIGNED = _code_network(4, (10, 6, 5, 3), 4, Graded, levels=2, signed=True
 BIASED = _code_network(2, (13, 7, 3), 4, _biased)
 
 
+def _convolution(rng: np.random.Generator, shape: tuple[int, ...], map_shape: tuple[int, int], **options: Any) -> Conv2d:
+    """Of kernels of a shape (channels, input channels, height, width)."""
+    return Conv2d(rng.choice([-1, 1], shape), map_shape, **options)
+
+
+def _single_maps(seed: int) -> Network:
+    """Two convolutions, one with padding, one behind a pool, of neurons that spike once; its seed is chosen as above."""
+    rng = np.random.default_rng(seed)
+    padded = Layer(_convolution(rng, (3, 2, 3, 3), (4, 4), padding=1), Single(rng.integers(1, 4, 3)))
+    pooled = Layer(_convolution(rng, (4, 3, 2, 2), (2, 2)), Single(rng.integers(1, 3, 4)), Pool2d((4, 4), 3, 2))
+    return Network((padded, pooled, Layer(Dense(rng.choice([-1, 1], (3, 4))), Single(rng.integers(1, 3, 3)))), 4)
+
+
+def _neurons(rng: np.random.Generator, channels: int, make: Callable[..., Rate], **options: object) -> Rate:
+    thresholds = rng.integers(2, 8, channels)
+    return make(thresholds, thresholds // 2 + rng.integers(-1, 2, channels), **options)
+
+
+def _graded_maps(seed: int) -> Network:
+    """Two convolutions, one with a stride, and a pool that adds up, of ``graded`` neurons."""
+    rng = np.random.default_rng(seed)
+    strides = Layer(_convolution(rng, (4, 2, 3, 2), (5, 4), stride=(2, 1), padding=(1, 0)), _neurons(rng, 4, Graded, levels=3))
+    second = Layer(_convolution(rng, (3, 4, 2, 2), (3, 3)), _neurons(rng, 3, Graded, levels=3))
+    last = Layer(Dense(rng.choice([-1, 1], (3, 6))), Readout(rng.integers(3, 8, 3)), Pool2d((2, 2), 3, (1, 2), "sum"))
+    return Network((strides, second, last), 4, Encoder("none", bits=2))
+
+
+def _rate_maps(seed: int) -> Network:
+    """A convolution with a stride and padding, and a pool that adds up, of ``rate`` neurons, of which all are tested in each step."""
+    rng = np.random.default_rng(seed)
+    strides = Layer(_convolution(rng, (3, 2, 3, 3), (4, 5), stride=2, padding=1), _neurons(rng, 3, Rate))
+    last = Layer(Dense(rng.choice([-1, 1], (3, 9))), Readout(rng.integers(3, 8, 3)), Pool2d((2, 3), 3, (2, 1), "sum"))
+    return Network((strides, last), 4, Encoder("none", bits=2))
+
+
+def _small_maps(seed: int) -> Network:
+    """A convolution and a pool, as small as they can be without a place that is always the same."""
+    rng = np.random.default_rng(seed)
+    hidden = Layer(_convolution(rng, (2, 1, 2, 2), (3, 4)), Single(rng.integers(1, 4, 2)))
+    return Network((hidden, Layer(Dense(rng.choice([-1, 1], (3, 6))), Single(rng.integers(1, 3, 3)), Pool2d((2, 3), 2, (2, 1)))), 3)
+
+
+SINGLE_MAPS, GRADED_MAPS, RATE_MAPS, SMALL_MAPS = _single_maps(186), _graded_maps(14), _rate_maps(1895), _small_maps(24)
+
+
+def sizes(network: Network) -> str:
+    """``"13-7-3"``; of maps, what comes in, and layers as they are written in structures: ``"4x4x2-3C3p1-P2-4C2-3"``."""
+    if network.layers[0].input_map is None:
+        return "-".join(map(str, network.shape))
+    texts = [_by(network.layers[0].input_map)]
+    for layer in network.layers:
+        connection = layer.connection
+        if layer.pool is not None:
+            texts.append(f"P{_by(layer.pool.window)}")
+        texts.append(str(connection.channels))
+        if isinstance(connection, Conv2d):
+            stride, padding = connection.strides, connection.paddings
+            texts[-1] += f"C{_by(connection.kernel_shape)}"
+            texts[-1] += f"s{_by(stride)}" * (max(stride) > 1) + f"p{_by(padding)}" * (max(padding) > 0)
+    return "-".join(texts)
+
+
+def _by(lengths: tuple[int, ...]) -> str:
+    """Lengths, or the one that two have."""
+    return str(lengths[0]) if len(lengths) == 2 and lengths[0] == lengths[1] else "x".join(map(str, lengths))
+
+
 @dataclass(frozen=True, eq=False)
 class Circuit:
     """A network and its folding."""
@@ -76,7 +143,7 @@ class Circuit:
     def __str__(self) -> str:
         entries = self.folding.as_dict().items()
         texts = (f"{name.replace('_', ' ')} {','.join(map(str, value)) if isinstance(value, list) else value}" for name, value in entries)
-        return f"{'-'.join(map(str, self.network.shape))}, T = {self.network.steps}, {self.code}{'  '.join(texts)}"
+        return f"{sizes(self.network)}, T = {self.network.steps}, {self.code}{'  '.join(texts)}"
 
 
 CIRCUITS = (
@@ -110,5 +177,11 @@ BY_KIND = {
         Circuit(BIASED, Folding((3, 2), (7, 3), DELTA[:2])),
         Circuit(BIASED, Folding((4, 3), (3, 2), DELTA[:2], ("step", "event"), contexts=2)),
     ),
+    "convolution": (
+        Circuit(SINGLE_MAPS, Folding((1, 3, 2), (2, 3, 2), DELTA, contexts=2)),
+        Circuit(GRADED_MAPS, Folding((2, 2, 3), (3, 2, 2), DELTA)),
+        Circuit(SMALL_MAPS, Folding((1, 2), (1, 2), DELTA[:2])),
+        Circuit(RATE_MAPS, Folding((1, 3), (2, 3), DELTA[:2], contexts=2)),
+    ),
 }
-"""By kind of neuron, those with a bias apart; each kind has its sequences."""
+"""By kind of neuron, those with a bias apart, and of convolutions; each kind has its sequences."""

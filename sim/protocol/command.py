@@ -7,7 +7,7 @@ from pathlib import Path
 
 from export.cli import EXIT_DIFFERENCE, Parser, positive
 from sim.proofs import record
-from sim.protocol.circuits import BY_KIND, Circuit
+from sim.protocol.circuits import BY_KIND, Circuit, sizes
 from sim.protocol.proof import Outcome, prove
 
 COUNTED = ("sequences", "resets", "frames", "right", "flagged", "unchecked", "cancelled", "spikes")
@@ -26,7 +26,7 @@ def parser() -> Parser:
         type=positive,
         default=10_000,
         metavar="N",
-        help="how many for each kind of neuron, shared by its circuits (default: 10000)",
+        help="how many for each kind of neuron, and for convolutions, shared by its circuits (default: 10000)",
     )
     result.add_argument("--neurons", choices=BY_KIND, metavar="KIND", help=f"circuits of one kind only: {', '.join(BY_KIND)}")
     result.add_argument("--seed", type=_number, default=0, help="of all that is random (default: 0)")
@@ -76,9 +76,8 @@ def main(arguments: Sequence[str]) -> int:
 def _row(index: int, circuit: Circuit, outcome: Outcome) -> record.Row:
     """What a proof's table says of an outcome."""
     folding, count = circuit.folding, sum(outcome.counts.values(), Counter())
-    sizes = "-".join(map(str, circuit.network.shape))
     return record.Row(
-        name=f"{index}: {sizes}, {circuit.code}{folding.contexts} context{'s' if folding.contexts > 1 else ''}",
+        name=f"{index}: {sizes(circuit.network)}, {circuit.code}{folding.contexts} context{'s' if folding.contexts > 1 else ''}",
         what="random sequences of good and bad frames, gaps, stalls, cancels and resets: good frames are right, bad ones flagged",
         how=f"{outcome.counts['full']['sequences']:,} sequences, {len(outcome.counts)} modes",
         result=outcome.found[0].text

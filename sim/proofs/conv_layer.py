@@ -1,0 +1,164 @@
+"""Harness of a convolution: its vectors are those of the definition, for any kernels, thresholds and frames."""
+
+from dataclasses import replace
+
+import numpy as np
+from amaranth.asserts import AnySeq
+from amaranth.hdl import Array, Assert, Assume, Cat, Const, Cover, Fragment, Module, Mux, Signal, Value, signed
+
+from export import Conv2d, Dense, Layer, Network, Readout
+from export.neurons import NEURONS
+from hw import Folding
+from hw.core.convolution import ConvPlan
+from hw.core.layer import IFLayer
+from hw.core.streams import input_format
+from hw.core.words import WordFormat
+from sim.proofs import symbolic
+from sim.proofs.definition import CodedLayer, SymbolicLayer, coefficient, total
+from sim.proofs.layer import Frames, once
+from sim.proofs.parts import Harness
+
+GREATEST = 3
+"""Greatest threshold of neurons with coefficients; potentials to start from are as far from 0 at most."""
+
+
+def positions(shape: Conv2d, steps: int, folding: Folding, code: str = "single", **options: object) -> Harness:
+    """Any frame, whatever came before: of each step that closes come the vectors of all positions and folds that spike, once and in order,
+    and no other coefficients than those of the definition [S15].
+
+    Parameters:
+        shape: sizes, stride and padding; its weights are not looked at.
+        steps: ``T``.
+        folding: of the layer, and of an output layer that is not looked at.
+        code: kind of the neurons; options: more of it. Inputs spike once.
+    """
+
+    def fill(m: Module) -> None:
+        plan = _plan(shape, steps, folding, code, options)
+        sizes = shape.weights.shape[1], shape.channels
+        layer = SymbolicLayer(m, *sizes, 0) if code == "single" else CodedLayer(m, *sizes, GREATEST)
+        m.d.comb += [Assume(threshold >= 1) for threshold in layer.thresholds]
+        dut = IFLayer(plan, holds_vectors=False)
+        m.submodules.dut = Fragment.get(dut, symbolic.SymbolicMemories({plan: layer}))
+        frames = Frames(m, plan, dut.i)
+        word, vector, form = dut.i.payload, dut.o.payload, replace(input_format(plan), frames=0)
+
+        # The chosen frame: any one.
+        there, over, chosen = Signal(), Signal(), Signal.like(word.frame)
+        choose, mine, behind, others = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [
+            choose.eq(AnySeq(1) & frames.comes & word.first & ~there),
+            mine.eq(frames.comes & ~over & (choose | (there & (word.frame == chosen) & ~word.first))),
+        ]
+        m.d.sync += others.eq(others | frames.comes)
+        with m.If(choose):
+            m.d.sync += [there.eq(1), chosen.eq(word.frame), behind.eq(others)]
+        once(m, word, mine, form)
+        closed = Signal(steps)
+        with m.If(mine & word.last_of_step & ~word.error):
+            m.d.sync += closed.bit_select(word.time, 1).eq(1)
+        sends = [_sends(m, plan, layer, form, word, mine, number) for number in range(shape.outputs)]
+
+        # Its vectors.
+        folds, bits, context_bits = plan.neuron_folds, plan.coefficient_bits, (plan.contexts - 1).bit_length()
+        given, again, of_context, of_chosen = Signal(steps), Signal(), Signal(), Signal()
+        number, least = Signal(range(plan.positions * folds + 1)), Signal(range(plan.positions * folds + 1))
+        came, had_to_come = Signal(plan.positions * folds), Signal(plan.positions * folds)
+        m.d.comb += [
+            of_context.eq(dut.o.valid & there & (vector.frame[:context_bits] == chosen[:context_bits])),
+            of_chosen.eq(of_context & ~over & (vector.frame == chosen)),
+            again.eq(given.bit_select(vector.time, 1)),  # an empty word may end a frame and close its last step again
+            number.eq(vector.position * folds + vector.fold),
+        ]
+        with m.If((of_context & (vector.frame != chosen) & given.any()) | (of_chosen & vector.last_of_step & vector.last_of_frame)):
+            m.d.sync += over.eq(1)
+        with m.If(of_chosen):
+            m.d.sync += [least.eq(Mux(vector.last_of_step, 0, number + 1)), came.eq(Mux(vector.last_of_step, 0, came | (1 << number)))]
+            m.d.comb += [Assert((vector.position < plan.positions) & (vector.fold < folds)), Assert(number >= least)]
+        with m.If(of_chosen & ~vector.error):
+            with m.If(vector.last_of_step):
+                m.d.sync += given.bit_select(vector.time, 1).eq(1)
+                m.d.comb += Assert((had_to_come & ~(came | (1 << number))) == 0)
+            m.d.comb += [
+                Assert(closed.bit_select(vector.time, 1)),
+                Assert(~again | vector.last_of_frame),
+                Assert(vector.first == ~given.any()),
+                Cover((vector.time == steps - 1) & vector.fire.any() & (given == (1 << (steps - 1)) - 1)),
+                Cover((vector.time == steps - 1) & vector.fire.any() & behind),
+            ]
+        for place in range(plan.positions * folds):
+            expected = _expected(sends, vector, again, plan, place)
+            m.d.comb += had_to_come[place].eq(Cat(expected).any())
+            with m.If(of_chosen & ~vector.error & (number == place)):
+                m.d.comb += [Assert(vector.fire.word_select(lane, bits) == sent) for lane, sent in enumerate(expected)]
+
+    return Harness(fill)
+
+
+def _plan(shape: Conv2d, steps: int, folding: Folding, code: str, options: dict[str, object]) -> ConvPlan:
+    """The plan of a layer that is as wide as any of its weights, thresholds and potentials to start from need."""
+    fan_in, channels = shape.weights.shape[1], shape.channels
+    found = []
+    for sign in (-1, 1):
+        for threshold in (1, fan_in + 1 if code == "single" else GREATEST):
+            thresholds, kernels = np.full(channels, threshold), sign * np.ones_like(shape.kernels)
+            initial = {} if code == "single" else {"initial": np.full(channels, GREATEST * sign)}
+            neuron = NEURONS[code](thresholds, **initial, **options)  # type: ignore[call-arg]
+            hidden = Layer(replace(shape, kernels=kernels), neuron)
+            output = Layer(Dense(np.ones((1, shape.outputs))), Readout(np.zeros(1, int)))
+            found.append(folding.plans(Network((hidden, output), steps)))
+    plan = replace(found[-1][0], given_membrane_bits=max(plans[0].membrane_bits for plans in found))
+    assert isinstance(plan, ConvPlan)
+    return plan
+
+
+def _sends(m: Module, plan: ConvPlan, layer: SymbolicLayer, form: WordFormat, word, mine, neuron: int) -> list[Signal]:
+    """What a neuron sends in each step, from the cycle after the word that closes it; a step that is closed again brings no more."""
+    position, channel = divmod(neuron, layer.outputs)
+    threshold = layer.thresholds[channel]
+    terms = [
+        Mux((word.index == i // form.simd) & word.bits[i % form.simd], Mux(layer.positive[channel][weight], 1, -1), 0)
+        for i, weight in _synapses(plan.connection, position)
+    ]
+    began, fired = Signal(name=f"began_{neuron}"), Signal(name=f"fired_{neuron}")
+    kept, potential = (Signal(signed(plan.membrane_bits + 3), name=f"{name}_{neuron}") for name in ("kept", "potential"))
+    sent, before = (Signal(signed(5), name=f"{name}_{neuron}") for name in ("sent", "before"))
+    sends = [Signal(plan.coefficient_bits, name=f"sends_{neuron}_{step}") for step in range(form.steps)]
+    closes = word.last_of_step & ~word.error
+    start: Value | int = 0
+    if isinstance(layer, CodedLayer):
+        start = layer.starts[channel]
+        counts = getattr(plan.layer.neuron, "counts", (0, form.steps))
+        worth: Value = coefficient(plan.layer.neuron.kind, counts, potential, threshold, before)
+        left = potential - threshold * sent
+    else:
+        worth, left = (potential >= threshold) & ~fired, potential
+    m.d.comb += [potential.eq(Mux(began, kept, start) + total(terms)), sent.eq(Mux(closes, worth, 0))]
+    with m.If(mine):
+        m.d.sync += [began.eq(1), kept.eq(left), before.eq(before + sent), fired.eq(fired | sent.any())]
+        for step, there in enumerate(sends):
+            with m.If(closes & (word.time == step)):
+                m.d.sync += there.eq(there + sent)
+    return sends
+
+
+def _synapses(connection: Conv2d, position: int) -> list[tuple[int, int]]:
+    """Inputs of a position that lie under the kernel, and which of its weights they have [S15]."""
+    (height, width, channels), (across, down) = connection.input_map, connection.kernel_shape[::-1]
+    row, column = divmod(position, connection.output_map[1])
+    found = []
+    for ky in range(down):
+        for kx in range(across):
+            y, x = row * connection.strides[0] - connection.paddings[0] + ky, column * connection.strides[1] - connection.paddings[1] + kx
+            if 0 <= y < height and 0 <= x < width:
+                found += [((y * width + x) * channels + c, (ky * across + kx) * channels + c) for c in range(channels)]
+    return found
+
+
+def _expected(sends: list[list[Signal]], vector, again: Value, plan: ConvPlan, place: int) -> list[Value]:
+    """What each lane of a vector has to hold; 0 where there is no neuron, and where a step is closed again."""
+    position, fold = divmod(place, plan.neuron_folds)
+    number = plan.layer.connection.channels
+    of_position = sends[position * number : (position + 1) * number]
+    lanes = range(fold * plan.pe, (fold + 1) * plan.pe)
+    return [Mux(again, 0, Array(of_position[channel])[vector.time]) if channel < number else Const(0) for channel in lanes]
