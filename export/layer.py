@@ -81,7 +81,7 @@ class Layer:
         least, greatest = self.connection.sum_range(totals if self.pool is None else self.pool.range_of(totals))
         return least.reshape(-1, self.connection.channels), greatest.reshape(-1, self.connection.channels)
 
-    def margin_range(self, totals: Totals = (0, 1), steps: int = 1) -> tuple[int, int]:
+    def margin_range(self, totals: Totals, steps: int) -> tuple[int, int]:
         """Least and greatest potential that any neuron can have (see `Neuron.margin_range`).
 
         Parameters:
