@@ -8,7 +8,8 @@ from export.connections import Connection, Dense, Totals
 from export.convolution import Conv2d
 from export.errors import UserError
 from export.maps import Map, crossed
-from export.neurons import NEURONS, Neuron
+from export.neuron import Neuron
+from export.neurons import NEURONS
 from export.pooling import Pool2d
 from export.text import one_of
 

@@ -12,7 +12,8 @@ from torch import Tensor
 import export
 from export import Encoder, Layer, Network, UserError, reference, scores
 from export.events import Events
-from export.neurons import MAX_FRACTION, Neuron
+from export.neuron import Neuron
+from export.reset_neurons import MAX_FRACTION
 from export.text import counted
 from model import conversion, conversion_checkpoint, evaluation
 from model.conversion import CALIBRATION_FRAMES, Conversion, balancing_frames
