@@ -5,8 +5,8 @@ from typing import Any, ClassVar, cast
 
 from export import UserError
 from export.network import MAX_STEPS
-from export.neurons import MAX_LEVELS
 from export.recode import CODES
+from export.reset_neurons import MAX_LEVELS
 from model.recipes import Options
 from model.structure import Stage, parse
 

@@ -11,9 +11,11 @@ from hw import Accelerator, Folding, verilog
 from hw.fpga import flow
 from hw.fpga.area import AreaModel, Estimate
 from hw.fpga.devices import DEVICES, ECP5, FAMILIES
+from tests.multi_spike import code_network
 from tests.networks import random_network
 from tests.random_circuit import random_circuit
 
+CODED = (("ternary, bias", "rom"), ("graded", "loadable"))
 MODULE = re.compile(r"^module accelerator(?:_(\w+))? \(", re.MULTILINE)
 MEMORY = re.compile(r"^((?:  \(\*.*\*\)\n)*)  reg +(?:\[(\d+):0\] )?\w+ \[0:(\d+)\];", re.MULTILINE)
 
@@ -35,9 +37,19 @@ def in_verilog(shape):
     return -(-shape.width // shape.lane) * shape.lane if shape.lane else shape.width
 
 
-@pytest.mark.parametrize("seed", [0, 1, 4, 5, 7])
-def test_parts_and_memories_are_those_of_the_circuit(seed):
-    network, folding, frames_in, weights = random_circuit(np.random.default_rng([99, seed]))
+def coded_circuit(code, weights):
+    """A circuit of neurons that spike with coefficients, with memories for all that can lie in one."""
+    network = code_network(np.random.default_rng(98), (24, 18, 5), 4, code, bits=3)
+    return network, Folding((4, 3), (4, 5), ("delta", "delta"), ("step", "event"), contexts=2), "pixels", weights
+
+
+CIRCUITS = {seed: random_circuit(np.random.default_rng([99, seed])) for seed in (0, 1, 4, 5, 7)}
+CIRCUITS |= {f"{code}, {weights}": coded_circuit(code, weights) for code, weights in CODED}
+
+
+@pytest.mark.parametrize("name", CIRCUITS)
+def test_parts_and_memories_are_those_of_the_circuit(name):
+    network, folding, frames_in, weights = CIRCUITS[name]
     found = AreaModel(ECP5, weights).parts(network, folding, frames_in)
     text = verilog.generate(Accelerator(network, folding, frames_in=frames_in, weights=weights))
     seen = memories_in_verilog(text, [part.name for part in found])

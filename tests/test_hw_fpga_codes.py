@@ -39,6 +39,17 @@ def test_table_and_page(network, tmp_path, capsys):
     assert f"| {rows['graded', 4]['interval']:.1f} |" in page
 
 
+def test_cheapest_rows():
+    """The first has the fewest cycles, the second the fewest events, the third the fewest LUTs; the fourth is alone the most accurate."""
+    rows = [
+        {"code": code, "steps": 2, "strict": strict, "interval": interval, "hidden_events_mean": events, "luts": luts}
+        for code, strict, interval, events, luts in (("a", 97.6, 1, 9, 9), ("b", 97.8, 6, 1, 9), ("c", 97.95, 5, 9, 1), ("d", 98, 8, 8, 8))
+    ]
+    d, c, b, a = (f"{code}, T = 2" for code in "dcba")
+    assert codes.cheapest(rows) == [("98.00 %", d, d, d), ("97.95 %", c, d, c), ("97.80 %", c, b, c), ("97.50 %", a, b, c)]
+    assert codes.cheapest([*rows, {"code": "e"}]) == []
+
+
 def test_a_network_in_no_such_code(tmp_path):
     path = tmp_path / "single.safetensors"
     save(random_network(np.random.default_rng(2), (6, 5, 3), 4), path)

@@ -6,7 +6,7 @@ import torch
 
 from export import Dense, Layer, Network, UserError, load, reference, scores
 from export.__main__ import main as export_main
-from model import conversion, conversion_checkpoint, convert, metrics, training
+from model import conversion, conversion_checkpoint, conversion_export, convert, metrics, training
 from model.__main__ import main
 from model.conversion import Conversion
 from model.conversion_recipe import ConversionRecipe
@@ -196,7 +196,7 @@ def test_rounding_costs_less_with_fractional_bits(real):
 def test_events_of_coefficients():
     coefficients = torch.zeros(2, 3, 4)
     coefficients[1, 0, 2], coefficients[0, 2, 1], coefficients[0, 2, 0] = 3, -1, 1
-    events = convert.events_of(coefficients)
+    events = conversion_export.events_of(coefficients)
     rows = [getattr(events, name).tolist() for name in ("frame", "step", "neuron", "coefficient")]
     assert (events.shape, rows) == ((3, 2, 4), [[0, 2, 2], [1, 0, 0], [2, 0, 1], [3, 1, -1]])
 

@@ -172,7 +172,7 @@ def _visible_faults(network, times, golden):
             weights = first.connection.weights.copy()
             weights[neuron, at] *= -1
             layer = Layer(Dense(weights), Single(first.neuron.thresholds))
-            if layer.margin_range() != first.margin_range():
+            if layer.margin_range((0, 1), network.steps) != first.margin_range((0, 1), network.steps):
                 continue
             wrong = Network((layer, last), network.steps, network.encoder)
             seen = reference.run(wrong, times).spike_times[0]

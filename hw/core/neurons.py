@@ -14,7 +14,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from export.connections import Totals
-from export.neurons import Neuron, Rate, Ternary
+from export.neuron import Neuron
+from export.reset_neurons import Rate, Ternary
 from hw.core.words import coefficient_bits, signed_bits
 
 
@@ -41,7 +42,7 @@ class Neurons(wiring.Component):
     """
 
     kind: ClassVar[str]
-    """Of the golden half, a subclass of `export.neurons.Neuron`."""
+    """Of the golden half, a subclass of `export.neuron.Neuron`."""
 
     def __init__(self, neuron: Neuron, *, pe: int, width: int, count_width: int, tells_ripe: bool = False):
         self._neuron, self._pe, self._width, self._count_width, self._tells_ripe = neuron, pe, width, count_width, tells_ripe

@@ -25,6 +25,8 @@ FORMAT = Format("firstspike-code-table", 1, {"rows": list, "network": str}, {"ro
 NAME = "codes"
 STEPS = (1, 2, 4, 8)
 TEMPLATE = Path(__file__).parent / "templates" / "codes.md.j2"
+BELOW = (0.0, 0.05, 0.2, 0.5, 1.5)
+"""Accuracies that the cheapest rows are looked up for, in points below the best."""
 COLUMNS = ("code", "T", "accuracy", "hidden events", "limit", "cycles", "ratio", "LUTs", "memory bits")
 
 
@@ -105,6 +107,19 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
+def cheapest(rows: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """For each accuracy, the rows that reach it with the fewest cycles, hidden events and LUTs; nothing without labels."""
+    if any("strict" not in row for row in rows):
+        return []
+    best = max(row["strict"] for row in rows)
+    found: dict[tuple[str, ...], str] = {}
+    for below in BELOW:
+        enough = [row for row in rows if round(best - row["strict"], 6) <= below]
+        least = (min(enough, key=lambda row: row[name]) for name in ("interval", "hidden_events_mean", "luts"))
+        found.setdefault(tuple(f"{row['code']}, T = {row['steps']}" for row in least), f"{best - below:.2f} %")
+    return [(accuracy, *names) for names, accuracy in found.items()]
+
+
 def write(kept: Kept) -> Path:
     """Write ``docs/codes.md`` from the kept table; its path.
 
@@ -114,4 +129,7 @@ def write(kept: Kept) -> Path:
     """
     content = FORMAT.read(kept.folder / f"{NAME}.json")
     table = [COLUMNS, *(_cells(row) for row in content["rows"])]
-    return pages.write(kept.root / "docs" / "codes.md", pages.fill(TEMPLATE, {"shape": dashed}, content=content, table=table))
+    return pages.write(
+        kept.root / "docs" / "codes.md",
+        pages.fill(TEMPLATE, {"shape": dashed}, content=content, table=table, cheapest=cheapest(content["rows"])),
+    )

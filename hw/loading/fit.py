@@ -135,7 +135,7 @@ def membrane_bits(network: Network, shape: Sequence[int]) -> tuple[int, ...]:
     """Bits of a signed ``V - θ`` of each layer of ``fit_into(network, shape)``, whose added inputs never spike."""
     bits = []
     for layer, outputs in zip(network.layers, shape[1:], strict=True):
-        least, greatest = layer.margin_range()
+        least, greatest = layer.margin_range((0, 1), network.steps)
         if layer is not network.layers[-1] and outputs > layer.outputs:
             least, greatest = min(least, -(layer.inputs + 1)), max(greatest, -1)
         bits.append(signed_bits(least, greatest))
