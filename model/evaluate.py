@@ -81,13 +81,13 @@ class StoredNetwork:
             raise UserError(f"the network has {len(self.class_names)} classes, but {dataset.name} has {len(dataset.class_names)}")
         return times, labels
 
-    def run(self, times: np.ndarray | Events) -> reference.Result:
-        """The spikes of every layer and the decisions."""
+    def run(self, times: np.ndarray | Events) -> reference.Summary:
+        """What scores need of these frames."""
         if self.golden:
-            return reference.run(self.golden, times)
+            return reference.summarize(self.golden, times)
         assert self.trained is not None
         assert isinstance(times, np.ndarray)
-        return evaluation.run(self.trained, as_spike_times(times, self.trained.steps))[0]
+        return evaluation.run(self.trained, as_spike_times(times, self.trained.steps))[0].summary
 
     def shift_curve(self, times: np.ndarray | Events, labels: np.ndarray) -> list[OperatingPoint]:
         """The operating points on these frames, by PyTorch.

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from export import UserError
 from model.conversion_recipe import NORMS
+from model.fused import Moments
 
 MOMENTUM = 0.1  # of the running mean and scale
 LEAST_SCALE = 1e-3  # of a sum: that of a neuron whose inputs never change would be 0
@@ -47,6 +48,8 @@ class Normalisation(nn.Module):
 
     def statistics(self, sums: Tensor) -> tuple[Tensor, Tensor]:
         """Mean (channels,) and scale (channels,) or (1,) of sums (frames, …, channels)."""
+        if self.kind == "batch" and not self.shared:
+            return Moments.apply(sums, LEAST_SCALE, self.centred)
         places = tuple(range(sums.ndim - 1))
         mean = sums.mean(places) if self.centred else torch.zeros_like(self.mean)
         deviation = sums - mean

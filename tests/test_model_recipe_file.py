@@ -31,7 +31,10 @@ CONVERTED = {  # data, sizes, code and steps, most weights
     "fashion-mnist-ternary": ("fashion-mnist", (784, 600, 600, 10), ("ternary", 4), 1_000_000),
     "fashion-mnist-rate": ("fashion-mnist", (784, 600, 600, 10), ("rate", 8), 1_000_000),
 }
-MAPS = {"mnist-conv-graded": ("mnist", (28, 28, 1), ("graded", 1), 1_000_000)}  # likewise, of networks with convolutions
+MAPS = {  # likewise, of networks with convolutions: data, seeds, inputs, code and steps, most weights
+    "mnist-conv-graded": ("mnist", (0, 1, 2), (28, 28, 1), ("graded", 1), 1_000_000),
+    "cifar-10-graded": ("cifar-10", (0,), (32, 32, 3), ("graded", 1), 2_000_000),
+}
 
 
 def written(tmp_path, text):
@@ -71,9 +74,9 @@ def test_row_of_a_converted_network(name):
 def test_row_of_a_convolutional_network(name):
     path = recipe_file.DIRECTORY / f"{name}.toml"
     assert path.read_text().startswith("# ")
-    file, (dataset, inputs, code, most) = recipe_file.read(path), MAPS[name]
+    file, (dataset, seeds, inputs, code, most) = recipe_file.read(path), MAPS[name]
     assert isinstance(file.recipe, ConversionRecipe)
-    assert (file.name, file.dataset, file.seeds) == (name, dataset, (0, 1, 2))
+    assert (file.name, file.dataset, file.seeds) == (name, dataset, seeds)
     assert (file.recipe.code, file.recipe.steps) == code
     assert sum(math.prod(synapses.shape) for synapses in chain(file.recipe.stages(10), inputs)) <= most
 
