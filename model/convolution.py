@@ -1,0 +1,254 @@
+"""Convolutions of single-spike neurons, and the pools behind them, by the rule of `model.bstdg`.
+
+A map of B frames is (B, positions, channels) [S15]: a convolution is a dense layer of its channels, at each position on the inputs under the
+kernel there. A position is worked on in the steps in which one of these spikes, and in no other: without a spike its potentials stay, and
+thresholds are at least 1, so that nothing fires. What such a step reaches is a row of a matrix here; the inputs under the kernel, a patch.
+"""
+
+import functools
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from export import Pool2d, UserError
+from export.maps import Map
+from model.bstdg import windowed
+from model.layers import SingleSpikeLayer, State
+from model.spikes import time_dtype
+from model.synapses import Conv2d
+
+
+class Rows(NamedTuple):
+    """What the spikes of a step reach; R positions."""
+
+    places: Tensor  # int64 (R,), frame · positions + position, rising
+    patches: Tensor  # float (R, weights of a kernel), 1 where an input spikes
+
+
+class Patches:
+    """What lies under the kernels of a convolution where spikes are.
+
+    Parameters:
+        synapses: the convolution.
+    """
+
+    def __init__(self, synapses: Conv2d) -> None:
+        self.kernel, self.stride, self.padding = synapses.kernel, synapses.stride, synapses.padding
+        self.map, self.outputs = cast("Map", synapses.taken), cast("Map", synapses.outputs)
+        self.positions, self.weights = self.outputs[0] * self.outputs[1], synapses.fan_in
+        height, width, _ = self.map
+        self.padded = height + 2 * self.padding, width + 2 * self.padding
+        y, x = (torch.arange(length) * self.stride for length in self.outputs[:2])
+        self.corners = (y[:, None] * self.padded[1] + x).flatten()  # of the patches, in a padded map
+
+    def of(self, spikes: Tensor) -> Rows:
+        """The rows of a step's spikes, bool or uint8 (B, inputs)."""
+        frames, (height, width, channels), size = len(spikes), self.map, math.prod(self.padded)
+        values = torch.zeros(frames * size + self.kernel, channels, device=spikes.device)  # the last patches end behind the last map
+        inside = values[: frames * size].view(frames, *self.padded, channels)
+        inside[:, self.padding : self.padding + height, self.padding : self.padding + width] = spikes.view(frames, *self.map)
+        active = values @ values.new_ones(channels) if channels > 1 else values[:, 0]
+        places = self._reached((active[: frames * size] > 0).view(frames, *self.padded)).flatten().nonzero()[:, 0]
+        corners = self.corners.to(spikes.device) + torch.arange(frames, device=spikes.device)[:, None] * size
+        lines = corners.flatten()[places, None] + torch.arange(self.kernel, device=spikes.device) * self.padded[1]
+        length = self.kernel * channels
+        patches = values.as_strided((frames * size, length), (channels, 1)).index_select(0, lines.flatten())
+        return Rows(places, patches.view(len(places), self.weights))
+
+    def _reached(self, active: Tensor) -> Tensor:
+        """Where any place of the kernel is active, bool (B, rows, columns) of bool (B, *padded)."""
+        for dimension, positions in ((1, self.outputs[0]), (2, self.outputs[1])):
+            parts = (torch.arange(positions, device=active.device) * self.stride + place for place in range(self.kernel))
+            active = functools.reduce(torch.logical_or, (active.index_select(dimension, part) for part in parts))
+        return active
+
+
+class Pooling:
+    """A pool `max` [S16] of spike times, flattened maps: the first one of a window.
+
+    Parameters:
+        pool: the pool.
+    """
+
+    def __init__(self, pool: Pool2d) -> None:
+        self.map, self.window, self.windows = pool.input_map, pool.window, pool.output_map
+        self.inputs, self.outputs = pool.inputs, pool.outputs
+        (height, width), across = self.windows[:2], self.map[1]
+        corners = torch.arange(height)[:, None] * self.window[0] * across + torch.arange(width) * self.window[1]
+        places = torch.arange(self.window[0])[:, None] * across + torch.arange(self.window[1])
+        self.members = corners.flatten()[:, None] + places.flatten()  # int64 (windows, positions of a window)
+        self.window_of = torch.full((self.map[0] * across,), height * width)  # of each position; those left out: behind the last window
+        self.window_of[self.members] = torch.arange(height * width)[:, None]
+
+    def first(self, times: Tensor) -> Tensor:
+        """Spike times (B, windows) of spike times (B, neurons)."""
+        parts = times.view(len(times), -1, self.map[2])
+        return functools.reduce(torch.minimum, (parts[:, place] for place in self.members.to(times.device).T)).flatten(1)
+
+    def spikes(self, fired_at: Tensor, places: Tensor, step: int) -> Tensor:
+        """Which windows spike in a step, bool (B, windows), of spike times (B, neurons).
+
+        Parameters:
+            places: int64, frame · positions + position, where neurons can have spiked in this step.
+        """
+        frames, channels, members = len(fired_at), self.map[2], self.members.to(fired_at.device)
+        hit = torch.zeros(frames, len(members) + 1, dtype=torch.bool, device=fired_at.device)
+        frame = places // len(self.window_of)
+        hit[frame, self.window_of.to(fired_at.device)[places - frame * len(self.window_of)]] = True
+        frame, window = hit[:, :-1].nonzero(as_tuple=True)
+        first, base, flat = None, frame * len(self.window_of), fired_at.view(-1, channels)
+        for place in members.T:
+            part = flat.index_select(0, base + place[window])
+            first = part if first is None else torch.minimum(first, part)
+        assert first is not None
+        found = torch.zeros(frames * len(members), channels, dtype=torch.bool, device=fired_at.device)
+        found.index_copy_(0, frame * len(members) + window, first == step)
+        return found.view(frames, self.outputs)
+
+    def chosen(self, state: State) -> Tensor:
+        """Of each window the neuron that its gradient goes to, int64 (B, windows): the first that spikes, of equals, or of those in a window
+        without a spike, that which came the nearest to its threshold, of equals the first on the map."""
+        channels, members = self.map[2], self.members.to(state.margin.device)
+        late = 4 * float(state.best_margin.abs().max()) if len(state.margin) else 0.0
+        value = torch.add(state.best_margin, state.fired_at, alpha=-late - 1).view(len(state.margin), -1, channels)
+        best, which = value[:, members[:, 0]], None
+        for place in range(1, members.shape[1]):
+            part = value[:, members[:, place]]
+            better = (part > best).view(torch.uint8)
+            which = better * place if which is None else torch.maximum(which, better * place)
+            best = torch.maximum(best, part)
+        assert which is not None
+        corner = members[:, 0, None] * channels + torch.arange(channels, device=members.device)
+        return (corner + ((members[0] - members[0, 0]) * channels)[which.int()]).flatten(1)
+
+
+class MapTimes(torch.autograd.Function):
+    """Attach the rule to the spike times of a convolution, or of the windows of the pool behind it.
+
+    `model.bstdg.SpikeTimes` for each neuron, or that which a window's gradient goes to, summed over positions.
+    """
+
+    @staticmethod
+    def forward(
+        context: Any,
+        times: Tensor,  # (B, N) spike times of the inputs
+        latent: Tensor,  # (channels, weights of a kernel)
+        thresholds: Tensor,  # (channels,)
+        fired_at: Tensor,  # (B, W) spike times of the windows, or of all neurons
+        margin: Tensor,  # (B, W) V(τ) - θ
+        chosen: Tensor | None,  # int64 (B, W), the neuron of each window
+        step: Tensor,  # (B, M) τ of all neurons
+        last: Tensor,  # (B,) the last step
+        layer: "ConvolutionLayer",
+    ) -> Tensor:
+        context.save_for_backward(times, latent, margin, step, last)
+        context.chosen, context.layer = chosen, layer
+        return fired_at.to(latent.dtype)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        times, latent, margin, step, last = context.saved_tensors
+        layer = context.layer
+        delta = windowed(margin, gradients[0], layer.window)
+        thresholds = -delta.view(-1, layer.outputs).sum(0)
+        if context.chosen is not None:
+            delta = torch.zeros(step.shape, dtype=delta.dtype, device=delta.device).scatter_(1, context.chosen, delta)
+        weights = layer.weight_gradient(times, delta, step, last).mul_(latent.abs() <= 1) if context.needs_input_grad[1] else None
+        inputs = -layer.input_gradient(delta) if context.needs_input_grad[0] else None
+        return inputs, weights, thresholds, *(None,) * 6
+
+
+class ConvolutionLayer(SingleSpikeLayer):
+    """A convolution of neurons that spike at most once, with ±1 kernels, the same at each position [S15].
+
+    Parameters (of the module, both trained):
+        weights: float (channels, weights of a kernel), latent, in the order of `export.Conv2d.weights`.
+        thresholds: float (channels,); the forward pass rounds them up and clips them to ``1 … weights of a kernel + 1``.
+
+    Parameters (of the constructor):
+        synapses: the convolution; the pool in front of it is not the layer's.
+        steps, window, gradient_at, generator: as in `SingleSpikeLayer`.
+    """
+
+    def __init__(self, synapses: Conv2d, steps: int, **options: Any) -> None:
+        super().__init__(synapses.fan_in, synapses.channels, steps, **options)
+        self.patches = Patches(synapses)
+        self.incoming = math.prod(synapses.taken)
+
+    def integer_thresholds(self) -> Tensor:
+        return super().integer_thresholds().clamp_(min=1)
+
+    def begin(self, frames: int) -> State:
+        margin = -self.integer_thresholds().repeat(frames, self.patches.positions)
+        never = torch.full(margin.shape, self.steps, dtype=time_dtype(self.steps), device=margin.device)
+        return State(margin, never, margin.clone(), torch.zeros_like(never))
+
+    def step(self, state: State, spikes: Tensor, synapses: Tensor, step: int) -> Tensor:
+        places, patches = self.patches.of(spikes)
+        margin, fired_at, best_margin, best_step = (tensor.view(-1, self.outputs) for tensor in state)
+        now = torch.addmm(margin.index_select(0, places), patches, synapses)
+        margin.index_copy_(0, places, now)
+        before = fired_at.index_select(0, places)
+        fires = (now >= 0) & (before == self.steps)
+        fired_at.index_copy_(0, places, before - fires.view(torch.uint8).to(before.dtype) * (self.steps - step))
+        if self.gradient_at == "spike":
+            now = now.masked_fill(before < self.steps, -math.inf)
+        if not step:  # what there was before step 0 does not count
+            best_margin.index_copy_(0, places, now)
+            return places
+        best = best_margin.index_select(0, places)
+        later = (now > best).view(torch.uint8).to(best_step.dtype) * step
+        best_margin.index_copy_(0, places, torch.maximum(now, best))
+        best_step.index_copy_(0, places, torch.maximum(best_step.index_select(0, places), later))
+        return places
+
+    def states(self, times: Tensor) -> Iterator[State]:
+        synapses, state = self.synapses(), self.begin(len(times))
+        for step in range(self.steps):
+            self.step(state, times == step, synapses, step)
+            yield state
+
+    def attach(self, times: Tensor, state: State, last: Tensor, pooling: Pooling | None = None) -> Tensor:
+        """Spike times, float, of the windows of the pool behind, with the gradient attached; without one, of all neurons.
+
+        Parameters:
+            last: int64 (frames,), the last step of each.
+        """
+        step, margin, fired_at, chosen = state.best_step, state.best_margin, state.fired_at, None
+        if self.gradient_at == "end":
+            step, margin = last[:, None].expand_as(step), state.margin
+        if pooling is not None:
+            chosen = pooling.chosen(state)
+            margin, fired_at = margin.gather(1, chosen), fired_at.gather(1, chosen)
+        return cast("Tensor", MapTimes.apply(times, self.weights, self.thresholds, fired_at, margin, chosen, step, last, self))
+
+    def weight_gradient(self, times: Tensor, delta: Tensor, step: Tensor, last: Tensor) -> Tensor:
+        """``Σ δ_j · [t_i ≤ τ_j]`` over frames and positions, float (channels, weights of a kernel).
+
+        The spikes of each step add the ``δ`` of the neurons that they reach and whose ``τ`` is not before it.
+        """
+        gradient, times = delta.new_zeros(self.inputs, self.outputs), times.to(step.dtype)
+        delta, step = delta.view(-1, self.outputs), step.reshape(-1, self.outputs)
+        for now in range(int(last.max()) + 1 if len(last) else 0):
+            places, patches = self.patches.of((times == now) & (last >= now)[:, None])
+            part = delta.index_select(0, places)
+            if now:
+                part = part.mul_(step.index_select(0, places) >= now)
+            gradient.addmm_(patches.T, part)
+        return gradient.T
+
+    def input_gradient(self, delta: Tensor) -> Tensor:
+        """``Σ_j δ_j · w_ji``, float (B, inputs)."""
+        patches, (height, width, channels) = self.patches, self.patches.map
+        kernels = self.binary_weights().view(self.outputs, patches.kernel, patches.kernel, channels).permute(0, 3, 1, 2)
+        planes = delta.view(len(delta), *patches.outputs).permute(0, 3, 1, 2)
+        rest = tuple(
+            length + 2 * patches.padding - patches.kernel - (positions - 1) * patches.stride
+            for length, positions in zip((height, width), patches.outputs, strict=False)
+        )
+        found = functional.conv_transpose2d(planes, kernels, None, patches.stride, patches.padding, rest)
+        return found.permute(0, 2, 3, 1).reshape(len(delta), height * width * channels)
