@@ -23,9 +23,10 @@ from model.synapses import Conv2d
 
 
 class Rows(NamedTuple):
-    """What the spikes of a step reach; R positions."""
+    """What the spikes of a step reach; R positions, in the order of frames and positions."""
 
-    places: Tensor  # int64 (R,), frame · positions + position, rising
+    frames: Tensor  # int64 (R,), which of the frames that are worked on
+    positions: Tensor  # int64 (R,)
     patches: Tensor  # float (R, weights of a kernel), 1 where an input spikes
 
 
@@ -46,24 +47,28 @@ class Patches:
         self.corners = (y[:, None] * self.padded[1] + x).flatten()  # of the patches, in a padded map
 
     def of(self, spikes: Tensor) -> Rows:
-        """The rows of a step's spikes, bool or uint8 (B, inputs)."""
+        """The rows of a step's spikes, bool (frames, inputs)."""
         frames, (height, width, channels), size = len(spikes), self.map, math.prod(self.padded)
         values = torch.zeros(frames * size + self.kernel, channels, device=spikes.device)  # the last patches end behind the last map
         inside = values[: frames * size].view(frames, *self.padded, channels)
-        inside[:, self.padding : self.padding + height, self.padding : self.padding + width] = spikes.view(frames, *self.map)
+        inside[:, self.padding : self.padding + height, self.padding : self.padding + width] = spikes.view(torch.uint8).view(-1, *self.map)
         active = values @ values.new_ones(channels) if channels > 1 else values[:, 0]
-        places = self._reached((active[: frames * size] > 0).view(frames, *self.padded)).flatten().nonzero()[:, 0]
-        corners = self.corners.to(spikes.device) + torch.arange(frames, device=spikes.device)[:, None] * size
-        lines = corners.flatten()[places, None] + torch.arange(self.kernel, device=spikes.device) * self.padded[1]
+        reached = self._reached(active[: frames * size].view(frames, *self.padded))
+        frame, position = reached.view(frames, self.positions).nonzero(as_tuple=True)
+        corners = frame * size + self.corners.to(spikes.device)[position]
+        lines = corners[:, None] + torch.arange(self.kernel, device=spikes.device) * self.padded[1]
         length = self.kernel * channels
         patches = values.as_strided((frames * size, length), (channels, 1)).index_select(0, lines.flatten())
-        return Rows(places, patches.view(len(places), self.weights))
+        return Rows(frame, position, patches.view(len(frame), self.weights))
 
     def _reached(self, active: Tensor) -> Tensor:
-        """Where any place of the kernel is active, bool (B, rows, columns) of bool (B, *padded)."""
+        """The greatest value under the kernel, float (frames, rows, columns) of float (frames, *padded)."""
         for dimension, positions in ((1, self.outputs[0]), (2, self.outputs[1])):
-            parts = (torch.arange(positions, device=active.device) * self.stride + place for place in range(self.kernel))
-            active = functools.reduce(torch.logical_or, (active.index_select(dimension, part) for part in parts))
+            ends = (positions - 1) * self.stride + 1
+            parts = [active.narrow(dimension, place, ends) for place in range(self.kernel)]
+            if self.stride > 1:
+                parts = [part[:, :: self.stride] if dimension == 1 else part[:, :, :: self.stride] for part in parts]
+            active = functools.reduce(torch.maximum, parts)
         return active
 
 
@@ -75,55 +80,56 @@ class Pooling:
     """
 
     def __init__(self, pool: Pool2d) -> None:
-        self.map, self.window, self.windows = pool.input_map, pool.window, pool.output_map
+        self.map, self.windows = pool.input_map, pool.output_map
         self.inputs, self.outputs = pool.inputs, pool.outputs
-        (height, width), across = self.windows[:2], self.map[1]
-        corners = torch.arange(height)[:, None] * self.window[0] * across + torch.arange(width) * self.window[1]
-        places = torch.arange(self.window[0])[:, None] * across + torch.arange(self.window[1])
-        self.members = corners.flatten()[:, None] + places.flatten()  # int64 (windows, positions of a window)
-        self.window_of = torch.full((self.map[0] * across,), height * width)  # of each position; those left out: behind the last window
-        self.window_of[self.members] = torch.arange(height * width)[:, None]
+        (down, across), (height, width, _), columns = pool.window, self.windows, self.map[1]
+        self.places = [(y, x) for y in range(down) for x in range(across)]
+        self.window = pool.window
+        self.beside = [y * columns + x for y, x in self.places]  # of a window's positions, from its corner
+        self.corners = (torch.arange(height)[:, None] * down * columns + torch.arange(width) * across).flatten()
+        self.window_of = torch.full((self.map[0] * columns,), height * width)  # of each position; those left out: behind the last window
+        for place in self.beside:
+            self.window_of[self.corners + place] = torch.arange(height * width)
+
+    def parts(self, maps: Tensor) -> list[Tensor]:
+        """Of each window its first position, its second, …, (B, rows, columns, channels) each, of a map (B, neurons)."""
+        (height, width, _), (down, across) = self.windows, self.window
+        whole = maps.view(len(maps), *self.map)[:, : height * down, : width * across]
+        return [whole[:, y::down, x::across] for y, x in self.places]
 
     def first(self, times: Tensor) -> Tensor:
         """Spike times (B, windows) of spike times (B, neurons)."""
-        parts = times.view(len(times), -1, self.map[2])
-        return functools.reduce(torch.minimum, (parts[:, place] for place in self.members.to(times.device).T)).flatten(1)
+        return functools.reduce(torch.minimum, self.parts(times)).reshape(len(times), self.outputs)
 
-    def spikes(self, fired_at: Tensor, places: Tensor, step: int) -> Tensor:
-        """Which windows spike in a step, bool (B, windows), of spike times (B, neurons).
+    def spikes(self, fired_at: Tensor, frames: Tensor, rows: Rows, step: int) -> Tensor:
+        """Which windows spike in a step, bool (frames, windows).
 
         Parameters:
-            places: int64, frame · positions + position, where neurons can have spiked in this step.
+            fired_at: spike times (B, neurons).
+            frames: int64 (frames,), those that are worked on.
+            rows: where neurons can have spiked in this step.
         """
-        frames, channels, members = len(fired_at), self.map[2], self.members.to(fired_at.device)
-        hit = torch.zeros(frames, len(members) + 1, dtype=torch.bool, device=fired_at.device)
-        frame = places // len(self.window_of)
-        hit[frame, self.window_of.to(fired_at.device)[places - frame * len(self.window_of)]] = True
+        channels, windows = self.map[2], len(self.corners)
+        hit = torch.zeros(len(frames), windows + 1, dtype=torch.bool, device=fired_at.device)
+        hit[rows.frames, self.window_of.to(fired_at.device)[rows.positions]] = True
         frame, window = hit[:, :-1].nonzero(as_tuple=True)
-        first, base, flat = None, frame * len(self.window_of), fired_at.view(-1, channels)
-        for place in members.T:
-            part = flat.index_select(0, base + place[window])
-            first = part if first is None else torch.minimum(first, part)
-        assert first is not None
-        found = torch.zeros(frames * len(members), channels, dtype=torch.bool, device=fired_at.device)
-        found.index_copy_(0, frame * len(members) + window, first == step)
-        return found.view(frames, self.outputs)
+        corner, flat = frames[frame] * len(self.window_of) + self.corners.to(fired_at.device)[window], fired_at.view(-1, channels)
+        first = functools.reduce(torch.minimum, (flat.index_select(0, corner + place) for place in self.beside))
+        found = torch.zeros(len(frames) * windows, channels, dtype=torch.bool, device=fired_at.device)
+        return found.index_copy_(0, frame * windows + window, first == step).view(len(frames), self.outputs)
 
     def chosen(self, state: State) -> Tensor:
         """Of each window the neuron that its gradient goes to, int64 (B, windows): the first that spikes, of equals, or of those in a window
         without a spike, that which came the nearest to its threshold, of equals the first on the map."""
-        channels, members = self.map[2], self.members.to(state.margin.device)
+        channels = self.map[2]
         late = 4 * float(state.best_margin.abs().max()) if len(state.margin) else 0.0
-        value = torch.add(state.best_margin, state.fired_at, alpha=-late - 1).view(len(state.margin), -1, channels)
-        best, which = value[:, members[:, 0]], None
-        for place in range(1, members.shape[1]):
-            part = value[:, members[:, place]]
-            better = (part > best).view(torch.uint8)
-            which = better * place if which is None else torch.maximum(which, better * place)
+        best, *parts = self.parts(torch.add(state.best_margin, state.fired_at, alpha=-late - 1))
+        which = torch.zeros(best.shape, dtype=torch.int32, device=best.device)
+        for part, place in zip(parts, self.beside[1:], strict=True):
+            torch.maximum(which, (part > best).view(torch.uint8) * torch.tensor(place * channels, dtype=torch.int32), out=which)
             best = torch.maximum(best, part)
-        assert which is not None
-        corner = members[:, 0, None] * channels + torch.arange(channels, device=members.device)
-        return (corner + ((members[0] - members[0, 0]) * channels)[which.int()]).flatten(1)
+        corners = self.corners.to(best.device)[:, None] * channels + torch.arange(channels, device=best.device)
+        return (which.view(len(best), -1, channels) + corners).view(len(best), self.outputs)
 
 
 class MapTimes(torch.autograd.Function):
@@ -187,10 +193,18 @@ class ConvolutionLayer(SingleSpikeLayer):
         never = torch.full(margin.shape, self.steps, dtype=time_dtype(self.steps), device=margin.device)
         return State(margin, never, margin.clone(), torch.zeros_like(never))
 
-    def step(self, state: State, spikes: Tensor, synapses: Tensor, step: int) -> Tensor:
-        places, patches = self.patches.of(spikes)
+    def take(self, state: State, spikes: Tensor, synapses: Tensor, step: int, frames: Tensor) -> Rows:
+        """Advance the state of some frames by a step; the rows that its spikes reach.
+
+        Parameters:
+            spikes: bool (frames, incoming).
+            synapses: as the method of that name has them.
+            frames: int64 (frames,), which they are.
+        """
+        rows = self.patches.of(spikes)
+        places = frames[rows.frames] * self.patches.positions + rows.positions
         margin, fired_at, best_margin, best_step = (tensor.view(-1, self.outputs) for tensor in state)
-        now = torch.addmm(margin.index_select(0, places), patches, synapses)
+        now = torch.addmm(margin.index_select(0, places), rows.patches, synapses)
         margin.index_copy_(0, places, now)
         before = fired_at.index_select(0, places)
         fires = (now >= 0) & (before == self.steps)
@@ -199,17 +213,17 @@ class ConvolutionLayer(SingleSpikeLayer):
             now = now.masked_fill(before < self.steps, -math.inf)
         if not step:  # what there was before step 0 does not count
             best_margin.index_copy_(0, places, now)
-            return places
+            return rows
         best = best_margin.index_select(0, places)
         later = (now > best).view(torch.uint8).to(best_step.dtype) * step
         best_margin.index_copy_(0, places, torch.maximum(now, best))
         best_step.index_copy_(0, places, torch.maximum(best_step.index_select(0, places), later))
-        return places
+        return rows
 
     def states(self, times: Tensor) -> Iterator[State]:
-        synapses, state = self.synapses(), self.begin(len(times))
+        synapses, state, frames = self.synapses(), self.begin(len(times)), torch.arange(len(times), device=times.device)
         for step in range(self.steps):
-            self.step(state, times == step, synapses, step)
+            self.take(state, times == step, synapses, step, frames)
             yield state
 
     def attach(self, times: Tensor, state: State, last: Tensor, pooling: Pooling | None = None) -> Tensor:
@@ -234,11 +248,13 @@ class ConvolutionLayer(SingleSpikeLayer):
         gradient, times = delta.new_zeros(self.inputs, self.outputs), times.to(step.dtype)
         delta, step = delta.view(-1, self.outputs), step.reshape(-1, self.outputs)
         for now in range(int(last.max()) + 1 if len(last) else 0):
-            places, patches = self.patches.of((times == now) & (last >= now)[:, None])
+            frames = (last >= now).nonzero()[:, 0]
+            rows = self.patches.of(times[frames] == now)
+            places = frames[rows.frames] * self.patches.positions + rows.positions
             part = delta.index_select(0, places)
             if now:
-                part = part.mul_(step.index_select(0, places) >= now)
-            gradient.addmm_(patches.T, part)
+                part = part.mul_((step.index_select(0, places) >= now).view(torch.uint8))
+            gradient.addmm_(rows.patches.T, part)
         return gradient.T
 
     def input_gradient(self, delta: Tensor) -> Tensor:

@@ -140,11 +140,6 @@ class SingleSpikeLayer(nn.Module):
         torch.maximum(state.best_step, best, out=state.best_step)
         torch.maximum(state.best_margin, peak, out=state.best_margin)
 
-    def step(self, state: State, spikes: Tensor, synapses: Tensor, step: int) -> None:
-        """Advance the state by a step in which inputs spike, bool (frames, inputs); ``synapses`` as the method of that name has them."""
-        margins, fires = self.potentials(state, drive_of(spikes, synapses)[None])
-        self.advance(state, margins, fires, step)
-
     def states(self, times: Tensor) -> Iterator[State]:
         """The state after each step of the frames (frames, inputs), always the same tensors."""
         train, synapses, state = SpikeTrain.of(times, self.steps), self.synapses(), self.begin(len(times))
@@ -317,11 +312,16 @@ def _rows_at(train: SpikeTrain, row_of: Tensor, first: int, rows: int, count: in
     return Spikes(places, train.spikes.neurons[there])
 
 
+def put(state: State, frames: Tensor, part: State) -> None:
+    """Write the state of some frames."""
+    for tensor, values in zip(state, part, strict=True):
+        tensor[frames] = values
+
+
 def _put(states: list[State], frames: Tensor, parts: list[State]) -> None:
     if states is not parts:
         for state, part in zip(states, parts, strict=True):
-            for tensor, values in zip(state, part, strict=True):
-                tensor[frames] = values
+            put(state, frames, part)
 
 
 def check_inputs(times: Tensor, inputs: int) -> None:

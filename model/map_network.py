@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from export.maps import Map
 from model.bstdg import Margins
 from model.convolution import ConvolutionLayer, Pooling
-from model.layers import Decisions, SingleSpikeLayer, SingleSpikeNetwork, State, check_inputs
+from model.layers import Decisions, SingleSpikeLayer, SingleSpikeNetwork, State, check_inputs, put
+from model.spikes import drive_of
 from model.structure import Stage
 from model.synapses import Conv2d, Dense, Shape, Synapses, chain
 
@@ -87,7 +88,8 @@ class MapNetwork(SingleSpikeNetwork):
             layer.thresholds.fill_(dead)  # so that the highest potential is that of the whole frame
             highest = (self._settled(layer, times).best_margin + dead).view(-1, layer.outputs)
             if isinstance(layer, ConvolutionLayer):
-                highest = highest[layer.patches.of(times < self.steps).places]
+                reached = layer.patches.of(times < self.steps)
+                highest = highest[reached.frames * layer.patches.positions + reached.positions]
             ordered = highest.sort(0).values
             layer.thresholds.copy_(ordered[min(len(ordered) - 1, int((1 - share) * len(ordered)))])
             times = self._settled(layer, times).fired_at
@@ -109,18 +111,32 @@ class MapNetwork(SingleSpikeNetwork):
         synapses, states = [layer.synapses() for layer in self.layers], [layer.begin(len(times)) for layer in self.layers]
         decided_at = torch.full((len(times),), self.steps - 1, device=times.device)
         silent = torch.ones_like(decided_at, dtype=torch.bool)
-        inputs = self._pooled(0, times)
+        inputs, frames = self._pooled(0, times), torch.arange(len(times), device=times.device)
         for step in range(self.steps):
-            spikes = (inputs == step) & silent[:, None]
+            spikes = inputs[frames] == step
             for layer, state, weights, behind in zip(self.layers, states, synapses, [*self.poolings[1:], None], strict=True):
-                places = layer.step(state, spikes, weights, step)
-                spikes = state.fired_at == step if behind is None else behind.spikes(state.fired_at, places, step)
-            deciding = (states[-1].fired_at == step).any(1)
-            decided_at[deciding] = step
-            silent[deciding] = False
-            if not silent.any():
+                spikes = _take(layer, state, spikes, weights, step, frames, behind)
+            deciding = spikes.any(1)
+            decided_at[frames[deciding]] = step
+            silent[frames[deciding]] = False
+            frames = frames[~deciding]
+            if not len(frames):
                 break
         return states, decided_at, silent
+
+
+def _take(
+    layer: SingleSpikeLayer, state: State, spikes: Tensor, synapses: Tensor, step: int, frames: Tensor, behind: Pooling | None
+) -> Tensor:
+    """Advance the state of some frames of a layer by a step in which inputs spike; what spikes behind its pool, bool (frames, …) both."""
+    if isinstance(layer, ConvolutionLayer):
+        rows = layer.take(state, spikes, synapses, step, frames)
+        return state.fired_at[frames] == step if behind is None else behind.spikes(state.fired_at, frames, rows, step)
+    part = state.select(frames)
+    margins, fires = layer.potentials(part, drive_of(spikes, synapses)[None])
+    layer.advance(part, margins, fires, step)
+    put(state, frames, part)
+    return fires[0]
 
 
 def network_of(stages: Sequence[Stage], inputs: Shape, steps: int, **options: Any) -> SingleSpikeNetwork:
