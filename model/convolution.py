@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -173,7 +174,8 @@ class ConvolutionLayer(SingleSpikeLayer):
 
     Parameters (of the module, both trained):
         weights: float (channels, weights of a kernel), latent, in the order of `export.Conv2d.weights`.
-        thresholds: float (channels,); the forward pass rounds them up and clips them to ``1 … weights of a kernel + 1``.
+        thresholds: float (channels,); the forward pass rounds them up and clips them to ``1 … N + 1``, with the most
+            synapses ``N`` that a neuron has.
 
     Parameters (of the constructor):
         synapses: the convolution; the pool in front of it is not the layer's.
@@ -184,9 +186,10 @@ class ConvolutionLayer(SingleSpikeLayer):
         super().__init__(synapses.fan_in, synapses.channels, steps, **options)
         self.patches = Patches(synapses)
         self.incoming = math.prod(synapses.taken)
+        self.most = synapses.connection(np.ones(synapses.shape, np.int8)).fan_in
 
     def integer_thresholds(self) -> Tensor:
-        return super().integer_thresholds().clamp_(min=1)
+        return super().integer_thresholds().clamp_(1, self.most + 1)
 
     def begin(self, frames: int) -> State:
         margin = -self.integer_thresholds().repeat(frames, self.patches.positions)

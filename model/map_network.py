@@ -4,9 +4,11 @@ import math
 from collections.abc import Sequence
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from export import Layer, Single
 from export.maps import Map
 from model.bstdg import Margins
 from model.convolution import ConvolutionLayer, Pooling
@@ -55,6 +57,18 @@ class MapNetwork(SingleSpikeNetwork):
     def sizes(self) -> tuple[int, ...]:
         return (self.inputs, *(math.prod(each.outputs) for each in self.synapses))
 
+    def exported(self) -> list[Layer]:
+        """The layers, binarized, as an export has them."""
+        layers = []
+        for layer, each in zip(self.layers, self.synapses, strict=True):
+            weights = layer.binary_weights()
+            if isinstance(each, Conv2d):  # from the order of `export.Conv2d.weights` to that of its kernels
+                channels, inputs, *kernel = each.shape
+                weights = weights.view(channels, *kernel, inputs).permute(0, 3, 1, 2)
+            thresholds = layer.integer_thresholds().cpu().numpy().astype(np.int32)
+            layers.append(Layer(each.connection(weights.cpu().numpy()), Single(thresholds), each.pooling))
+        return layers
+
     def forward(self, times: Tensor) -> Decisions:
         states, step, silent = self._run_to_decision(times)
         carrier = self._pooled(0, times)
@@ -84,9 +98,8 @@ class MapNetwork(SingleSpikeNetwork):
         for index, layer in enumerate(self.layers):
             times = self._pooled(index, times)
             share = firing_outputs if layer is self.layers[-1] else firing
-            dead = layer.inputs + 1
-            layer.thresholds.fill_(dead)  # so that the highest potential is that of the whole frame
-            highest = (self._settled(layer, times).best_margin + dead).view(-1, layer.outputs)
+            layer.thresholds.fill_(layer.inputs + 1)  # none fires, so that the highest potential is that of the whole frame
+            highest = self._settled(layer, times).best_margin.view(-1, layer.outputs) + layer.integer_thresholds()
             if isinstance(layer, ConvolutionLayer):
                 reached = layer.patches.of(times < self.steps)
                 highest = highest[reached.frames * layer.patches.positions + reached.positions]

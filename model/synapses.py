@@ -20,7 +20,8 @@ import export
 from export import Pool2d, UserError
 from export.connections import Connection
 from export.errors import prefixed
-from export.maps import Map
+from export.layer import Layer
+from export.maps import Map, crossed
 from model.structure import Stage
 
 Shape = tuple[int, ...]
@@ -205,3 +206,29 @@ def inputs_of(stages: Iterable[Stage], pixels: int, image_shape: tuple[int, ...]
         return (pixels,)
     planes, height, width = (1, *image_shape)[-3:]
     return height, width, planes
+
+
+def synapses_of(layer: Layer) -> Synapses:
+    """The synapses of an exported layer, with a pool of the kind ``max`` if it has one.
+
+    Raises:
+        UserError: a kernel, stride, padding or pool is not square, or the pool adds up.
+    """
+    connection, pool = layer.connection, layer.pool
+    if pool is not None and pool.kind != "max":
+        raise UserError(f"a pool must be of kind max to be trained on, not {pool.kind}")
+    window = 1 if pool is None else _side("a pool", pool.window)
+    inputs = layer.input_map or (layer.inputs,)
+    if not isinstance(connection, export.Conv2d):
+        return Dense(inputs, connection.channels, window, pool_kind="max")
+    sides = (
+        _side(name, sizes)
+        for name, sizes in (("a kernel", connection.kernel_shape), ("a stride", connection.strides), ("a padding", connection.paddings))
+    )
+    return Conv2d(inputs, connection.channels, window, *sides, pool_kind="max")
+
+
+def _side(name: str, sizes: tuple[int, int]) -> int:
+    if sizes[0] != sizes[1]:
+        raise UserError(f"{name} must be square to be trained on, not {crossed(sizes)}")
+    return sizes[0]
