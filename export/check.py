@@ -1,5 +1,6 @@
 """From a checkpoint to a network, and the replay that proves the two equal."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ def read_layers(tensors: dict[str, np.ndarray], header: dict[str, Any]) -> list[
         UserError: they are not whole, or do not follow one another.
     """
     entries = get(header, "layers", list) if "layers" in header else None
+    inputs = _tensor(tensors, "check.inputs").shape[-1:]
     layers: list[Layer] = []
     while f"layers.{len(layers)}.weights" in tensors:
         index = len(layers)
@@ -68,10 +70,9 @@ def read_layers(tensors: dict[str, np.ndarray], header: dict[str, Any]) -> list[
         if latent.ndim != 2 or thresholds.ndim != 1 or not (np.isfinite(latent).all() and np.isfinite(thresholds).all()):
             raise UserError(f"layers.{index}: weights must be a finite matrix and thresholds a finite vector")
         with prefixed(f"layers.{index}"):
-            before = layers[-1].outputs if layers else _tensor(tensors, "check.inputs").shape[-1]
-            connection, pool = _synapses(binarize(latent), entries, index, before)
-            least = None if connection.output_map is None else 1  # [S15]
-            layers.append(Layer(connection, Single(round_thresholds(thresholds, connection.fan_in, least)), pool))
+            connection, pool = _synapses(binarize(latent), entries, index, layers[-1].outputs if layers else math.prod(inputs))
+        least = None if connection.output_map is None else 1  # [S15]
+        layers.append(Layer(connection, Single(round_thresholds(thresholds, connection.fan_in, least)), pool))
     return layers
 
 

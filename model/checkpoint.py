@@ -114,7 +114,7 @@ def to_torch(network: Network) -> SingleSpikeNetwork:
         UserError: not all neurons spike at most once, a pool adds up, or a kernel, stride, padding or pool is not square.
     """
     layers = [(layer.connection.weights.astype(np.float32), layer.neuron.thresholds.astype(np.float32)) for layer in network.layers]
-    if not all(isinstance(layer.neuron, Single) for layer in network.layers):
+    if not all(type(layer.neuron) is Single for layer in network.layers):
         raise UserError("neurons must spike at most once to be run in PyTorch as single spikes")
     if all(layer.is_dense for layer in network.layers):
         return _build(layers, network.steps)
