@@ -2,7 +2,8 @@
 
 A map of B frames is (B, positions, channels) [S15]: a convolution is a dense layer of its channels, at each position on the inputs under the
 kernel there. A position is worked on in the steps in which one of these spikes, and in no other: without a spike its potentials stay, and
-thresholds are at least 1, so that nothing fires. What such a step reaches is a row of a matrix here; the inputs under the kernel, a patch.
+thresholds are at least 1, so that nothing fires. So only these steps count for ``τ``, too, and a position that nothing reaches by the decision
+has no gradient. What a step reaches is a row of a matrix here, and the inputs under its kernel a patch.
 """
 
 import functools
@@ -78,9 +79,11 @@ class Pooling:
 
     Parameters:
         pool: the pool.
+        reach: a bound of ``|V - θ|`` of its neurons.
     """
 
-    def __init__(self, pool: Pool2d) -> None:
+    def __init__(self, pool: Pool2d, reach: int = 0) -> None:
+        self.later = 2 * reach + 1  # by so much, a spike a step later counts less than any difference of margins
         self.map, self.windows = pool.input_map, pool.output_map
         self.inputs, self.outputs = pool.inputs, pool.outputs
         (down, across), (height, width, _), columns = pool.window, self.windows, self.map[1]
@@ -123,14 +126,13 @@ class Pooling:
         """Of each window the neuron that its gradient goes to, int64 (B, windows): the first that spikes, of equals, or of those in a window
         without a spike, that which came the nearest to its threshold, of equals the first on the map."""
         channels = self.map[2]
-        late = 4 * float(state.best_margin.abs().max()) if len(state.margin) else 0.0
-        best, *parts = self.parts(torch.add(state.best_margin, state.fired_at, alpha=-late - 1))
+        best, *parts = self.parts(torch.add(state.best_margin, state.fired_at, alpha=-self.later))
         which = torch.zeros(best.shape, dtype=torch.int32, device=best.device)
         for part, place in zip(parts, self.beside[1:], strict=True):
-            torch.maximum(which, (part > best).view(torch.uint8) * torch.tensor(place * channels, dtype=torch.int32), out=which)
+            torch.maximum(which, (part > best).view(torch.uint8).to(which.dtype) * (place * channels), out=which)
             best = torch.maximum(best, part)
         corners = self.corners.to(best.device)[:, None] * channels + torch.arange(channels, device=best.device)
-        return (which.view(len(best), -1, channels) + corners).view(len(best), self.outputs)
+        return (which.view(len(best), len(corners), channels) + corners).view(len(best), self.outputs)
 
 
 class MapTimes(torch.autograd.Function):
@@ -191,10 +193,15 @@ class ConvolutionLayer(SingleSpikeLayer):
     def integer_thresholds(self) -> Tensor:
         return super().integer_thresholds().clamp_(1, self.most + 1)
 
+    @torch.no_grad()
+    def clamp_(self) -> None:
+        super().clamp_()
+        self.thresholds.clamp_(0.5, self.most + 0.5)
+
     def begin(self, frames: int) -> State:
         margin = -self.integer_thresholds().repeat(frames, self.patches.positions)
         never = torch.full(margin.shape, self.steps, dtype=time_dtype(self.steps), device=margin.device)
-        return State(margin, never, margin.clone(), torch.zeros_like(never))
+        return State(margin, never, torch.full_like(margin, -math.inf), torch.zeros_like(never))
 
     def take(self, state: State, spikes: Tensor, synapses: Tensor, step: int, frames: Tensor) -> Rows:
         """Advance the state of some frames by a step; the rows that its spikes reach.
@@ -214,9 +221,6 @@ class ConvolutionLayer(SingleSpikeLayer):
         fired_at.index_copy_(0, places, before - fires.view(torch.uint8).to(before.dtype) * (self.steps - step))
         if self.gradient_at == "spike":
             now = now.masked_fill(before < self.steps, -math.inf)
-        if not step:  # what there was before step 0 does not count
-            best_margin.index_copy_(0, places, now)
-            return rows
         best = best_margin.index_select(0, places)
         later = (now > best).view(torch.uint8).to(best_step.dtype) * step
         best_margin.index_copy_(0, places, torch.maximum(now, best))
@@ -237,10 +241,10 @@ class ConvolutionLayer(SingleSpikeLayer):
         """
         step, margin, fired_at, chosen = state.best_step, state.best_margin, state.fired_at, None
         if self.gradient_at == "end":
-            step, margin = last[:, None].expand_as(step), state.margin
+            step, margin = last[:, None].expand_as(step), state.margin.masked_fill(margin == -math.inf, -math.inf)
         if pooling is not None:
             chosen = pooling.chosen(state)
-            margin, fired_at = margin.gather(1, chosen), fired_at.gather(1, chosen)
+            margin, fired_at = margin.gather(1, chosen), pooling.first(fired_at)
         return cast("Tensor", MapTimes.apply(times, self.weights, self.thresholds, fired_at, margin, chosen, step, last, self))
 
     def weight_gradient(self, times: Tensor, delta: Tensor, step: Tensor, last: Tensor) -> Tensor:

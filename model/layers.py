@@ -94,6 +94,11 @@ class SingleSpikeLayer(nn.Module):
         """Integer-valued, float (outputs,)."""
         return round_thresholds(self.thresholds.detach(), self.inputs)
 
+    @torch.no_grad()
+    def clamp_(self) -> None:
+        """Bring the parameters back into their range after an update."""
+        self.weights.clamp_(-1, 1)
+
     def begin(self, frames: int) -> State:
         """The state before step 0."""
         margin = -self.integer_thresholds().repeat(frames, 1)

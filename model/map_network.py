@@ -42,7 +42,10 @@ class MapNetwork(SingleSpikeNetwork):
             for each in synapses
         ]
         self.layers = cast("list[SingleSpikeLayer]", nn.ModuleList(layers))
-        self.poolings = [None if each.pooling is None else Pooling(each.pooling) for each in synapses]
+        reaches = [1, *(2 * each.fan_in + 1 for each in synapses)]
+        self.poolings = [
+            None if each.pooling is None else Pooling(each.pooling, reach) for each, reach in zip(synapses, reaches, strict=False)
+        ]
 
     @property
     def inputs(self) -> int:
@@ -126,6 +129,8 @@ class MapNetwork(SingleSpikeNetwork):
         silent = torch.ones_like(decided_at, dtype=torch.bool)
         inputs, frames = self._pooled(0, times), torch.arange(len(times), device=times.device)
         for step in range(self.steps):
+            if not len(frames):
+                break
             spikes = inputs[frames] == step
             for layer, state, weights, behind in zip(self.layers, states, synapses, [*self.poolings[1:], None], strict=True):
                 spikes = _take(layer, state, spikes, weights, step, frames, behind)
@@ -133,8 +138,6 @@ class MapNetwork(SingleSpikeNetwork):
             decided_at[frames[deciding]] = step
             silent[frames[deciding]] = False
             frames = frames[~deciding]
-            if not len(frames):
-                break
         return states, decided_at, silent
 
 

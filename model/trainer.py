@@ -129,8 +129,8 @@ class Trainer(TrainingRun):
         self.processes.sum_gradients(self.network.parameters())
         self.optimizer.step()
         with torch.no_grad():
-            for weights in self.weights:
-                weights.clamp_(-1, 1)
+            for layer in self.network.layers:
+                layer.clamp_()
             # Homeostasis: the level that all output thresholds share, to which the loss is blind, follows the share of silent frames.
             gain = HOMEOSTASIS * max(schedule, HOMEOSTASIS_FLOOR)
             self.thresholds[-1].sub_(gain * (of_batch[2] / frames - self.recipe.silent_target(progress)))
