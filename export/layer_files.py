@@ -20,14 +20,14 @@ POOL_FIELDS = ("kind", "map", "size")
 
 
 def describe(layer: Layer) -> dict[str, Any]:
-    """The entries of a layer's connection and pool."""
+    """The entries of a layer's connection and pool, as JSON gives them back."""
     connection = layer.connection
     entries: dict[str, Any] = {"connection": connection.kind}
     if isinstance(connection, Conv2d):
         values = (connection.input_map, connection.kernel_shape, connection.strides, connection.paddings)
-        entries |= dict(zip(FIELDS["conv2d"], values, strict=True))
+        entries |= dict(zip(FIELDS["conv2d"], map(list, values), strict=True))
     if layer.pool is not None:
-        entries["pool"] = dict(zip(POOL_FIELDS, (layer.pool.kind, layer.pool.input_map, layer.pool.window), strict=True))
+        entries["pool"] = dict(zip(POOL_FIELDS, (layer.pool.kind, list(layer.pool.input_map), list(layer.pool.window)), strict=True))
     return entries
 
 

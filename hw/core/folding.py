@@ -155,20 +155,6 @@ def map_before(network: Network, index: int) -> Map | None:
     return network.layers[index].input_map or (network.layers[index - 1].output_map if index else None)
 
 
-def check_all_dense(network: Network, what: str) -> None:
-    """Refuse a network with convolutions or pools where there are none of them.
-
-    Parameters:
-        what: that has none.
-
-    Raises:
-        UserError: it has some.
-    """
-    for index, layer in enumerate(network.layers):
-        if not layer.is_dense:
-            raise UserError(f"{what} must be for dense layers, but layer {index} {'has a pool' if layer.pool else 'is a convolution'}")
-
-
 def _check_words(index: int, simd: int, comes: Map | None) -> None:
     """Words of a map lie in one position each."""
     if comes is not None and comes[2] % simd:
@@ -197,10 +183,14 @@ def default_folding(network: Network) -> Folding:
 def default_contexts(network: Network, pe: tuple[int, ...]) -> int:
     """Two where the first layer has at most two folds of neurons, since a step is then short beside its way to the readout; else one.
 
-    Twice as many for several steps of neurons that spike in many of them: each layer works in each step, and waits for the next one.
+    Twice as many for several steps of neurons that spike in many of them: each layer works in each step, and waits for the next one. Four
+    behind a first layer that is a convolution, whose words come when a step closes, so that steps of several frames must be under way for
+    all layers to work; but one for frames of one step, which follow each other anyway.
     """
     if len(network.layers) == 1:
         return 1
+    if network.layers[0].output_map is not None:
+        return 4 if network.steps > 1 else 1
     often = network.steps > 1 and not all(layer.neuron.spikes_once for layer in network.layers)
     return (2 if 2 * pe[0] >= network.layers[0].connection.channels else 1) * (2 if often else 1)
 

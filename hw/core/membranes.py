@@ -1,5 +1,7 @@
 """Where the state of a layer's neurons is kept between operations: one component per kind of storage, chosen by `membranes_of`."""
 
+from typing import ClassVar
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
@@ -60,6 +62,9 @@ class Membranes(wiring.Component):
             }
         )
 
+    reads_what_is_written: ClassVar[bool] = False
+    """A row that is read in the cycle in which it is written has its new content."""
+
     @staticmethod
     def memory_shape(plan: LayerPlan) -> tuple[int, int] | None:
         """Bits of a row and rows of the memory; None where there are registers only."""
@@ -95,6 +100,8 @@ class StateMemory(Membranes):
 class TaggedMemory(Membranes):
     """A memory that is read and written in each cycle, whose rows have a tag: one whose tag is not that of the operation starts anew
     (see `hw.core.rounds`). A row may be read again at once."""
+
+    reads_what_is_written = True
 
     @staticmethod
     def memory_shape(plan: LayerPlan) -> tuple[int, int]:
