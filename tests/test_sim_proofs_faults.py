@@ -14,7 +14,6 @@ from amaranth.hdl import Assume, Mux, Signal
 
 import hw.core.accelerator
 import hw.core.readout
-import hw.core.walk
 from export import Conv2d, Pool2d
 from hw import Folding
 from hw.core.convolution import ConvPlan
@@ -25,7 +24,6 @@ from hw.core.neurons import NEURONS, GradedNeurons, IFNeurons, RateNeurons, Resp
 from hw.core.pool import Pool
 from hw.core.readout import Readout
 from hw.core.reorder_buffer import ReorderBuffer
-from hw.core.walk import ConvSequencer
 from hw.core.words import WordFormat
 from hw.encoder.codes import LatencyCode
 from sim.proofs import catalogue, circuit, coded_layer, conv_layer, encoder, layer, observer, pool
@@ -33,9 +31,9 @@ from sim.proofs.sby import ANY_CONTENT, Proof, prove, run
 from tests.neuron_faults import BiasTwice, Spoilt, ThresholdTooLarge
 
 
-def fails(harness, depth):
+def fails(harness, depth, method="reduced"):
     """The line of the harness that a run of at most ``depth`` cycles makes fail."""
-    found = run(rtlil.convert(harness), "reduced", depth, timeout=100, passes=[ANY_CONTENT])
+    found = run(rtlil.convert(harness), method, depth, timeout=600, passes=[ANY_CONTENT])
     assert found, "nothing fails"
     file, line = re.match(r"(\w+\.py):(\d+) fails in cycle \d+$", found[0]).groups()
     return Path("sim/proofs", file).read_text(encoding="utf-8").splitlines()[int(line) - 1]
@@ -183,8 +181,8 @@ def small_convolution():
 
 def test_kernel_places_exchanged(monkeypatch):
     """Upside down."""
-    monkeypatch.setattr(ConvPlan, "reach", property(lambda plan: upside_down(plan)), raising=True)
-    assert "Assert(vector.fire.word_select" in fails(small_convolution(), 12)
+    monkeypatch.setattr(ConvPlan, "reach", property(upside_down))
+    assert "Assert(vector.fire.word_select" in fails(small_convolution(), 10, "bmc")
 
 
 def upside_down(plan):
@@ -193,27 +191,6 @@ def upside_down(plan):
 
 
 REACH = ConvPlan.reach
-
-
-@pytest.mark.proofs
-def test_stale_tags(monkeypatch):
-    """Membranes go on with the next frame."""
-    rounds = hw.core.walk.rounds
-    monkeypatch.setattr(hw.core.walk, "rounds", lambda *args, **options: rounds(*args, **options) & 0)
-    assert "conv_layer" in fails(small_convolution(), 20)
-
-
-@pytest.mark.proofs
-def test_positions_that_are_not_tested(monkeypatch):
-    """Of which some neuron is ripe."""
-    sweep = ConvSequencer._sweep
-
-    def forgets(self, m, *args):
-        swept, _, none = sweep(self, m, *args)
-        return swept, 1, none
-
-    monkeypatch.setattr(ConvSequencer, "_sweep", forgets)
-    assert "had_to_come" in fails(small_convolution(), 16)
 
 
 class SendsAll(Pool):
@@ -226,7 +203,7 @@ class SendsAll(Pool):
 
 def test_a_pooled_spike_sent_twice(monkeypatch):
     monkeypatch.setattr(pool, "Pool", SendsAll)
-    assert "Assert(now == due)" in fails(pool.pool(Pool2d((2, 1), 1, (2, 1)), 2, 1), 8)
+    assert "Assert(now == due)" in fails(pool.pool(Pool2d((2, 1), 1, (2, 1)), 2, 1), 4, "bmc")
 
 
 @pytest.mark.proofs

@@ -10,7 +10,7 @@ import pytest
 import sim
 from export.errors import UserError
 from hw import Accelerator, Folding, verilog
-from sim.proofs import tools
+from sim.proofs import synthesised, tools
 from sim.proofs.netlist import FAMILIES, synthesize
 from tests.multi_spike import code_network, random_images, spread
 from tests.networks import random_network, random_spike_times
@@ -55,6 +55,11 @@ def test_one_bit_of_one_lut(netlists):
     report = cosimulate(replace(sound, text=text).flat())
     assert not report.passed
     assert report.first_difference.layer == 0
+
+
+def test_a_name_that_is_in_none():
+    with pytest.raises(UserError, match=r"^a name must be in one of 'netlist, ice40', .*'netlist, convolution, ecp5', but 'x' is not$"):
+        synthesised.rows(["x"])
 
 
 def test_unknown_family():
