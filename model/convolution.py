@@ -123,8 +123,10 @@ class Pooling:
         return found.index_copy_(0, frame * windows + window, first == step).view(len(frames), self.outputs)
 
     def chosen(self, state: State) -> Tensor:
-        """Of each window the neuron that its gradient goes to, int64 (B, windows): the first that spikes; of equals, or without a spike, that
-        which came the furthest, ``V(τ) - θ``; of equals the first on the map."""
+        """Of each window the neuron that its gradient goes to, int64 (B, windows).
+
+        The first that spikes; of equals, or if none does, that of the greatest ``V(τ) - θ``; of equals the first on the map.
+        """
         channels = self.map[2]
         best, *parts = self.parts(torch.add(state.best_margin, state.fired_at, alpha=-self.later))
         which = torch.zeros(best.shape, dtype=torch.int32, device=best.device)
