@@ -26,7 +26,7 @@ def binarize(latent: np.ndarray) -> np.ndarray:
 
 
 def round_thresholds(thresholds: np.ndarray, fan_in: int, least: int | None = None) -> np.ndarray:
-    """Integer thresholds int32 of real ones: rounded up, then clipped to ``least … fan_in + 1``, from ``-fan_in`` if it is left out [S3]."""
+    """Integer thresholds int32 of real ones: rounded up, then clipped to ``least … fan_in + 1``, by default from ``-fan_in`` [S3]."""
     return np.clip(np.ceil(thresholds), -fan_in if least is None else least, fan_in + 1).astype(np.int32)
 
 

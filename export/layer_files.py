@@ -50,9 +50,7 @@ def read(description: Mapping[str, Any], packed: np.ndarray, inputs: int, output
     return connection, pool
 
 
-def read_synapses(
-    description: Mapping[str, Any], weights: Callable[[int], np.ndarray], inputs: int
-) -> tuple[Connection, Pool2d | None]:
+def read_synapses(description: Mapping[str, Any], weights: Callable[[int], np.ndarray], inputs: int) -> tuple[Connection, Pool2d | None]:
     """The inverse of `describe`, whatever the weights are read from.
 
     Parameters:

@@ -70,7 +70,7 @@ def on_result(trainer: TrainingRun) -> list[str]:
                 f"{never} ({100 * never / channels:.1f} %) never fire on the validation frames, {always} ({100 * always / channels:.1f} %)"
             )
             lines.append(
-                f"of the {channels} {'neurons' if neurons == channels else 'channels'} of hidden layer {number}, {shares} always fire at the "
-                "same step, so they tell nothing: train for more epochs, or with a smaller network"
+                f"of the {channels} {'neurons' if neurons == channels else 'channels'} of hidden layer {number}, {shares} always fire "
+                "at the same step, so they tell nothing: train for more epochs, or with a smaller network"
             )
     return lines

@@ -1,9 +1,9 @@
 """Convolutions of single-spike neurons, and the pools behind them, by the rule of `model.bstdg`.
 
-A map of B frames is (B, positions, channels) [S15]: a convolution is a dense layer of its channels, at each position on the inputs under the
-kernel there. A position is worked on in the steps in which one of these spikes, and in no other: without a spike its potentials stay, and
-thresholds are at least 1, so that nothing fires. So only these steps count for ``τ``, too, and a position that nothing reaches by the decision
-has no gradient. What a step reaches is a row of a matrix here, and the inputs under its kernel a patch.
+A map of B frames is (B, positions, channels) [S15]: a convolution is a dense layer of its channels, at each position on the inputs under
+the kernel there. A position is worked on in the steps in which one of these spikes, and in no other: without a spike its potentials stay,
+and thresholds are at least 1, so that nothing fires. So only these steps count for ``τ``, too, and a position that nothing reaches by the
+decision has no gradient. What a step reaches is a row of a matrix here, and the inputs under its kernel a patch.
 """
 
 import functools
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from export import Pool2d, UserError
+from export import Pool2d
 from export.maps import Map
 from model.bstdg import windowed
 from model.layers import SingleSpikeLayer, State
@@ -123,8 +123,10 @@ class Pooling:
         return found.index_copy_(0, frame * windows + window, first == step).view(len(frames), self.outputs)
 
     def chosen(self, state: State) -> Tensor:
-        """Of each window the neuron that its gradient goes to, int64 (B, windows): the first that spikes, of equals, or of those in a window
-        without a spike, that which came the nearest to its threshold, of equals the first on the map."""
+        """Of each window the neuron that its gradient goes to, int64 (B, windows).
+
+        The first that spikes; of equals, or if none does, that of the greatest ``V(τ) - θ``; of equals the first on the map.
+        """
         channels = self.map[2]
         best, *parts = self.parts(torch.add(state.best_margin, state.fired_at, alpha=-self.later))
         which = torch.zeros(best.shape, dtype=torch.int32, device=best.device)

@@ -50,10 +50,10 @@ class StoredNetwork:
             return cls(trained.to(device or "cpu"), None, encoder, read_class_names(header))
         network = load(path)
         try:
-            trained = checkpoint.to_torch(network)
+            twin: SingleSpikeNetwork | None = checkpoint.to_torch(network)
         except UserError:  # the golden model takes more kinds of networks
-            trained = None
-        return cls(trained, network, network.encoder, network.class_names)
+            twin = None
+        return cls(twin, network, network.encoder, network.class_names)
 
     @property
     def by(self) -> str:
@@ -75,7 +75,7 @@ class StoredNetwork:
         network = self._network()
         if dataset.inputs != (inputs := network.inputs):
             raise UserError(f"the network takes {inputs} inputs, but {dataset.name} has {dataset.inputs}")
-        dataset = dataset.arranged(self.golden.maps[0] if self.golden else network.input_map)
+        dataset = dataset.arranged(network.maps[0] if isinstance(network, Network) else network.input_map)
         times = spike_times(dataset, part, self.encoder, network.steps)
         if labels is None:
             raise UserError(f"{dataset.name} must have labels for its {part} part, y_{part}, to be scored, but has none")

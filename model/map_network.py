@@ -96,8 +96,7 @@ class MapNetwork(SingleSpikeNetwork):
 
     @torch.no_grad()
     def initialize_thresholds(self, times: Tensor, firing: float, firing_outputs: float) -> None:
-        """Data-dependent initialization: each neuron fires in the given share of the frames; of a channel, at the given share of the positions
-        that spikes reach."""
+        """Data-dependent initialization: each neuron fires in that share of the frames, a channel of the positions that spikes reach."""
         for index, layer in enumerate(self.layers):
             times = self._pooled(index, times)
             share = firing_outputs if layer is self.layers[-1] else firing

@@ -160,7 +160,8 @@ def test_nothing_kept_has_a_time_axis():
     for steps in (4, 200):
         sizes = []
         network = network_of(parse("4C3-P2-6C2-3"), (9, 8, 1), steps, generator=torch.Generator().manual_seed(1))
-        with torch.autograd.graph.saved_tensors_hooks(lambda tensor, sizes=sizes: sizes.append(tuple(tensor.shape)) or tensor, lambda kept: kept):
+        keep = lambda tensor, sizes=sizes: sizes.append(tuple(tensor.shape)) or tensor  # noqa: E731
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             network(torch.from_numpy(random_spike_times(np.random.default_rng(1), 5, 72, steps).astype(np.uint8)))
         kept[steps] = sizes
     assert kept[4] == kept[200] != []
