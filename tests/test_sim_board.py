@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export import Dense, Encoder, Layer, Network, Single, UserError, digest, reference, save
+from export import Dense, Encoder, Layer, Network, Readout, Single, UserError, digest, reference, save
 from hw import Folding
 from hw.host.boards import board_named
 from hw.host.hosted import HostedAccelerator, describe
@@ -77,7 +77,9 @@ def test_coefficients(code, weights):
 def map_board_network(seed=3, code="single"):
     """Small, takes pixels, with a convolution and a pool behind it."""
     encoder = Encoder("latency") if code == "single" else Encoder("spread", bits=2)
-    return map_network(np.random.default_rng(seed), (6, 6, 1), [Shape(4, (3, 3))], 3, 4, code, encoder=encoder, last_pool=(2, 2))
+    network = map_network(np.random.default_rng(seed), (6, 6, 1), [Shape(4, (3, 3))], 3, 4, code, encoder=encoder, last_pool=(2, 2))
+    last = network.layers[-1]
+    return replace(network, layers=(network.layers[0], replace(last, neuron=Readout([1, 2, 3]))))
 
 
 MAPS = Folding((1, 2), (3, 3), ("delta", "delta"), contexts=2)

@@ -42,7 +42,13 @@ class Neurons(wiring.Component):
     """
 
     kind: ClassVar[str]
+<<<<<<< HEAD
     """Of the golden half, a subclass of `export.neuron.Neuron`."""
+=======
+    """Of the golden half, a subclass of `export.neurons.Neuron`."""
+    uses_flags: ClassVar[bool] = True
+    """What they do depends on their flags."""
+>>>>>>> area
 
     def __init__(self, neuron: Neuron, *, pe: int, width: int, count_width: int, tells_ripe: bool = False):
         self._neuron, self._pe, self._width, self._count_width, self._tells_ripe = neuron, pe, width, count_width, tells_ripe
@@ -247,6 +253,7 @@ class RateNeurons(ResetNeurons):
     """A potential is ``V - θ``, of which ``θ`` is taken with each spike; the flag is not used."""
 
     kind = "rate"
+    uses_flags = False
 
     def respond(self, m, potentials, emitted, thresholds):
         fires = [~potential[-1] for potential in potentials]

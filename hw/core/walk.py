@@ -94,8 +94,10 @@ class ConvSequencer(Sequencer):
 
     @staticmethod
     def logic(plan: LayerPlan) -> tuple[float, float]:
-        """Which positions are due, and the first of them, are what grows with the map."""
-        return 90.0 + 4.0 * plan.positions, 85.0 + plan.positions
+        """Which positions are to be tested, and the first of them, are what grows with the map."""
+        assert isinstance(plan, ConvPlan)
+        noted = 0 if plan.tests_all_always else plan.positions
+        return 150.0 + 3.0 * noted, 85.0 + noted
 
     def elaborate(self, platform):
         m = Module()

@@ -228,7 +228,7 @@ class AreaModel:
         luts = 33 + 1.6 * pe + 1.9 * simd * (plan.neuron_folds > 1) + 1.6 * pe * (pe > simd)
         row = pe + bits_for(plan.steps) + bits_for(plan.frames) + 4
         if plan.addressed:
-            address = bits_for(plan.positions) + bits_for(plan.neuron_folds)
+            address = sum(bits_for(count) for count in (plan.positions, plan.neuron_folds) if count > 1)
             luts, row = luts + 4 * address, row + address
         return Part(name, self._costs.control * luts, 40 + 2 * pe + simd, (Shape("through", row, slots),) if slots > 1 else ())
 

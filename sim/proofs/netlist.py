@@ -18,7 +18,7 @@ from export.errors import UserError
 from hw.verilog import MODULE
 from sim.proofs.tools import yosys
 
-FAMILIES = {"ice40": "synth_ice40 -noabc9", "ecp5": "synth_ecp5 -noabc9 -nobram"}
+FAMILIES = {"ice40": "synth_ice40 -noabc9", "ecp5": "synth_ecp5 -noabc9 -nobram -nodsp"}
 """The synthesis command of each family of devices."""
 WAIVED = ("WIDTHTRUNC", "UNOPTFLAT")
 """Warnings of Verilator about Yosys's way to write Verilog."""
