@@ -42,13 +42,9 @@ class Neurons(wiring.Component):
     """
 
     kind: ClassVar[str]
-<<<<<<< HEAD
     """Of the golden half, a subclass of `export.neuron.Neuron`."""
-=======
-    """Of the golden half, a subclass of `export.neurons.Neuron`."""
     uses_flags: ClassVar[bool] = True
     """What they do depends on their flags."""
->>>>>>> area
 
     def __init__(self, neuron: Neuron, *, pe: int, width: int, count_width: int, tells_ripe: bool = False):
         self._neuron, self._pe, self._width, self._count_width, self._tells_ripe = neuron, pe, width, count_width, tells_ripe
