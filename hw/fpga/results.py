@@ -1,5 +1,6 @@
 """``docs/hardware-results.md``, made from what is kept in ``docs/results``."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ def page(kept: Kept) -> str:
         UserError: a kept file is not what it should be.
         OSError: a file cannot be read.
     """
-    filters = {"folding": folding, "shape": dashed, "off": off, "artifact": lambda data: artifact(kept, data)}
+    filters: dict[str, Callable[..., str]] = {"folding": folding, "shape": dashed, "off": off}
+    filters["artifact"] = lambda data: artifact(kept, data)
     return pages.fill(TEMPLATE, filters, rows=kept.cycles(), reports=kept.reports())
 
 
