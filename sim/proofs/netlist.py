@@ -1,8 +1,8 @@
 """Netlists after synthesis: the circuit in a device's own cells, with the models of those cells, ready to be simulated.
 
-The models are those that come with Yosys. It has none of the block RAM of ECP5; there, memories are built of LUTs and distributed
-RAM, of which it has. Verilator would make a module of its own for each content of a LUT, and takes hours over a netlist of ECP5; so Yosys
-puts the models in the places of their cells, and Verilator sees one flat module of gates and registers.
+The models are those that come with Yosys. It has none of the block RAM and the multipliers of ECP5; there, memories are built of LUTs and
+distributed RAM, of which it has, and products of LUTs. Verilator would make a module of its own for each content of a LUT, and takes hours
+over a netlist of ECP5; so Yosys puts the models in the places of their cells, and Verilator sees one flat module of gates and registers.
 """
 
 import re
