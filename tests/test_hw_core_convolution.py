@@ -281,3 +281,16 @@ def test_default_folding():
     many = Conv2d(np.ones((700, 48, 1, 1)), (1, 1))
     network = Network((Layer(many, Graded(np.ones(700, int), levels=1)), Layer(Dense(np.ones((3, 700))), Readout([1, 1, 1]))), 2)
     assert default_folding(network) == Folding((24, 28), (600, 3), ("delta", "delta"), contexts=4)
+
+
+def test_default_folding_of_several_convolutions():
+    """The third layer and the outputs have a ninth of the second one's work; the first, with less than half of it, keeps all neurons."""
+    rng = np.random.default_rng(4)
+    shapes = [((6, 2, 1, 1), (4, 4), None), ((8, 6, 3, 3), (4, 4), None), ((9, 8, 1, 1), (2, 2), None)]
+    layers = [Layer(Conv2d(signs(rng, *kernels), shape), Single(np.ones(kernels[0], int)), pool) for kernels, shape, pool in shapes]
+    layers.append(Layer(Dense(signs(rng, 7, 36)), Single(np.ones(7, int))))
+    network = Network(tuple(layers), 4)
+    folding = default_folding(network)
+    assert folding.simd == (2, 6, 8, 9)
+    assert [plan.work(np.arange(size)).sum() for plan, size in zip(folding.plans(network), (16, 16, 4, 4), strict=True)] == [16, 36, 36, 28]
+    assert folding.pe == (6, 8, 1, 1)
