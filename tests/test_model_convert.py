@@ -230,7 +230,11 @@ def test_commands(model, recipe, npz, tmp_path):
         *pictures, "checkpoint.safetensors", "metrics.json", "network.safetensors", "resume.safetensors",
     }  # fmt: skip
     content = metrics.read(run / "metrics.json")
-    assert content["scores"] == load(run / "network.safetensors").provenance["scores"]
+    provenance = load(run / "network.safetensors").provenance
+    assert content["scores"] == provenance["scores"]
+    logged = {name: provenance["conversion"][name] for name in ("losses", "settling_steps", "unsettled_share")}
+    assert content["conversion"] == logged
+    assert metrics.losses_of(content, "test") == logged["losses"]["test"]
     assert model("plots", run).returncode == 0
     out = tmp_path / "network.safetensors"
     done = model("convert", run / "checkpoint.safetensors", "--dataset", npz, "--code", "graded", "--steps", "2", "--out", out)
