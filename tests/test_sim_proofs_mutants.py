@@ -78,7 +78,7 @@ def test_undecided(mutated, monkeypatch):
 
 
 def test_a_name_that_is_in_none(tmp_path):
-    with pytest.raises(UserError, match=r"^a name must be in one of '13-7-3, walk, .*'3x4x1-2C2-P2x1-3, convolution', but 'y' is not$"):
+    with pytest.raises(UserError, match=r"^a name must be in one of '13-7-3, walk, .*'5x3x1-2C3x2-P1x2-3, convolution', but 'y' is not$"):
         mutation.rows(["y"], tmp_path)
 
 

@@ -11,13 +11,13 @@ from hw import Folding
 from sim.proofs.equivalence import equivalent
 from sim.proofs.mutants import kill, mutate
 from sim.proofs.record import Row, select
-from sim.protocol.circuits import GRADED, SMALL_MAPS, TWO_LAYERS, sizes
+from sim.protocol.circuits import GRADED, TALL_MAPS, TWO_LAYERS, sizes
 
 CIRCUITS: dict[str, tuple[Network, Folding]] = {
     "walk, event, 2 contexts": (TWO_LAYERS, Folding((3, 2), (3, 2), ("xnor", "delta"), contexts=2)),
     "step, event": (TWO_LAYERS, Folding((3, 2), (3, 2), ("delta", "delta"), ("step", "event"))),
     "graded, event, step": (GRADED, Folding((3, 2), (3, 2), ("delta", "delta"), ("event", "step"))),
-    "convolution": (SMALL_MAPS, Folding((1, 2), (1, 2), ("delta", "delta"))),
+    "convolution": (TALL_MAPS, Folding((1, 2), (1, 2), ("delta", "delta"))),
 }
 """Small networks of the protocol, and foldings; where there are no maps, their sizes divide nothing."""
 COUNT = 150

@@ -89,14 +89,19 @@ def _rate_maps(seed: int) -> Network:
     return Network((strides, last), 4, Encoder("none", bits=2))
 
 
-def _small_maps(seed: int) -> Network:
-    """A convolution and a pool, as small as they can be without a place that is always the same."""
+def _small_maps(seed: int, map_shape: tuple[int, int], kernel: tuple[int, int], window: tuple[int, int]) -> Network:
+    """A convolution of two channels and a pool, of neurons that spike once."""
     rng = np.random.default_rng(seed)
-    hidden = Layer(_convolution(rng, (2, 1, 2, 2), (3, 4)), Single(rng.integers(1, 4, 2)))
-    return Network((hidden, Layer(Dense(rng.choice([-1, 1], (3, 6))), Single(rng.integers(1, 3, 3)), Pool2d((2, 3), 2, (2, 1)))), 3)
+    connection = _convolution(rng, (2, 1, *kernel), map_shape)
+    hidden = Layer(connection, Single(rng.integers(1, 4, 2)))
+    pool = Pool2d(connection.output_map[:2], 2, window)
+    return Network((hidden, Layer(Dense(rng.choice([-1, 1], (3, pool.outputs))), Single(rng.integers(1, 3, 3)), pool)), 3)
 
 
-SINGLE_MAPS, GRADED_MAPS, RATE_MAPS, SMALL_MAPS = _single_maps(186), _graded_maps(14), _rate_maps(1895), _small_maps(24)
+SINGLE_MAPS, GRADED_MAPS, RATE_MAPS = _single_maps(186), _graded_maps(14), _rate_maps(1895)
+SMALL_MAPS = _small_maps(24, (3, 4), (2, 2), (2, 1))
+TALL_MAPS = _small_maps(52, (5, 3), (3, 2), (1, 2))
+"""Of which words walk three lines, so that mutants of all that counts lines are seen."""
 
 
 def sizes(network: Network) -> str:
