@@ -195,8 +195,7 @@ class AreaModel:
             shapes = ((plan.weight_width, rows), (plan.initial_width, plan.initial_depth))
             luts += sum(3.5 * chunks(width) for width, _ in shapes)
             ffs += sum(width for width, rows in shapes if rows == 1)
-        for owner in (sequencer_of(plan), *([Pool] if plan.layer.pool else [])):
-            more_luts, more_ffs = owner.logic(plan)
+        for more_luts, more_ffs in (sequencer_of(plan).logic(plan), Pool.logic(plan) if plan.layer.pool else (0.0, 0.0)):
             luts, ffs = luts + self._costs.control * more_luts, ffs + more_ffs
         return Part(name, luts + 0.8 * self._costs.synapse * gathered, ffs, tuple(self._memories_of(plan)))
 
@@ -217,8 +216,8 @@ class AreaModel:
             yield Shape("free", *shape)
         if plan.layer.pool is not None and (shape := Pool.memory_shape(plan)):
             yield Shape("through", *shape)
-        for owner in (sequencer, *([Pool] if plan.layer.pool else [])):
-            if rom := owner.rom(plan):
+        for rom in (sequencer.rom(plan), Pool.rom(plan) if plan.layer.pool else None):
+            if rom is not None:
                 yield Shape.of_rom(*rom)
 
     def emitter(self, plan: LayerPlan, name: str) -> Part:
