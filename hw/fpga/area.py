@@ -21,7 +21,6 @@ from hw.core.memories import CHUNK, chunks, spram_shape
 from hw.core.plan import LayerPlan
 from hw.core.pool import Pool
 from hw.core.readout import result_layout
-from hw.core.sequencer import Sequencer
 from hw.core.streams import input_format
 from hw.core.words import bits_for
 from hw.encoder.codes import code_of
@@ -191,13 +190,12 @@ class AreaModel:
         of_a_bit = self._costs.bit * additions + 0.5 * (plan.swap > 1)
         luts = 30 * self._costs.control + plan.pe * (self._costs.synapse * synapses + of_a_bit * bits)
         kept = 0 if in_memory else plan.flag_bits + bits
-        ffs = 45.0 + plan.pe * (count_width(plan.simd, plan.input_coefficients) + kept) + gathered
+        ffs = 45 + plan.pe * (count_width(plan.simd, plan.input_coefficients) + kept) + gathered
         if self._loadable:
             shapes = ((plan.weight_width, rows), (plan.initial_width, plan.initial_depth))
             luts += sum(3.5 * chunks(width) for width, _ in shapes)
             ffs += sum(width for width, rows in shapes if rows == 1)
-        for owner in _owners(plan):
-            more_luts, more_ffs = owner.logic(plan)
+        for more_luts, more_ffs in (sequencer_of(plan).logic(plan), Pool.logic(plan) if plan.layer.pool else (0.0, 0.0)):
             luts, ffs = luts + self._costs.control * more_luts, ffs + more_ffs
         return Part(name, luts + 0.8 * self._costs.synapse * gathered, ffs, tuple(self._memories_of(plan)))
 
@@ -218,8 +216,8 @@ class AreaModel:
             yield Shape("free", *shape)
         if plan.layer.pool is not None and (shape := Pool.memory_shape(plan)):
             yield Shape("through", *shape)
-        for owner in _owners(plan):
-            if rom := owner.rom(plan):
+        for rom in (sequencer.rom(plan), Pool.rom(plan) if plan.layer.pool else None):
+            if rom is not None:
                 yield Shape.of_rom(*rom)
 
     def emitter(self, plan: LayerPlan, name: str) -> Part:
@@ -267,8 +265,3 @@ class AreaModel:
 def _written(width: int, rows: int) -> Shape:
     """A memory of rows that are written in chunks."""
     return Shape("free", width, rows, min(width, CHUNK))
-
-
-def _owners(plan: LayerPlan) -> list[type[Sequencer] | type[Pool]]:
-    """What of a layer knows its own logic and contents: the sequencer, and the pool where there is one."""
-    return [sequencer_of(plan), *([Pool] if plan.layer.pool else [])]
