@@ -1,4 +1,4 @@
-"""``python -m hw codes NETWORK``: one network in all spike codes, for several numbers of steps, decided after the last, in a folding or two."""
+"""``python -m hw codes NETWORK``: one network in all spike codes and numbers of steps, decided after the last, in one folding or two."""
 
 from argparse import Namespace
 from collections.abc import Sequence
