@@ -24,7 +24,7 @@ def network(tmp_path):
 def test_table_and_page(network, tmp_path, capsys):
     (tmp_path / "docs" / "results").mkdir(parents=True)
     kept = Kept(tmp_path)
-    arguments = [str(network), "--dataset", "random", "--images", "20", "--steps", "1,4", *FOLDING, "--keep"]
+    arguments = [str(network), "--dataset", "random", "--images", "20", "--steps", "1,4", *FOLDING, "--second-pe", "3,2,4", "--keep"]
     assert codes.main(arguments, kept) == 0
     said = capsys.readouterr().out.splitlines()
     content = json.loads((tmp_path / "docs" / "results" / "codes.json").read_text())
@@ -37,6 +37,16 @@ def test_table_and_page(network, tmp_path, capsys):
     page = (tmp_path / "docs" / "codes.md").read_text()
     assert page.startswith("# Which code for my network?\n")
     assert f"| {rows['graded', 4]['interval']:.1f} |" in page
+    second = rows["graded", 4]["second"]
+    assert second["interval"] > rows["graded", 4]["interval"]  # fewer neurons at once
+    assert second["luts"] < rows["graded", 4]["luts"]
+    assert "| memory bits | cycles, PE 3,2,4 | LUTs, PE 3,2,4 |" in page
+    assert f" | {second['interval']:,.1f} | {second['luts']:,} |" in page
+    del content["second"]
+    for row in content["rows"]:
+        del row["second"]
+    kept.keep("codes", content)  # as earlier releases wrote it
+    assert "| memory bits |\n" in codes.write(kept).read_text()
 
 
 def test_cheapest_rows():
