@@ -190,7 +190,7 @@ class AreaModel:
         of_a_bit = self._costs.bit * additions + 0.5 * (plan.swap > 1)
         luts = 30 * self._costs.control + plan.pe * (self._costs.synapse * synapses + of_a_bit * bits)
         kept = 0 if in_memory else plan.flag_bits + bits
-        ffs = 45 + plan.pe * (count_width(plan.simd, plan.input_coefficients) + kept) + gathered
+        ffs = 45.0 + plan.pe * (count_width(plan.simd, plan.input_coefficients) + kept) + gathered
         if self._loadable:
             shapes = ((plan.weight_width, rows), (plan.initial_width, plan.initial_depth))
             luts += sum(3.5 * chunks(width) for width, _ in shapes)
