@@ -168,7 +168,7 @@ def test_counts_that_are_not_reset(monkeypatch):
 
 
 @pytest.mark.proofs
-@pytest.mark.parametrize("name", ["convolution, graded", "pool, max"])
+@pytest.mark.parametrize("name", ["convolution, graded, position 0", "pool, max"])
 def test_proofs_of_maps(name):
     (proof,) = (proof for proof in catalogue.PROOFS if proof.name == name)
     outcome = prove(proof)

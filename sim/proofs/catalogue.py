@@ -245,28 +245,34 @@ POOLS = tuple(
 )
 
 SHAPES = {
-    "2C2 of 3x3": Conv2d(np.ones((2, 1, 2, 2)), (3, 3)),
+    "1C2 of 3x3": Conv2d(np.ones((1, 1, 2, 2)), (3, 3)),
     "1C2s2p1 of 3x3": Conv2d(np.ones((1, 1, 2, 2)), (3, 3), stride=2, padding=1),
     "2C2 of 3x2": Conv2d(np.ones((2, 1, 2, 2)), (3, 2)),
     "1C2 of 3x2": Conv2d(np.ones((1, 1, 2, 2)), (3, 2)),
 }
 CONVOLUTIONS = tuple(
     _bounded(
-        f"convolution, {name}",
-        f"a convolution, {shape}, T = 2: of any frame, positions send in each step what the definition says, once and in order, for any "
-        "kernels, thresholds and words, whatever frames came before",
-        partial(conv_layer.positions, SHAPES[shape], 2, Folding((1, 1), (pe, 1), DELTA * 2, contexts=contexts), *code, **options),
+        f"convolution, {name}, position {place}",
+        f"a convolution, {shape}, T = 2: of any frame, vectors come in order, none twice, and position {place} sends in each step what the "
+        "definition says, for any kernels, thresholds and words, whatever frames came before",
+        partial(
+            conv_layer.positions,
+            *(SHAPES[shape], 2, Folding((1, 1), (1, 1), DELTA * 2, contexts=contexts), code),
+            **CODES[code][1] if code in CODES else {},
+            position=place,
+        ),
         depth=depth,
         why="a spike in the last step of a frame, and of one behind another, are covered: of frames of few words",
     )
-    for name, shape, pe, contexts, code, options, depth in (
-        ("single", "2C2 of 3x3", 2, 1, (), {}, 16),
-        ("single, stride and padding", "1C2s2p1 of 3x3", 1, 1, (), {}, 16),
-        ("single, folded", "2C2 of 3x2", 1, 1, (), {}, 19),
-        ("single, two contexts", "1C2 of 3x2", 1, 2, (), {}, 17),
-        ("graded", "1C2 of 3x2", 1, 1, ("graded",), CODES["graded"][1], 17),
-        ("rate", "1C2 of 3x2", 1, 1, ("rate",), CODES["rate"][1], 16),
+    for name, shape, contexts, code, depth in (
+        ("single", "1C2 of 3x3", 1, "single", 16),
+        ("single, stride and padding", "1C2s2p1 of 3x3", 1, "single", 16),
+        ("single, folded", "2C2 of 3x2", 1, "single", 19),
+        ("single, two contexts", "1C2 of 3x2", 2, "single", 17),
+        ("graded", "1C2 of 3x2", 1, "graded", 16),
+        ("rate", "1C2 of 3x2", 1, "rate", 15),
     )
+    for place in range(SHAPES[shape].outputs // SHAPES[shape].channels)
 )
 
 CIRCUITS = (

@@ -22,7 +22,9 @@ GREATEST = 3
 """Greatest threshold of neurons with coefficients; potentials to start from are as far from 0 at most."""
 
 
-def positions(shape: Conv2d, steps: int, folding: Folding, code: str = "single", **options: object) -> Harness:
+def positions(
+    shape: Conv2d, steps: int, folding: Folding, code: str = "single", *, position: int | None = None, **options: object
+) -> Harness:
     """Any frame, whatever came before: of each step that closes come the vectors of all positions and folds that spike, once and in order,
     and no other coefficients than those of the definition [S15].
 
@@ -31,6 +33,7 @@ def positions(shape: Conv2d, steps: int, folding: Folding, code: str = "single",
         steps: ``T``.
         folding: of the layer, and of an output layer that is not looked at.
         code: kind of the neurons; options: more of it. Inputs spike once.
+        position: the one whose coefficients are looked at; None: all.
     """
 
     def fill(m: Module) -> None:
@@ -57,7 +60,11 @@ def positions(shape: Conv2d, steps: int, folding: Folding, code: str = "single",
         closed = Signal(steps)
         with m.If(mine & word.last_of_step & ~word.error):
             m.d.sync += closed.bit_select(word.time, 1).eq(1)
-        sends = [_sends(m, plan, layer, form, word, mine, number) for number in range(shape.outputs)]
+        sends = {
+            place: [_sends(m, plan, layer, form, word, mine, place * shape.channels + channel) for channel in range(shape.channels)]
+            for place in range(plan.positions)
+            if position in (None, place)
+        }
 
         # Its vectors.
         folds, bits, context_bits = plan.neuron_folds, plan.coefficient_bits, (plan.contexts - 1).bit_length()
@@ -86,11 +93,12 @@ def positions(shape: Conv2d, steps: int, folding: Folding, code: str = "single",
                 Cover((vector.time == steps - 1) & vector.fire.any() & (given == (1 << (steps - 1)) - 1)),
                 Cover((vector.time == steps - 1) & vector.fire.any() & behind),
             ]
-        for place in range(plan.positions * folds):
-            expected = _expected(sends, vector, again, plan, place)
-            m.d.comb += had_to_come[place].eq(Cat(expected).any())
-            with m.If(of_chosen & ~vector.error & (number == place)):
-                m.d.comb += [Assert(vector.fire.word_select(lane, bits) == sent) for lane, sent in enumerate(expected)]
+        for place in sends:
+            for fold in range(folds):
+                expected = _expected(sends[place], vector, again, plan, fold)
+                m.d.comb += had_to_come[place * folds + fold].eq(Cat(expected).any())
+                with m.If(of_chosen & ~vector.error & (number == place * folds + fold)):
+                    m.d.comb += [Assert(vector.fire.word_select(lane, bits) == sent) for lane, sent in enumerate(expected)]
 
     return Harness(fill)
 
@@ -155,10 +163,8 @@ def _synapses(connection: Conv2d, position: int) -> list[tuple[int, int]]:
     return found
 
 
-def _expected(sends: list[list[Signal]], vector, again: Value, plan: ConvPlan, place: int) -> list[Value]:
-    """What each lane of a vector has to hold; 0 where there is no neuron, and where a step is closed again."""
-    position, fold = divmod(place, plan.neuron_folds)
-    number = plan.layer.connection.channels
-    of_position = sends[position * number : (position + 1) * number]
+def _expected(sends: list[list[Signal]], vector, again: Value, plan: ConvPlan, fold: int) -> list[Value]:
+    """What each lane of a vector has to hold, of what the channels of its position send; 0 where there is none, and where a step is
+    closed again."""
     lanes = range(fold * plan.pe, (fold + 1) * plan.pe)
-    return [Mux(again, 0, Array(of_position[channel])[vector.time]) if channel < number else Const(0) for channel in lanes]
+    return [Mux(again, 0, Array(sends[channel])[vector.time]) if channel < len(sends) else Const(0) for channel in lanes]
