@@ -48,12 +48,13 @@ def positions(
 
         # The chosen frame: any one.
         there, over, chosen = Signal(), Signal(), Signal.like(word.frame)
+        entered = Signal()  # its first word is taken; vectors that come before are of others, of which one may have the same tag
         choose, mine, behind, others = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             choose.eq(AnySeq(1) & frames.comes & word.first & ~there),
             mine.eq(frames.comes & ~over & (choose | (there & (word.frame == chosen) & ~word.first))),
         ]
-        m.d.sync += others.eq(others | frames.comes)
+        m.d.sync += [others.eq(others | frames.comes), entered.eq(entered | ((there | choose) & dut.i.valid & dut.i.ready))]
         with m.If(choose):
             m.d.sync += [there.eq(1), chosen.eq(word.frame), behind.eq(others)]
         once(m, word, mine, form)
@@ -72,7 +73,7 @@ def positions(
         number, least = Signal(range(plan.positions * folds + 1)), Signal(range(plan.positions * folds + 1))
         came, had_to_come = Signal(plan.positions * folds), Signal(plan.positions * folds)
         m.d.comb += [
-            of_context.eq(dut.o.valid & there & (vector.frame[:context_bits] == chosen[:context_bits])),
+            of_context.eq(dut.o.valid & entered & (vector.frame[:context_bits] == chosen[:context_bits])),
             of_chosen.eq(of_context & ~over & (vector.frame == chosen)),
             again.eq(given.bit_select(vector.time, 1)),  # an empty word may end a frame and close its last step again
             number.eq(vector.position * folds + vector.fold),
