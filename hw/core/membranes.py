@@ -99,8 +99,8 @@ class StateMemory(Membranes):
 
 class TaggedMemory(Membranes):
     """A memory that is read and written in each cycle, whose rows have a tag: one whose tag is not that of the operation starts anew
-    (see `hw.core.rounds`). A row may be read again at once. Flags are kept if they are used: Yosys makes no block RAM of a memory that is
-    read while it is written, if a bit of it is not."""
+    (see `hw.core.rounds`). A row may be read again at once. Flags are kept if they are used: synthesis makes no block RAM of a memory that
+    is read while it is written, if a bit of it is not."""
 
     reads_what_is_written = True
 
