@@ -9,8 +9,9 @@ from export.errors import UserError
 from export.events import Events
 from export.layer import Layer
 from export.network import Network
-from export.neurons import Graded, Rate, Readout, Single, Ternary
+from export.neurons import Readout, Single
 from export.pooling import Pool2d
+from export.reset_neurons import Graded, Rate, Ternary
 
 __all__ = [
     "Conv2d",

@@ -15,7 +15,7 @@ from export.convolution import Conv2d
 from export.files import refuse_overwriting
 from export.maps import crossed
 from export.network import Network
-from export.neurons import Rate, Ternary
+from export.reset_neurons import Rate, Ternary
 from export.text import counted, dashed
 
 

@@ -21,8 +21,10 @@ from export.errors import UserError, prefixed
 from export.files import atomic_write
 from export.layer import CONNECTIONS, Layer
 from export.network import Network
-from export.neurons import NEURONS, Neuron, Rate, Single, Ternary
+from export.neuron import Neuron
+from export.neurons import NEURONS, Single
 from export.packing import pack_weights
+from export.reset_neurons import Rate, Ternary
 from export.text import one_of
 
 METADATA_KEY = "firstspike"

@@ -8,7 +8,8 @@ from export.connections import Connection, Dense, Totals
 from export.convolution import Conv2d
 from export.errors import UserError
 from export.maps import Map, crossed
-from export.neurons import NEURONS, Neuron
+from export.neuron import Neuron
+from export.neurons import NEURONS
 from export.pooling import Pool2d
 from export.text import one_of
 
@@ -81,7 +82,7 @@ class Layer:
         least, greatest = self.connection.sum_range(totals if self.pool is None else self.pool.range_of(totals))
         return least.reshape(-1, self.connection.channels), greatest.reshape(-1, self.connection.channels)
 
-    def margin_range(self, totals: Totals = (0, 1), steps: int = 1) -> tuple[int, int]:
+    def margin_range(self, totals: Totals, steps: int) -> tuple[int, int]:
         """Least and greatest potential that any neuron can have (see `Neuron.margin_range`).
 
         Parameters:

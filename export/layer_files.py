@@ -1,6 +1,7 @@
 """What a file says of a layer's synapses: the entries of a header, and rows of packed weights."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,14 @@ POOL_FIELDS = ("kind", "map", "size")
 
 
 def describe(layer: Layer) -> dict[str, Any]:
-    """The entries of a layer's connection and pool."""
+    """The entries of a layer's connection and pool, as JSON gives them back."""
     connection = layer.connection
     entries: dict[str, Any] = {"connection": connection.kind}
     if isinstance(connection, Conv2d):
         values = (connection.input_map, connection.kernel_shape, connection.strides, connection.paddings)
-        entries |= dict(zip(FIELDS["conv2d"], values, strict=True))
+        entries |= dict(zip(FIELDS["conv2d"], map(list, values), strict=True))
     if layer.pool is not None:
-        entries["pool"] = dict(zip(POOL_FIELDS, (layer.pool.kind, layer.pool.input_map, layer.pool.window), strict=True))
+        entries["pool"] = dict(zip(POOL_FIELDS, (layer.pool.kind, list(layer.pool.input_map), list(layer.pool.window)), strict=True))
     return entries
 
 
@@ -41,17 +42,31 @@ def read(description: Mapping[str, Any], packed: np.ndarray, inputs: int, output
     Raises:
         UserError: the entries are no connection and pool, or of other sizes.
     """
-    pool = _pool(description["pool"]) if "pool" in description else None
-    if pool is not None and pool.inputs != inputs:
-        raise UserError(f"inputs must be {pool.inputs}, those of the pooled map {crossed(pool.input_map)}, not {inputs}")
-    taken = inputs if pool is None else pool.outputs
-    convolves = description["connection"] == Conv2d.kind
-    connection = _convolution(description, packed, taken) if convolves else Dense(unpack_weights(packed, taken))
+    connection, pool = read_synapses(description, partial(unpack_weights, packed), inputs)
     if connection.output_map is not None and connection.outputs != outputs:
         raise UserError(f"outputs must be {connection.outputs}, those of the map {crossed(connection.output_map)}, not {outputs}")
     if connection.outputs != outputs:
         raise UserError(f"weights must have {outputs} rows, one per output, not {len(packed)}")
     return connection, pool
+
+
+def read_synapses(description: Mapping[str, Any], weights: Callable[[int], np.ndarray], inputs: int) -> tuple[Connection, Pool2d | None]:
+    """The inverse of `describe`, whatever the weights are read from.
+
+    Parameters:
+        description: the entries, with a known ``connection``.
+        weights: gives ±1 weights int8 (channels, weights of each), if these are so many.
+        inputs: the number of what comes in, before it is pooled.
+
+    Raises:
+        UserError: the entries are no connection and pool, or of other sizes.
+    """
+    pool = _pool(description["pool"]) if "pool" in description else None
+    if pool is not None and pool.inputs != inputs:
+        raise UserError(f"inputs must be {pool.inputs}, those of the pooled map {crossed(pool.input_map)}, not {inputs}")
+    taken = inputs if pool is None else pool.outputs
+    convolves = description["connection"] == Conv2d.kind
+    return _convolution(description, weights, taken) if convolves else Dense(weights(taken)), pool
 
 
 def _pool(entry: object) -> Pool2d:
@@ -61,12 +76,12 @@ def _pool(entry: object) -> Pool2d:
     return Pool2d((shape[0], shape[1]), channels, _two("pool size", entry["size"], 1), entry["kind"])
 
 
-def _convolution(description: Mapping[str, Any], packed: np.ndarray, inputs: int) -> Conv2d:
+def _convolution(description: Mapping[str, Any], weights: Callable[[int], np.ndarray], inputs: int) -> Conv2d:
     height, width, channels = _map(description.get("map"))
     if height * width * channels != inputs:
         raise UserError(f"map must have the {inputs} inputs, not {crossed((height, width, channels))}")
     kernel = _two("kernel", description.get("kernel"), 1)
-    rows = unpack_weights(packed, kernel[0] * kernel[1] * channels)
+    rows = weights(kernel[0] * kernel[1] * channels)
     stride, padding = (_two(name, description.get(name), least) for name, least in (("stride", 1), ("padding", 0)))
     return Conv2d(rows.reshape(-1, *kernel, channels).transpose(0, 3, 1, 2), (height, width), stride, padding)
 

@@ -43,6 +43,6 @@ def replace(path: Path, begin: str, end: str, text: str) -> Path:
     return write(path, before + begin + text + end + after)
 
 
-def number(value: float, digits: int = 2) -> str:
-    """A number with so many digits after the point."""
-    return f"{value:,.{digits}f}"
+def number(value: float | None, digits: int = 2) -> str:
+    """A number with so many digits after the point, 0 without a sign; a dash for one that is not known."""
+    return "–" if value is None else f"{round(value, digits) + 0.0:,.{digits}f}"

@@ -7,7 +7,9 @@ import numpy as np
 from export.arrays import is_integer
 from export.errors import UserError
 from export.network import MAX_STEPS, Network
-from export.neurons import Graded, Neuron, Rate, Readout, Ternary
+from export.neuron import Neuron
+from export.neurons import Readout
+from export.reset_neurons import Graded, Rate, Ternary
 
 CODES = ("rate", "ternary", "graded")
 

@@ -118,9 +118,23 @@ def run(network: Network, inputs: np.ndarray | Events) -> Result:
     Raises:
         UserError: the spikes do not fit the network.
     """
+    return Result.concatenate(list(_chunks(network, inputs)))
+
+
+def summarize(network: Network, inputs: np.ndarray | Events) -> Summary:
+    """What scores need of the same; spikes are forgotten on the way, of which a large network has more than fit into memory.
+
+    Raises:
+        UserError: the spikes do not fit the network.
+    """
+    return Summary.concatenate([result.summary for result in _chunks(network, inputs)])
+
+
+def _chunks(network: Network, inputs: np.ndarray | Events) -> Iterator[Result]:
+    """Some frames at a time, at least one result."""
     events = network.check_inputs(inputs)
     chunk = chunk_of(network)
-    return Result.concatenate([_run_chunk(network, events[at : at + chunk]) for at in range(0, max(1, events.shape[0]), chunk)])
+    return (_run_chunk(network, events[at : at + chunk]) for at in range(0, max(1, events.shape[0]), chunk))
 
 
 def chunk_of(network: Network) -> int:

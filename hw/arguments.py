@@ -12,13 +12,13 @@ from hw.core.folding import CONTEXTS, FORMS, LOOP_ORDERS, Folding, default_conte
 def add_folding_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``--simd``, ``--pe``, ``--form``, ``--loop-order``, ``--swap``, ``--contexts``, ``--pixels`` and ``--input``."""
     group = parser.add_argument_group("folding", "one number or word per layer, separated by commas; what is left out has a fast default")
-    group.add_argument("--simd", type=_list_of(int), metavar="1,60", help="inputs per cycle")
-    group.add_argument("--pe", type=_list_of(int), metavar="600,10", help="neurons per cycle")
-    group.add_argument("--form", type=_list_of(str), metavar="delta,xnor", help=f"{' or '.join(FORMS)}")
+    group.add_argument("--simd", type=list_of(int), metavar="1,60", help="inputs per cycle")
+    group.add_argument("--pe", type=list_of(int), metavar="600,10", help="neurons per cycle")
+    group.add_argument("--form", type=list_of(str), metavar="delta,xnor", help=f"{' or '.join(FORMS)}")
     group.add_argument(
-        "--loop-order", "--order", type=_list_of(str), metavar="event,step", help=f"order of loops: {' or '.join(LOOP_ORDERS)}"
+        "--loop-order", "--order", type=list_of(str), metavar="event,step", help=f"order of loops: {' or '.join(LOOP_ORDERS)}"
     )
-    group.add_argument("--swap", type=_list_of(int), metavar="8,1", help="cycles of a swap of potentials, in the order step")
+    group.add_argument("--swap", type=list_of(int), metavar="8,1", help="cycles of a swap of potentials, in the order step")
     group.add_argument("--contexts", type=int, choices=CONTEXTS, help="frames that are worked on in turn")
     group.add_argument("--pixels", type=int, default=1, metavar="16", help="pixels per cycle, with --input pixels (default: 1)")
     group.add_argument("--input", choices=INPUTS, default="words", help="spike words, or pixels through an encoder (default: words)")
@@ -75,7 +75,9 @@ def check_pixels(arguments: argparse.Namespace) -> None:
         raise UserError("--pixels must be left out, or given with --input pixels")
 
 
-def _list_of(kind: type) -> Callable[[str], tuple]:
+def list_of(kind: type) -> Callable[[str], tuple]:
+    """A parser of an option: values of a kind, separated by commas."""
+
     def parse(text: str) -> tuple:
         return tuple(kind(part) for part in text.split(","))
 

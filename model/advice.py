@@ -47,28 +47,30 @@ def on_result(trainer: TrainingRun) -> list[str]:
     if not isinstance(trainer, Trainer):
         return []
     result, _ = evaluation.run(trainer.network, trainer.validation.times)
-    *hidden, outputs = result.spike_times
+    *hidden, outputs = result.events
     steps = trainer.recipe.steps
     lines = [
         f"the output of class {trainer.dataset.class_names[index]!r} never fires on the validation frames: "
         "train for more epochs, or allow fewer silent frames with --max-silent"
-        for index in np.flatnonzero((outputs == steps).all(axis=0))
+        for index in np.flatnonzero(np.bincount(outputs.neuron, minlength=outputs.shape[2]) == 0)
     ]
     if steps > 1 and not result.decisions.step.any():
         lines.append(
             "every validation frame is decided at step 0, before later spikes have come: "
             "train for more epochs, or with a higher silent_start"
         )
-    for number, fired_at in enumerate(hidden, 1):
-        same = (fired_at == fired_at[0]).all(axis=0)
-        never = int((same & (fired_at[0] == steps)).sum())
-        always, neurons = int(same.sum()) - never, fired_at.shape[1]
-        if never + always > IDLE * neurons:
+    for number, (events, layer) in enumerate(zip(hidden, trainer.network.layers, strict=False), 1):
+        frames, _, neurons = events.shape
+        channels = layer.outputs  # of a map; of a dense layer, the neurons
+        counts = np.bincount(events.neuron % channels * steps + events.step, minlength=channels * steps).reshape(channels, steps)
+        never = int((counts.sum(axis=1) == 0).sum())
+        always = int((counts == frames * (neurons // channels)).any(axis=1).sum())
+        if never + always > IDLE * channels:
             shares = (
-                f"{never} ({100 * never / neurons:.1f} %) never fire on the validation frames, {always} ({100 * always / neurons:.1f} %)"
+                f"{never} ({100 * never / channels:.1f} %) never fire on the validation frames, {always} ({100 * always / channels:.1f} %)"
             )
             lines.append(
-                f"of the {neurons} neurons of hidden layer {number}, {shares} always fire at the same step, so they tell nothing: "
-                "train for more epochs, or with a smaller --hidden"
+                f"of the {channels} {'neurons' if neurons == channels else 'channels'} of hidden layer {number}, {shares} always fire "
+                "at the same step, so they tell nothing: train for more epochs, or with a smaller network"
             )
     return lines

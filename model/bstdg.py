@@ -59,7 +59,7 @@ class SpikeTimes(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         times, latent, best_step, best_margin = context.saved_tensors
-        delta = (1 - best_margin.abs() / context.window).clamp_(min=0).div_(context.window).mul_(gradients[0]).neg_()
+        delta = windowed(best_margin, gradients[0], context.window)
         weights = _weight_gradient(times, best_step, delta).T.mul_(latent.abs() <= 1) if context.needs_input_grad[1] else None
         inputs = -(delta @ binarize(latent)) if context.needs_input_grad[0] else None
         return inputs, weights, -delta.sum(0), None, None, None, None
@@ -92,6 +92,11 @@ class Margins(torch.autograd.Function):
         weights = (delta.T @ (times <= step[:, None]).to(delta.dtype)).mul_(latent.abs() <= 1)
         inputs = -(delta @ binarize(latent)) if context.needs_input_grad[0] else None
         return inputs, weights, -delta.sum(0), None, None
+
+
+def windowed(margin: Tensor, gradient: Tensor, window: float) -> Tensor:
+    """``δ`` of margins ``m`` and gradients ``∂L/∂t``, with a window of half-width ``window``."""
+    return (1 - margin.abs() / window).clamp_(min=0).div_(window).mul_(gradient).neg_()
 
 
 def _weight_gradient(times: Tensor, best_step: Tensor, delta: Tensor) -> Tensor:

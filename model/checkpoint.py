@@ -11,14 +11,17 @@ import numpy as np
 import safetensors.numpy
 import torch
 
-from export import Encoder, Network, UserError, reference
+from export import Encoder, Network, Single, UserError, layer_files, reference
 from export.artifact import METADATA_KEY, check_format, encoder_header, get, read_encoder, read_tensors
-from export.check import CHECKPOINT_FORMAT, CHECKPOINT_VERSION
+from export.check import CHECKPOINT_FORMAT, CHECKPOINT_VERSION, read_layers
 from export.errors import prefixed
 from export.files import atomic_write
 from model.layers import SingleSpikeNetwork
+from model.map_network import MapNetwork
+from model.synapses import synapses_of
 
 CHECK_FRAMES = 10_000  # at most so many frames go into the check set
+SPIKE_TIMES = 1 << 26  # of a check set, at most: of large networks, those of its first frames
 
 
 def write(
@@ -40,10 +43,11 @@ def write(
         OSError: the file cannot be written.
     """
     tensors = {"check.inputs": np.ascontiguousarray(check_times[:CHECK_FRAMES], np.int32)}
+    times = check[: min(CHECK_FRAMES, max(1, SPIKE_TIMES // sum(network.sizes[1:])))].spike_times
     for index, layer in enumerate(network.layers):
         tensors[f"layers.{index}.weights"] = layer.weights.detach().cpu().numpy()
         tensors[f"layers.{index}.thresholds"] = layer.thresholds.detach().cpu().numpy()
-        tensors[f"check.spike_times.{index}"] = check.spike_times[index][:CHECK_FRAMES]
+        tensors[f"check.spike_times.{index}"] = times[index]
     for name in ("class_index", "step", "margin"):
         tensors[f"check.{name}"] = getattr(check.decisions, name)[:CHECK_FRAMES]
     tensors["check.silent"] = check.decisions.silent[:CHECK_FRAMES].astype(np.uint8)
@@ -55,6 +59,8 @@ def write(
         "class_names": list(class_names),
         "provenance": provenance,
     }
+    if isinstance(network, MapNetwork):
+        header["layers"] = [layer_files.describe(layer) for layer in network.exported()]
     save(path, tensors, header)
 
 
@@ -79,7 +85,12 @@ def read(path: str | Path) -> tuple[SingleSpikeNetwork, Encoder, dict[str, Any]]
     tensors, header = read_tensors(path)
     with prefixed(path):
         check_format(header, CHECKPOINT_FORMAT, CHECKPOINT_VERSION)
-        return _network(tensors, get(header, "steps", int)), read_encoder(header), header
+        if "layers" not in header:
+            return _network(tensors, get(header, "steps", int)), read_encoder(header), header
+        layers = read_layers(tensors, header)
+        network = to_torch(Network(tuple(layers), get(header, "steps", int)))
+        parameters = [(tensors[f"layers.{index}.weights"], tensors[f"layers.{index}.thresholds"]) for index in range(len(layers))]
+        return _filled(network, parameters), read_encoder(header), header
 
 
 def _network(tensors: dict[str, np.ndarray], steps: int) -> SingleSpikeNetwork:
@@ -97,15 +108,25 @@ def _network(tensors: dict[str, np.ndarray], steps: int) -> SingleSpikeNetwork:
 
 
 def to_torch(network: Network) -> SingleSpikeNetwork:
-    """An exported network in PyTorch: its ±1 weights as latent ones."""
-    return _build(
-        [(layer.connection.weights.astype(np.float32), layer.neuron.thresholds.astype(np.float32)) for layer in network.layers],
-        network.steps,
-    )
+    """An exported network in PyTorch: its ±1 weights as latent ones.
+
+    Raises:
+        UserError: not all neurons spike at most once, a pool adds up, or a kernel, stride, padding or pool is not square.
+    """
+    layers = [(layer.connection.weights.astype(np.float32), layer.neuron.thresholds.astype(np.float32)) for layer in network.layers]
+    if not all(type(layer.neuron) is Single for layer in network.layers):
+        raise UserError("neurons must spike at most once to be run in PyTorch as single spikes")
+    if all(layer.is_dense for layer in network.layers):
+        return _build(layers, network.steps)
+    return _filled(MapNetwork(list(map(synapses_of, network.layers)), network.steps), layers)
 
 
 def _build(layers: list[tuple[np.ndarray, np.ndarray]], steps: int) -> SingleSpikeNetwork:
-    network = SingleSpikeNetwork([layers[0][0].shape[1], *(len(weights) for weights, _ in layers)], steps)
+    return _filled(SingleSpikeNetwork([layers[0][0].shape[1], *(len(weights) for weights, _ in layers)], steps), layers)
+
+
+def _filled(network: SingleSpikeNetwork, layers: list[tuple[np.ndarray, np.ndarray]]) -> SingleSpikeNetwork:
+    """The network, with latent weights and thresholds of its layers."""
     with torch.no_grad():
         for layer, (weights, thresholds) in zip(network.layers, layers, strict=True):
             layer.weights.copy_(torch.from_numpy(weights))

@@ -103,9 +103,9 @@ def _rows(
 ) -> list[dict[str, Any]]:
     """The rows of one source."""
     images, labels = frames.images, frames.labels.numpy()
-    rows = []
-    for balance in possible(source) if balances is None else balances:
-        found = balancing_activations(source, train, Conversion(balance=balance))
+    rows, balances = [], possible(source) if balances is None else balances
+    found = balancing_activations(source, train, balances)
+    for balance in balances:
         for name, rule in CODES.items():
             if name in SPREAD and not source.recipe.bias:
                 continue

@@ -5,14 +5,12 @@ from typing import Any, ClassVar, cast
 
 from export import UserError
 from export.network import MAX_STEPS
-from export.neurons import MAX_LEVELS
 from export.recode import CODES
+from export.reset_neurons import MAX_LEVELS
 from model.recipes import Options
-from model.structure import Stage, parse
 
 METHOD = "conversion"
 NORMS = ("batch", "l1", "linf")
-HIDDEN = (256,)
 CLIPS = ("trained", "rate-norm", "none")
 BALANCES = ("trained", "max", "percentile", "rate-norm")
 CONVERSION = ("code", "steps", "balance", "calibration", "inference_loss", "spread")  # options that training does not depend on
@@ -23,8 +21,7 @@ class ConversionRecipe(Options):
     """The hyperparameters of the method ``conversion``: a network with ±1 weights is trained, then converted to a spike code.
 
     Attributes:
-        hidden: sizes of the hidden layers, all dense; none is allowed. By default (256,), or none where there is a ``structure``.
-        structure: the layers with convolutions and pools, and the number of classes, as in `model.structure`, instead of ``hidden``.
+        hidden, structure: as in `Options`.
         levels: ``L``, the greatest count of a hidden neuron.
         bits: upper bits of the 8-bit intensities that the network sees.
         norm: the normalisation of sums: ``batch``, ``l1`` or ``linf``, as in `model.normalisation.Normalisation`.
@@ -49,6 +46,7 @@ class ConversionRecipe(Options):
     """
 
     converts: ClassVar[bool] = True
+    usual: ClassVar[tuple[int, ...]] = (256,)
     hidden: tuple[int, ...] = cast("tuple[int, ...]", None)
     structure: str | None = None
     levels: int = 3
@@ -75,16 +73,10 @@ class ConversionRecipe(Options):
     validation: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.hidden is None:
-            object.__setattr__(self, "hidden", HIDDEN if self.structure is None else ())
         self._check(
             [("levels", 1, MAX_LEVELS), ("bits", 1, 8), ("steps", 1, MAX_STEPS), ("calibration", 0, None), ("inference_loss", 0, None)],
             [(("drop_inputs", "smoothing"), lambda value: 0 <= value < 1, "a share from 0 to below 1")],
         )
-        if self.structure is not None:
-            if self.hidden:
-                raise UserError(f"hidden must be left out where there is a structure, not {list(self.hidden)}")
-            parse(self.structure)
         for name, choices in (("norm", NORMS), ("clip", CLIPS), ("code", CODES), ("balance", BALANCES)):
             if (value := getattr(self, name)) not in choices:
                 raise UserError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
@@ -97,19 +89,6 @@ class ConversionRecipe(Options):
                 "clip and balance must be 'rate-norm' and quantised false where inference_loss is above 0, "
                 f"not {self.clip!r}, {self.balance!r} and {str(self.quantised).lower()}"
             )
-
-    def stages(self, classes: int) -> tuple[Stage, ...]:
-        """The layers, with that of so many outputs.
-
-        Raises:
-            UserError: the structure is for another number of classes.
-        """
-        if self.structure is None:
-            return (*map(Stage, self.hidden), Stage(classes))
-        stages = parse(self.structure)
-        if stages[-1].channels != classes:
-            raise UserError(f"structure must end with the data set's {classes} classes, not with {stages[-1]}")
-        return stages
 
     def as_dict(self) -> dict[str, Any]:
         return {"method": METHOD} | super().as_dict()

@@ -1,6 +1,5 @@
 """A training run of a network that is to be converted: ±1 weights, activations of several levels or real ones, no time."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,11 +13,11 @@ from model import conversion_checkpoint
 from model.augmentation import RandomAffine
 from model.conversion_recipe import ConversionRecipe
 from model.data.dataset import Dataset, split_stratified
+from model.encoding import arranged
 from model.evaluation import OperatingPoint
 from model.processes import Processes
 from model.quantized import QuantizedNetwork
-from model.structure import Stage
-from model.synapses import Shape
+from model.synapses import inputs_of
 from model.training_run import Epoch, TrainingRun
 
 
@@ -75,7 +74,7 @@ class ConversionTrainer(TrainingRun):
         self.train, self.validation = split(dataset, recipe)
         self.affine = RandomAffine(dataset.image_shape, recipe.augment, self.generator, mirror=recipe.mirror) if recipe.augment else None
         classes = len(dataset.class_names)
-        inputs = inputs_of(dataset, recipe.stages(classes))
+        inputs = inputs_of(recipe.stages(classes), dataset.inputs, dataset.image_shape)
         self.network = QuantizedNetwork.of(recipe, inputs, classes, self.generator).to(device)
         self.dataset = dataset.arranged(self.network.input_map)
         self.validation = split(self.dataset, recipe)[1]
@@ -95,17 +94,11 @@ class ConversionTrainer(TrainingRun):
         images = self.train.images[batch[part]]
         if self.affine is not None:
             images = self.affine(images)
-        images = self._arranged(images)
+        images = arranged(images, self.network.input_map)
         if self.recipe.drop_inputs:
             kept = torch.rand(images.shape, generator=self.generator) >= self.recipe.drop_inputs
             images = images * kept.to(images.device)
         return images
-
-    def _arranged(self, images: Tensor) -> Tensor:
-        """Training images, which are plane by plane for the augmentation, in the order of the network's inputs."""
-        if (sizes := self.network.input_map) is None or sizes[2] == 1:
-            return images
-        return images.view(len(images), sizes[2], -1).transpose(1, 2).reshape(len(images), -1)
 
     def _update(self, inputs: Tensor, labels: Tensor, progress: float) -> list[float]:
         self.network.train()
@@ -146,14 +139,6 @@ class ConversionTrainer(TrainingRun):
             path, self.network, self.dataset.class_names, self._provenance(result), images.numpy(), check.activations, check.margins
         )
         return result
-
-
-def inputs_of(dataset: Dataset, stages: Sequence[Stage]) -> Shape:
-    """The shape of a network's inputs: a map, if its layers want one and the data are images."""
-    if dataset.image_shape is None or not any(stage.kernel or stage.pool > 1 for stage in stages):
-        return (dataset.inputs,)
-    planes, height, width = (1, *dataset.image_shape)[-3:]
-    return height, width, planes
 
 
 def split(dataset: Dataset, recipe: ConversionRecipe) -> tuple[Images, Images]:

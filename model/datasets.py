@@ -7,10 +7,10 @@ or else downloaded (`model.data.download`). Any other name is a user's own ``.np
 from pathlib import Path
 
 from export import UserError
-from model.data import caltech, digits, heidelberg, idx, npz, spoken_digits
+from model.data import caltech, cifar, digits, heidelberg, idx, npz, spoken_digits
 from model.data.dataset import Dataset
 
-NAMES = ("digits", "mnist", "fashion-mnist", "caltech", "spoken-digits", "spoken-digits-without-SPEAKER", "shd")
+NAMES = ("digits", "mnist", "fashion-mnist", "cifar-10", "caltech", "spoken-digits", "spoken-digits-without-SPEAKER", "shd")
 CHOICES = f"{', '.join(NAMES)} or a .npz file"
 
 
@@ -31,6 +31,8 @@ def load(name: str | Path, data_dir: str | Path | None = None) -> Dataset:
         return digits.load()
     if name in ("mnist", "fashion-mnist"):
         return idx.load(name, data_dir)
+    if name == "cifar-10":
+        return cifar.load(data_dir)
     if name == "caltech":
         return caltech.load(data_dir)
     if name == "shd":

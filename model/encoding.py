@@ -1,10 +1,11 @@
-"""The latency code as a PyTorch module."""
+"""What becomes of images in front of a network: the latency code as a PyTorch module."""
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from export import Encoder, UserError
+from export.maps import Map
 
 
 class LatencyEncoder(nn.Module):
@@ -35,6 +36,13 @@ class LatencyEncoder(nn.Module):
         if images.dtype != torch.uint8 or images.ndim < 2:
             raise UserError(f"intensities must be uint8 of shape (frames, inputs), not {images.dtype} {tuple(images.shape)}")
         return self.table[images.flatten(1).long()]
+
+
+def arranged(images: Tensor, sizes: Map | None) -> Tensor:
+    """Images (frames, pixels), plane by plane, in the order of a network's inputs: position by position where these are a map [S15]."""
+    if sizes is None or sizes[2] == 1:
+        return images
+    return images.view(len(images), sizes[2], -1).transpose(1, 2).reshape(len(images), -1)
 
 
 def check_steps(steps: int) -> None:

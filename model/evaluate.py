@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from export import Encoder, Network, Single, UserError, load, reference, scores
+from export import Encoder, Network, UserError, load, reference, scores
 from export.artifact import read_class_names, read_tensors
 from export.check import CHECKPOINT_FORMAT
 from export.events import Events
@@ -26,7 +26,7 @@ class StoredNetwork:
     """A checkpoint or an artifact.
 
     Attributes:
-        trained: in PyTorch; None of a network with maps, or whose neurons spike more than once.
+        trained: in PyTorch; None of a network that is of no kind that `model.trainer` trains.
         golden: for the golden model, if the file is an artifact.
         encoder: how it takes images.
         class_names: one per output.
@@ -49,8 +49,11 @@ class StoredNetwork:
             trained, encoder, header = checkpoint.read(path)
             return cls(trained.to(device or "cpu"), None, encoder, read_class_names(header))
         network = load(path)
-        single = all(layer.is_dense and isinstance(layer.neuron, Single) for layer in network.layers)
-        return cls(checkpoint.to_torch(network) if single else None, network, network.encoder, network.class_names)
+        try:
+            twin: SingleSpikeNetwork | None = checkpoint.to_torch(network)
+        except UserError:  # the golden model takes more kinds of networks
+            twin = None
+        return cls(twin, network, network.encoder, network.class_names)
 
     @property
     def by(self) -> str:
@@ -70,10 +73,9 @@ class StoredNetwork:
         """
         labels = getattr(dataset, f"{part}_labels")
         network = self._network()
-        if dataset.inputs != (inputs := network.layers[0].inputs):
+        if dataset.inputs != (inputs := network.inputs):
             raise UserError(f"the network takes {inputs} inputs, but {dataset.name} has {dataset.inputs}")
-        if self.golden:
-            dataset = dataset.arranged(self.golden.maps[0])
+        dataset = dataset.arranged(network.maps[0] if isinstance(network, Network) else network.input_map)
         times = spike_times(dataset, part, self.encoder, network.steps)
         if labels is None:
             raise UserError(f"{dataset.name} must have labels for its {part} part, y_{part}, to be scored, but has none")
@@ -81,22 +83,22 @@ class StoredNetwork:
             raise UserError(f"the network has {len(self.class_names)} classes, but {dataset.name} has {len(dataset.class_names)}")
         return times, labels
 
-    def run(self, times: np.ndarray | Events) -> reference.Result:
-        """The spikes of every layer and the decisions."""
+    def run(self, times: np.ndarray | Events) -> reference.Summary:
+        """What scores need of these frames."""
         if self.golden:
-            return reference.run(self.golden, times)
+            return reference.summarize(self.golden, times)
         assert self.trained is not None
         assert isinstance(times, np.ndarray)
-        return evaluation.run(self.trained, as_spike_times(times, self.trained.steps))[0]
+        return evaluation.run(self.trained, as_spike_times(times, self.trained.steps))[0].summary
 
     def shift_curve(self, times: np.ndarray | Events, labels: np.ndarray) -> list[OperatingPoint]:
         """The operating points on these frames, by PyTorch.
 
         Raises:
-            UserError: neurons spike more than once, or the network has maps.
+            UserError: neurons spike more than once, or maps are not as training has them.
         """
         if self.trained is None or isinstance(times, Events):
-            which = "a network of dense layers whose neurons spike once"
+            which = "a network that was trained by single spikes"
             raise UserError(f"the shift curve must be of {which}; of others, convert keeps it in the provenance")
         last = self.trained.layers[-1]
         result, margins = evaluation.run(self.trained, as_spike_times(times, self.trained.steps))

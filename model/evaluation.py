@@ -19,18 +19,20 @@ def frames_at_a_time(numbers: int) -> int:
 
 
 def run(network: SingleSpikeNetwork, times: Tensor) -> tuple[reference.Result, np.ndarray]:
-    """Spike times of every layer and the decisions, as `export.reference.run` gives them, and the margins int32 (T, frames, outputs).
+    """The spikes of every layer and the decisions, as `export.reference.run` gives them, and the margins int32 (T, frames, outputs).
 
     Parameters:
         network: the network.
         times: spike times (frames, inputs).
     """
-    device = network.layers[0].weights.device
-    parts = [network.run(times[at : at + BATCH].to(device)) for at in range(0, max(1, len(times)), BATCH)]
-    margins = np.concatenate([part[1].cpu().numpy() for part in parts], axis=1).astype(np.int32)
-    layers = zip(*(part[0] for part in parts), strict=True)
-    spike_times = tuple(np.concatenate([part.cpu().numpy() for part in layer]).astype(np.int32) for layer in layers)
-    return reference.Result.from_spike_times(spike_times, decide(margins), len(margins)), margins
+    device, size = network.layers[0].weights.device, frames_at_a_time(max(network.sizes))
+    results, margins = [], []
+    for at in range(0, max(1, len(times)), size):
+        fired_at, found = network.run(times[at : at + size].to(device))
+        margins.append(found.cpu().numpy().astype(np.int32))
+        spike_times = tuple(layer.cpu().numpy().astype(np.int32) for layer in fired_at)
+        results.append(reference.Result.from_spike_times(spike_times, decide(margins[-1]), len(found)))
+    return reference.Result.concatenate(results), np.concatenate(margins, axis=1)
 
 
 def decide(margins: np.ndarray) -> reference.Decisions:
@@ -99,12 +101,11 @@ def operating_point(shift: int, decisions: reference.Decisions, spikes: np.ndarr
 
 def hidden_spikes(result: reference.Result, steps: int) -> np.ndarray:
     """The number of hidden spikes up to and with each step, int64 (frames, T)."""
-    frames = len(result.spike_times[-1])
-    counts = np.zeros((frames, steps + 1), np.int64)
-    for times in result.spike_times[:-1]:
-        cells = np.arange(frames)[:, None] * (steps + 1) + times
-        counts += np.bincount(cells.ravel(), minlength=counts.size).reshape(counts.shape)
-    return counts[:, :steps].cumsum(axis=1)
+    frames = len(result)
+    counts = np.zeros(frames * steps, np.int64)
+    for events in result.events[:-1]:
+        counts += np.bincount(events.frame * steps + events.step, minlength=len(counts))
+    return counts.reshape(frames, steps).cumsum(axis=1)
 
 
 def choose_shift(curve: list[OperatingPoint], max_silent: float) -> OperatingPoint:

@@ -2,13 +2,14 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from export import UserError
+from export.maps import Map
 from model.bstdg import Margins, SpikeTimes, binarize, round_thresholds
 from model.encoding import check_steps
 from model.spikes import FEW, ROWS, Spikes, SpikeTrain, drive_of, time_dtype
@@ -21,7 +22,6 @@ class State(NamedTuple):
     """A layer's state at the end of a step; B frames, M neurons. Updated in place."""
 
     margin: Tensor  # float (B, M) V - θ
-    fired: Tensor  # bool (B, M)
     fired_at: Tensor  # (B, M) spike time, T = never
     best_margin: Tensor  # float (B, M) V - θ at best_step
     best_step: Tensor  # (B, M) τ so far, where the gradient is taken
@@ -67,6 +67,7 @@ class SingleSpikeLayer(nn.Module):
                 raise UserError(f"a layer's {name} must be a positive integer, not {size!r}")
         check_steps(steps)
         self.inputs, self.outputs, self.steps = inputs, outputs, steps
+        self.incoming = inputs
         self.window, self.gradient_at = window * math.sqrt(inputs), gradient_at
         self.weights = nn.Parameter((torch.rand(outputs, inputs, generator=generator) * 2 - 1) * LATENT_RANGE)
         self.thresholds = nn.Parameter(torch.full((outputs,), math.sqrt(inputs) / 2))
@@ -93,12 +94,16 @@ class SingleSpikeLayer(nn.Module):
         """Integer-valued, float (outputs,)."""
         return round_thresholds(self.thresholds.detach(), self.inputs)
 
+    @torch.no_grad()
+    def clamp_(self) -> None:
+        """Bring the parameters back into their range after an update."""
+        self.weights.clamp_(-1, 1)
+
     def begin(self, frames: int) -> State:
         """The state before step 0."""
         margin = -self.integer_thresholds().repeat(frames, 1)
         never = torch.full(margin.shape, self.steps, dtype=time_dtype(self.steps), device=margin.device)
-        fired = torch.zeros_like(never, dtype=torch.bool)
-        return State(margin, fired, never, torch.full_like(margin, -math.inf), torch.zeros_like(never))
+        return State(margin, never, torch.full_like(margin, -math.inf), torch.zeros_like(never))
 
     def potentials(self, state: State, drive: Tensor) -> tuple[Tensor, Tensor]:
         """``V - θ``, float (C, B, M), and which neurons spike, bool (C, B, M), in the next C steps; the state is not changed.
@@ -107,7 +112,7 @@ class SingleSpikeLayer(nn.Module):
             drive: float (C, B, M), what each step's spikes add to the potentials.
         """
         margins = drive.cumsum(0).add_(state.margin) if len(drive) > 1 else drive.add_(state.margin)
-        fires = (margins >= 0) & ~state.fired
+        fires = (margins >= 0) & (state.fired_at == self.steps)
         if len(drive) > 1:
             fires &= fires.cumsum(0, dtype=torch.int32) == 1  # the first time only
         return margins, fires
@@ -126,7 +131,6 @@ class SingleSpikeLayer(nn.Module):
             after = steps[:, None] > first + closed  # (C, B)
             margins, fires = margins.masked_fill(after[..., None], -math.inf), fires & ~after[..., None]
         self._take_best(state, margins, fires, first)
-        state.fired.logical_or_(fires.any(0) if len(fires) > 1 else fires[0])
         before_never = (self.steps - steps).to(state.fired_at.dtype)[:, None, None]
         earlier = fires.view(torch.uint8) * before_never  # by way of uint8, since bool converts slowly
         state.fired_at.sub_(earlier.amax(0) if len(fires) > 1 else earlier[0])
@@ -134,24 +138,29 @@ class SingleSpikeLayer(nn.Module):
     def _take_best(self, state: State, margins: Tensor, fires: Tensor, first: int) -> None:
         """Update ``τ`` and its margin by the steps from ``first`` on; a margin of -inf is after the frame's last step."""
         if self.gradient_at == "spike":
-            fired_before = (fires.cumsum(0, dtype=torch.int32) > fires) | state.fired
+            fired_before = (fires.cumsum(0, dtype=torch.int32) > fires) | (state.fired_at < self.steps)
             margins = margins.masked_fill(fired_before, -math.inf)
         peak, place = margins.max(0) if len(margins) > 1 else (margins[0], torch.zeros_like(state.fired_at[0, 0]))
         best = (peak > state.best_margin).view(torch.uint8) * (place + first).to(state.best_step.dtype)
         torch.maximum(state.best_step, best, out=state.best_step)
         torch.maximum(state.best_margin, peak, out=state.best_margin)
 
+    def states(self, times: Tensor) -> Iterator[State]:
+        """The state after each step of the frames (frames, inputs), always the same tensors."""
+        train, synapses, state = SpikeTrain.of(times, self.steps), self.synapses(), self.begin(len(times))
+        for step in range(self.steps):
+            drive = train.between(step, step + 1).spikes.sum(synapses, len(times))[None]
+            self.advance(state, *self.potentials(state, drive), step)
+            yield state
+
+    @torch.no_grad()
     def run(self, times: Tensor) -> tuple[State, Tensor]:
         """The state after all steps of the frames (frames, inputs), and ``V - θ`` of every step, float (T, frames, outputs)."""
-        check_inputs(times, self.inputs)
-        with torch.no_grad():
-            train, synapses, state = SpikeTrain.of(times, self.steps), self.synapses(), self.begin(len(times))
-            margins = state.margin.new_empty(self.steps, *state.margin.shape)
-            for step in range(self.steps):
-                drive = train.between(step, step + 1).spikes.sum(synapses, len(times))[None]
-                margins[step], fires = self.potentials(state, drive)
-                self.advance(state, margins[step][None], fires, step)
-        return state, margins
+        check_inputs(times, self.incoming)
+        margins = []
+        for state in self.states(times):
+            margins.append(state.margin.clone())
+        return state, torch.stack(margins)
 
     def forward(self, times: Tensor) -> Tensor:
         """Spike times float (frames, outputs), 0 … T, of input spike times (frames, inputs), any real dtype.
@@ -209,6 +218,21 @@ class SingleSpikeNetwork(nn.Module):
         self.steps = steps
         layers = [SingleSpikeLayer(inputs, outputs, steps, **options) for inputs, outputs in itertools.pairwise(sizes)]
         self.layers = cast("list[SingleSpikeLayer]", nn.ModuleList(layers))
+
+    @property
+    def inputs(self) -> int:
+        """The number of inputs."""
+        return self.layers[0].inputs
+
+    @property
+    def input_map(self) -> Map | None:
+        """Height, width and planes, if the inputs are a map."""
+        return None
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """From the inputs to the outputs, such as (784, 600, 10)."""
+        return (self.inputs, *(layer.outputs for layer in self.layers))
 
     def forward(self, times: Tensor) -> Decisions:
         """Decide frames (B, N); a frame leaves the computation at its decision ``t*``."""
@@ -293,11 +317,16 @@ def _rows_at(train: SpikeTrain, row_of: Tensor, first: int, rows: int, count: in
     return Spikes(places, train.spikes.neurons[there])
 
 
+def put(state: State, frames: Tensor, part: State) -> None:
+    """Write the state of some frames."""
+    for tensor, values in zip(state, part, strict=True):
+        tensor[frames] = values
+
+
 def _put(states: list[State], frames: Tensor, parts: list[State]) -> None:
     if states is not parts:
         for state, part in zip(states, parts, strict=True):
-            for tensor, values in zip(state, part, strict=True):
-                tensor[frames] = values
+            put(state, frames, part)
 
 
 def check_inputs(times: Tensor, inputs: int) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 FILE = "metrics.json"
 FORMAT, VERSION = "firstspike-metrics", 1
 PARTS = ("validation", "test")
+LOSSES = ("source", "conversion", "rounding", "exit")
+CONVERSION = ("losses", "settling_steps", "unsettled_share")  # what is logged of a conversion, the latter two of the code `ternary`
 FIELDS: dict[str, type] = {
     "finished": bool, "recipe": str, "choices": dict, "seed": int, "dataset": str, "command": str, "date": str, "machine": dict,
     "wall_seconds": float, "epochs": list,
@@ -97,6 +99,8 @@ class Log:
         self.content |= {name: provenance[name] for name in ("best_epoch", "shift", "shift_curve")}
         self.content["scores"] = {part: provenance["scores"][part] for part in PARTS if part in provenance["scores"]}
         self.content["digest"] = digest(network)
+        if converted := provenance.get("conversion"):
+            self.content["conversion"] = {name: converted[name] for name in CONVERSION if name in converted}
         if not self.content["machine"]:  # all epochs were there before, but no metrics
             self.content["machine"] = machine()
         self._write()
@@ -123,6 +127,7 @@ def read(path: Path) -> dict[str, Any]:
                 get(content, name, kind)
             for part in content["scores"]:
                 scores_of(content, part)
+                losses_of(content, part)
     return content
 
 
@@ -147,3 +152,17 @@ def scores_of(content: dict[str, Any], part: str) -> Scores:
     if not isinstance(values, dict) or sorted(values) != sorted(names) or not all(isinstance(value, float) for value in values.values()):
         raise UserError(f"scores must have a part '{part}' with the numbers {', '.join(names)}, not {values!r:.60}")
     return Scores(**values)
+
+
+def losses_of(content: dict[str, Any], part: str) -> dict[str, float] | None:
+    """The losses of a finished run's conversion, as in `model.convert.Converted`; None if none is logged.
+
+    Raises:
+        UserError: they are not whole.
+    """
+    if "conversion" not in content:
+        return None
+    values = get(get(content, "conversion", dict), "losses", dict).get(part)
+    if not isinstance(values, dict) or sorted(values) != sorted(LOSSES) or not all(isinstance(value, float) for value in values.values()):
+        raise UserError(f"conversion must have losses of part '{part}' with the numbers {', '.join(LOSSES)}, not {values!r:.60}")
+    return values

@@ -7,9 +7,11 @@ from torch import Tensor, nn
 
 from export import UserError
 from model.conversion_recipe import NORMS
+from model.fused import Moments
 
 MOMENTUM = 0.1  # of the running mean and scale
 LEAST_SCALE = 1e-3  # of a sum: that of a neuron whose inputs never change would be 0
+GREATEST = (1 + math.sqrt(math.pi * math.log(4))) / 2  # of C(n)
 LEAST_GAIN = 1e-2  # a gain stays positive: a negative one is that of the opposite weights
 
 
@@ -17,8 +19,9 @@ class Normalisation(nn.Module):
     """Mean and scale of sums, and a gain and an offset that are trained.
 
     The scale ``σ`` estimates the standard deviation: by itself (``batch``), by the mean absolute deviation, ``√(π/2) · mean|S - μ|``
-    (``l1``), or by the greatest of n, ``max|S - μ| / √(2 ln n)`` (``linf``): E. Hoffer et al., "Norm matters: efficient and accurate
-    normalization schemes in deep networks", NeurIPS 2018, section 4, with the constants of ``L1`` and ``L∞`` there.
+    (``l1``), or by the greatest of n, ``C(n) · max|S - μ|`` with ``C(n) = (1 + √(π ln 4)) / (2 · √(2 ln n))`` (``linf``): E. Hoffer et al.,
+    "Norm matters: efficient and accurate normalization schemes in deep networks", NeurIPS 2018, section 4. ``C(n)`` is midway between
+    ``1 / √(2 ln n)`` and ``√(π ln 2 / ln n)``, what bounds on the expected greatest of n normal values give.
 
     Parameters:
         channels: neurons of a dense layer, or channels of a map, each normalised over all of its positions.
@@ -45,6 +48,8 @@ class Normalisation(nn.Module):
 
     def statistics(self, sums: Tensor) -> tuple[Tensor, Tensor]:
         """Mean (channels,) and scale (channels,) or (1,) of sums (frames, …, channels)."""
+        if self.kind == "batch" and not self.shared:
+            return Moments.apply(sums, LEAST_SCALE, self.centred)
         places = tuple(range(sums.ndim - 1))
         mean = sums.mean(places) if self.centred else torch.zeros_like(self.mean)
         deviation = sums - mean
@@ -55,7 +60,7 @@ class Normalisation(nn.Module):
             scale = deviation.abs().mean(axes) * math.sqrt(math.pi / 2)
         else:
             count = deviation.numel() if self.shared else deviation[..., 0].numel()
-            scale = deviation.abs().amax(axes) / math.sqrt(2 * math.log(max(2, count)))
+            scale = deviation.abs().amax(axes) * GREATEST / math.sqrt(2 * math.log(max(2, count)))
         return mean, scale.clamp(min=LEAST_SCALE).view(-1)
 
     def forward(self, sums: Tensor) -> tuple[Tensor, Tensor]:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from export import UserError
 from model.bstdg import binarize
 from model.conversion_recipe import CLIPS
+from model.fused import Counts
 from model.normalisation import LEAST_GAIN, MOMENTUM, Normalisation
 from model.synapses import Synapses, Weighted
 
@@ -172,13 +173,11 @@ class QuantizedLayer(BinaryLayer):
     def activate(self, sums: Tensor, folded: Folded) -> Tensor:
         """Activations of sums."""
         thresholds, bias = folded
-        x = (sums + bias) / thresholds
         if not self.quantised:
+            x = (sums + bias) / thresholds
             return x.relu() if self.bound is None else x.clamp(0, 1)
-        with torch.no_grad():
-            half = torch.floor(thresholds / 2) if self.integer else thresholds / 2
-            counts = torch.floor((sums + bias + half) / thresholds).clamp_(0, self.levels)
-        return StraightThrough.apply(x.clamp(-0.5, self.levels + 0.5), counts)
+        half = (thresholds / 2).detach()
+        return Counts.apply(sums, thresholds, bias, half.floor() if self.integer else half, self.levels)
 
     @torch.no_grad()
     def clamp_(self) -> None:

@@ -15,7 +15,11 @@ from model.recipes import Options, Recipe
 
 DIRECTORY = Path(__file__).parent.parent / "recipes"
 METHODS: dict[str, type[Any]] = {"bstdg": Recipe, METHOD: ConversionRecipe}
-DEFAULTS = {"mnist": "mnist-600", "fashion-mnist": "fashion-mnist-1000"}  # of other data sets, the file that bears their name
+DEFAULTS = {  # of other data sets, the file that bears their name
+    "mnist": "mnist-600",
+    "fashion-mnist": "fashion-mnist-1000",
+    "cifar-10": "cifar-10-graded",
+}
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self, cast
 
 from export import UserError
+from model.structure import Stage, parse
 
 Fits = Callable[[Any], bool]
 
@@ -15,14 +16,19 @@ def _is_integer(value: object) -> bool:
 
 
 class Options:
-    """What the recipes of all methods have: sizes, epochs, a seed, a batch size, a learning rate, augmentation, and held-out frames.
+    """What the recipes of all methods have: layers, epochs, a seed, a batch size, a learning rate, augmentation, and held-out frames.
 
     Attributes:
         converts: the trained network has no time, and is converted to a spiking one.
+        usual: sizes of the hidden layers where neither ``hidden`` nor ``structure`` says another.
+        hidden: sizes of the hidden layers, all dense; none is allowed. By default ``usual``, or none where there is a ``structure``.
+        structure: the layers with convolutions and pools, and the number of classes, as in `model.structure`, instead of ``hidden``.
     """
 
     converts: ClassVar[bool] = False
+    usual: ClassVar[tuple[int, ...]]
     hidden: tuple[int, ...]
+    structure: str | None
     epochs: int
     seed: int
     batch_size: int
@@ -38,6 +44,8 @@ class Options:
             integers: names with the least and the greatest value; None: no greatest.
             numbers: names, what their values must be, and that in words.
         """
+        if self.hidden is None:
+            object.__setattr__(self, "hidden", self.usual if self.structure is None else ())
         object.__setattr__(self, "hidden", tuple(self.hidden))
         if any(not _is_integer(size) or size < 1 for size in self.hidden):
             raise UserError(f"hidden must be positive integers, not {list(self.hidden)}")
@@ -56,6 +64,23 @@ class Options:
                     raise UserError(f"{name} must be {what}, not {value!r}")
         if self.mirror and not self.augment:
             raise UserError("mirror must be false where augment is 0")
+        if self.structure is not None:
+            if self.hidden:
+                raise UserError(f"hidden must be left out where there is a structure, not {list(self.hidden)}")
+            parse(self.structure)
+
+    def stages(self, classes: int) -> tuple[Stage, ...]:
+        """The layers, with that of so many outputs.
+
+        Raises:
+            UserError: the structure is for another number of classes.
+        """
+        if self.structure is None:
+            return (*map(Stage, self.hidden), Stage(classes))
+        stages = parse(self.structure)
+        if stages[-1].channels != classes:
+            raise UserError(f"structure must end with the data set's {classes} classes, not with {stages[-1]}")
+        return stages
 
     def as_dict(self) -> dict[str, Any]:
         """All options, as JSON and TOML have them."""
@@ -92,7 +117,7 @@ class Recipe(Options):
     """The hyperparameters of a training run by the method ``bstdg``: single spikes.
 
     Attributes:
-        hidden: sizes of the hidden layers; none is allowed.
+        hidden, structure: as in `Options`.
         steps: ``T``, the number of time steps.
         epochs: passes over the training frames.
         seed: of the split, the initial weights, the order of frames and the augmentation.
@@ -115,7 +140,9 @@ class Recipe(Options):
         UserError: a value is out of range.
     """
 
-    hidden: tuple[int, ...] = (128,)
+    usual: ClassVar[tuple[int, ...]] = (128,)
+    hidden: tuple[int, ...] = cast("tuple[int, ...]", None)
+    structure: str | None = None
     steps: int = 8
     epochs: int = 30
     seed: int = 0

@@ -2,13 +2,14 @@
 
 from dataclasses import fields
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from export import UserError, pages
 from export.scores import Scores
 from model import codes, recipe_file
 from model.kept import Project
-from model.metrics import most_silent
+from model.metrics import LOSSES, losses_of, most_silent
 from model.reproduce import best, mean_and_spread
 
 TEMPLATE = Path(__file__).parent / "templates" / "results.md.j2"
@@ -88,6 +89,7 @@ def outcome(runs: list[dict[str, Any]], folds: list[dict[str, Any]]) -> dict[str
         "chosen": chosen,
         "curve": curve(chosen["shift_curve"], chosen["shift"]),
         "too_silent": mean["silent_share"] > most_silent(chosen),
+        "losses": losses(runs),
     }
 
 
@@ -95,6 +97,22 @@ def summary(runs: list[dict[str, Any]], part: str) -> tuple[dict[str, float], di
     """Mean and spread of scores, as `model.reproduce.mean_and_spread` has them."""
     mean, spread = mean_and_spread(runs, part)
     return mean.as_dict(), None if spread is None else spread.as_dict()
+
+
+def losses(runs: list[dict[str, Any]]) -> dict[str, tuple[float, float | None]] | None:
+    """Mean and spread of what the runs' conversions lost on test frames, and of what was not settled; None unless all have logged it.
+
+    Raises:
+        UserError: a run's losses are not whole.
+    """
+    found = [row for content in runs if (row := losses_of(content, "test"))]
+    if len(found) < len(runs):
+        return None
+    columns = {name: [row[name] for row in found] for name in LOSSES}
+    columns["all"] = [row["conversion"] + row["rounding"] + row["exit"] for row in found]
+    if all("settling_steps" in content["conversion"] for content in runs):
+        columns |= {name: [content["conversion"][name] for content in runs] for name in ("unsettled_share", "settling_steps")}
+    return {name: (fmean(column), stdev(column) if len(runs) > 1 else None) for name, column in columns.items()}
 
 
 def curve(points: list[dict[str, float]], shift: int) -> list[dict[str, float]]:

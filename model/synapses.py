@@ -8,7 +8,7 @@ model has.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple, cast
 
@@ -20,7 +20,8 @@ import export
 from export import Pool2d, UserError
 from export.connections import Connection
 from export.errors import prefixed
-from export.maps import Map
+from export.layer import Layer
+from export.maps import Map, crossed
 from model.structure import Stage
 
 Shape = tuple[int, ...]
@@ -34,7 +35,8 @@ class Synapses(ABC):
     Parameters:
         inputs: shape of what comes in, before it is pooled; an integer is that of a row.
         channels: outputs with weights of their own.
-        pool: height and width of a window, whose inputs are added up [S16]; 1: no pool.
+        pool: height and width of a window; 1: no pool.
+        pool_kind: what a window sends [S16]: ``sum``, or ``max`` for spikes once.
 
     Raises:
         UserError: a number is not as said, or the inputs are too small, or no map.
@@ -43,6 +45,7 @@ class Synapses(ABC):
     inputs: Shape
     channels: int
     pool: int = 1
+    pool_kind: str = field(default="sum", kw_only=True)
 
     def __post_init__(self) -> None:
         shape = self.inputs if isinstance(self.inputs, tuple) else (self.inputs,)
@@ -59,7 +62,7 @@ class Synapses(ABC):
     def pooling(self) -> Pool2d | None:
         """The pool in front, if any."""
         height, width, channels = self.inputs if len(self.inputs) == 3 else (0, 0, 0)
-        return Pool2d((height, width), channels, self.pool, "sum") if self.pool > 1 else None
+        return Pool2d((height, width), channels, self.pool, self.pool_kind) if self.pool > 1 else None
 
     @property
     def taken(self) -> Shape:
@@ -171,12 +174,13 @@ class Weighted(NamedTuple):
         return self.synapses.connection(self.weights.numpy()), self.synapses.pooling
 
 
-def chain(stages: Iterable[Stage], inputs: Shape | int) -> list[Synapses]:
+def chain(stages: Iterable[Stage], inputs: Shape | int, pool_kind: str = "sum") -> list[Synapses]:
     """The synapses of layers, one after the other.
 
     Parameters:
         stages: at least one.
         inputs: shape of the network's inputs; an integer is that of a row.
+        pool_kind: of all pools.
 
     Raises:
         UserError: a layer does not fit what comes in.
@@ -186,7 +190,45 @@ def chain(stages: Iterable[Stage], inputs: Shape | int) -> list[Synapses]:
         with prefixed(f"{stage} of the structure"):
             before = found[-1].outputs if found else inputs if isinstance(inputs, tuple) else (inputs,)
             if stage.kernel:
-                found.append(Conv2d(before, stage.channels, stage.pool, stage.kernel, stage.stride, stage.padding))
+                found.append(Conv2d(before, stage.channels, stage.pool, stage.kernel, stage.stride, stage.padding, pool_kind=pool_kind))
             else:
-                found.append(Dense(before, stage.channels, stage.pool))
+                found.append(Dense(before, stage.channels, stage.pool, pool_kind=pool_kind))
     return found
+
+
+def inputs_of(stages: Iterable[Stage], pixels: int, image_shape: tuple[int, ...] | None) -> Shape:
+    """The shape of a network's inputs: a map, if its layers want one and the data are images.
+
+    Parameters:
+        image_shape: (height, width) or (planes, height, width); None where the data are none.
+    """
+    if image_shape is None or not any(stage.kernel or stage.pool > 1 for stage in stages):
+        return (pixels,)
+    planes, height, width = (1, *image_shape)[-3:]
+    return height, width, planes
+
+
+def synapses_of(layer: Layer) -> Synapses:
+    """The synapses of an exported layer, with a pool of the kind ``max`` if it has one.
+
+    Raises:
+        UserError: a kernel, stride, padding or pool is not square, or the pool adds up.
+    """
+    connection, pool = layer.connection, layer.pool
+    if pool is not None and pool.kind != "max":
+        raise UserError(f"a pool must be of kind max to be trained on, not {pool.kind}")
+    window = 1 if pool is None else _side("a pool", pool.window)
+    inputs = layer.input_map or (layer.inputs,)
+    if not isinstance(connection, export.Conv2d):
+        return Dense(inputs, connection.channels, window, pool_kind="max")
+    sides = (
+        _side(name, sizes)
+        for name, sizes in (("a kernel", connection.kernel_shape), ("a stride", connection.strides), ("a padding", connection.paddings))
+    )
+    return Conv2d(inputs, connection.channels, window, *sides, pool_kind="max")
+
+
+def _side(name: str, sizes: tuple[int, int]) -> int:
+    if sizes[0] != sizes[1]:
+        raise UserError(f"{name} must be square to be trained on, not {crossed(sizes)}")
+    return sizes[0]

@@ -3,21 +3,24 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from export import Encoder, UserError, scores
+from export.maps import Map
 from model import checkpoint, evaluation
 from model.augmentation import DropSpikes, RandomAffine
 from model.bstdg import margin_loss, timing_loss
 from model.data.dataset import Dataset, split_stratified
-from model.encoding import LatencyEncoder, as_spike_times
+from model.encoding import LatencyEncoder, arranged, as_spike_times
 from model.layers import Decisions, SingleSpikeNetwork
+from model.map_network import network_of
 from model.processes import Processes
 from model.recipes import Recipe
+from model.synapses import inputs_of
 from model.training_run import Epoch, TrainingRun
 
 FIRING, FIRING_OUTPUTS = 0.25, 0.03  # share of frames in which a neuron fires before training: hidden, output
@@ -55,15 +58,18 @@ class Trainer(TrainingRun):
         super().__init__(dataset, recipe, processes)
         kind = "none" if dataset.train_images is None else "latency"
         self.encoder = Encoder(kind, recipe.p_min).resolved(recipe.steps)
-        self.train, self.validation, self.distorted = self._split()
+        stages = recipe.stages(len(dataset.class_names))
+        inputs = inputs_of(stages, dataset.inputs, dataset.image_shape)
+        self.input_map = cast("Map", inputs) if len(inputs) == 3 else None
+        self.dataset = dataset.arranged(self.input_map)
+        self.train, self.validation, self.distorted = self._split(dataset.train_images)
         self.drop = DropSpikes(recipe.drop_spikes, recipe.steps, self.generator) if recipe.drop_spikes else None
-        sizes = (dataset.inputs, *recipe.hidden, len(dataset.class_names))
-        self.network = SingleSpikeNetwork(
-            sizes, recipe.steps, window=recipe.window, gradient_at=recipe.gradient_at, generator=self.generator
+        self.network = network_of(
+            stages, inputs, recipe.steps, window=recipe.window, gradient_at=recipe.gradient_at, generator=self.generator
         ).to(self.processes.device)
         first = torch.randperm(len(self.train.labels), generator=self.generator)[:INITIAL_FRAMES]
         self.network.initialize_thresholds(self.train.times[first], FIRING, FIRING_OUTPUTS)
-        self.loss_scale = recipe.loss_scale / math.sqrt(sizes[-2])
+        self.loss_scale = recipe.loss_scale / math.sqrt(self.network.layers[-1].inputs)
         self.weights = [layer.weights for layer in self.network.layers]
         self.thresholds = [layer.thresholds for layer in self.network.layers]
         groups = [
@@ -85,10 +91,13 @@ class Trainer(TrainingRun):
             times = self.drop(times, self.drop.draw(len(batch), self.dataset.inputs)[part])
         return times
 
-    def _split(self) -> tuple[Frames, Frames, Callable[[Tensor, slice], Tensor] | None]:
-        """Training and validation frames; and, with augmentation, spike times of distorted training frames: part of a batch of indices."""
+    def _split(self, images: np.ndarray | None) -> tuple[Frames, Frames, Callable[[Tensor, slice], Tensor] | None]:
+        """Training and validation frames; and, with augmentation, spike times of distorted training frames: part of a batch of indices.
+
+        Parameters:
+            images: of the training frames, plane by plane, if they are images.
+        """
         dataset, steps = self.dataset, self.recipe.steps
-        images = dataset.train_images
         if dataset.train_labels is None or (images is None and dataset.train_spike_times is None):
             raise UserError(f"{dataset.name} must have training frames with labels to train on, but has none")
         times = spike_times(dataset, "train", self.encoder, steps)
@@ -103,7 +112,7 @@ class Trainer(TrainingRun):
 
             def distorted(batch: Tensor, part: slice = slice(None)) -> Tensor:
                 maps = affine.draw(len(batch))  # of the whole batch, whatever part of it is wanted
-                return encode(affine(pixels[batch[part]], maps[part]))
+                return encode(arranged(affine(pixels[batch[part]], maps[part]), self.input_map))
 
         return frames.select(train).to(self.processes.device), frames.select(validation), distorted
 
@@ -120,8 +129,8 @@ class Trainer(TrainingRun):
         self.processes.sum_gradients(self.network.parameters())
         self.optimizer.step()
         with torch.no_grad():
-            for weights in self.weights:
-                weights.clamp_(-1, 1)
+            for layer in self.network.layers:
+                layer.clamp_()
             # Homeostasis: the level that all output thresholds share, to which the loss is blind, follows the share of silent frames.
             gain = HOMEOSTASIS * max(schedule, HOMEOSTASIS_FLOOR)
             self.thresholds[-1].sub_(gain * (of_batch[2] / frames - self.recipe.silent_target(progress)))

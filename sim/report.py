@@ -12,7 +12,8 @@ import numpy as np
 
 from export import Events, Network, digest
 from export.scores import Scores, score
-from hw import Folding
+from hw import Folding, cost
+from hw.cost.speed import against
 from sim.build import Build
 from sim.compare import Comparison, Difference
 from sim.outcome import Outcome
@@ -92,8 +93,10 @@ class Report:
             f"steps taken: {data['steps_mean']:.2f} of {self.network.steps}     "
             f"hidden spikes by the decision: {data['hidden_spikes_by_decision_mean']:.1f}"
         )
-        taken = ""
+        taken = streaming = ""
         if cycles is not None:
+            if cycles["streaming"] is not None and cycles["early"]["interval"]["mean"]:
+                streaming = against(cycles["streaming"], cycles["early"]["interval"]["mean"])
             over = "–" if cycles["interval_over_limit"] is None else f"{cycles['interval_over_limit']:.3f}"
             taken = (
                 f"early: {_cycles(cycles['early'])}, interval {_mean(cycles['early']['interval'])} = {over} × limit     "
@@ -105,6 +108,7 @@ class Report:
             (self.subject, _accuracy(accuracy["rtl"]), rtl),
             ("", "", _scores(accuracy["rtl"] and accuracy["rtl"] | {"silent_share": data["silent_share"]})),
             ("cycles per image", "", taken),
+            ("dense streaming", "", streaming),
             ("per image", "", per_image),
             (
                 "seconds",
@@ -164,7 +168,7 @@ def assemble(
         "accuracy": accuracy,
         "equal_to_pytorch": _equal_to_pytorch(accuracy["pytorch"], accuracy["golden"], full.frames),
         "silent_share": unlabelled.silent_share,
-        "cycles": None if outcome.limit is None else _cycle_counts(outcome.timings, outcome.limit),
+        "cycles": None if outcome.limit is None else _cycle_counts(outcome.timings, outcome.limit, network, folding),
         "steps_mean": unlabelled.steps_mean,
         "hidden_spikes_by_decision_mean": unlabelled.hidden_spikes_by_decision_mean,
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
@@ -179,11 +183,12 @@ def assemble(
     return report
 
 
-def _cycle_counts(timings: Mapping[str, Timing], limit: np.ndarray) -> dict[str, Any]:
+def _cycle_counts(timings: Mapping[str, Timing], limit: np.ndarray, network: Network, folding: Folding) -> dict[str, Any]:
     return {
         **{mode: _statistics(timing.latency) | {"interval": _statistics(timing.intervals)} for mode, timing in timings.items()},
         "interval_over_limit": timings["early"].interval_over(limit),
         "limit_mean": float(limit.mean()),
+        "streaming": cost.streaming(network, folding) if any(network.maps) else None,
     }
 
 

@@ -1,6 +1,7 @@
 """Artifacts with whatever is wrong in them, and what reading them says."""
 
 import json
+import struct
 
 import numpy as np
 import pytest
@@ -35,6 +36,18 @@ def refusal(path):
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     return message.removeprefix(f"{path}: ")
+
+
+def assert_flipped_bits_are_refused(path, size):
+    """Each bit of the last ``size`` bytes of a file, which are all of its tensors, flipped by itself."""
+    original = path.read_bytes()
+    (length,) = struct.unpack("<Q", original[:8])
+    assert len(original) == 8 + length + size
+    for bit in range(8 * (8 + length), 8 * len(original)):
+        damaged = bytearray(original)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        assert refusal(path).endswith("the file is damaged")
 
 
 def assert_same(a, b):

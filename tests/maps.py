@@ -6,7 +6,7 @@ import numpy as np
 
 from export import Conv2d, Dense, Encoder, Events, Graded, Layer, Network, Pool2d, Rate, Readout, Single, Ternary
 from export.connections import Connection
-from export.neurons import Neuron
+from export.neuron import Neuron
 from export.reference import Result, run
 from tests import oracle_maps
 from tests.multi_spike import dealt, dense

@@ -90,9 +90,9 @@ def tensor(values: object) -> torch.Tensor:
 
 
 def write_tar(path: Path, files: dict[str, bytes], *others: tarfile.TarInfo) -> Path:
-    """A ``.tar.gz`` archive of files, and of members without content."""
+    """An archive of files, and of members without content; its compression is that of the ending, such as ``.tar.gz``."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w:gz", compresslevel=1) as archive:
+    with tarfile.open(path, f"w:{path.suffix.removeprefix('.')}") as archive:
         for name, content in files.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)

@@ -14,7 +14,7 @@ import pytest
 
 import export
 from tests.maps import random_map_network
-from tests.multi_spike import CODES, code_network
+from tests.multi_spike import BIASED, CODES, code_network
 from tests.networks import graded_example, map_example, random_network, worked_example
 
 ROOT = Path(__file__).parent.parent
@@ -124,19 +124,35 @@ def unpack(tmp_path_factory):
     return program
 
 
-@pytest.mark.parametrize("code", [None, *CODES])
-@pytest.mark.parametrize("shape", [(1, 1), (7, 3), (8, 9, 2), (9, 8), (784, 60, 10)], ids=str)
-def test_unpack_in_c(unpack, tmp_path, shape, code):
-    rng = np.random.default_rng([*shape])
-    network = random_network(rng, shape, 4) if code is None else code_network(rng, shape, 4, code)
-    names = tuple(f'"layers.{j}.weights":' for j in range(shape[-1]))  # a name that looks like the table must not mislead it
-    export.save(export.Network(network.layers, 4, network.encoder, names), tmp_path / "network.safetensors")
-    loaded = export.load(tmp_path / "network.safetensors")
-    for index, layer in enumerate(loaded.layers):
-        arguments = [unpack, tmp_path / "network.safetensors", str(index), str(layer.inputs)]
-        done = subprocess.run(arguments, capture_output=True, text=True, check=True)
-        seen = [[1 if sign == "+" else -1 for sign in line] for line in done.stdout.splitlines()]
-        assert seen == layer.connection.weights.tolist()
+def rows_in_c(unpack, path, index, layer):
+    """What the program reads of a layer: per row its weights, threshold, and start and bias, if there are any."""
+    inputs = layer.connection.weights.shape[1]
+    done = subprocess.run([unpack, path, str(index), str(inputs)], capture_output=True, text=True, check=True)
+    rows = [line.split(" ") for line in done.stdout.splitlines()]
+    return [[[1 if sign == "+" else -1 for sign in signs], *map(int, numbers)] for signs, *numbers in rows]
+
+
+def rows_of(layer):
+    neuron = layer.neuron
+    columns = [layer.connection.weights, neuron.thresholds]
+    if isinstance(neuron, export.Rate):
+        columns += [neuron.initial, neuron.bias] if neuron.has_bias else [neuron.initial]
+    return [list(row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("code", "shapes"),
+    [(None, [(1, 1), (7, 3), (8, 9, 2), (9, 8), (784, 60, 10)]), *((code, [(8, 9, 2), (20, 9, 17, 3)]) for code in (*CODES, *BIASED))],
+)
+def test_unpack_in_c(unpack, tmp_path, code, shapes):
+    for shape in shapes:
+        rng = np.random.default_rng([*shape])
+        network = random_network(rng, shape, 4) if code is None else code_network(rng, shape, 4, code)
+        names = tuple(f'"layers.{j}.weights":' for j in range(shape[-1]))  # a name that looks like the table must not mislead it
+        path = tmp_path / "network.safetensors"
+        export.save(export.Network(network.layers, 4, network.encoder, names), path)
+        for index, layer in enumerate(export.load(path).layers):
+            assert rows_in_c(unpack, path, index, layer) == rows_of(layer)
 
 
 def test_unpack_in_c_of_maps(unpack, tmp_path):
@@ -145,9 +161,7 @@ def test_unpack_in_c_of_maps(unpack, tmp_path):
         network = random_map_network(np.random.default_rng(seed), "single", 4)
         export.save(network, tmp_path / "n")
         for index, layer in enumerate(network.layers):
-            weights = layer.connection.weights
-            done = subprocess.run([unpack, tmp_path / "n", str(index), str(weights.shape[1])], capture_output=True, text=True, check=True)
-            assert [[1 if sign == "+" else -1 for sign in line] for line in done.stdout.splitlines()] == weights.tolist()
+            assert rows_in_c(unpack, tmp_path / "n", index, layer) == rows_of(layer)
 
 
 @pytest.mark.parametrize("arguments", [[], ["missing", "0", "3"], ["network", "1", "3"], ["network", "0", "9"], ["short", "0", "3"]])

@@ -133,7 +133,7 @@ class TestLayer:
         assert refused(lambda: Layer(CONVOLUTION, neuron())) == message
 
     def test_other_neurons_may_have_any_threshold(self):
-        assert Layer(CONVOLUTION, Readout([-5, 0])).margin_range() == (0, 23)
+        assert Layer(CONVOLUTION, Readout([-5, 0])).margin_range((0, 1), 1) == (0, 23)
 
     @pytest.mark.parametrize(
         ("connection", "pool", "message"),

@@ -193,7 +193,7 @@ class TestRanges:
         """A window of four, two windows with a weight of -1 and two with +1 each."""
         pool = Pool2d((4, 4), 1, 2, kind)
         layer = Layer(Dense([[1, -1, 1, -1]]), Readout([0]), pool)
-        assert layer.margin_range((0, 1)) == extremes
+        assert layer.margin_range((0, 1), 1) == extremes
         assert [bounds.tolist() for bounds in layer.sum_range((0, 1))] == [[[extremes[0]]], [[extremes[1]]]]
         window = np.zeros((2, 1, 4, 4), int)
         window[0, :, :, :2] = window[1, :, :, 2:] = 1
@@ -207,10 +207,10 @@ class TestRanges:
             convolution = Conv2d(signs(rng, 2, 2, 3, 3), (4, 3), padding=1)
             neuron = neurons(rng, code, convolution)
             reached = [
-                Layer(Dense([[weight for _, weight in synapses]]), _alone(neuron, channel)).margin_range((0, 3))
+                Layer(Dense([[weight for _, weight in synapses]]), _alone(neuron, channel)).margin_range((0, 3), 4)
                 for synapses, channel in synapses_of(convolution)
             ]
-            least, greatest = Layer(convolution, neuron).margin_range((0, 3))
+            least, greatest = Layer(convolution, neuron).margin_range((0, 3), 4)
             assert (least, greatest) == (min(low for low, _ in reached), max(high for _, high in reached)), code
 
 

@@ -129,9 +129,9 @@ class TestLayer:
         made = Layer(Dense(np.array([[1, 1, -1], [-1, -1, -1]])), Single(np.array([2, -1])))
         subsets = np.array(np.meshgrid([0, 1], [0, 1], [0, 1])).reshape(3, -1)
         margins = made.connection.weights @ subsets - made.neuron.thresholds[:, None]
-        assert made.margin_range() == (margins.min(), margins.max())
+        assert made.margin_range((0, 1), 4) == (margins.min(), margins.max())
         twice = 2 * made.connection.weights @ subsets - made.neuron.thresholds[:, None]
-        assert made.margin_range((0, 2)) == (twice.min(), twice.max())
+        assert made.margin_range((0, 2), 4) == (twice.min(), twice.max())
 
     @pytest.mark.parametrize(
         ("weights", "thresholds", "message"),

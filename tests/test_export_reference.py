@@ -182,6 +182,10 @@ def test_chunks_join(frames):
     decisions = golden.decisions
     assert [a.dtype for a in (decisions.class_index, decisions.step, decisions.margin, decisions.silent)] == [np.int32] * 3 + [bool]
     assert all(len(a) == frames for a in (decisions.class_index, decisions.step, decisions.margin, decisions.silent))
+    summary = reference.summarize(network, times)
+    assert np.array_equal(summary.output_times, golden.summary.output_times)
+    assert np.array_equal(summary.hidden_spikes, golden.summary.hidden_spikes)
+    assert all(np.array_equal(getattr(summary.decisions, name), getattr(decisions, name)) for name in reference.DECISION_FIELDS)
     if frames > 1:
         alone = reference.run(network, times[-1:])
         assert np.array_equal(alone.spike_times[0][0], golden.spike_times[0][-1])

@@ -13,11 +13,6 @@ from export import Conv2d, Dense, Encoder, Events, Graded, Layer, Network, Pool2
 from export.reference import run as golden_run
 from hw import Accelerator, Folding, cost, default_folding
 from hw.core.convolution import ConvPlan
-from hw.fpga.area import AreaModel
-from hw.fpga.devices import DEVICES
-from hw.fpga.search import search
-from hw.host.hosted import HostedAccelerator
-from hw.loading.fit import Capacity, fit
 from tests import oracle_maps
 from tests.accelerators import assert_right, simulate
 from tests.maps import CODES, Shape, map_network, random_inputs, random_map_network, signs
@@ -190,6 +185,15 @@ def test_limit():
     assert cost.limit(network, folding, inputs, golden).tolist() == expected
 
 
+def test_streaming():
+    """Of the slowest layer, all folds of synapses and neurons, at all positions, in all steps."""
+    found = [cost.streaming(NETWORK, Folding((1, 1), pe, ("delta", "delta"))) for pe in ((4, 3), (1, 3), (3, 1), (4, 1))]
+    assert found == [folds * 12 * 8 * 4 for folds in (1, 4, 2, 1)]
+    assert cost.streaming(NETWORK, Folding((2, 1), (4, 1), ("delta", "delta"))) == 12 * 4 * 4
+    dense = Network((Layer(Dense(np.ones((5, 9))), Single(np.ones(5, int))),), 3)
+    assert cost.streaming(dense, Folding((2,), (2,), ("delta",))) == 3 * 5 * 3
+
+
 @pytest.mark.parametrize(("code", "least"), [("rate", 2 * 12 * 3), ("graded", 0)])
 def test_limit_where_all_neurons_are_tested(code, least):
     """Frames without spikes: positions times folds in each step, or nothing."""
@@ -247,34 +251,9 @@ def test_words_behind_a_convolution_without_a_pool():
         Folding((1, 5), (4, 3), ("delta", "delta")).plans(network)
 
 
-def test_what_there_is_not_for_maps():
-    folding = default_folding(NETWORK)
-    capacity = Capacity((40, 48, 3), 4, None, folding, (4, 4))
-    last = Network(NETWORK.layers[:1], 4)
-    for make, message in (
-        (lambda: folding.plans(last), "the last layer must be dense in the circuit, not conv2d"),
-        (
-            lambda: Accelerator(NETWORK, folding, weights="loadable"),
-            "weights that are loaded must be for dense layers, but layer 0 is a convolution",
-        ),
-        (lambda: fit(NETWORK, capacity), "weights that are loaded must be for dense layers, but layer 0 is a convolution"),
-        (
-            lambda: HostedAccelerator(NETWORK, folding),
-            "a circuit behind a host's line must be for dense layers, but layer 0 is a convolution",
-        ),
-    ):
-        with pytest.raises(UserError, match=f"^{message}$"):
-            make()
-
-
-def test_estimates_are_for_dense_layers():
-    """Of a pool, too."""
-    folding, device = Folding((2,), (3,), ("delta",)), DEVICES["up5k"]
-    network = Network((Layer(Dense(np.ones((3, 8))), Single([1, 1, 1]), Pool2d((3, 4), 4, (2, 2))),), 4)
-    with pytest.raises(UserError, match=r"^estimates of the area must be for dense layers, but layer 0 has a pool$"):
-        AreaModel(device.family, "rom").estimate(network, folding, "words")
-    with pytest.raises(UserError, match=r"^a search for foldings must be for dense layers, but layer 0 has a pool$"):
-        search(network, device, network.check_inputs(np.zeros((2, 48), int)), "words")
+def test_a_convolution_is_not_the_last_layer():
+    with pytest.raises(UserError, match=r"^the last layer must be dense in the circuit, not conv2d$"):
+        Folding((2,), (4,), ("delta",)).plans(Network(NETWORK.layers[:1], 4))
 
 
 @pytest.mark.parametrize(("form", "order"), [("delta", "step"), ("xnor", "step"), ("delta", "event")])
@@ -297,7 +276,21 @@ def test_dense_layers_around_a_convolution(form, order):
 
 
 def test_default_folding():
-    assert default_folding(NETWORK) == Folding((2, 4), (4, 3), ("delta", "delta"), contexts=2)
+    assert default_folding(NETWORK) == Folding((2, 4), (4, 3), ("delta", "delta"), contexts=4)
+    assert default_folding(replace(NETWORK, steps=1)).contexts == 1
     many = Conv2d(np.ones((700, 48, 1, 1)), (1, 1))
     network = Network((Layer(many, Graded(np.ones(700, int), levels=1)), Layer(Dense(np.ones((3, 700))), Readout([1, 1, 1]))), 2)
     assert default_folding(network) == Folding((24, 28), (600, 3), ("delta", "delta"), contexts=4)
+
+
+def test_default_folding_of_several_convolutions():
+    """The third layer and the outputs have a ninth of the second one's work; the first, with less than half of it, keeps all neurons."""
+    rng = np.random.default_rng(4)
+    shapes = [((6, 2, 1, 1), (4, 4), None), ((8, 6, 3, 3), (4, 4), None), ((9, 8, 1, 1), (2, 2), None)]
+    layers = [Layer(Conv2d(signs(rng, *kernels), shape), Single(np.ones(kernels[0], int)), pool) for kernels, shape, pool in shapes]
+    layers.append(Layer(Dense(signs(rng, 7, 36)), Single(np.ones(7, int))))
+    network = Network(tuple(layers), 4)
+    folding = default_folding(network)
+    assert folding.simd == (2, 6, 8, 9)
+    assert [plan.work(np.arange(size)).sum() for plan, size in zip(folding.plans(network), (16, 16, 4, 4), strict=True)] == [16, 36, 36, 28]
+    assert folding.pe == (6, 8, 1, 1)

@@ -7,13 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from export import Encoder
 from hw import Accelerator, Folding, verilog
 from hw.fpga import flow
 from hw.fpga.area import AreaModel, Estimate
 from hw.fpga.devices import DEVICES, ECP5, FAMILIES
+from hw.fpga.memories import Mapped, mapped
+from hw.fpga.memories import Shape as Memory
+from tests.maps import Shape, map_network
+from tests.multi_spike import code_network
 from tests.networks import random_network
 from tests.random_circuit import random_circuit
 
+CODED = (("ternary, bias", "rom"), ("graded", "loadable"))
 MODULE = re.compile(r"^module accelerator(?:_(\w+))? \(", re.MULTILINE)
 MEMORY = re.compile(r"^((?:  \(\*.*\*\)\n)*)  reg +(?:\[(\d+):0\] )?\w+ \[0:(\d+)\];", re.MULTILINE)
 
@@ -35,9 +41,19 @@ def in_verilog(shape):
     return -(-shape.width // shape.lane) * shape.lane if shape.lane else shape.width
 
 
-@pytest.mark.parametrize("seed", [0, 1, 4, 5, 7])
-def test_parts_and_memories_are_those_of_the_circuit(seed):
-    network, folding, frames_in, weights = random_circuit(np.random.default_rng([99, seed]))
+def coded_circuit(code, weights):
+    """A circuit of neurons that spike with coefficients, with memories for all that can lie in one."""
+    network = code_network(np.random.default_rng(98), (24, 18, 5), 4, code, bits=3)
+    return network, Folding((4, 3), (4, 5), ("delta", "delta"), ("step", "event"), contexts=2), "pixels", weights
+
+
+CIRCUITS = {seed: random_circuit(np.random.default_rng([99, seed])) for seed in (0, 1, 4, 5, 7)}
+CIRCUITS |= {f"{code}, {weights}": coded_circuit(code, weights) for code, weights in CODED}
+
+
+@pytest.mark.parametrize("name", CIRCUITS)
+def test_parts_and_memories_are_those_of_the_circuit(name):
+    network, folding, frames_in, weights = CIRCUITS[name]
     found = AreaModel(ECP5, weights).parts(network, folding, frames_in)
     text = verilog.generate(Accelerator(network, folding, frames_in=frames_in, weights=weights))
     seen = memories_in_verilog(text, [part.name for part in found])
@@ -46,6 +62,38 @@ def test_parts_and_memories_are_those_of_the_circuit(seed):
         shapes = [(in_verilog(shape), shape.depth, shape.kind in ("free", "rom")) for shape in part.memories]
         expected[part.name] = Counter(shapes)
     assert seen == expected
+
+
+MAPS = map_network(
+    np.random.default_rng(7),
+    (6, 6, 2),
+    [Shape(4, (3, 3), padding=(1, 1)), Shape(6, (2, 2), pool=(2, 2))],
+    3,
+    4,
+    "single",
+    encoder=Encoder("latency"),
+    last_pool=(2, 2),
+)
+MAPS_FOLDING = Folding((2, 4, 3), (2, 6, 2), ("delta",) * 3, contexts=2)
+
+
+@pytest.mark.parametrize("weights", ["rom", "loadable"])
+def test_parts_and_memories_of_maps(weights):
+    found = AreaModel(ECP5, weights).parts(MAPS, MAPS_FOLDING, "pixels")
+    text = verilog.generate(Accelerator(MAPS, MAPS_FOLDING, frames_in="pixels", weights=weights))
+    seen = memories_in_verilog(text, [part.name for part in found])
+    assert seen == {
+        part.name: Counter((in_verilog(shape), shape.depth, shape.kind in ("free", "rom")) for shape in part.memories) for part in found
+    }
+    kinds = [pool.kind for layer in MAPS.layers if (pool := layer.pool)]
+    assert sorted(kinds) == ["max", "sum"]
+
+
+def test_columns_of_a_rom_that_do_not_vary():
+    assert Memory.of_rom(4, [0b1001, 0b1011, 0b1000]) == Memory("rom", 4, 3, constant=2)
+    assert Memory.of_rom(4, [0b1001]).constant == 2
+    assert mapped("ecp5", Memory.of_rom(40, [5] * 600)) == Mapped()
+    assert mapped("ecp5", Memory.of_rom(40, list(range(1024)))) == mapped("ecp5", Memory("rom", 10, 1024))
 
 
 @pytest.fixture(scope="module")
@@ -71,11 +119,14 @@ def test_more_at_once_is_larger(network, family):
     assert sizes == sorted(sizes)
 
 
+DENSE = random_network(np.random.default_rng(77), (60, 30, 6), 8)
+DENSE_FOLDING = Folding((4, 6), (15, 6), ("delta", "delta"), ("step", "event"), contexts=2)
+
+
 @pytest.mark.parametrize("name", ["ecp5-25k", *(pytest.param(name, marks=pytest.mark.proofs) for name in ("hx8k", "xc7"))])
-def test_formula_is_a_filter_and_block_rams_are_exact(name):
-    """On a circuit with each way to keep potentials but one."""
-    network = random_network(np.random.default_rng(77), (60, 30, 6), 8)
-    folding = Folding((4, 6), (15, 6), ("delta", "delta"), ("step", "event"), contexts=2)
+@pytest.mark.parametrize(("network", "folding"), [(DENSE, DENSE_FOLDING), (MAPS, MAPS_FOLDING)], ids=["dense", "maps"])
+def test_formula_is_a_filter_and_block_rams_are_exact(name, network, folding):
+    """On a circuit with each way to keep potentials but one, and on one of convolutions and pools."""
     device = DEVICES[name]
     whole = flow.synthesise(flow.bare(Accelerator(network, folding)), device).inside
     area = AreaModel(device.family).estimate(network, folding, "words")

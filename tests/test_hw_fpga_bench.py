@@ -97,6 +97,13 @@ def test_reports_are_in_the_order_of_their_sizes(kept):
     assert [data["pe"] for data in kept.reports()] == [16, 64, 120]
 
 
+def test_what_is_of_an_earlier_artifact(kept):
+    now = export.digest(export.load(kept.artifact("own")))
+    for name, sha256, said in (("own", now, "own"), ("own", "0" * 64, "own (an earlier one)"), ("gone", now, "gone")):
+        assert results.artifact(kept, {"artifact": name, "sha256": sha256}) == said
+        assert results.artifact(kept, {"artifact": name, "network": {"sha256": sha256}}) == said
+
+
 def test_page_is_what_the_committed_files_give():
     kept = Kept()
     assert kept.page.read_text(encoding="utf-8") == results.page(kept), "run python -m hw bench"

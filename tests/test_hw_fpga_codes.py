@@ -24,7 +24,7 @@ def network(tmp_path):
 def test_table_and_page(network, tmp_path, capsys):
     (tmp_path / "docs" / "results").mkdir(parents=True)
     kept = Kept(tmp_path)
-    arguments = [str(network), "--dataset", "random", "--images", "20", "--steps", "1,4", *FOLDING, "--keep"]
+    arguments = [str(network), "--dataset", "random", "--images", "20", "--steps", "1,4", *FOLDING, "--second-pe", "3,2,4", "--keep"]
     assert codes.main(arguments, kept) == 0
     said = capsys.readouterr().out.splitlines()
     content = json.loads((tmp_path / "docs" / "results" / "codes.json").read_text())
@@ -37,6 +37,27 @@ def test_table_and_page(network, tmp_path, capsys):
     page = (tmp_path / "docs" / "codes.md").read_text()
     assert page.startswith("# Which code for my network?\n")
     assert f"| {rows['graded', 4]['interval']:.1f} |" in page
+    second = rows["graded", 4]["second"]
+    assert second["interval"] > rows["graded", 4]["interval"]  # fewer neurons at once
+    assert second["luts"] < rows["graded", 4]["luts"]
+    assert "| memory bits | cycles, PE 3,2,4 | LUTs, PE 3,2,4 |" in page
+    assert f" | {second['interval']:,.1f} | {second['luts']:,} |" in page
+    del content["second"]
+    for row in content["rows"]:
+        del row["second"]
+    kept.keep("codes", content)  # as earlier releases wrote it
+    assert "| memory bits |\n" in codes.write(kept).read_text()
+
+
+def test_cheapest_rows():
+    """The first has the fewest cycles, the second the fewest events, the third the fewest LUTs; the fourth is alone the most accurate."""
+    rows = [
+        {"code": code, "steps": 2, "strict": strict, "interval": interval, "hidden_events_mean": events, "luts": luts}
+        for code, strict, interval, events, luts in (("a", 97.6, 1, 9, 9), ("b", 97.8, 6, 1, 9), ("c", 97.95, 5, 9, 1), ("d", 98, 8, 8, 8))
+    ]
+    d, c, b, a = (f"{code}, T = 2" for code in "dcba")
+    assert codes.cheapest(rows) == [("98.00 %", d, d, d), ("97.95 %", c, d, c), ("97.80 %", c, b, c), ("97.50 %", a, b, c)]
+    assert codes.cheapest([*rows, {"code": "e"}]) == []
 
 
 def test_a_network_in_no_such_code(tmp_path):

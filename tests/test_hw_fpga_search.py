@@ -12,11 +12,12 @@ import pytest
 
 import export
 from export import reference
-from hw import Folding, inputs
+from hw import Folding, cost, inputs
 from hw.cost.speed import Speed
 from hw.fpga import pareto, search
 from hw.fpga.area import AreaModel
 from hw.fpga.devices import DEVICES, FAMILIES
+from tests.maps import Shape, map_network, random_inputs
 from tests.networks import random_network
 
 ROOT = Path(__file__).parent.parent
@@ -71,6 +72,29 @@ def test_search_finds_what_an_exhaustive_one_of_some_foldings_does(network, foun
             assert any(item.area.placed <= 1.1 * area and item.speed.interval <= 1.1 * interval for item in found), folding
 
 
+MAPS = [Shape(4, (3, 3)), Shape(6, (2, 2), pool=(2, 2))]
+
+
+@pytest.mark.parametrize("code", ["single", "graded"])
+def test_search_over_maps(code, monkeypatch):
+    """Words are divisors of the channels, and convolutions and layers behind pools have one schedule."""
+    rng = np.random.default_rng(4)
+    network = map_network(rng, (6, 6, 2), MAPS, 3, 3, code)
+    events = export.Events.from_dense(random_inputs(rng, network, 30))
+    monkeypatch.setattr(search, "PACES", 6)
+    monkeypatch.setattr(search, "EVENTS", 1)
+    some, golden = search.compared_on(network, events)
+    assert some.shape[0] == search.FEW
+    found = search.search(network, DEVICE, events, "words")
+    assert len(found) >= 3
+    for smaller, larger in pairwise(found):
+        assert smaller.area.placed <= larger.area.placed
+        assert smaller.speed.interval > larger.speed.interval
+    for item in found:
+        assert item.area == AreaModel(FAMILIES["ecp5"]).estimate(network, item.folding, "words")
+        assert item.speed == Speed.of(network, item.folding, some, golden)
+
+
 def test_frontier_and_choice(found):
     assert search.frontier([*found, *found]) == found
     middle = found[len(found) // 2]
@@ -108,6 +132,23 @@ def test_estimate(artifact, network):
     assert f"memory bits           {area.memory_bits:,}" in lines
     assert "fits                  yes" in lines
     assert any(line.startswith("images per second") and line.endswith(" at 80 MHz") for line in lines)
+
+
+def test_maps_on_the_command_line(tmp_path):
+    """A frontier and its picture; then one of the foldings, beside what a dense streaming design takes."""
+    rng = np.random.default_rng(5)
+    network = map_network(rng, (6, 6, 1), MAPS[:1], 3, 4, "single", encoder=export.Encoder("latency"), last_pool=(2, 2))
+    export.save(replace(network, provenance={"dataset": "random"}), tmp_path / "network.safetensors")
+    given = (tmp_path / "network.safetensors", "--device", "ecp5-25k", "--images", 20)
+    done = command(*given, "--pareto", tmp_path / "p.svg")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "p.svg").read_text().startswith("<?xml")
+    options = done.stdout.splitlines()[-2].split("  ")[-1].split()
+    again = command(*given, *options, "--formula")
+    assert (again.returncode, again.stderr) == (0, "")
+    folding = Folding(tuple(map(int, options[1].split(","))), tuple(map(int, options[3].split(","))), ("delta", "delta"))
+    streaming = f"dense streaming       {cost.streaming(network, folding):,} cycles per image with the same PE and SIMD, "
+    assert any(line.startswith(streaming) and line.endswith(" × as many") for line in again.stdout.splitlines())
 
 
 def test_estimate_where_there_is_no_place_and_route(artifact, network):

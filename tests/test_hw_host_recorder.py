@@ -3,15 +3,18 @@
 """hw.host.recorder: what is sent is what passed."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from export import Dense, Events, Layer, Network, Rate, Readout, UserError
 from hw import Accelerator, Folding
 from hw.core.words import WordFormat
 from hw.host.recorder import COUNT_SIZE, SpikeRecorder, most_records, record_layout, record_size
 from tests.accelerators import simulate
 from tests.circuit import run_benches
+from tests.maps import Shape, map_network, random_inputs
 from tests.networks import random_network, random_spike_times
 from tests.payloads import word_payloads
 
@@ -57,9 +60,9 @@ def decode(forms, content):
 @pytest.mark.parametrize("stalls", [0.0, 0.6])
 def test_sends_what_passed(forms, stalls):
     """Several frames, from no words to one more than there is room for, on all monitors in the same cycles or not."""
-    dut = SpikeRecorder(forms)
+    room = [form.words + form.steps for form in forms]
+    dut = SpikeRecorder(forms, room)
     draw = random.Random(5)
-    room = most_records(forms)
 
     async def bench(ctx):
         for fill in (0.0, 0.3, 0.0, 1.0, 2.0, 0.5):
@@ -99,8 +102,32 @@ def test_there_is_room_for_every_frame(seed):
     accelerator = Accelerator(network, Folding((1,) * len(pe), pe, ("delta",) * len(pe)))
     times = random_spike_times(rng, 25, shape[0], 4)
     record = simulate(accelerator, word_payloads(accelerator.input_format.from_spike_times(times)), early=False)
-    for words, room in zip(record.words, most_records(accelerator.monitor_formats), strict=True):
+    for words, room in zip(record.words, most_records(accelerator.plans), strict=True):
         assert max(map(len, words)) <= room
+
+
+@pytest.mark.parametrize("code", ["rate", "ternary, signed"])
+def test_there_is_room_for_neurons_that_spike_often(code):
+    """In each step, on a map, with words in two parts."""
+    rng = np.random.default_rng(6)
+    network = map_network(rng, (4, 4, 1), [Shape(6, (2, 2))], 2, 5, code)
+    neuron = network.layers[0].neuron
+    often = replace(neuron, thresholds=np.ones(6, int), initial=np.ones(6, int))
+    network = replace(network, layers=(replace(network.layers[0], neuron=often), *network.layers[1:]))
+    accelerator = Accelerator(network, Folding((1, 3), (4, 2), ("delta", "delta")))
+    inputs = Events.from_dense(random_inputs(rng, network, 6))
+    record = simulate(accelerator, word_payloads(accelerator.input_format.from_events(inputs)), early=False)
+    seen = [max(map(len, words)) for words in record.words]
+    assert seen[0] > network.layers[0].outputs + 2 if code == "rate" else seen[0] > 20
+    assert all(words <= room for words, room in zip(seen, most_records(accelerator.plans), strict=True))
+
+
+def test_more_words_than_can_be_numbered():
+    network = Network((Layer(Dense(np.ones((20_000, 1))), Rate(np.ones(20_000, int))), Layer(Dense(np.ones((1, 20_000))), Readout([1]))), 4)
+    plans = Folding((1, 1), (1, 1), ("delta", "delta")).plans(network)
+    message = r"^layer 0 must send at most 65,535 words in a frame to a host, not 80,002$"
+    with pytest.raises(UserError, match=message):
+        most_records(plans)
 
 
 def test_layout():

@@ -3,19 +3,21 @@
 """Loadable circuits of neurons that spike with coefficients: another network in the same circuit."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import hw.verilog
-from export import Graded, Layer, UserError
+from export import Events, Graded, Layer, UserError
 from export.reference import run as golden_run
 from hw import Accelerator, Folding
 from hw.loading.command import read_capacity
 from hw.loading.fit import fit
 from hw.loading.loader import load_content
 from tests.accelerators import simulate
+from tests.maps import Shape, map_network, random_inputs
 from tests.multi_spike import code_network, random_images, spread
 from tests.networks import random_network
 from tests.payloads import word_payloads
@@ -92,3 +94,45 @@ def with_threshold(value):
 def test_what_does_not_fit(circuit, other, message):
     with pytest.raises(UserError, match=f"^{message}$"):
         fit(other, read_capacity(circuit[1]))
+
+
+def of_maps(seed, code="single", kernel=(3, 3), **given):
+    rng = np.random.default_rng(seed)
+    return map_network(rng, (6, 6, 2), [Shape(4, kernel, pool=given.pop("pool", None))], 3, STEPS, code, **given)
+
+
+MAPS_FOLDING = Folding((2, 2), (3, 2), ("delta", "delta"), contexts=2)
+
+
+@pytest.mark.parametrize("code", ["single", "graded"])
+def test_another_network_with_maps_is_loaded(code, tmp_path):
+    """All kernels and thresholds, which nothing else of a convolution comes from; the bits of potentials are the circuit's."""
+    made, other = of_maps(1, code), of_maps(2, code)
+    accelerator = Accelerator(made, MAPS_FOLDING, weights="loadable")
+    path = tmp_path / "circuit.json"
+    path.write_text(json.dumps(hw.verilog.port_map(accelerator)))
+    bits = [max(pair) for pair in zip(*([plan.membrane_bits for plan in MAPS_FOLDING.plans(it)] for it in (made, other)), strict=True)]
+    assert [plan.membrane_bits for plan in accelerator.plans] == bits  # else the other one would be refused
+    larger, plans = fit(other, read_capacity(path))
+    assert larger is other
+    events = Events.from_dense(random_inputs(np.random.default_rng(3), other, 8))
+    record = simulate(accelerator, word_payloads(accelerator.input_format.from_events(events)), early=False, load=load_content(plans))
+    decisions = golden_run(other, events).decisions
+    assert [result["margin"] for result in record.results] == decisions.margin.tolist()
+    assert decisions.margin.tolist() != golden_run(made, events).decisions.margin.tolist()
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (of_maps(2, kernel=(3, 2)), "the network's kernel of layer 0 must be the circuit's, [3, 3], not [3, 2]"),
+        (of_maps(2, pool=(2, 2)), "the network's map of layer 0 must be the circuit's, [6, 6, 2], not [3, 3, 2]"),
+        (of_maps(2, "graded"), "the network's spikes must be the circuit's, one per neuron, not with coefficients"),
+        (SINGLE, "the network's layers must be the circuit's, with maps, not dense"),
+    ],
+)
+def test_maps_that_do_not_fit(other, message, tmp_path):
+    path = tmp_path / "circuit.json"
+    path.write_text(json.dumps(hw.verilog.port_map(Accelerator(of_maps(1), MAPS_FOLDING, weights="loadable"))))
+    with pytest.raises(UserError, match=f"^{re.escape(message)}"):
+        fit(other, read_capacity(path))

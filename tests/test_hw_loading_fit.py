@@ -86,13 +86,13 @@ def test_keeps_what_it_is():
     assert larger.provenance == {"seed": 1}
 
 
-def test_layers_without_a_circuit_are_refused():
-    """Before anything else is compared."""
+def test_maps_in_a_circuit_for_dense_layers():
+    """What is different is named, and no larger circuit is made of a convolution."""
     layers = Layer(Conv2d([[[[1]]]], (2, 2)), Single([1])), Layer(Dense([[1, 1, 1, 1]]), Single([1]))
     capacity = Capacity(shape=(4, 4, 1), steps=4, p_min=None, folding=Folding((1, 1), (1, 1), ("delta", "delta")), membrane_bits=(4, 4))
     with pytest.raises(UserError) as caught:
         fit(Network(layers, 4), capacity)
-    assert str(caught.value) == "weights that are loaded must be for dense layers, but layer 0 is a convolution"
+    assert str(caught.value) == "the network's layers must be the circuit's, dense, not with maps"
     with pytest.raises(UserError) as caught:
         fit_into(Network(layers, 4), (4, 5, 1))
     assert str(caught.value) == "only dense layers of neurons that spike once can be loaded into a larger circuit"

@@ -82,7 +82,7 @@ def set_thresholds(layer, never, always):
 
 def test_hidden_neurons_that_tell_nothing():
     line = "of the 10 neurons of hidden layer 2, 2 (20.0 %) never fire on the validation frames, 1 (10.0 %) always fire at the same step, "
-    advised = f"{line}so they tell nothing: train for more epochs, or with a smaller --hidden"
+    advised = f"{line}so they tell nothing: train for more epochs, or with a smaller network"
     assert trained(lambda network: set_thresholds(network.layers[1], 2, 1)) == [advised]
     assert trained(lambda network: set_thresholds(network.layers[0], 0, 2))[0].startswith(
         "of the 20 neurons of hidden layer 1, 0 (0.0 %) never fire on the validation frames, 2 (10.0 %) always fire at the same step, "

@@ -143,7 +143,7 @@ def test_large_networks_are_balanced_on_fewer_frames(source, monkeypatch):
     monkeypatch.setattr(conversion, "BALANCING_NUMBERS", 10 * sum(source.network.sizes))
     assert conversion.balancing_frames(source.network) == 10
     train, _ = convert.parts_of(source, stripes())
-    found = convert.balancing_activations(source, train, Conversion(balance="max"))
+    found = convert.balancing_activations(source, train, ("trained", "max"))
     assert [part.shape for part in found] == [(10, 4, 4, 6), (10, 3, 3, 5), (10, 12)]
 
 

@@ -6,7 +6,7 @@ import torch
 
 from export import Dense, Layer, Network, UserError, load, reference, scores
 from export.__main__ import main as export_main
-from model import conversion, conversion_checkpoint, convert, metrics, training
+from model import conversion, conversion_checkpoint, conversion_export, convert, metrics, training
 from model.__main__ import main
 from model.conversion import Conversion
 from model.conversion_recipe import ConversionRecipe
@@ -196,7 +196,7 @@ def test_rounding_costs_less_with_fractional_bits(real):
 def test_events_of_coefficients():
     coefficients = torch.zeros(2, 3, 4)
     coefficients[1, 0, 2], coefficients[0, 2, 1], coefficients[0, 2, 0] = 3, -1, 1
-    events = convert.events_of(coefficients)
+    events = conversion_export.events_of(coefficients)
     rows = [getattr(events, name).tolist() for name in ("frame", "step", "neuron", "coefficient")]
     assert (events.shape, rows) == ((3, 2, 4), [[0, 2, 2], [1, 0, 0], [2, 0, 1], [3, 1, -1]])
 
@@ -230,7 +230,11 @@ def test_commands(model, recipe, npz, tmp_path):
         *pictures, "checkpoint.safetensors", "metrics.json", "network.safetensors", "resume.safetensors",
     }  # fmt: skip
     content = metrics.read(run / "metrics.json")
-    assert content["scores"] == load(run / "network.safetensors").provenance["scores"]
+    provenance = load(run / "network.safetensors").provenance
+    assert content["scores"] == provenance["scores"]
+    logged = {name: provenance["conversion"][name] for name in ("losses", "settling_steps", "unsettled_share")}
+    assert content["conversion"] == logged
+    assert metrics.losses_of(content, "test") == logged["losses"]["test"]
     assert model("plots", run).returncode == 0
     out = tmp_path / "network.safetensors"
     done = model("convert", run / "checkpoint.safetensors", "--dataset", npz, "--code", "graded", "--steps", "2", "--out", out)

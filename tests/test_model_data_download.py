@@ -3,9 +3,7 @@
 import gzip
 import hashlib
 import io
-import threading
 import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -13,6 +11,7 @@ from export import UserError
 from export.files import cache_folder
 from model.data import download
 from model.data.download import File, Source
+from tests.loopback import serving
 
 FILES = [file.name for file in download.SOURCES["mnist"].files]
 CONTENT = {file: gzip.compress(file.encode() * 100, mtime=0) for file in FILES}
@@ -20,30 +19,9 @@ CONTENT = {file: gzip.compress(file.encode() * 100, mtime=0) for file in FILES}
 
 @pytest.fixture
 def server():
-    """Serves ``server.files``, path to bytes; ``server.asked`` lists what was asked for."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            made.asked.append(self.path)
-            content = made.files.get(self.path)
-            self.send_response(200 if content is not None else 404)
-            self.send_header("Content-Length", str(len(content or b"")))
-            self.end_headers()
-            self.wfile.write(content or b"")
-
-        def log_message(self, *arguments):
-            pass
-
-    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.files = {f"/a/{file}": content for file, content in CONTENT.items()}
-    made.asked = []
-    made.url = f"http://127.0.0.1:{made.server_port}"
-    thread = threading.Thread(target=made.serve_forever)
-    thread.start()
-    yield made
-    made.shutdown()
-    thread.join()
-    made.server_close()
+    with serving() as made:
+        made.files = {f"/a/{file}": content for file, content in CONTENT.items()}
+        yield made
 
 
 @pytest.fixture(autouse=True)

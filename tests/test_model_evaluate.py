@@ -137,7 +137,7 @@ def test_network_with_maps(tmp_path):
     assert not golden.events[0].equals(flat.events[0])
     with pytest.raises(UserError) as caught:
         subject.shift_curve(*subject.frames(dataset, "test"))
-    message = "the shift curve must be of a network of dense layers whose neurons spike once; of others, convert keeps it in the provenance"
+    message = "the shift curve must be of a network that was trained by single spikes; of others, convert keeps it in the provenance"
     assert str(caught.value) == message
     with pytest.raises(UserError) as caught:
         subject.frames(dataclasses.replace(dataset, image_shape=(2, 4, 3)), "test")

@@ -33,6 +33,7 @@ def test_everything_is_there(trained):
     assert set(content["machine"]) == {"cpu", "cores", "device", "threads", "torch", "python", "processes"}
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", content["date"])
     assert set(content["scores"]) == {"validation", "test"}
+    assert metrics.losses_of(content, "test") is None  # nothing was converted
 
 
 def test_epochs(trained):
@@ -86,6 +87,11 @@ def changed(trained, tmp_path, **changes):
         ({"digest": None}, "header field 'digest' must be str, not None"),
         ({"scores": {"test": {"strict": 3.0}}}, "scores must have a part 'test' with the numbers strict, first_index, lenient, fired, "),
         ({"scores": {"test": 3}}, "scores must have a part 'test' with the numbers strict, first_index, lenient, fired, "),
+        ({"conversion": {}}, "header field 'losses' must be dict, not None"),
+        (
+            {"conversion": {"losses": {"validation": {"source": 98.0}}}},
+            "conversion must have losses of part 'validation' with the numbers source, conversion, rounding, exit, not {'source': 98.0}",
+        ),
     ],
 )
 def test_other_content(trained, tmp_path, changes, message):

@@ -10,8 +10,11 @@ import torch
 
 from export import UserError
 from model.bstdg import margin_loss
+from model.conversion_recipe import NORMS
 from model.encoding import LatencyEncoder
 from model.layers import SingleSpikeLayer, SingleSpikeNetwork
+from model.quantized_layers import OutputLayer, QuantizedLayer
+from model.synapses import Dense
 from tests.networks import random_spike_times
 
 LABELS = torch.arange(40) % 5
@@ -56,6 +59,33 @@ def test_network_is_the_same_again(again):
             copied.layers[0].weights.neg_()
         assert outcome(model) == expected  # nothing is shared
         assert outcome(copied) != expected
+
+
+def quantised(norm):
+    generator = torch.Generator().manual_seed(4)
+    hidden = QuantizedLayer(Dense(30, 40), 3, norm=norm, generator=generator)
+    return torch.nn.Sequential(hidden, OutputLayer(Dense(40, 5), norm=norm, generator=generator))
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_quantised_layers_are_trained_in_a_loop_of_ones_own(norm):
+    """And are the same again, with all that they need in their state."""
+    model, inputs = quantised(norm), (times() < 6).float()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(60):
+        loss = torch.nn.functional.cross_entropy(model(inputs), LABELS)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        for layer in model:
+            layer.clamp_()
+    expected = model.eval()(inputs)
+    assert (expected.argmax(1) == LABELS).float().mean() > 0.9
+    other = quantised(norm).eval()
+    assert not torch.equal(other(inputs), expected)
+    other.load_state_dict(model.state_dict())
+    for again in (other, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert torch.equal(again(inputs), expected)
 
 
 def test_state_holds_the_parameters_and_nothing_else():

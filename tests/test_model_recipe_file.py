@@ -29,9 +29,14 @@ CONVERTED = {  # data, sizes, code and steps, most weights
     "mnist-rate": ("mnist", (784, 600, 600, 10), ("rate", 8), 1_000_000),
     "fashion-mnist-graded": ("fashion-mnist", (784, 1200, 1200, 10), ("graded", 1), 2_500_000),
     "fashion-mnist-ternary": ("fashion-mnist", (784, 600, 600, 10), ("ternary", 4), 1_000_000),
-    "fashion-mnist-rate": ("fashion-mnist", (784, 600, 600, 10), ("rate", 8), 1_000_000),
+    "fashion-mnist-rate": ("fashion-mnist", (784, 1200, 1200, 10), ("rate", 8), 2_500_000),
 }
-MAPS = {"mnist-conv-graded": ("mnist", (28, 28, 1), ("graded", 1), 1_000_000)}  # likewise, of networks with convolutions
+MAPS = {  # likewise, of networks with convolutions: data, seeds, inputs, code and steps, most weights
+    "mnist-conv": ("mnist", (0,), (28, 28, 1), ("single", 8), 1_000_000),
+    "fashion-mnist-conv": ("fashion-mnist", (0,), (28, 28, 1), ("single", 8), 1_000_000),
+    "mnist-conv-graded": ("mnist", (0, 1, 2), (28, 28, 1), ("graded", 1), 1_000_000),
+    "cifar-10-graded": ("cifar-10", (0,), (32, 32, 3), ("graded", 1), 2_000_000),
+}
 
 
 def written(tmp_path, text):
@@ -71,17 +76,17 @@ def test_row_of_a_converted_network(name):
 def test_row_of_a_convolutional_network(name):
     path = recipe_file.DIRECTORY / f"{name}.toml"
     assert path.read_text().startswith("# ")
-    file, (dataset, inputs, code, most) = recipe_file.read(path), MAPS[name]
-    assert isinstance(file.recipe, ConversionRecipe)
-    assert (file.name, file.dataset, file.seeds) == (name, dataset, (0, 1, 2))
-    assert (file.recipe.code, file.recipe.steps) == code
+    file, (dataset, seeds, inputs, code, most) = recipe_file.read(path), MAPS[name]
+    kind = file.recipe.code if isinstance(file.recipe, ConversionRecipe) else "single"
+    assert (file.name, file.dataset, file.seeds, (kind, file.recipe.steps)) == (name, dataset, seeds, code)
     assert sum(math.prod(synapses.shape) for synapses in chain(file.recipe.stages(10), inputs)) <= most
 
 
-def test_one_training_serves_two_codes():
-    rate, ternary = (recipe_file.read(recipe_file.DIRECTORY / f"mnist-{code}.toml").recipe for code in ("rate", "ternary"))
-    assert rate.training() == ternary.training()
-    assert not rate.bias
+@pytest.mark.parametrize(("one", "other"), [("mnist-rate", "mnist-ternary"), ("fashion-mnist-rate", "fashion-mnist-graded")])
+def test_one_training_serves_two_codes(one, other):
+    one, other = (recipe_file.read(recipe_file.DIRECTORY / f"{name}.toml").recipe for name in (one, other))
+    assert one.training() == other.training()
+    assert one.bias == one.spread
 
 
 def test_recipe_of_its_own_options():
@@ -115,7 +120,7 @@ def test_an_option_of_the_other_method():
         ('method = "conversion"\nstructure = 3', "structure must be a string, not 3"),
         ('method = "conversion"\nstructure = "8C3"', "structure must end with the number of classes, not with 8C3"),
         ('method = "conversion"\nhidden = [256]\nstructure = "8C3-10"', "hidden must be left out where there is a structure, not [256]"),
-        ('structure = "8C3-10"', "field must be one of hidden, steps, "),
+        ("levels = 3", "field must be one of hidden, structure, steps, "),
         ('method = "conversion"\ndrop_inputs = 1', "drop_inputs must be a share from 0 to below 1, not 1.0"),
     ],
 )
@@ -200,8 +205,8 @@ def test_an_integer_is_a_number(tmp_path):
         ("folds = 3", "folds must be a list, each of it a string, not 3"),
         ('folds = ["x.npz"]', "folds must be different data sets, and others than 'x.npz', not ['x.npz']"),
         ('folds = ["y.npz", "y.npz"]', "folds must be different data sets, and others than 'x.npz', not ['y.npz', 'y.npz']"),
-        ("seed = 3", "field must be one of hidden, steps, epochs, "),
-        ("epoch = 3", "field must be one of hidden, steps, epochs, "),
+        ("seed = 3", "field must be one of hidden, structure, steps, epochs, "),
+        ("epoch = 3", "field must be one of hidden, structure, steps, epochs, "),
         ("epochs = 3.0", "epochs must be an integer, not 3.0"),
         ("epochs = 0", "epochs must be an integer, at least 1, not 0"),
         ("epochs = true", "epochs must be an integer, not True"),

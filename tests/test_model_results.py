@@ -110,6 +110,22 @@ def test_folds(project):
     assert "\n\n\n" not in "\n".join(page)
 
 
+def test_losses_of_conversions(project):
+    """One that has logged them, rounded to 0 with no sign, and one of before they were logged; recipes of single spikes have no line."""
+    assert "## Conversions" not in lines(project)
+    text = 'dataset = "own"\nmethod = "conversion"\n'
+    project.recipe("own").write_text(text + 'code = "ternary"\nsteps = 4\ncalibration = 2\n')
+    for seed, spikes in enumerate((0.1, 0.0, 0.2)):
+        losses = {"source": 98.0 + seed, "conversion": spikes, "rounding": -0.001, "exit": -0.05}
+        settled = {"settling_steps": 2 + seed % 2, "unsettled_share": 0.25}
+        content = run(seed, 97.0, 97.0) | {"conversion": {"losses": {"test": losses, "validation": losses}} | settled}
+        (project.folder / f"own-seed-{seed}.json").write_text(json.dumps(content))
+    cells = "99.00 ± 1.00 | 0.10 ± 0.10 | 0.00 ± 0.00 | -0.05 ± 0.00 | 0.05 ± 0.10 | 0.25 ± 0.00 | 2.3 ± 0.6"
+    assert f"| [own](#own) | ternary, `T` = 4, calibrated | {cells} |" in lines(project)
+    (project.folder / "own-seed-2.json").write_text(json.dumps(run(2, 97.0, 97.0)))
+    assert "| [own](#own) | ternary, `T` = 4, calibrated |" + " – |" * 7 in lines(project)
+
+
 def test_one_seed_has_no_spread(project):
     for seed in (1, 2):
         (project.folder / f"own-seed-{seed}.json").unlink()

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export import Dense, Layer, Network, Single, UserError, digest, reference, save
+from export import Dense, Encoder, Layer, Network, Readout, Single, UserError, digest, reference, save
 from hw import Folding
 from hw.host.boards import board_named
-from hw.host.hosted import describe
+from hw.host.hosted import HostedAccelerator, describe
 from hw.host.packets import Error, Reply, Request, checksum
 from hw.inputs import Inputs
 from hw.loading.loader import load_content
@@ -24,7 +24,8 @@ from sim.board import command, host, link
 from sim.board.link import LinkError, SerialLink
 from sim.simulate import SimulationError
 from tests import board_top
-from tests.board import FOLDINGS, SHAPE, Terminal, board_network, simulated
+from tests.board import FOLDINGS, SHAPE, TIMEOUT_BITS, SimulatedBoard, Terminal, board_network, simulated
+from tests.maps import Shape, map_network
 from tests.multi_spike import code_network
 from tests.networks import random_network
 
@@ -71,6 +72,33 @@ def test_coefficients(code, weights):
     assert report.passed
     full, early = report.comparisons["full"], report.comparisons["early"]
     assert full.spikes_received == full.spikes_compared > early.spikes_compared > 3
+
+
+def map_board_network(seed=3, code="single"):
+    """Small, takes pixels, with a convolution and a pool behind it."""
+    encoder = Encoder("latency") if code == "single" else Encoder("spread", bits=2)
+    network = map_network(np.random.default_rng(seed), (6, 6, 1), [Shape(4, (3, 3))], 3, 4, code, encoder=encoder, last_pool=(2, 2))
+    last = network.layers[-1]
+    return replace(network, layers=(network.layers[0], replace(last, neuron=Readout([1, 2, 3]))))
+
+
+MAPS = Folding((1, 2), (3, 3), ("delta", "delta"), contexts=2)
+
+
+@pytest.mark.parametrize(("code", "weights"), [("single", "loadable"), ("rate", "rom")])
+def test_maps(code, weights):
+    network = map_board_network(code=code)
+    hosted = HostedAccelerator(network, MAPS, weights=weights, timeout_bits=TIMEOUT_BITS)
+    report = host.check(SerialLink(SimulatedBoard(hosted)), network, frames(network, 4))
+    assert report.passed
+    full, early = report.comparisons["full"], report.comparisons["early"]
+    assert full.spikes_received == full.spikes_compared > early.spikes_compared > 10
+
+
+def test_top_of_a_board_with_maps(tmp_path):
+    network = map_board_network()
+    design = board_named("ulx3s-85f").design(network, MAPS)
+    board_top.run(tmp_path, design, design.verilog, network, frames(network, 4).images)
 
 
 def test_top_of_a_board_with_coefficients(tmp_path):
@@ -172,7 +200,7 @@ def _visible_faults(network, times, golden):
             weights = first.connection.weights.copy()
             weights[neuron, at] *= -1
             layer = Layer(Dense(weights), Single(first.neuron.thresholds))
-            if layer.margin_range() != first.margin_range():
+            if layer.margin_range((0, 1), network.steps) != first.margin_range((0, 1), network.steps):
                 continue
             wrong = Network((layer, last), network.steps, network.encoder)
             seen = reference.run(wrong, times).spike_times[0]

@@ -110,7 +110,7 @@ def test_a_bench_that_sees_nothing(mutated, monkeypatch, tmp_path):
     assert row.result == f"0 killed (), 0 equivalent, {COUNT} left: 0.0 % of those not equivalent killed"
     left = json.loads((tmp_path / "survivors.json").read_text())["survivors"]
     assert [entry["mutant"] for entry in left] == list(range(1, COUNT + 1))
-    assert left[0] == {"circuit": "step, event", "mutant": 1, "place": mutated.mutants[0].place, "verdict": "undecided"}
+    assert left[0] == {"circuit": "5-3, step, event", "mutant": 1, "place": mutated.mutants[0].place, "verdict": "undecided"}
     monkeypatch.setattr(mutants, "Protocol", Deaf)
     with pytest.raises(AssertionError, match=r"^nothing comes out$"):
         list(kill(mutated))

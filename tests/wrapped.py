@@ -2,13 +2,15 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from export import load, reference
-from hw.core.words import WordFormat
+from hw import Folding
+from hw.core.streams import input_format
 from sim import frames
 
 FOLDER = Path(os.environ["WRAPPED_FOLDER"])
@@ -26,9 +28,8 @@ def transfers(pixels: int = 1) -> list[list[int]]:
     if PORT_MAP["frames_in"] == "pixels":
         padded = np.pad(IMAGES, ((0, 0), (0, -IMAGES.shape[1] % pixels)))
         return [[int.from_bytes(part.tobytes(), "little") for part in image.reshape(-1, pixels)] for image in padded]
-    words = frames.pack(
-        NETWORK.check_inputs(NETWORK.encode(IMAGES)), WordFormat(NETWORK.inputs, NETWORK.steps, PORT_MAP["folding"]["simd"][0])
-    )
+    form = replace(input_format(Folding.from_dict(PORT_MAP["folding"]).plans(NETWORK)[0]), frames=0)
+    words = frames.pack(NETWORK.check_inputs(NETWORK.encode(IMAGES)), form)
     values = [int.from_bytes(record.tobytes(), "little") for record in words.records]
     ends = np.cumsum(words.counts)
     return [values[end - count : end] for end, count in zip(ends, words.counts, strict=True)]

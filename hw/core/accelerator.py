@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out, Signature, connect, flipped
 
 from export import Network, UserError
 from hw.core.emitter import SpikeEmitter
-from hw.core.folding import Folding, check_all_dense
+from hw.core.folding import Folding
 from hw.core.frame_check import FrameCheck
 from hw.core.layer import IFLayer
 from hw.core.plan import LayerPlan
@@ -63,8 +63,6 @@ class Accelerator(wiring.Component):
         if weights not in WEIGHTS:
             raise UserError(f"weights must be one of {', '.join(WEIGHTS)}, not {weights!r}")
         check_frames_in(network, frames_in)
-        if weights == "loadable":
-            check_all_dense(network, "weights that are loaded")
         self.network, self.folding, self.frames_in, self.weights = network, folding, frames_in, weights
         self.plans = plans = folding.plans(network)
         self.input_format = replace(input_format(plans[0]), frames=0)

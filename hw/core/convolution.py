@@ -10,8 +10,8 @@ from export.convolution import Conv2d
 from hw.core.plan import LayerPlan
 from hw.core.words import bits_for
 
-VECTOR_SLOTS = 256
-"""Neuron vectors that wait, so that a layer need not stop for each word that the next one walks."""
+VECTOR_SLOTS = 1024
+"""Neuron vectors that wait at most: those of a whole step of most maps, so that a layer goes on with the next one while these walk."""
 
 
 class Reach(NamedTuple):

@@ -2,8 +2,8 @@
 
 from math import gcd
 
-from amaranth.hdl import Array, Module, Mux, Signal, unsigned
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, unsigned
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
@@ -134,7 +134,8 @@ class SpikeEmitter(wiring.Component):
             with m.If(self.i.valid):
                 m.d.sync += [waits.eq(1), waiting.eq(vector)]
             return waiting, waits
-        m.submodules.queue = queue = Memory(shape=unsigned(len(vector.as_value())), depth=slots, init=[])
+        kept = queued(plan, vector.shape())
+        m.submodules.queue = queue = Memory(shape=unsigned(kept.size), depth=slots, init=[])
         write = queue.write_port()
         read = queue.read_port(transparent_for=[write])
         first = Signal(range(slots))
@@ -145,11 +146,14 @@ class SpikeEmitter(wiring.Component):
         m.d.comb += [
             following.eq(Mux(moves, Mux(first == slots - 1, 0, first + 1), first)),
             write.addr.eq(end),
-            write.data.eq(vector),
+            write.data.eq(vector if kept == vector.shape() else Cat(vector[name] for name, _ in kept)),
             write.en.eq(self.i.valid),
             read.addr.eq(following),
-            waiting.eq(read.data),
         ]
+        if kept == vector.shape():
+            m.d.comb += waiting.eq(read.data)
+        else:
+            m.d.comb += [waiting[name].eq(read.data[field.offset : field.offset + field.width]) for name, field in kept]
         m.d.sync += [first.eq(following), count.eq(count + self.i.valid - moves)]
         with m.If(self.i.valid):
             m.d.sync += end.eq(Mux(end == slots - 1, 0, end + 1))
@@ -193,6 +197,13 @@ class SpikeEmitter(wiring.Component):
             spikes.eq(Array(vector.fire << k * unit_bits for k in range(units))[lane]),
         ]
         return spikes, index
+
+
+def queued(plan: LayerPlan, vector: data.StructLayout) -> data.StructLayout:
+    """What is kept of a vector that waits: all but an address that is always 0. Yosys makes no block RAM of a memory that is read while it
+    is written, if a bit of it is not used."""
+    unused = {"position": plan.positions == 1, "fold": plan.neuron_folds == 1} if plan.addressed else {}
+    return data.StructLayout({name: field.shape for name, field in vector if not unused.get(name)})
 
 
 def _chosen(values: list, index):

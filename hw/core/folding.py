@@ -16,6 +16,7 @@ from hw.core.counting import FORMS
 from hw.core.dense import DensePlan
 from hw.core.neurons import NEURONS
 from hw.core.plan import LayerPlan
+from hw.core.pool import pooled_words
 
 PLANS: dict[str, type[LayerPlan]] = {"dense": DensePlan, "conv2d": ConvPlan}
 """The class of each kind of connection."""
@@ -155,20 +156,6 @@ def map_before(network: Network, index: int) -> Map | None:
     return network.layers[index].input_map or (network.layers[index - 1].output_map if index else None)
 
 
-def check_all_dense(network: Network, what: str) -> None:
-    """Refuse a network with convolutions or pools where there are none of them.
-
-    Parameters:
-        what: that has none.
-
-    Raises:
-        UserError: it has some.
-    """
-    for index, layer in enumerate(network.layers):
-        if not layer.is_dense:
-            raise UserError(f"{what} must be for dense layers, but layer {index} {'has a pool' if layer.pool else 'is a convolution'}")
-
-
 def _check_words(index: int, simd: int, comes: Map | None) -> None:
     """Words of a map lie in one position each."""
     if comes is not None and comes[2] % simd:
@@ -180,7 +167,8 @@ def default_folding(network: Network) -> Folding:
     """A fast folding: all neurons at once, up to 600 of them, words as wide as spikes are dense, and `default_contexts`.
 
     The first layer takes eight inputs a cycle when it has at most 128, else one, since few of many inputs share a step, or 16 if they are
-    spread over all steps; later layers take a tenth of theirs. Words of a map are all channels of a position, up to `MAP_SIMD`.
+    spread over all steps; later layers take a tenth of theirs. Words of a map are all channels of a position, up to `MAP_SIMD`; layers
+    behind a map have as few neurons at once as keep up with the busiest of them when all neurons spike in one step.
     """
     of_many = 1 if network.encoder.spikes_once else 16
     simd, pe = [], []
@@ -191,16 +179,38 @@ def default_folding(network: Network) -> Folding:
         else:
             simd.append(min(layer.inputs, small) if index == 0 else -(-layer.inputs // 10))
         pe.append(min(layer.connection.channels, 600))
+    if network.layers[-1].output_map is None and any(map_before(network, index) for index in range(1, len(network.layers))):
+        pe = _balanced(network, Folding(tuple(simd), tuple(pe), ("delta",) * len(simd)).plans(network))
     return Folding(tuple(simd), tuple(pe), ("delta",) * len(simd), contexts=default_contexts(network, tuple(pe)))
+
+
+def _balanced(network: Network, plans: Sequence[LayerPlan]) -> list[int]:
+    """``PE`` of each layer, so that none behind a map is done before the busiest but the first, whose inputs may be sparser."""
+    work = []
+    for plan in plans:
+        pool = plan.layer.pool
+        words = np.arange(-(-plan.layer.inputs // plan.simd)) if pool is None else pooled_words(pool, plan.simd)
+        work.append(int(plan.work(words).sum()))
+    pe = [plan.pe for plan in plans]
+    for index, plan in enumerate(plans[1:], 1):
+        if map_before(network, index) is not None:
+            channels = plan.layer.connection.channels
+            folds = min(channels, plan.neuron_folds * (max(work[1:]) // work[index]))
+            pe[index] = -(-channels // folds)
+    return pe
 
 
 def default_contexts(network: Network, pe: tuple[int, ...]) -> int:
     """Two where the first layer has at most two folds of neurons, since a step is then short beside its way to the readout; else one.
 
-    Twice as many for several steps of neurons that spike in many of them: each layer works in each step, and waits for the next one.
+    Twice as many for several steps of neurons that spike in many of them: each layer works in each step, and waits for the next one. Four
+    behind a first layer that is a convolution, whose words come when a step closes, so that steps of several frames must be under way for
+    all layers to work; but one for frames of one step, which follow each other anyway.
     """
     if len(network.layers) == 1:
         return 1
+    if network.layers[0].output_map is not None:
+        return 4 if network.steps > 1 else 1
     often = network.steps > 1 and not all(layer.neuron.spikes_once for layer in network.layers)
     return (2 if 2 * pe[0] >= network.layers[0].connection.channels else 1) * (2 if often else 1)
 

@@ -1,5 +1,7 @@
 """Where the state of a layer's neurons is kept between operations: one component per kind of storage, chosen by `membranes_of`."""
 
+from typing import ClassVar
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
@@ -60,6 +62,9 @@ class Membranes(wiring.Component):
             }
         )
 
+    reads_what_is_written: ClassVar[bool] = False
+    """A row that is read in the cycle in which it is written has its new content."""
+
     @staticmethod
     def memory_shape(plan: LayerPlan) -> tuple[int, int] | None:
         """Bits of a row and rows of the memory; None where there are registers only."""
@@ -94,11 +99,15 @@ class StateMemory(Membranes):
 
 class TaggedMemory(Membranes):
     """A memory that is read and written in each cycle, whose rows have a tag: one whose tag is not that of the operation starts anew
-    (see `hw.core.rounds`). A row may be read again at once."""
+    (see `hw.core.rounds`). A row may be read again at once. Flags are kept if they are used: synthesis makes no block RAM of a memory that
+    is read while it is written, if a bit of it is not."""
+
+    reads_what_is_written = True
 
     @staticmethod
     def memory_shape(plan: LayerPlan) -> tuple[int, int]:
-        return plan.pe * (plan.flag_bits + plan.membrane_bits) + bits_for(plan.positions), max(2, plan.state_rows)
+        flag_bits = plan.flag_bits if plan.neurons.uses_flags else 0
+        return plan.pe * (flag_bits + plan.membrane_bits) + bits_for(plan.positions), max(2, plan.state_rows)
 
     def elaborate(self, platform):
         m = Module()
@@ -108,15 +117,17 @@ class TaggedMemory(Membranes):
         write = memory.write_port()
         read = memory.read_port(transparent_for=[write])
         starts = Signal()
-        flags, potential, tag = read.data[: self._flag_bits], read.data[self._flag_bits : -len(now.tag)], read.data[-len(now.tag) :]
+        uses_flags = self._plan.neurons.uses_flags
+        kept = self._flag_bits if uses_flags else 0
+        flags, potential, tag = read.data[:kept], read.data[kept : -len(now.tag)], read.data[-len(now.tag) :]
         m.d.comb += [
             read.addr.eq(self.ahead.state_row),
             write.addr.eq(now.state_row),
             write.en.eq(now.valid),
-            write.data.eq(Cat(self.new_flags, self.new_potential, now.tag)),
+            write.data.eq(Cat(self.new_flags if uses_flags else (), self.new_potential, now.tag)),
             starts.eq(now.restart | (tag != now.tag)),
             self.potential.eq(Mux(starts, self.start, potential)),
-            self.flags.eq(Mux(starts, 0, flags)),
+            self.flags.eq(Mux(starts, 0, flags) if uses_flags else 0),
         ]
         return m
 

@@ -14,7 +14,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from export.connections import Totals
-from export.neurons import Neuron, Rate, Ternary
+from export.neuron import Neuron
+from export.reset_neurons import Rate, Ternary
 from hw.core.words import coefficient_bits, signed_bits
 
 
@@ -41,7 +42,9 @@ class Neurons(wiring.Component):
     """
 
     kind: ClassVar[str]
-    """Of the golden half, a subclass of `export.neurons.Neuron`."""
+    """Of the golden half, a subclass of `export.neuron.Neuron`."""
+    uses_flags: ClassVar[bool] = True
+    """What they do depends on their flags."""
 
     def __init__(self, neuron: Neuron, *, pe: int, width: int, count_width: int, tells_ripe: bool = False):
         self._neuron, self._pe, self._width, self._count_width, self._tells_ripe = neuron, pe, width, count_width, tells_ripe
@@ -246,6 +249,7 @@ class RateNeurons(ResetNeurons):
     """A potential is ``V - θ``, of which ``θ`` is taken with each spike; the flag is not used."""
 
     kind = "rate"
+    uses_flags = False
 
     def respond(self, m, potentials, emitted, thresholds):
         fires = [~potential[-1] for potential in potentials]

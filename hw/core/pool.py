@@ -57,16 +57,27 @@ class Pool(wiring.Component):
         words = plan.layer.pool.outputs // plan.simd
         return plan.simd + bits_for(words), max(2, words << (plan.contexts - 1).bit_length())
 
-    @property
-    def _window(self) -> data.StructLayout:
+    @staticmethod
+    def window_layout(plan: LayerPlan) -> data.StructLayout:
         """What the ROM says of a word: the index that it comes in under, if it does."""
-        return data.StructLayout({"inside": 1, "index": bits_for(connection_format(self._plan).words)})
+        return data.StructLayout({"inside": 1, "index": bits_for(connection_format(plan).words)})
+
+    @staticmethod
+    def rom(plan: LayerPlan) -> tuple[int, list[int]]:
+        """Bits of a row and the rows of the ROM."""
+        assert plan.layer.pool is not None
+        indices = pooled_words(plan.layer.pool, plan.simd).tolist()
+        return Pool.window_layout(plan).size, [2 * index + 1 if index >= 0 else 0 for index in indices]
+
+    @staticmethod
+    def logic(plan: LayerPlan) -> tuple[float, float]:
+        """LUTs of four inputs and flip-flops, for estimates of the area."""
+        assert plan.layer.pool is not None
+        return (50.0, 45.0) if plan.layer.pool.kind == "max" else (5.0, 6.0)
 
     def elaborate(self, platform):
         m = Module()
-        words = pooled_words(self._pool, self._plan.simd)
-        content = [2 * index + 1 if index >= 0 else 0 for index in words.tolist()]
-        m.submodules.windows = windows = RowMemory(self._window.size, content)
+        m.submodules.windows = windows = RowMemory(*self.rom(self._plan))
         word = Signal(self.i.payload.shape())
         full = Signal()
         moves = Signal()  # the word goes on, and another can come
@@ -79,7 +90,7 @@ class Pool(wiring.Component):
             m.d.sync += full.eq(0)
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += [full.eq(1), word.eq(self.i.payload)]
-        window = data.View(self._window, windows.data)
+        window = data.View(self.window_layout(self._plan), windows.data)
         if self._pool.kind == "sum":
             self._send(m, word, full, window.index, Mux(window.inside, word.bits, 0), moves)
         else:

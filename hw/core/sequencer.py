@@ -97,6 +97,16 @@ class Sequencer(wiring.Component):
         """Bits of a row and rows of its memory; None where there is none."""
         return None
 
+    @staticmethod
+    def rom(plan: LayerPlan) -> tuple[int, list[int]] | None:
+        """Bits of a row and the rows of what it looks up; None where there is nothing."""
+        return None
+
+    @staticmethod
+    def logic(plan: LayerPlan) -> tuple[float, float]:
+        """LUTs of four inputs and flip-flops beyond those of any sequencer, for estimates of the area."""
+        return 0.0, 0.0
+
     def _first_step(self, m: Module, word) -> Signal:
         """Whether ``word``, which is on the input, belongs to the first step of its frame."""
         began = Signal()
@@ -137,6 +147,7 @@ class Cycles(ABC):
 
     def __init__(self, plan: LayerPlan, fetch_to_vector: int):
         self.plan, self._fetch_to_vector = plan, fetch_to_vector
+        self._slots, self._folds = plan.vector_slots, plan.neuron_folds
         self.free = 0
         self.spiking: Collection[int] = ()
         self.places: deque[int] = deque()
@@ -145,7 +156,7 @@ class Cycles(ABC):
     @staticmethod
     @abstractmethod
     def busy(plan: LayerPlan, words: float, steps: float) -> float:
-        """Cycles that a layer works on a frame of so many words in so many steps."""
+        """Cycles that a layer works on a frame of so many words, or kernel places of words, in so many steps."""
 
     def word(self, available: int, closes: bool, frame: int, *, new_frame: bool, index: int) -> int:
         """Take a word that is on the input from ``available`` on; the cycle in which it was taken.
@@ -168,7 +179,7 @@ class Cycles(ABC):
 
     def _test(self, ready: int, vector: int, frame: int, last: bool) -> int:
         """Test a vector of neurons when there is a place for its vector, from ``ready`` on; the cycle."""
-        place = self.places.popleft() if len(self.places) == self.plan.vector_slots else 0
+        place = self.places.popleft() if len(self.places) == self._slots else 0
         test = max(ready, place)
         self.send_vector(test + self._fetch_to_vector, vector, frame, last)
         return test

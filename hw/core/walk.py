@@ -32,20 +32,25 @@ class ConvCycles(Cycles):
         self._first_step = False
         self._settled = 0  # from here on, all that words did has been looked at
         self._reached = lru_cache(maxsize=None)(self.plan.reached)
+        self._tells_ripe, self._tests_all_first, self._tests_all_always = (
+            self.plan.tells_ripe,
+            self.plan.tests_all_first,
+            self.plan.tests_all_always,
+        )
 
     @staticmethod
     def busy(plan: LayerPlan, words: float, steps: float) -> float:
         assert isinstance(plan, ConvPlan)
-        return plan.neuron_folds * (words * float(plan.places.mean()) + steps * plan.positions * plan.tests_all_always)
+        return plan.neuron_folds * (words + steps * plan.positions * plan.tests_all_always)
 
     def _take(self, begin: int, closes: bool, frame: int, new_frame: bool, index: int) -> int:
-        plan, folds = self.plan, self.plan.neuron_folds
+        folds = self._folds
         self._first_step |= new_frame
         reached = self._reached(index) if index >= 0 else []
         last = begin + folds * (new_frame + len(reached))
-        if reached and plan.tells_ripe:
+        if reached and self._tells_ripe:
             self._settled = last + SETTLES
-        if plan.tests_all_first and self._first_step:
+        if self._tests_all_first and self._first_step:
             self._touched.update(reached)
         if not closes:
             self.free = last if reached else last + 1
@@ -62,12 +67,11 @@ class ConvCycles(Cycles):
 
     def _tested(self) -> Iterable[int]:
         """The positions that are tested when the step closes."""
-        plan = self.plan
-        if plan.tests_all_always:
-            return range(plan.positions)
-        spiking = {vector // plan.neuron_folds for vector in self.spiking}
-        if plan.tests_all_first and self._first_step:
-            spiking.update(set(range(plan.positions)) - self._touched)
+        if self._tests_all_always:
+            return range(self.plan.positions)
+        spiking = {vector // self._folds for vector in self.spiking}
+        if self._tests_all_first and self._first_step:
+            spiking.update(set(range(self.plan.positions)) - self._touched)
         return sorted(spiking)
 
 
@@ -82,6 +86,18 @@ class ConvSequencer(Sequencer):
     """
 
     cycles: ClassVar[type[Cycles]] = ConvCycles
+
+    @staticmethod
+    def rom(plan: LayerPlan) -> tuple[int, list[int]]:
+        assert isinstance(plan, ConvPlan)
+        return plan.walk_layout.size, plan.walk_rows
+
+    @staticmethod
+    def logic(plan: LayerPlan) -> tuple[float, float]:
+        """Which positions are to be tested, and the first of them, are what grows with the map."""
+        assert isinstance(plan, ConvPlan)
+        noted = 0 if plan.tests_all_always else plan.positions
+        return 150.0 + 3.0 * noted, 85.0 + noted
 
     def elaborate(self, platform):
         m = Module()
@@ -101,7 +117,7 @@ class ConvSequencer(Sequencer):
         with m.If(taken):
             m.d.sync += [word.eq(arriving), full.eq(1), first_step.eq(first), walked.eq(0), starts.eq(arriving.first)]
 
-        m.submodules.walks = walks = RowMemory(plan.walk_layout.size, plan.walk_rows)
+        m.submodules.walks = walks = RowMemory(*self.rom(plan))
         m.d.comb += walks.address.eq(Mux(self.i.ready, arriving.index, word.index))
         walk = data.View(plan.walk_layout, walks.data)
         cleaning, cleaned = self._clean(m)

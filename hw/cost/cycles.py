@@ -85,6 +85,14 @@ def limit(network: Network, folding: Folding, inputs: np.ndarray | Events, golde
     return np.max(work, axis=0)
 
 
+def streaming(network: Network, folding: Folding) -> int:
+    """Cycles per frame of a dense streaming design of the same ``SIMD`` and ``PE``, which works on all inputs of all positions in each of
+    ``T`` steps, whatever spikes: of its slowest layer, positions × ⌈channels / PE⌉ × ⌈fan-in / SIMD⌉ × ``T`` (Umuroglu et al., "FINN: A
+    Framework for Fast, Scalable Binarized Neural Network Inference", FPGA 2017, section 4.2).
+    """
+    return max(plan.positions * plan.neuron_folds * plan.synapse_folds * plan.steps for plan in folding.plans(network))
+
+
 def step_words(plans: tuple[LayerPlan, ...], inputs: Events, golden: Result, *, sent: bool = False) -> list[StepWords]:
     """The words with spikes on each layer's input; ``sent``: as the layer before sends them, in two parts where two vectors have one."""
     before = (None, *plans) if sent else [None] * len(plans)

@@ -55,3 +55,8 @@ class Speed:
 
     def as_dict(self) -> dict[str, float]:
         return asdict(self)
+
+
+def against(streaming: int, interval: float) -> str:
+    """What a dense streaming design takes (see `hw.cost.streaming`), beside the mean interval, in words."""
+    return f"{streaming:,} cycles per image with the same PE and SIMD, {streaming / interval:,.1f} × as many"

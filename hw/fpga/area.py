@@ -14,11 +14,12 @@ from operator import or_
 from export import Network
 from hw.core.accelerator import monitor_formats
 from hw.core.counting import count_width
-from hw.core.folding import Folding, check_all_dense
+from hw.core.folding import Folding
 from hw.core.layer import sequencer_of
 from hw.core.membranes import membranes_of
 from hw.core.memories import CHUNK, chunks, spram_shape
 from hw.core.plan import LayerPlan
+from hw.core.pool import Pool
 from hw.core.readout import result_layout
 from hw.core.streams import input_format
 from hw.core.words import bits_for
@@ -154,7 +155,6 @@ class AreaModel:
         Raises:
             UserError: the folding does not fit the network.
         """
-        check_all_dense(network, "estimates of the area")
         plans = folding.plans(network)
         form = replace(input_format(plans[0]), frames=0)
         contexts, control = folding.contexts, self._costs.control
@@ -176,28 +176,30 @@ class AreaModel:
 
     def layer(self, plan: LayerPlan, index: int = 0) -> list[Part]:
         """A layer with what follows it: its emitter, or the readout."""
-        dense = self.dense(plan, f"layer_{index}")
-        return [dense, self.readout(plan) if plan.following_simd is None else self.emitter(plan, f"emitter_{index}")]
+        neurons = self.neurons(plan, f"layer_{index}")
+        return [neurons, self.readout(plan) if plan.following_simd is None else self.emitter(plan, f"emitter_{index}")]
 
-    def dense(self, plan: LayerPlan, name: str) -> Part:
-        """A dense layer and its neurons."""
+    def neurons(self, plan: LayerPlan, name: str) -> Part:
+        """A layer: its pool, if it has one, its sequencer, weights, membranes and neurons."""
         rows = plan.weight_depth
         fixed = plan.form == "delta" and not self._loadable  # a weight that is always 0 is free then
         synapses = plan.simd * plan.lane_bits * (1 - 2.0**-rows if fixed else 1)
         bits, additions = plan.membrane_bits, 1 + plan.neurons.adders(plan.layer.neuron)
-        in_memory = plan.form == "delta" and plan.loop_order == "event" and plan.neuron_folds > 1
+        in_memory = plan.addressed or (plan.form == "delta" and plan.loop_order == "event" and plan.neuron_folds > 1)
         gathered = plan.contexts * plan.synapse_folds * plan.simd * (plan.form == "xnor")
         of_a_bit = self._costs.bit * additions + 0.5 * (plan.swap > 1)
         luts = 30 * self._costs.control + plan.pe * (self._costs.synapse * synapses + of_a_bit * bits)
         kept = 0 if in_memory else plan.flag_bits + bits
-        ffs = 45 + plan.pe * (count_width(plan.simd, plan.input_coefficients) + kept) + gathered
+        ffs = 45.0 + plan.pe * (count_width(plan.simd, plan.input_coefficients) + kept) + gathered
         if self._loadable:
             shapes = ((plan.weight_width, rows), (plan.initial_width, plan.initial_depth))
             luts += sum(3.5 * chunks(width) for width, _ in shapes)
             ffs += sum(width for width, rows in shapes if rows == 1)
-        return Part(name, luts + 0.8 * self._costs.synapse * gathered, ffs, tuple(self._memories_of_dense(plan)))
+        for more_luts, more_ffs in (sequencer_of(plan).logic(plan), Pool.logic(plan) if plan.layer.pool else (0.0, 0.0)):
+            luts, ffs = luts + self._costs.control * more_luts, ffs + more_ffs
+        return Part(name, luts + 0.8 * self._costs.synapse * gathered, ffs, tuple(self._memories_of(plan)))
 
-    def _memories_of_dense(self, plan: LayerPlan) -> Iterable[Shape]:
+    def _memories_of(self, plan: LayerPlan) -> Iterable[Shape]:
         rows, initial = plan.weight_depth, (plan.initial_width, plan.initial_depth)
         if not self._loadable:
             missing = plan.pe - plan.last_fold_size
@@ -207,9 +209,16 @@ class AreaModel:
             sprams = self._has_sprams and spram_shape(plan.weight_width, rows)
             filled = [Shape("spram", plan.weight_width, rows)] if sprams else [_written(plan.weight_width, rows)]
             yield from (shape for shape in (*filled, _written(*initial)) if shape.depth > 1)
-        for owner in (membranes_of(plan), sequencer_of(plan)):
-            if shape := owner.memory_shape(plan):
-                yield Shape("free", *shape)
+        membranes, sequencer = membranes_of(plan), sequencer_of(plan)
+        if shape := membranes.memory_shape(plan):
+            yield Shape("through" if membranes.reads_what_is_written else "free", *shape)
+        if shape := sequencer.memory_shape(plan):
+            yield Shape("free", *shape)
+        if plan.layer.pool is not None and (shape := Pool.memory_shape(plan)):
+            yield Shape("through", *shape)
+        for rom in (sequencer.rom(plan), Pool.rom(plan) if plan.layer.pool else None):
+            if rom is not None:
+                yield Shape.of_rom(*rom)
 
     def emitter(self, plan: LayerPlan, name: str) -> Part:
         """What makes words for the next layer of a layer's neurons."""
@@ -217,6 +226,9 @@ class AreaModel:
         pe, simd, slots = plan.pe * plan.coefficient_bits, plan.following_simd * plan.coefficient_bits, plan.vector_slots
         luts = 33 + 1.6 * pe + 1.9 * simd * (plan.neuron_folds > 1) + 1.6 * pe * (pe > simd)
         row = pe + bits_for(plan.steps) + bits_for(plan.frames) + 4
+        if plan.addressed:
+            address = sum(bits_for(count) for count in (plan.positions, plan.neuron_folds) if count > 1)
+            luts, row = luts + 4 * address, row + address
         return Part(name, self._costs.control * luts, 40 + 2 * pe + simd, (Shape("through", row, slots),) if slots > 1 else ())
 
     def readout(self, plan: LayerPlan) -> Part:
@@ -240,7 +252,7 @@ class AreaModel:
         bits_used = reduce(or_, content).bit_count()  # of letters, the highest is always 0
         info = Shape("free", 8, len(content)) if self._loadable else Shape("rom", bits_used, len(content))
         forms = monitor_formats(plans)
-        depths = (1 << bits_for(depth) for depth in most_records(forms))
+        depths = (1 << bits_for(depth) for depth in most_records(plans))
         recorded = tuple(Shape("block", record_layout(form).size, depth) for form, depth in zip(forms, depths, strict=True))
         control = self._costs.control
         return [

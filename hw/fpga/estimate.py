@@ -10,11 +10,11 @@ import numpy as np
 from export import Network, UserError, load, reference
 from export.cli import Parser, above_zero, positive
 from export.text import dashed
-from hw import Accelerator, inputs
+from hw import Accelerator, cost, inputs
 from hw.arguments import add_folding_arguments, check_pixels, folding_from
 from hw.core.accelerator import check_frames_in
 from hw.core.folding import Folding
-from hw.cost.speed import Speed
+from hw.cost.speed import Speed, against
 from hw.fpga import flow
 from hw.fpga.area import AreaModel, Estimate
 from hw.fpga.devices import Device
@@ -188,6 +188,7 @@ def table(
         ("memory bits", f"{formula.memory_bits:,}"),
         ("fits", "yes" if area.fits(device) else "no"),
         ("cycles per image", f"{speed.interval:,.1f} ({speed.interval / speed.limit:.2f} × limit {speed.limit:,.1f})"),
+        ("dense streaming", against(cost.streaming(network, folding), speed.interval)) if any(network.maps) else ("", ""),
         ("latency", f"{speed.latency:,.1f} cycles, {speed.latency_us(mhz):,.2f} µs at {mhz:g} MHz"),
         ("images per second", f"{speed.images_per_second(mhz):,.0f} at {mhz:g} MHz"),
     ]

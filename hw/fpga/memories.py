@@ -4,8 +4,10 @@ The rules are those of its ``memory_libmap``: of the cells in its libraries for 
 memories of logic then take is estimated from what grids of memories came to.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import or_
 
 from hw.core.memories import spram_shape
 
@@ -25,6 +27,7 @@ class Shape:
         width, depth: bits of a row, and rows.
         lane: bits of a row that are written by themselves, where it is not the whole row; the last lane may have fewer.
         short, short_depth: so many bits of a ROM's rows are 0 from that row on.
+        constant: so many bits are the same in all rows of a ROM, and are not kept.
     """
 
     kind: str
@@ -33,10 +36,17 @@ class Shape:
     lane: int = 0
     short: int = 0
     short_depth: int = 0
+    constant: int = 0
 
     @property
     def bits(self) -> int:
         return self.width * self.depth
+
+    @classmethod
+    def of_rom(cls, width: int, rows: Sequence[int]) -> "Shape":
+        """A ROM of rows of so many bits; it is at least two rows deep (see `hw.core.memories.RowMemory`)."""
+        varying = reduce(or_, (row ^ rows[0] for row in rows)) | (rows[0] if len(rows) == 1 else 0)
+        return cls("rom", width, max(2, len(rows)), constant=width - varying.bit_count())
 
     @property
     def lanes(self) -> int:
@@ -110,6 +120,10 @@ def mapped(family: str, shape: Shape) -> Mapped:
     """What a memory takes on a family of devices."""
     if shape.kind == "spram":
         return _spram(shape)
+    if shape.constant:
+        shape = replace(shape, width=shape.width - shape.constant, constant=0)
+    if not shape.width:
+        return Mapped()
     rom = shape.kind == "rom"
     options = [choice for cell in CELLS[family] if _suits(cell, shape) for choice in _choices(cell, shape)]
     best = min(options, key=lambda choice: choice.cost, default=None)

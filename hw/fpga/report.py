@@ -10,7 +10,8 @@ import numpy as np
 from export import Network, digest
 from export.text import dashed
 from hw.core.folding import Folding
-from hw.cost.speed import Speed
+from hw.cost import streaming
+from hw.cost.speed import Speed, against
 from hw.fpga.area import AreaModel, Estimate
 from hw.fpga.devices import KINDS, Device
 from hw.fpga.flow import Placement, Synthesis
@@ -65,7 +66,7 @@ def report(
         "mhz": mhz,
         "seeds": [_placement(placement) for placement in placements],
         "frames": about,
-        "cycles": speed.as_dict(),
+        "cycles": speed.as_dict() | ({"streaming": streaming(network, folding)} if any(network.maps) else {}),
         "images_per_second": speed.images_per_second(runs_at) if runs_at else None,
         "latency_us": speed.latency_us(runs_at) if runs_at else None,
     }
@@ -93,6 +94,7 @@ def table(data: dict[str, Any]) -> str:
         rows.append(("clock", "not known: synthesis only"))
     rows += [
         ("cycles per image", f"{cycles['interval']:,.1f} ({cycles['interval'] / cycles['limit']:.2f} × limit {cycles['limit']:,.1f})"),
+        *([("dense streaming", against(cycles["streaming"], cycles["interval"]))] if "streaming" in cycles else []),
         ("latency", f"{cycles['latency']:,.1f} cycles" + (f", {data['latency_us']:,.2f} µs" if data["latency_us"] else "")),
         ("frames", f"{cycles['frames']:,} of {data['frames']['dataset']}, early mode"),
     ]

@@ -1,9 +1,10 @@
 """``docs/hardware-results.md``, made from what is kept in ``docs/results``."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from export import pages
+from export import digest, load, pages
 from export.pages import number
 from export.text import dashed
 from hw.fpga.kept import Kept
@@ -28,7 +29,19 @@ def page(kept: Kept) -> str:
         UserError: a kept file is not what it should be.
         OSError: a file cannot be read.
     """
-    return pages.fill(TEMPLATE, {"folding": folding, "shape": dashed, "off": off}, rows=kept.cycles(), reports=kept.reports())
+    filters: dict[str, Callable[..., str]] = {"folding": folding, "shape": dashed, "off": off}
+    filters["artifact"] = lambda data: artifact(kept, data)
+    return pages.fill(TEMPLATE, filters, rows=kept.cycles(), reports=kept.reports())
+
+
+def artifact(kept: Kept, data: dict[str, Any]) -> str:
+    """The name of the network that a row or a report is of, and whether the artifact has become another since.
+
+    Raises:
+        UserError: the artifact is not one.
+    """
+    path, sha256 = kept.artifact(data["artifact"]), data.get("sha256") or data["network"]["sha256"]
+    return data["artifact"] + " (an earlier one)" * (path.exists() and digest(load(path)) != sha256)
 
 
 def folding(row: dict[str, Any]) -> str:

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from export import Events, Network, UserError, reference
+from export import Events, Network, UserError
 from hw.arguments import folding_from
 from hw.core.folding import Folding
 from hw.cost.speed import Speed
 from hw.fpga.area import AreaModel
 from hw.fpga.devices import Device
-from hw.fpga.search import FRAMES, schedules
+from hw.fpga.search import compared_on, schedules
 from hw.host.boards import Board
 
 NEARLY = 1.1
@@ -28,7 +28,7 @@ def picked_folding(given: Namespace, network: Network, device: Device, inputs: E
 
     Parameters:
         given: options of a folding, ``input`` among them, and ``weights``.
-        inputs: frames; cycles are those of the first `FRAMES` frames.
+        inputs: frames; cycles are those of some of them (see `hw.fpga.search.compared_on`).
         board: see `hw.fpga.area.AreaModel`.
 
     Raises:
@@ -38,8 +38,7 @@ def picked_folding(given: Namespace, network: Network, device: Device, inputs: E
     if inputs.shape[0] < 2:
         return chosen
     model = AreaModel(device.family, given.weights, board)
-    some = inputs[:FRAMES]
-    golden = reference.run(network, some)
+    some, golden = compared_on(network, inputs)
     for layer in range(len(network.layers)):
         found = []
         for folding in dict.fromkeys(_schedules(given, network, chosen, layer)):  # each once

@@ -2,15 +2,16 @@
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from export import Events, Network, reference
 from export.reference import Result
-from hw.core.dense import DensePlan
-from hw.core.folding import Folding, check_all_dense
+from hw.core.counting import FORMS
+from hw.core.folding import PLANS, Folding, map_before
 from hw.core.layer import sequencer_of
+from hw.core.neurons import NEURONS
 from hw.core.plan import LayerPlan
 from hw.cost import cycles as cost
 from hw.cost.speed import Speed
@@ -29,12 +30,15 @@ def schedules(swaps: Iterable[int]) -> tuple[tuple[str, str, int], ...]:
 
 SCHEDULES = schedules((1, 4, 8, 16))
 CONTEXTS = (1, 2)
+CONTEXTS_OF_MAPS = (1, 2, 4)
 PACES = 40
 """Cycles per frame that are tried, from the fastest to the slowest folding."""
 PRICES = (0.0, 30.0, 300.0)
 """What a block RAM is worth in LUTs: the search tries each, since either may be what a device lacks."""
 FRAMES = 300
 """Frames on which foldings are compared."""
+FEW, EVENTS = 20, 40_000
+"""Of networks with maps, as many frames as have so many events in all, but at least a few: counting a folding's cycles takes seconds."""
 
 
 @dataclass(frozen=True)
@@ -77,16 +81,11 @@ def search(
         inputs: frames; the first `FRAMES` frames count.
         frames_in, pixels, weights: as in `hw.Accelerator` and `hw.Folding`.
         board: see `hw.fpga.area.AreaModel`.
-
-    Raises:
-        UserError: the network is not of dense layers.
     """
-    check_all_dense(network, "a search for foldings")
-    some = inputs[:FRAMES]
-    golden = reference.run(network, some)
+    some, golden = compared_on(network, inputs)
     found: dict[Folding, Found] = {}
     model = AreaModel(device.family, weights, board)
-    for contexts in CONTEXTS:
+    for contexts in CONTEXTS if _all_dense(network) else CONTEXTS_OF_MAPS:
         options = _options(network, model, some, golden, contexts)
         fastest = max(min(option.cycles for option in layer) for layer in options)
         slowest = max(max(option.cycles for option in layer) for layer in options)
@@ -99,6 +98,21 @@ def search(
             if area.fits(device):
                 found[folding] = Found(folding, area, Speed.of(network, folding, some, golden, frames_in))
     return frontier(found.values())
+
+
+def compared_on(network: Network, inputs: Events) -> tuple[Events, Result]:
+    """The frames on which foldings are compared, the first ones, and what the golden model makes of them."""
+    some = inputs[:FRAMES]
+    golden = reference.run(network, some)
+    events = sum(map(len, (some, *golden.events[:-1])))
+    if _all_dense(network) or events <= EVENTS:
+        return some, golden
+    some = some[: max(FEW, some.shape[0] * EVENTS // events)]
+    return some, reference.run(network, some)
+
+
+def _all_dense(network: Network) -> bool:
+    return all(layer.is_dense for layer in network.layers)
 
 
 def frontier(found: Iterable[Found]) -> list[Found]:
@@ -122,35 +136,70 @@ def _options(network: Network, model: AreaModel, inputs: Events, golden: Result,
     """For each layer, what there is to choose from."""
     upto = np.arange(network.steps) <= golden.decisions.step[:, None]
     options: list[list[_Option]] = [[] for _ in network.layers]
-    for widest in SIMD:
-        plans = tuple(DensePlan(layer, network.steps, min(widest, layer.inputs), 1, "delta") for layer in network.layers)
+    sizes = [_sizes(network, index) for index in range(len(network.layers))]
+    for k in range(max(map(len, sizes))):
+        plans = tuple(
+            PLANS[layer.connection.kind](
+                layer, network.steps, of_layer[min(k, len(of_layer) - 1)], 1, "delta", input_totals=totals, input_coefficients=coefficients
+            )
+            for layer, of_layer, totals, coefficients in zip(network.layers, sizes, network.totals, network.coefficients, strict=False)
+        )
         for index, (plan, words_of_layer) in enumerate(zip(plans, cost.step_words(plans, inputs, golden), strict=True)):
-            needed = words_of_layer.counts * upto
-            words, steps = needed.sum(axis=1).mean(), (needed > 0).sum(axis=1).mean()
-            following = network.layers[index].outputs if index + 1 < len(network.layers) else None
-            options[index] += _layer_options(model, plan, words, steps, contexts, following)
+            if k >= len(sizes[index]):
+                continue
+            visits = (words_of_layer.work(plan) * upto).sum(axis=1).mean() / plan.neuron_folds
+            steps = (words_of_layer.counts * upto > 0).sum(axis=1).mean()
+            following = network.layers[index].connection.channels if index + 1 < len(network.layers) else None
+            options[index] += _layer_options(model, plan, _schedules(network, index), visits, steps, contexts, following)
     return [_undominated(here) for here in options]
 
 
-def _layer_options(model: AreaModel, narrow: LayerPlan, words: float, steps: float, contexts: int, following: int | None) -> list[_Option]:
+def _sizes(network: Network, index: int) -> list[int]:
+    """``SIMD`` that can be chosen for a layer: of a map, divisors of its channels."""
+    comes = map_before(network, index)
+    if comes is not None:
+        return [size for size in range(1, max(SIMD) + 1) if comes[2] % size == 0]
+    return sorted({min(size, network.layers[index].inputs) for size in SIMD})
+
+
+def _schedules(network: Network, index: int) -> tuple[tuple[str, str, int], ...]:
+    """Schedules that a layer can have."""
+    layer, before = network.layers[index], network.layers[index - 1].neuron if index else network.encoder
+    if not layer.is_dense:
+        return SCHEDULES[:1]
+    counts_anew = layer.neuron.kind in FORMS["xnor"].neurons and before.spikes_once
+    swaps = not NEURONS[layer.neuron.kind].parameter_bits(layer.neuron)
+    return tuple(schedule for schedule in SCHEDULES if (counts_anew or not FORMS[schedule[0]].cumulative) and (swaps or schedule[2] == 1))
+
+
+def _layer_options(
+    model: AreaModel,
+    narrow: LayerPlan,
+    schedules: tuple[tuple[str, str, int], ...],
+    visits: float,
+    steps: float,
+    contexts: int,
+    following: int | None,
+) -> list[_Option]:
     """What there is to choose from for a layer, at a given ``SIMD``.
 
     Parameters:
         narrow: the layer with that ``SIMD``.
-        words, steps: that it takes in a frame, on average.
+        schedules: form, loop order and swap.
+        visits, steps: that it has in a frame, on average (see `hw.core.sequencer.Cycles.busy`).
         following: ``SIMD`` of the next layer; for a layer's share of the area, one is as good as another.
     """
-    layer, simd = narrow.layer, narrow.simd
+    channels = narrow.layer.connection.channels
     found = []
-    for pe, (form, order, swap) in itertools.product(sorted({-(-layer.outputs // groups) for groups in GROUPS}), SCHEDULES):
-        groups = -(-layer.outputs // pe)
+    for pe, (form, order, swap) in itertools.product(sorted({-(-channels // groups) for groups in GROUPS}), schedules):
+        groups = -(-channels // pe)
         exchanges = groups > 1 or contexts > 1
         if (swap > 1 and (not exchanges or swap > pe)) or (order == "step" and form == "delta" and not exchanges):
             continue
-        plan = DensePlan(layer, narrow.steps, simd, pe, form, order, swap, contexts, following)
-        cycles = sequencer_of(plan).cycles.busy(plan, words, steps)
+        plan = replace(narrow, pe=pe, form=form, loop_order=order, swap=swap, contexts=contexts, following_simd=following)
+        cycles = sequencer_of(plan).cycles.busy(plan, visits, steps)
         area = model.total(model.layer(plan))
-        found.append(_Option(simd, pe, form, order, swap, cycles, area.luts, area.block_rams))
+        found.append(_Option(narrow.simd, pe, form, order, swap, cycles, area.luts, area.block_rams))
     return found
 
 

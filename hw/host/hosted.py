@@ -8,11 +8,11 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from export import Network, UserError, digest
 from hw.core.accelerator import Accelerator
-from hw.core.folding import Folding, check_all_dense
+from hw.core.folding import Folding
 from hw.core.readout import result_layout
 from hw.host.host_link import TIMEOUT_BITS, HostLink
 from hw.host.packets import VERSION
-from hw.host.recorder import SpikeRecorder
+from hw.host.recorder import SpikeRecorder, most_records
 from hw.host.uart import BYTES, UARTReceiver, UARTTransmitter
 from hw.loading.fit import of_codes
 
@@ -55,13 +55,14 @@ class HostedAccelerator(wiring.Component):
         i, o: bytes from and to the host; each must be offered for eight cycles.
 
     Raises:
-        UserError: network and folding do not fit, the network takes no pixels, or the folding several at a time.
+        UserError: network and folding do not fit, the network takes no pixels, the folding several at a time, or a layer sends more words
+            than can be numbered.
     """
 
     def __init__(self, network: Network, folding: Folding, *, weights: str = "rom", timeout_bits: int = TIMEOUT_BITS):
         check_host_pixels(folding.pixels)
-        check_all_dense(network, "a circuit behind a host's line")
         self.accelerator = Accelerator(network, folding, frames_in="pixels", weights=weights)
+        self._depths = most_records(self.accelerator.plans)
         self._timeout_bits = timeout_bits
         super().__init__({"i": In(BYTES), "o": Out(BYTES)})
 
@@ -78,7 +79,7 @@ class HostedAccelerator(wiring.Component):
         )
         m.submodules.accelerator = ResetInserter(link.reset)(accelerator)
         m.submodules.link = link
-        m.submodules.recorder = recorder = SpikeRecorder(accelerator.monitor_formats)
+        m.submodules.recorder = recorder = SpikeRecorder(accelerator.monitor_formats, self._depths)
         connect(m, flipped(self.i), link.i)
         connect(m, link.o, flipped(self.o))
         connect(m, link.pixels, accelerator.i)

@@ -1,13 +1,16 @@
 """A recorder of the spike words of a frame, for a host."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from amaranth.hdl import Array, Cat, Const, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, Signature
 
+from export import UserError
 from hw.core.memories import NO_READ_WRITE_CHECK
+from hw.core.plan import LayerPlan
 from hw.core.words import WordFormat, bits_for
 
 COUNT_SIZE = 2
@@ -26,20 +29,34 @@ def record_size(form: WordFormat) -> int:
     return -(-record_layout(form).size // 8)
 
 
-def most_records(forms: Sequence[WordFormat]) -> list[int]:
-    """The most words that a frame has on each monitor. Hidden layers send words with spikes, of which there are at most as many as neurons,
-    one that closes step 0, and one that ends the frame; the last layer sends all of its groups wherever a step closes."""
-    return [min(form.inputs, form.words * form.steps) + 2 for form in forms[:-1]] + [forms[-1].words * forms[-1].steps]
+def most_records(plans: Sequence[LayerPlan]) -> list[int]:
+    """The most words that a frame has on each monitor. Hidden layers send words with spikes, in each step as many as there are and parts of
+    them, but no more than neurons that spike once; one that closes step 0, and one that ends the frame. The last layer sends all of its
+    folds wherever a step closes.
+
+    Raises:
+        UserError: they are more than a host's line can number.
+    """
+    most = []
+    for before, plan in pairwise(plans):
+        in_steps = (plan.input_words + plan.split_words) * plan.steps
+        most.append((min(plan.layer.inputs, in_steps) if before.layer.neuron.spikes_once else in_steps) + 2)
+    most.append(plans[-1].neuron_folds * plans[-1].steps)
+    for layer, words in enumerate(most):
+        if words >= 1 << 8 * COUNT_SIZE:
+            raise UserError(f"layer {layer} must send at most {(1 << 8 * COUNT_SIZE) - 1:,} words in a frame to a host, not {words:,}")
+    return most
 
 
 class SpikeRecorder(wiring.Component):
     """Records the words of one frame on each monitor, and sends them on request.
 
     A word is kept in the cycle in which it passes. For each monitor in turn, ``o`` gives the number of words (two bytes, least significant
-    first) and the words, each on whole bytes. A byte comes at least two cycles after the one before. Words beyond `most_records` are lost.
+    first) and the words, each on whole bytes. A byte comes at least two cycles after the one before. Words beyond ``depths`` are lost.
 
     Parameters:
         forms: words on the monitors.
+        depths: how many are kept of each (see `most_records`).
 
     Members:
         monitor_0, …: words that pass.
@@ -48,14 +65,14 @@ class SpikeRecorder(wiring.Component):
         o: bytes, ``last`` with the last one.
     """
 
-    def __init__(self, forms: Sequence[WordFormat]):
-        self.forms = tuple(forms)
+    def __init__(self, forms: Sequence[WordFormat], depths: Sequence[int]):
+        self.forms, self._depths = tuple(forms), tuple(depths)
         monitors = {f"monitor_{k}": In(Signature({"valid": Out(1), "payload": Out(form.layout)})) for k, form in enumerate(self.forms)}
         super().__init__({**monitors, "clear": In(1), "send": In(1), "o": Out(stream.Signature(PART))})
 
     def elaborate(self, platform):
         m = Module()
-        depths = most_records(self.forms)
+        depths = self._depths
         part = Signal(bits_for(len(self.forms)))  # which monitor is sent
         row = Signal(bits_for(max(depths)))
         next_row = Signal(bits_for(max(depths) + 1))

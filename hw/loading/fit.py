@@ -10,7 +10,7 @@ import numpy as np
 from export import Dense, Layer, Network, Single, UserError
 from export.artifact import describe_codes
 from export.text import dashed
-from hw.core.folding import Folding, check_all_dense
+from hw.core.folding import Folding
 from hw.core.plan import LayerPlan, signed_bits
 
 
@@ -24,7 +24,8 @@ class Capacity:
         p_min: smallest intensity that spikes; None where it takes spike words, whatever they were made of.
         folding: as it was generated.
         membrane_bits: of each layer.
-        codes: encoder and neurons as a file of version 2 has them; None where inputs and neurons spike once.
+        codes: encoder, connections and neurons as a file of version 2 has them; None where all layers are dense, and inputs and neurons
+            spike once.
         parameter_bits: of each layer, of such.
     """
 
@@ -38,7 +39,7 @@ class Capacity:
 
 
 def of_codes(network: Network, folding: Folding) -> dict[str, Any]:
-    """What a circuit's description says of spikes with coefficients; nothing where there are none."""
+    """What a circuit's description says of maps, and of spikes with coefficients; nothing where there are none."""
     codes = describe_codes(network)
     if codes is None:
         return {}
@@ -51,7 +52,6 @@ def fit(network: Network, capacity: Capacity) -> tuple[Network, tuple[LayerPlan,
     Raises:
         UserError: the circuit cannot run it; the message says what does not fit.
     """
-    check_all_dense(network, "weights that are loaded")
     if network.steps != capacity.steps:
         raise UserError(f"the network's T must be the circuit's, {capacity.steps}, not {network.steps}")
     if capacity.p_min is not None:
@@ -74,17 +74,19 @@ def fit(network: Network, capacity: Capacity) -> tuple[Network, tuple[LayerPlan,
 def _flat(codes: dict[str, Any] | None) -> dict[str, Any]:
     """What codes say, each with a name, such as "levels of layer 0"."""
     if codes is None:
-        return {"spikes": "one per neuron"}
+        return {"layers": "dense", "spikes": "one per neuron"}
+    maps = any("pool" in layer or layer["connection"] != Dense.kind for layer in codes["layers"])
+    once = all(layer["neuron"] == Single.kind for layer in codes["layers"][:-1])
+    kinds = {"layers": "with maps" if maps else "dense", "spikes": "one per neuron" if once else "with coefficients"}
     layers = {f"{name} of layer {index}": value for index, layer in enumerate(codes["layers"]) for name, value in layer.items()}
-    return {"spikes": "with coefficients"} | {f"encoder's {name}": value for name, value in codes["encoder"].items()} | layers
+    return kinds | {f"encoder's {name}": value for name, value in codes["encoder"].items()} | layers
 
 
 def _plans_of_codes(network: Network, capacity: Capacity) -> tuple[LayerPlan, ...]:
     """The plans of a network that has just the circuit's sizes."""
     if network.shape != capacity.shape:
-        raise UserError(
-            f"a network whose spikes have coefficients must have the circuit's sizes, {dashed(capacity.shape)}, not {dashed(network.shape)}"
-        )
+        what = "with maps" if any(network.maps) else "whose spikes have coefficients"
+        raise UserError(f"a network {what} must have the circuit's sizes, {dashed(capacity.shape)}, not {dashed(network.shape)}")
     needed = capacity.folding.plans(network)
     plans = capacity.folding.plans(network, membrane_bits=capacity.membrane_bits, parameter_bits=capacity.parameter_bits)
     for layer, (own, given) in enumerate(zip(needed, plans, strict=True)):
@@ -135,7 +137,7 @@ def membrane_bits(network: Network, shape: Sequence[int]) -> tuple[int, ...]:
     """Bits of a signed ``V - θ`` of each layer of ``fit_into(network, shape)``, whose added inputs never spike."""
     bits = []
     for layer, outputs in zip(network.layers, shape[1:], strict=True):
-        least, greatest = layer.margin_range()
+        least, greatest = layer.margin_range((0, 1), network.steps)
         if layer is not network.layers[-1] and outputs > layer.outputs:
             least, greatest = min(least, -(layer.inputs + 1)), max(greatest, -1)
         bits.append(signed_bits(least, greatest))

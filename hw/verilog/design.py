@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from hw.verilog.reserved import RESERVED
 from hw.verilog.rtlil import Assign, Bit, Cell, Module, Switch, Value
 
-OUTPUTS = {"$memrd_v2": ("DATA",), "$dff": ("Q",), "$adff": ("Q",), "$meminit_v2": (), "$memwr_v2": ()}
+CONTENT = "$meminit_v2"
+"""A memory's content: constants, often a million of them, which no pass over what is read and named need look at."""
+OUTPUTS = {"$memrd_v2": ("DATA",), "$dff": ("Q",), "$adff": ("Q",), CONTENT: (), "$memwr_v2": ()}
 
 
 def unnamed(wire: str) -> bool:
@@ -56,6 +58,8 @@ class Design:
     def reads(self, module: Module) -> Iterator[Value]:
         """All values that something in a module depends on."""
         for cell in module.cells:
+            if cell.type == CONTENT:
+                continue
             driven = self.outputs(module, cell)
             yield from (value for name, value in cell.connections.items() if name not in driven)
         for statements in module.processes:
@@ -139,7 +143,8 @@ def _replace(design: Design, module: Module, change: Callable[[tuple[str, int]],
                     within(body)
 
     for cell in module.cells:
-        cell.connections = {name: of(value) for name, value in cell.connections.items()}
+        if cell.type != CONTENT:
+            cell.connections = {name: of(value) for name, value in cell.connections.items()}
     for statements in module.processes:
         within(statements)
     for connection in module.connections:

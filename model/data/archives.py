@@ -2,9 +2,11 @@
 
 import gzip
 import io
+import lzma
 import re
 import tarfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from export import UserError
@@ -30,18 +32,37 @@ def members(path: Path, pattern: str) -> dict[tuple[str, ...], bytes]:
         UserError: the archive is damaged or cut short, or two files have the same groups.
         OSError: it cannot be read.
     """
-    ending = re.compile(f"(?:.*/)?{pattern}")
-    found: dict[tuple[str, ...], bytes] = {}
+    content = io.BytesIO(uncompressed(path))
     try:
-        with tarfile.open(fileobj=io.BytesIO(uncompressed(path)), mode="r:") as archive:
-            for member in archive:
-                match = ending.fullmatch(member.name)
-                content = archive.extractfile(member) if match and member.isfile() else None
-                if match is None or content is None:
-                    continue
-                if match.groups() in found:
-                    raise UserError(f"{path}: must hold each file once, but holds {member.name} twice")
-                found[match.groups()] = content.read()
+        with tarfile.open(fileobj=content, mode="r:") as archive:
+            return dict(_regular_files(archive, path, pattern))
     except tarfile.TarError as error:
         raise UserError(f"{path}: must be a whole .tar.gz archive: {error}") from None
-    return found
+
+
+def each_member(path: Path, pattern: str) -> Iterator[tuple[tuple[str, ...], bytes]]:
+    """The same of a tar archive in any compression that `tarfile` knows, one after the other; only one is in memory at a time.
+
+    Raises:
+        UserError, OSError: as `members`.
+    """
+    try:
+        with tarfile.open(path, "r:*") as archive:
+            yield from _regular_files(archive, path, pattern)
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{path}: must be a whole tar archive, compressed or not: {reason}") from None
+
+
+def _regular_files(archive: tarfile.TarFile, path: Path, pattern: str) -> Iterator[tuple[tuple[str, ...], bytes]]:
+    ending = re.compile(f"(?:.*/)?{pattern}")
+    found = set()
+    for member in archive:
+        match = ending.fullmatch(member.name)
+        content = archive.extractfile(member) if match and member.isfile() else None
+        if match is None or content is None:
+            continue
+        if match.groups() in found:
+            raise UserError(f"{path}: must hold each file once, but holds {member.name} twice")
+        found.add(match.groups())
+        yield match.groups(), content.read()

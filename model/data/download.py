@@ -53,14 +53,15 @@ def _zipped(name: str, url: str, md5: str) -> File:
 
 
 # MNIST: MD5 of the uncompressed files. Fashion-MNIST: its authors publish the MD5 of the compressed files only. Caltech-101 and the
-# Heidelberg digits: MD5 of the zip archives, as torchvision and tonic check them. Spoken digits: GitHub packs the archive of a tag when
-# asked, and promises no digest.
+# Heidelberg digits: MD5 of the zip archives, as torchvision and tonic check them. CIFAR-10: that of the archive, on its author's page.
+# Spoken digits: GitHub packs the archive of a tag when asked, and promises no digest.
 MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"
 FASHION = (
     "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
     "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
 )
 CALTECH = "https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip"
+CIFAR = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 SPOKEN = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs"
 SHD = "https://zenkelab.org/datasets"
 SOURCES = {
@@ -74,6 +75,7 @@ SOURCES = {
         "8d4fb7e6c68d591d4c3dfef9ec88bf0d", "25c81989df183df01b3e8a0aad5dffbe",
         "bef4ecab320f06d8554ea6380940ec79", "bb300cfdad3c16e7a12a480ee83cd310",
     ),
+    "cifar-10": Source("cifar-10", (File("cifar-10-binary.tar.gz", (CIFAR,), "c32a1d4ab5d03f1284b67883e8d87530"),)),
     "caltech": Source("caltech101", (_zipped("101_ObjectCategories.tar.gz", CALTECH, "3138e1922a9193bfa496528edbbc45d0"),)),
     "spoken-digits": Source("free-spoken-digits", (
         File("free-spoken-digit-dataset.tar.gz", (f"{SPOKEN}/tags/v1.0.10.tar.gz", f"{SPOKEN}/heads/master.tar.gz"), None),

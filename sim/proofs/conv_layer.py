@@ -43,18 +43,18 @@ def positions(
         m.d.comb += [Assume(threshold >= 1) for threshold in layer.thresholds]
         dut = IFLayer(plan, holds_vectors=False)
         m.submodules.dut = Fragment.get(dut, symbolic.SymbolicMemories({plan: layer}))
-        Frames(m, plan, dut.i)
+        frames = Frames(m, plan, dut.i)
         word, vector, form = dut.i.payload, dut.o.payload, replace(input_format(plan), frames=0)
 
         # The chosen frame: any one.
         there, over, chosen = Signal(), Signal(), Signal.like(word.frame)
-        choose, mine, behind, others, taken = Signal(), Signal(), Signal(), Signal(), Signal()
+        entered = Signal()  # its first word is taken; vectors that come before are of others, of which one may have the same tag
+        choose, mine, behind, others = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
-            taken.eq(dut.i.valid & dut.i.ready),  # vectors of a word come later; before, there may be some of a frame with the same tag
-            choose.eq(AnySeq(1) & taken & word.first & ~there),
-            mine.eq(taken & ~over & (choose | (there & (word.frame == chosen) & ~word.first))),
+            choose.eq(AnySeq(1) & frames.comes & word.first & ~there),
+            mine.eq(frames.comes & ~over & (choose | (there & (word.frame == chosen) & ~word.first))),
         ]
-        m.d.sync += others.eq(others | taken)
+        m.d.sync += [others.eq(others | frames.comes), entered.eq(entered | ((there | choose) & dut.i.valid & dut.i.ready))]
         with m.If(choose):
             m.d.sync += [there.eq(1), chosen.eq(word.frame), behind.eq(others)]
         once(m, word, mine, form)
@@ -73,7 +73,7 @@ def positions(
         number, least = Signal(range(plan.positions * folds + 1)), Signal(range(plan.positions * folds + 1))
         came, had_to_come = Signal(plan.positions * folds), Signal(plan.positions * folds)
         m.d.comb += [
-            of_context.eq(dut.o.valid & there & (vector.frame[:context_bits] == chosen[:context_bits])),
+            of_context.eq(dut.o.valid & entered & (vector.frame[:context_bits] == chosen[:context_bits])),
             of_chosen.eq(of_context & ~over & (vector.frame == chosen)),
             again.eq(given.bit_select(vector.time, 1)),  # an empty word may end a frame and close its last step again
             number.eq(vector.position * folds + vector.fold),

@@ -7,7 +7,7 @@ from amaranth.hdl import Assert, Assume, Const, Cover, Module, Mux, Signal, Valu
 from amaranth.lib import wiring
 
 from export.connections import Totals
-from export.neurons import Graded, Rate, Ternary
+from export.reset_neurons import Graded, Rate, Ternary
 from hw.core.counting import count_width, delta_counts
 from hw.core.neurons import NEURONS
 from hw.core.words import coefficient_bits

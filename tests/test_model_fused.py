@@ -1,0 +1,52 @@
+import pytest
+import torch
+
+from model import fused
+from model.fused import Counts, Moments
+
+
+@pytest.fixture(params=[1, 20, 1 << 17])
+def sums(request, monkeypatch):
+    """Whole sums, (5, 3, 4, 7) of channels last, worked on in parts of one row, of two and in one."""
+    monkeypatch.setattr(fused, "PART", request.param)
+    generator = torch.Generator().manual_seed(1)
+    planes = torch.randint(-40, 40, (5, 7, 3, 4), generator=generator).double()
+    return planes.permute(0, 2, 3, 1).requires_grad_()
+
+
+def gradients(outputs, *inputs):
+    """Of a sum that weighs each output differently."""
+    generator = torch.Generator().manual_seed(2)
+    total = sum((output * torch.rand(output.shape, generator=generator, dtype=output.dtype)).sum() for output in outputs)
+    return torch.autograd.grad(total, inputs)
+
+
+@pytest.mark.parametrize("centred", [True, False])
+def test_moments(sums, centred):
+    found = Moments.apply(sums, 1e-3, centred)
+    mean = sums.mean((0, 1, 2)) * centred
+    expected = mean, (sums - mean).square().mean((0, 1, 2)).sqrt()
+    torch.testing.assert_close(found, expected)
+    if not centred:
+        assert not found[0].any()
+    torch.testing.assert_close(gradients(found, sums), gradients(expected, sums))
+
+
+def test_a_channel_that_never_changes():
+    sums = torch.tensor([[1.0, 2.0], [1.0, 6.0]], requires_grad=True)
+    mean, scale = Moments.apply(sums, 1e-3, True)
+    assert mean.tolist() == [1, 4]
+    assert scale.tolist() == [pytest.approx(1e-3), 2]
+    assert torch.autograd.grad(scale.sum(), sums)[0].tolist() == [[0, -0.5], [0, 0.5]]
+
+
+def test_counts(sums):
+    thresholds = torch.tensor([1.0, 2, 3, 5, 8, 13, 7], dtype=torch.double, requires_grad=True)
+    bias = torch.tensor([0.0, -9, 4, 30, -50, 2, 1], dtype=torch.double, requires_grad=True)
+    counts = Counts.apply(sums, thresholds, bias, (thresholds / 2).floor().detach(), 3)
+    whole, unit, offset = (tensor.detach().long() for tensor in (sums, thresholds, bias))
+    assert torch.equal(counts.long(), ((whole + offset + unit // 2) // unit).clamp(0, 3))
+    assert counts.is_contiguous()
+    smooth = ((sums + bias) / thresholds).clamp(-0.5, 3.5)
+    inputs = sums, thresholds, bias
+    torch.testing.assert_close(gradients([counts], *inputs), gradients([smooth], *inputs))
