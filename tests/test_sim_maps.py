@@ -206,6 +206,8 @@ def test_every_coefficient_and_cycle(code, folding):
     report = sim.cosimulate(network, inputs, images=images, folding=folding)
     assert report.passed, report.first_difference
     assert report.comparisons["early"].spikes_compared > 1000
+    assert report.data["cycles"]["streaming"] == cost.streaming(network, folding)
+    assert f"dense streaming                  {cost.streaming(network, folding):,} cycles per image" in report.table()
     golden, frames_in = reference.run(network, inputs), "words" if images is None else "pixels"
     for mode, timing in report.timings.items():
         predicted = cost.predict(network, folding, inputs, golden, early=mode == "early", frames_in=frames_in)
