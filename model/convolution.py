@@ -20,7 +20,6 @@ from export import Pool2d
 from export.maps import Map
 from model.bstdg import windowed
 from model.layers import SingleSpikeLayer, State
-from model.spikes import time_dtype
 from model.synapses import Conv2d
 
 
@@ -189,7 +188,7 @@ class ConvolutionLayer(SingleSpikeLayer):
     def __init__(self, synapses: Conv2d, steps: int, **options: Any) -> None:
         super().__init__(synapses.fan_in, synapses.channels, steps, **options)
         self.patches = Patches(synapses)
-        self.incoming = math.prod(synapses.taken)
+        self.incoming, self.positions = math.prod(synapses.taken), self.patches.positions
         self.most = synapses.connection(np.ones(synapses.shape, np.int8)).fan_in
 
     def integer_thresholds(self) -> Tensor:
@@ -199,11 +198,6 @@ class ConvolutionLayer(SingleSpikeLayer):
     def clamp_(self) -> None:
         super().clamp_()
         self.thresholds.clamp_(0.5, self.most + 0.5)
-
-    def begin(self, frames: int) -> State:
-        margin = -self.integer_thresholds().repeat(frames, self.patches.positions)
-        never = torch.full(margin.shape, self.steps, dtype=time_dtype(self.steps), device=margin.device)
-        return State(margin, never, torch.full_like(margin, -math.inf), torch.zeros_like(never))
 
     def take(self, state: State, spikes: Tensor, synapses: Tensor, step: int, frames: Tensor) -> Rows:
         """Advance the state of some frames by a step; the rows that its spikes reach.

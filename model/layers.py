@@ -67,7 +67,7 @@ class SingleSpikeLayer(nn.Module):
                 raise UserError(f"a layer's {name} must be a positive integer, not {size!r}")
         check_steps(steps)
         self.inputs, self.outputs, self.steps = inputs, outputs, steps
-        self.incoming = inputs
+        self.incoming, self.positions = inputs, 1
         self.window, self.gradient_at = window * math.sqrt(inputs), gradient_at
         self.weights = nn.Parameter((torch.rand(outputs, inputs, generator=generator) * 2 - 1) * LATENT_RANGE)
         self.thresholds = nn.Parameter(torch.full((outputs,), math.sqrt(inputs) / 2))
@@ -101,7 +101,7 @@ class SingleSpikeLayer(nn.Module):
 
     def begin(self, frames: int) -> State:
         """The state before step 0."""
-        margin = -self.integer_thresholds().repeat(frames, 1)
+        margin = -self.integer_thresholds().repeat(frames, self.positions)
         never = torch.full(margin.shape, self.steps, dtype=time_dtype(self.steps), device=margin.device)
         return State(margin, never, torch.full_like(margin, -math.inf), torch.zeros_like(never))
 
@@ -237,12 +237,16 @@ class SingleSpikeNetwork(nn.Module):
     def forward(self, times: Tensor) -> Decisions:
         """Decide frames (B, N); a frame leaves the computation at its decision ``t*``."""
         states, step, silent = self._run_to_decision(times)
+        last = self.layers[-1]
+        margins = Margins.apply(self._attach(times, states, step), last.weights, last.thresholds, states[-1].margin, step)
+        return Decisions(margins, step, silent)
+
+    def _attach(self, times: Tensor, states: list[State], step: Tensor) -> Tensor:
+        """What comes to the last layer, with the gradients of the hidden ones attached."""
         carrier = times
         for layer, state in zip(self.layers[:-1], states[:-1], strict=True):
             carrier = layer.attach(carrier, state, step)
-        last = self.layers[-1]
-        margins = Margins.apply(carrier, last.weights, last.thresholds, states[-1].margin, step)
-        return Decisions(margins, step, silent)
+        return carrier
 
     @torch.no_grad()
     def run(self, times: Tensor) -> tuple[list[Tensor], Tensor]:

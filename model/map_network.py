@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from export import Layer, Single
 from export.maps import Map
-from model.bstdg import Margins
 from model.convolution import ConvolutionLayer, Pooling
-from model.layers import Decisions, SingleSpikeLayer, SingleSpikeNetwork, State, check_inputs, put
+from model.layers import SingleSpikeLayer, SingleSpikeNetwork, State, check_inputs, put
 from model.spikes import drive_of
 from model.structure import Stage
 from model.synapses import Conv2d, Dense, Shape, Synapses, chain
@@ -72,17 +71,14 @@ class MapNetwork(SingleSpikeNetwork):
             layers.append(Layer(each.connection(weights.cpu().numpy()), Single(thresholds), each.pooling))
         return layers
 
-    def forward(self, times: Tensor) -> Decisions:
-        states, step, silent = self._run_to_decision(times)
+    def _attach(self, times: Tensor, states: list[State], step: Tensor) -> Tensor:
         carrier = self._pooled(0, times)
         for layer, state, behind in zip(self.layers[:-1], states[:-1], self.poolings[1:], strict=True):
             if isinstance(layer, ConvolutionLayer):
                 carrier = layer.attach(carrier, state, step, behind)
             else:
                 carrier = layer.attach(carrier, state, step)
-        last = self.layers[-1]
-        margins = Margins.apply(carrier, last.weights, last.thresholds, states[-1].margin, step)
-        return Decisions(margins, step, silent)
+        return carrier
 
     @torch.no_grad()
     def run(self, times: Tensor) -> tuple[list[Tensor], Tensor]:
