@@ -11,11 +11,13 @@ from hw import Folding
 from sim.proofs.equivalence import equivalent
 from sim.proofs.mutants import kill, mutate
 from sim.proofs.record import Row, select
-from sim.protocol.circuits import GRADED, TALL_MAPS, TWO_LAYERS, sizes
+from sim.protocol.circuits import GRADED, RATE, TALL_MAPS, TERNARY, TWO_LAYERS, sizes
 
 CIRCUITS: dict[str, tuple[Network, Folding]] = {
     "walk, event, 2 contexts": (TWO_LAYERS, Folding((3, 2), (3, 2), ("xnor", "delta"), contexts=2)),
     "step, event": (TWO_LAYERS, Folding((3, 2), (3, 2), ("delta", "delta"), ("step", "event"))),
+    "rate, event": (RATE, Folding((3, 2), (3, 2), ("delta", "delta"))),
+    "ternary, event, step": (TERNARY, Folding((3, 4, 2), (4, 2, 2), ("delta",) * 3, ("event", "step", "event"))),
     "graded, event, step": (GRADED, Folding((3, 2), (3, 2), ("delta", "delta"), ("event", "step"))),
     "convolution": (TALL_MAPS, Folding((1, 2), (1, 2), ("delta", "delta"))),
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 import sim
-from export import Conv2d, Dense, Encoder, Graded, Layer, Network, Pool2d, Readout, Single, load
+from export import Conv2d, Dense, Encoder, Graded, Layer, Network, Pool2d, Rate, Readout, Single, Ternary, load
 from hw import Accelerator, Folding, inputs, verilog
 from sim.proofs.netlist import FAMILIES, synthesize
 from sim.proofs.record import Row, select
@@ -16,11 +16,11 @@ from sim.protocol.circuits import sizes
 ARTIFACT = Path(__file__).parents[2] / "artifacts" / "digits.safetensors"
 
 
-def _graded() -> Network:
-    """64-20-10 with random weights and thresholds, `graded` neurons; pixels are spread over the steps."""
+def _coded(make: Callable[..., Rate], **options: int) -> Network:
+    """64-20-10 with random weights and thresholds; pixels are spread over the steps."""
     rng = np.random.default_rng(1)
     thresholds = rng.integers(4, 13, 20)
-    hidden = Layer(Dense(rng.choice([-1, 1], (20, 64))), Graded(thresholds, thresholds // 2, levels=3))
+    hidden = Layer(Dense(rng.choice([-1, 1], (20, 64))), make(thresholds, thresholds // 2, **options))
     last = Layer(Dense(rng.choice([-1, 1], (10, 20))), Readout(rng.integers(6, 12, 10)))
     return Network((hidden, last), 4, Encoder("spread", bits=3))
 
@@ -33,9 +33,12 @@ def _convolution() -> Network:
     return Network((hidden, last), 6, Encoder("latency"))
 
 
+CODED = Folding((8, 3), (7, 10), ("delta", "delta"), ("event", "event"), contexts=2)
 CIRCUITS: dict[str, tuple[Callable[[], Network], Folding]] = {
     "": (lambda: load(ARTIFACT), Folding((8, 13), (64, 10), ("delta", "delta"), ("step", "event"), contexts=2)),
-    ", graded": (_graded, Folding((8, 3), (7, 10), ("delta", "delta"), ("event", "event"), contexts=2)),
+    ", rate": (lambda: _coded(Rate), CODED),
+    ", ternary": (lambda: _coded(Ternary, levels=3), CODED),
+    ", graded": (lambda: _coded(Graded, levels=3), CODED),
     ", convolution": (_convolution, Folding((1, 2), (4, 5), ("delta", "delta"), contexts=2)),
 }
 """Networks for images of 8 x 8, and foldings: sizes that do not divide, words that are replayed, two frames in turn."""
