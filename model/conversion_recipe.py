@@ -40,8 +40,6 @@ class ConversionRecipe(Options):
         drop_inputs: share of the inputs that are 0, anew for each frame and epoch.
         smoothing: share of the target that goes to all classes alike (label smoothing).
         validation: training frames held out to choose epoch and shift: a share below 1, or a number of frames.
-        refit: train on the held-out frames, too, and keep the last epoch: once all else was chosen with them held out. Scores on
-            validation frames are then of frames that were trained on.
 
     Raises:
         UserError: a value is out of range, or two do not go together.
@@ -73,7 +71,6 @@ class ConversionRecipe(Options):
     drop_inputs: float = 0.0
     smoothing: float = 0.0
     validation: float = 0.1
-    refit: bool = False
 
     def __post_init__(self) -> None:
         self._check(

@@ -122,7 +122,7 @@ class ConversionTrainer(TrainingRun):
         return point
 
     def _rank(self, point: OperatingPoint) -> float:
-        return 0.0 if self.recipe.refit else point.strict  # of equals, the latest epoch is kept
+        return point.strict
 
     def finish(self, path: str | Path) -> dict[str, scores.Scores]:
         assert self.best is not None, "at least one epoch must be finished"
@@ -142,7 +142,7 @@ class ConversionTrainer(TrainingRun):
 
 
 def split(dataset: Dataset, recipe: ConversionRecipe) -> tuple[Images, Images]:
-    """Training and validation frames; of a recipe that is refitted, the latter are among the former.
+    """Training and validation frames.
 
     Raises:
         UserError: the data set has no images with labels to train on.
@@ -151,7 +151,6 @@ def split(dataset: Dataset, recipe: ConversionRecipe) -> tuple[Images, Images]:
         raise UserError(f"{dataset.name} must have training images with labels for the method conversion, but has none")
     images, labels = dataset.train_images, dataset.train_labels
     train, validation = split_stratified(labels, recipe.held_out(len(labels)), recipe.seed)
-    train = np.arange(len(labels)) if recipe.refit else train
     return Images.of(images[train], labels[train]), Images.of(images[validation], labels[validation])
 
 

@@ -8,8 +8,7 @@ import torch
 from export import UserError
 from model import conversion_checkpoint, datasets, training
 from model.conversion_recipe import ConversionRecipe
-from model.conversion_trainer import ConversionTrainer, run, split
-from model.evaluation import OperatingPoint
+from model.conversion_trainer import ConversionTrainer, run
 from model.processes import Processes
 from model.recipes import Recipe
 from tests.small_data import stripes
@@ -82,18 +81,6 @@ def test_the_best_epoch_on_validation_frames_is_kept(tmp_path):
     train(tmp_path, replace(RECIPE, epochs=8), observe=lambda trainer, epoch, seconds: epochs.append(epoch.validation.strict))
     best = conversion_checkpoint.read(tmp_path / "checkpoint.safetensors").provenance["best_epoch"]
     assert best == max(range(1, 9), key=lambda number: (epochs[number - 1], number))
-
-
-def test_refit_trains_on_all_frames_and_keeps_the_last_epoch():
-    parts = split(stripes(), replace(RECIPE, refit=True))
-    train_part, held_out = split(stripes(), RECIPE)
-    assert len(parts[0].labels) == len(train_part.labels) + len(held_out.labels) == len(stripes().train_labels)
-    assert torch.equal(parts[1].images, held_out.images)
-    for refit, kept in ((False, 1), (True, 2)):
-        trainer = ConversionTrainer(stripes(), replace(RECIPE, refit=refit))
-        for epoch, strict in ((1, 90.0), (2, 80.0)):
-            trainer._keep(epoch, OperatingPoint(0, strict, 0.0, 1.0, 1.0), [])
-        assert trainer.best.epoch == kept
 
 
 @pytest.mark.parametrize("augment", [0.0, 0.4])
