@@ -1,4 +1,4 @@
-"""``python -m export CHECKPOINT --out NETWORK`` and ``python -m export inspect NETWORK``."""
+"""``python -m export CHECKPOINT --out NETWORK``, ``python -m export import MODEL.onnx --out NETWORK``, ``python -m export inspect NETWORK``."""
 
 import json
 import sys
@@ -33,6 +33,7 @@ def describe(network: Network) -> str:
     encoder = network.encoder
     detail = "" if encoder.p_min is None else f" (p_min {encoder.p_min})"
     detail += "" if encoder.bits is None else f" ({counted(encoder.bits, 'bit')})"
+    detail += "" if encoder.thresholds is None else f" (thresholds {', '.join(map(str, encoder.thresholds))})"
     lines = [
         f"network     {dashed(network.shape)}",
         f"steps       {network.steps}",
@@ -94,10 +95,14 @@ def main() -> int:
         parser.add_argument("network", type=Path, help="network.safetensors")
         print(describe(load(parser.parse_args(sys.argv[2:]).network)))
         return 0
+    if sys.argv[1:2] == ["import"]:
+        from export.qonnx import command  # the only command that needs the package onnx
+
+        return command.main(sys.argv[2:])
     parser = Parser(
         prog="python -m export",
         description="Write the artifact of a trained checkpoint, after proving the golden model equal to it on its check set. "
-        "'python -m export inspect NETWORK' shows an artifact.",
+        "'python -m export inspect NETWORK' shows an artifact, 'python -m export import MODEL.onnx --out NETWORK' makes one of a QONNX file.",
     )
     parser.add_argument("checkpoint", type=Path, help="checkpoint.safetensors, as training writes it")
     parser.add_argument("--out", type=Path, required=True, help="network.safetensors to write")

@@ -126,7 +126,7 @@ def get(header: dict[str, Any], name: str, kind: type) -> Any:
 
 def encoder_header(encoder: Encoder) -> dict[str, Any]:
     """The encoder as JSON."""
-    return {name: value for name, value in asdict(encoder).items() if value is not None}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(encoder).items() if value is not None}
 
 
 def read_encoder(header: dict[str, Any]) -> Encoder:
@@ -136,9 +136,9 @@ def read_encoder(header: dict[str, Any]) -> Encoder:
         UserError: it is missing, or not an encoder.
     """
     fields = get(header, "encoder", dict)
-    if unknown := sorted(set(fields) - {"kind", "p_min", "bits"}):
-        raise UserError(f"header field 'encoder' must have 'kind', 'p_min' and 'bits' only, but has {unknown}")
-    return Encoder(get(fields, "kind", str), fields.get("p_min"), fields.get("bits"))
+    if unknown := sorted(set(fields) - {"kind", "p_min", "bits", "thresholds"}):
+        raise UserError(f"header field 'encoder' must have 'kind', 'p_min', 'bits' and 'thresholds' only, but has {unknown}")
+    return Encoder(get(fields, "kind", str), fields.get("p_min"), fields.get("bits"), fields.get("thresholds"))
 
 
 def read_class_names(header: dict[str, Any]) -> tuple[str, ...]:
