@@ -1,4 +1,5 @@
-"""``python -m export CHECKPOINT --out NETWORK``, ``python -m export import MODEL.onnx --out NETWORK``, ``python -m export inspect NETWORK``."""
+"""``python -m export CHECKPOINT --out NETWORK``, ``python -m export import MODEL.onnx --out NETWORK`` and
+``python -m export inspect NETWORK``."""
 
 import json
 import sys
@@ -102,7 +103,7 @@ def main() -> int:
     parser = Parser(
         prog="python -m export",
         description="Write the artifact of a trained checkpoint, after proving the golden model equal to it on its check set. "
-        "'python -m export inspect NETWORK' shows an artifact, 'python -m export import MODEL.onnx --out NETWORK' makes one of a QONNX file.",
+        "'python -m export import MODEL.onnx --out NETWORK' makes one of a QONNX file, 'python -m export inspect NETWORK' shows one.",
     )
     parser.add_argument("checkpoint", type=Path, help="checkpoint.safetensors, as training writes it")
     parser.add_argument("--out", type=Path, required=True, help="network.safetensors to write")

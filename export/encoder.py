@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -68,9 +69,9 @@ class Encoder:
         """Make thresholds a tuple of ``int``."""
         if self.kind != "spread" or self.bits is not None:
             raise UserError("encoder takes thresholds only if it is 'spread', and instead of bits")
-        given = self.thresholds
+        given: Any = self.thresholds
         right = isinstance(given, tuple | list) and all(map(is_integer, given)) and list(given) == sorted(given)
-        if not (right and 1 <= len(given) <= GREATEST and 1 <= given[0] and given[-1] <= GREATEST):
+        if not (right and 1 <= len(given) <= GREATEST and given[0] >= 1 and given[-1] <= GREATEST):
             raise UserError(f"encoder thresholds must be 1 to {GREATEST} ascending integers from 1 to {GREATEST}, not {given!r:.60}")
         object.__setattr__(self, "thresholds", tuple(map(int, given)))
 

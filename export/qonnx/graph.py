@@ -47,6 +47,8 @@ class Graph:
         named = {opset.domain for opset in self._model.opset_import}
         self._model.opset_import.extend(helper.make_opsetid(domain, 1) for domain in DOMAINS if domain not in named)  # not all exporters do
         graph = self._model.graph
+        if not graph.node or not all(node.output for node in graph.node):
+            raise UserError("must be an ONNX file with a graph, whose nodes all give something")
         initializers = {tensor.name for tensor in graph.initializer}
         inputs = [given for given in graph.input if given.name not in initializers]
         if len(inputs) != 1 or not graph.output:
@@ -98,9 +100,10 @@ class Graph:
             graph = helper.make_graph([node], "node", ends[:1], ends[1:], known)
             self._single[name] = self._made(helper.make_model(graph, opset_imports=self._model.opset_import))
         try:
-            return self._single[name].run(None, {node.input[0]: values})[0]
+            (found,) = self._single[name].run(None, {node.input[0]: values})
         except Exception as error:  # of whatever kind the operators of the evaluator raise
             raise UserError(f"{self.label(node)}: must be a node that onnx's reference evaluator can run: {error}") from None
+        return np.asarray(found)
 
     def origin(self, name: str) -> str:
         """The first tensor that a constant was made of."""
@@ -127,7 +130,7 @@ class Graph:
 
     def _evaluated(self, images: np.ndarray, names: Sequence[str]) -> list[np.ndarray]:
         try:
-            return self._evaluator.run(list(names), {self.input: images})
+            return [np.asarray(tensor) for tensor in self._evaluator.run(list(names), {self.input: images})]
         except Exception as error:  # of whatever kind the operators of the evaluator raise
             raise UserError(f"must be a graph that onnx's reference evaluator can run: {error}") from None
 
@@ -152,7 +155,7 @@ class Graph:
             if swapped:
                 node.input[0], node.input[1] = node.input[1], node.input[0]
             if node.input[0] != current or depends.intersection(node.input[1:]):
-                raise UserError(f"{self.label(node)}: must take '{current}', what the node before gives, as its first input, and else constants, without branches")
+                raise UserError(f"{self.label(node)}: must take '{current}', from the node before, as its first input, and else constants")
             passed.append(node)
             current = node.output[0]
             depends.update(node.output)

@@ -3,13 +3,15 @@
 Source of the formulas: the operators' descriptions in QONNX (https://github.com/fastmachinelearning/qonnx, ``docs/qonnx-custom-ops``).
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from onnx.reference.op_run import OpRun
 
 DOMAINS = ("onnx.brevitas", "qonnx.custom_op.general", "finn.custom_op.general")
 """Domains under which exporters write the same operators."""
 
-ROUNDING = {"ROUND": np.round, "CEIL": np.ceil, "FLOOR": np.floor}
+ROUNDING: dict[str, Callable[[np.ndarray], np.ndarray]] = {"ROUND": np.round, "CEIL": np.ceil, "FLOOR": np.floor}
 """Of ``Quant``, by mode; ``np.round`` rounds halves to even numbers."""
 
 

@@ -170,7 +170,11 @@ class Reader:
         window = tuple(has["kernel_shape"])
         if len(window) != 2 or tuple(has.get("strides", (1, 1))) != window or any(has.get("pads", ())):
             raise UserError("windows must be of two axes, without overlap and padding")
-        if set(has.get("dilations", (1,))) != {1} or other[2:] != (one[2] // window[0], one[3] // window[1]) or has.get("auto_pad", "NOTSET") != "NOTSET":
+        if (
+            set(has.get("dilations", (1,))) != {1}
+            or other[2:] != (one[2] // window[0], one[3] // window[1])
+            or has.get("auto_pad", "NOTSET") != "NOTSET"
+        ):
             raise UserError("dilations must be 1, ceil_mode 0 and auto_pad NOTSET")
         if self._stage.pool is not None:
             raise UserError("must be the only pool between two connections")
@@ -217,9 +221,7 @@ class Reader:
         else:
             least, greatest = self._sums(stage.connect(np.ones(stage.channels, np.int8)))
             first, last = int(least.min()), int(greatest.max())
-        code = code_of(
-            tabulate(first, last, stage.begin, stage.before, stage.after), padded=padded, signed=stage.connect is not None
-        )
+        code = code_of(tabulate(first, last, stage.begin, stage.before, stage.after), padded=padded, signed=stage.connect is not None)
         if stage.connect is None:
             if code.flips.any():
                 raise UserError("values that are pooled must rise with the pixels")

@@ -43,16 +43,15 @@ class _Direction:
 
     def __init__(self) -> None:
         self._last: np.ndarray | None = None
-        self.rises: np.ndarray | bool = False
-        self.falls: np.ndarray | bool = False
+        self.rises = self.falls = np.zeros(1, bool)
 
     def see(self, values: np.ndarray) -> None:
         """The next rows."""
         if self._last is not None:
             values = np.concatenate([self._last, values])
         change = np.diff(values, axis=0)
-        self.rises |= (change > 0).any(axis=0)
-        self.falls |= (change < 0).any(axis=0)
+        self.rises = self.rises | (change > 0).any(axis=0)
+        self.falls = self.falls | (change < 0).any(axis=0)
         self._last = values[-1:]
 
     def check(self) -> np.ndarray:
@@ -61,9 +60,9 @@ class _Direction:
         Raises:
             UserError: a column does both.
         """
-        if (both := np.logical_and(self.rises, self.falls)).any():
+        if (both := self.rises & self.falls).any():
             raise UserError(f"values must rise or fall with the sum, but those of channel {int(np.argmax(both))} do both")
-        return np.asarray(self.falls)
+        return self.falls
 
 
 def tabulate(first: int, last: int, begin: Step, before: Sequence[Step], after: Sequence[Step] = ()) -> Table:

@@ -91,9 +91,7 @@ def _dense(signs: np.ndarray, flips: np.ndarray) -> Connection:
     return Dense(signs * flips[:, None])
 
 
-def _conv2d(
-    signs: np.ndarray, shape: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int], flips: np.ndarray
-) -> Connection:
+def _conv2d(signs: np.ndarray, shape: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int], flips: np.ndarray) -> Connection:
     return Conv2d(signs * flips[:, None, None, None], shape, stride, padding)
 
 
