@@ -218,7 +218,7 @@ def _network(tensors: dict[str, np.ndarray], header: dict[str, Any]) -> Network:
             layers.append(_layer(tensors, index, description, kinds[index], version))
     encoder = read_encoder(header)
     if version == VERSIONS[0] and not encoder.spikes_once:
-        raise UserError(f"encoder of a file of version {version} must be of inputs that spike once, not '{encoder.kind}' with bits")
+        raise UserError(f"encoder of a file of version {version} must be of inputs that spike once, not '{encoder.kind}' with counts")
     return Network(tuple(layers), get(header, "steps", int), encoder, read_class_names(header), get(header, "provenance", dict))
 
 

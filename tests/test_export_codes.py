@@ -61,6 +61,22 @@ class TestSpread:
         assert (sent.sum(axis=1).min(), sent.sum(axis=1).max()) == encoder.totals
         assert np.ptp(sent, axis=1).max() <= 1  # evenly
 
+    @pytest.mark.parametrize("thresholds", [(1,), (255,), (64, 192), (3, 3, 100), tuple(range(1, 256))])
+    @pytest.mark.parametrize("steps", [1, 3, 8])
+    def test_counts_of_thresholds(self, steps, thresholds):
+        encoder = Encoder("spread", thresholds=thresholds)
+        sent = dense(encoder.encode(np.arange(256, dtype=np.uint8).reshape(2, 128), steps)).transpose(0, 2, 1).reshape(256, steps)
+        counts = [sum(p >= threshold for threshold in thresholds) for p in range(256)]
+        assert sent.tolist() == [oracle_codes.deal(count, steps) for count in counts]
+        assert encoder.totals == (0, len(thresholds))
+        assert not encoder.spikes_once
+
+    def test_thresholds_of_the_upper_bits(self):
+        images = np.arange(256, dtype=np.uint8)[None]
+        for bits in range(1, 9):
+            thresholds = tuple(range(1 << (8 - bits), 256, 1 << (8 - bits)))
+            assert Encoder("spread", thresholds=thresholds).encode(images, 3).equals(Encoder("spread", bits=bits).encode(images, 3))
+
     def test_many_frames_as_few(self, monkeypatch):
         images = random_images(np.random.default_rng(1), 9, 5)
         encoder = Encoder("spread", bits=4)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from export.connections import Connection
+from export.connections import Connection, Totals
 from export.encoder import MAX_BITS, Encoder
 from export.errors import UserError
 from export.neuron import MAX_THRESHOLD, Neuron
@@ -14,6 +14,8 @@ from export.reset_neurons import MAX_FRACTION, MAX_LEVELS, Graded, Rate, Ternary
 
 EVEN = 2.0**-18
 """Greatest difference of levels from even ones, as a share of the greatest: what rounding to float32 can make."""
+NEARLY = 2.0**-10
+"""How far above a whole number a threshold may come out by rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,15 +40,15 @@ class Code:
     flips: np.ndarray
 
 
-def code_of(table: Table, *, padded: bool, signed: bool) -> Code:
+def code_of(table: Table, *, padded: bool, neurons: bool) -> Code:
     """How a table's levels become counts.
 
-    Where counts may be signed, they are from ``-L`` to ``L`` if levels are, 0 among them, or if zeros are added, and else from 0.
+    Those of neurons are from ``-L`` to ``L`` if levels are, 0 among them, or if zeros are added; else they are from 0.
 
     Parameters:
         table: of an activation.
         padded: zeros are added to the activation: their count must be 0.
-        signed: counts may be below 0.
+        neurons: of neurons, whose counts may be below 0, and whose weights may be flipped; else of the inputs.
 
     Raises:
         UserError: there is only one level, levels are not evenly spaced, or zeros are added where 0 would not be the count of 0.
@@ -59,7 +61,7 @@ def code_of(table: Table, *, padded: bool, signed: bool) -> Code:
     worth = (levels[-1] - levels[0]) / top
     if (np.abs(levels[0] + worth * places - levels) > EVEN * np.abs(levels).max()).any():
         raise UserError(f"levels of an activation must be evenly spaced, not {', '.join(f'{level:g}' for level in levels[:8])}")
-    centred = signed and levels[0] == -levels[-1]
+    centred = neurons and levels[0] == -levels[-1]
     if centred and padded and top % 2:
         places, worth, top = 2 * places, worth / 2, 2 * top
     least = -(top // 2) if centred and top % 2 == 0 else 0
@@ -67,11 +69,11 @@ def code_of(table: Table, *, padded: bool, signed: bool) -> Code:
     before = below[np.searchsorted(places, np.arange(1, top + 1))]  # integers whose count is less
     values = np.full(top + 1, np.nan, np.float32)
     values[places] = table.levels
-    flips = table.falls_before
+    flips = table.falls_before if neurons else np.zeros(len(table.falls), bool)
     turned = table.falls ^ flips  # what is tested falls while what is pooled grows
     zero = np.zeros(len(flips)) if least else np.where(turned, levels[-1], levels[0])
     if padded and zero.any():
-        possible = "from 0, or from -s to s" if signed else "from 0"
+        possible = "from 0, or from -s to s" if neurons else "from 0"
         raise UserError(f"zeros can only be added to an activation with levels {possible}, not from {levels[0]:g} to {levels[-1]:g}")
     return Code(
         least,
@@ -120,12 +122,16 @@ def neuron_of(code: Code, first: int, last: int, connection: Connection, sums: t
 
 def _binary(thresholds: np.ndarray, connection: Connection, least: np.ndarray) -> Neuron:
     """Neurons that spike where the sum reaches a threshold."""
-    fan_in = connection.fan_in
-    lowest = -fan_in if connection.output_map is None else 1  # [S15]
+    lowest, highest = single_range(connection)
     raised = np.where(thresholds <= least, np.maximum(thresholds, lowest), thresholds)
-    if ((raised >= lowest) & (raised <= fan_in + 1) & ((raised == thresholds) | (raised <= least))).all():
+    if ((raised >= lowest) & (raised <= highest) & ((raised == thresholds) | (raised <= least))).all():
         return Single(raised)
     return Rate(np.ones_like(thresholds), 1 - thresholds)
+
+
+def single_range(connection: Connection) -> Totals:
+    """Least and greatest threshold of `Single` neurons [S3], [S15]."""
+    return (-connection.fan_in if connection.output_map is None else 1), connection.fan_in + 1
 
 
 def spaced(thresholds: np.ndarray, counts: np.ndarray, least: np.ndarray, greatest: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
@@ -187,7 +193,7 @@ def _spaced_one(thresholds: list[int], counts: np.ndarray, least: int, greatest:
     return (int(steps[best]), start) if abs(start) <= MAX_THRESHOLD else None
 
 
-def readout_of(values: np.ndarray, first: int, inputs_once: bool, fan_in: int) -> tuple[bool, Single]:
+def readout_of(values: np.ndarray, first: int, single: Totals | None) -> tuple[bool, Single]:
     """Whether weights must be flipped, and output neurons whose margins are in the order of the graph's scores.
 
     The first of several equal margins, and of equal scores, is the class. A margin of at least 0 is a score of at least 0, where that
@@ -195,8 +201,7 @@ def readout_of(values: np.ndarray, first: int, inputs_once: bool, fan_in: int) -
 
     Parameters:
         values: the scores of each sum from ``first`` on, float (sums, classes).
-        inputs_once: inputs spike once.
-        fan_in: synapses of a neuron.
+        single: least and greatest threshold of neurons that spike once; None if what comes in does not.
 
     Raises:
         UserError: there are none.
@@ -204,14 +209,14 @@ def readout_of(values: np.ndarray, first: int, inputs_once: bool, fan_in: int) -
     change = np.diff(values, axis=0)
     flips = bool((change < 0).all())
     if not flips and not (change > 0).all():
-        raise UserError("scores must rise with the sum, or fall, for all classes, or be other than those of all other sums")
+        raise UserError("scores must rise with the sum, or fall, for all classes, and be different for each sum")
     if flips:
         values, first = values[::-1], -(first + len(values) - 1)
-    middle = len(values) // 2
-    for score in (0.0, *values[middle]):
-        thresholds = first + (values < score).sum(axis=0)
+    scale = (values[-1] - values[0]).mean() / (len(values) - 1)
+    for score in (0.0, *values[len(values) // 2]):
+        thresholds = np.ceil(first - (values[0] - score) / scale - NEARLY).astype(np.int64)
         if _ordered(values, first - thresholds):
-            within = inputs_once and (thresholds >= -fan_in).all() and (thresholds <= fan_in + 1).all()
+            within = single is not None and single[0] <= thresholds.min() <= thresholds.max() <= single[1]
             return flips, (Single if within else Readout)(thresholds)
     raise UserError("scores must be one scale times the sums, and offsets that differ by whole sums")
 

@@ -64,6 +64,8 @@ class Graph:
         self._label = {node.output[0]: f"node {node.name or number} ({node.op_type})" for number, node in enumerate(graph.node)}
         self._producer = {name: node for node in graph.node for name in node.output}
         self._single: dict[str, ReferenceEvaluator] = {}
+        for node in graph.node:
+            self._check(node)
         self.nodes = self._passed()
         self._evaluator = self._made(self._model)
         names = [self.input, *initializers, *(name for node in graph.node for name in node.output if name)]
@@ -72,8 +74,6 @@ class Graph:
         self.constants = {name: np.asarray(value) for name, value in values.items() if name not in passed}
         self.shapes = {name: np.shape(value) for name, value in values.items()}
         self.input_shape = self.shapes[self.input]
-        for node in self.nodes:
-            self._check(node)
 
     def label(self, node: NodeProto) -> str:
         """A node's name, or else its number, and its type."""
@@ -102,7 +102,7 @@ class Graph:
         try:
             (found,) = self._single[name].run(None, {node.input[0]: values})
         except Exception as error:  # of whatever kind the operators of the evaluator raise
-            raise UserError(f"{self.label(node)}: must be a node that onnx's reference evaluator can run: {error}") from None
+            raise UserError(f"must be a node that onnx's reference evaluator can run: {error}") from None
         return np.asarray(found)
 
     def origin(self, name: str) -> str:

@@ -14,7 +14,7 @@ from export.errors import UserError, prefixed
 from export.layer import Layer
 from export.network import Network
 from export.pooling import Pool2d
-from export.qonnx.fold import Code, code_of, encoder_of, neuron_of, readout_of
+from export.qonnx.fold import Code, code_of, encoder_of, neuron_of, readout_of, single_range
 from export.qonnx.graph import CONNECTIONS, DECISIONS, SHAPES, Graph
 from export.qonnx.table import Step, merged, repeated, tabulate
 from export.qonnx.weights import read_weights
@@ -140,13 +140,13 @@ class Reader:
         elif node.op_type in SHAPES:
             self._reshape(node)
         else:
-            self._stage.then(partial(self._elementwise, node, len(self._graph.shapes[node.input[0]])))
+            step = partial(self._elementwise, node, len(self._graph.shapes[node.input[0]]))
+            if step(np.zeros((1, self._stage.columns), np.float32)).size != self._stage.columns:
+                raise UserError("constants must be scalars, or one per channel")
+            self._stage.then(step)
 
     def _elementwise(self, node: NodeProto, axes: int, values: np.ndarray) -> np.ndarray:
-        found = self._graph.apply(node, values.reshape(*values.shape, *(1,) * (axes - 2)))
-        if found.size != values.size:
-            raise UserError(f"{self._graph.label(node)}: constants must be scalars, or one per channel")
-        return found.reshape(values.shape)
+        return self._graph.apply(node, values.reshape(*values.shape, *(1,) * (axes - 2))).reshape(len(values), -1)
 
     def _reshape(self, node: NodeProto) -> None:
         """Only the numbering of channels changes: a tensor's numbers stay in their order."""
@@ -221,9 +221,10 @@ class Reader:
         else:
             least, greatest = self._sums(stage.connect(np.ones(stage.channels, np.int8)))
             first, last = int(least.min()), int(greatest.max())
-        code = code_of(tabulate(first, last, stage.begin, stage.before, stage.after), padded=padded, signed=stage.connect is not None)
+        table = tabulate(first, last, stage.begin, stage.before, stage.after)
+        code = code_of(table, padded=padded, neurons=stage.connect is not None)
         if stage.connect is None:
-            if code.flips.any():
+            if stage.pool is not None and table.falls_before.any():
                 raise UserError("values that are pooled must rise with the pixels")
             self._encoder = encoder_of(code.reached_after[:, 0])
             self._totals = self._encoder.totals
@@ -249,7 +250,7 @@ class Reader:
         values = stage.begin(np.arange(first, int(greatest.max()) + 1))
         for step in stage.before:
             values = step(values)
-        flips, neuron = readout_of(values, first, self._totals == (0, 1), connection.fan_in)
+        flips, neuron = readout_of(values, first, single_range(connection) if self._totals == (0, 1) else None)
         self._layers.append(Layer(stage.connect(np.full(stage.channels, -1 if flips else 1, np.int8)), neuron, stage.taken))
 
 
