@@ -49,7 +49,7 @@ def environment(session: nox.Session) -> None:
 
 @nox.session(python=False, requires=["environment"])
 def cosim(session: nox.Session) -> None:
-    """Train or import, export, generate Verilog, co-simulate every spike: [--dataset NAME | --recipe FILE] … | --network FILE | --onnx FILE."""
+    """Train, export, generate Verilog, co-simulate every spike: [--dataset NAME | --recipe FILE] … | --network FILE | --onnx FILE …."""
     parser = argparse.ArgumentParser(prog="nox -s cosim --", usage="nox -s cosim -- [OPTION …]", allow_abbrev=False)
     parser.add_argument(
         "--dataset",
@@ -77,13 +77,10 @@ def cosim(session: nox.Session) -> None:
     if given.check_images and not given.onnx:
         parser.error("--check-images is an option of --onnx")
     if given.onnx:
-        dataset, folder = given.dataset, given.out or BUILD / given.onnx.stem
+        dataset, folder = given.dataset or "random", given.out or BUILD / given.onnx.stem
         network = folder / "network.safetensors"
-        compared = [
-            part for name, value in (("--dataset", dataset), ("--check-images", given.check_images)) if value for part in (name, value)
-        ]
-        run(session, "-m", "export", "import", given.onnx, "--out", network, *compared)
-        dataset = dataset or "random"
+        check = ("--check-images", given.check_images) if given.check_images else ()
+        run(session, "-m", "export", "import", given.onnx, "--out", network, "--dataset", dataset, *check)
     elif given.network is None:
         dataset = None if given.recipe else given.dataset or "digits"
         folder = given.out or BUILD / Path(given.recipe or str(dataset)).stem

@@ -174,8 +174,8 @@ class TestMaps:
         assert equal(graph, tmp_path, "rate", "readout").network.maps[-1] == (1, 1, 3)
 
     def test_a_pool_of_the_image(self, tmp_path, rng):
-        graph = halved(Graph(1, 1, 4, 4)).add("MaxPool", **WINDOW).bipolar().add("Flatten").dense(signs(rng, 3, 4))
-        assert equal(graph, tmp_path, "single").network.layers[0].pool == export.Pool2d((4, 4), 1, 2)
+        graph = halved(Graph(1, 3, 4, 4)).add("MaxPool", **WINDOW).bipolar().add("Flatten").dense(signs(rng, 3, 12))
+        assert equal(graph, tmp_path, "single").network.layers[0].pool == export.Pool2d((4, 4), 3, 2)
 
 
 class TestDecisions:
@@ -318,11 +318,15 @@ REFUSED = [
     ),
     (
         lambda rng: maps(rng).norm(rng, 3).quant(2).add("MaxPool", **WINDOW).add("Flatten").dense(signs(rng, 2, 12)),
-        "node Flatten_8 (Flatten): activations must have two levels where MaxPool takes them, not 4",
+        "node Flatten_8 (Flatten): counts of activations must be 0 or 1 where MaxPool takes them, not from 0 to 3",
     ),
     (
         lambda rng: maps(rng).add("MaxPool", kernel_shape=[3, 3], strides=[2, 2]),
         "node MaxPool_5 (MaxPool): windows must be of two axes, without overlap and padding",
+    ),
+    (
+        lambda rng: maps(rng).norm(rng, 3).bipolar().add("MaxPool", **WINDOW).conv(signs(rng, 2, 3, 2, 2), pads=[1, 1, 1, 1]),
+        "node MaxPool_7 (MaxPool): counts of activations must be 0 or 1 where MaxPool takes them, not from -1 to 1",
     ),
     (
         lambda rng: maps(rng).add("MaxPool", **WINDOW, ceil_mode=1),

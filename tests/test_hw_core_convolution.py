@@ -79,7 +79,7 @@ def test_first_spikes_of_rate_neurons_in_one_step(folding):
         Layer(Dense(signs(rng, 3, 5)), Readout([0, 1, -1]), Pool2d((3, 3), 5, 3)),
     )
     network = Network(layers, 1)
-    assert_right(network, folding, network.check_inputs(rng.integers(0, 2, (12, 60))), gaps=0.2, stalls=0.3)
+    assert_right(network, folding, network.check_inputs(rng.integers(0, 2, (6, 60))), gaps=0.2, stalls=0.3)
 
 
 def test_mode_changes_at_any_time():

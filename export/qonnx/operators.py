@@ -1,6 +1,6 @@
 """Operators of QONNX, which onnx's reference evaluator does not know, and inference of ``BatchNormalization``.
 
-Source of the formulas: the operators' descriptions in QONNX (https://github.com/fastmachinelearning/qonnx, ``docs/qonnx-custom-ops``).
+Source of the formulas: the operators' descriptions in QONNX (https://github.com/fastmachinelearning/qonnx).
 """
 
 from collections.abc import Callable

@@ -195,9 +195,9 @@ class Reader:
         with prefixed(self._label):
             code = self._complete(node.input[0], padded)
         stage = self._stage
-        mapped = stage.mapped or stage.pool is not None
+        planes = stage.pool.channels if stage.pool is not None else stage.channels if stage.mapped else 1
         with prefixed(label):
-            weights = read_weights(self._graph, node, code, shape, mapped)
+            weights = read_weights(self._graph, node, code, shape, planes)
         if not weights.exact:
             self._rounded.append(label)
         self._stage = _Stage(
@@ -234,7 +234,7 @@ class Reader:
             self._layers.append(Layer(connection, neuron, stage.taken))
             self._totals = neuron.totals(1)
         if stage.pool is not None and self._totals != (0, 1):
-            raise UserError(f"activations must have two levels where MaxPool takes them, not {code.greatest - code.least + 1}")
+            raise UserError(f"counts of activations must be 0 or 1 where MaxPool takes them, not from {code.least} to {code.greatest}")
         self._probes.append(Probe(tensor, len(self._layers) - 1, stage.pool, code))
         return code
 

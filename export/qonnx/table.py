@@ -89,7 +89,8 @@ def tabulate(first: int, last: int, begin: Step, before: Sequence[Step], after: 
         tested.see(values)
         if not np.isfinite(values).all():
             raise UserError("values must be finite")
-        for level in np.unique(values).tolist():
+        begun = np.concatenate([values[0], values[1:][values[1:] != values[:-1]]])
+        for level in np.unique(begun).tolist():
             counts[level] = counts.get(level, 0) + (values == level).sum(axis=0)
             if len(counts) > MAX_LEVELS:
                 raise UserError(f"must come after a quantiser, of at most {MAX_LEVELS} levels")

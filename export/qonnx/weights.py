@@ -37,7 +37,7 @@ class Weights:
     exact: bool
 
 
-def read_weights(graph: Graph, node: NodeProto, code: Code, shape: tuple[int, ...], mapped: bool) -> Weights:
+def read_weights(graph: Graph, node: NodeProto, code: Code, shape: tuple[int, ...], planes: int) -> Weights:
     """The weights of a connection.
 
     With counts ``n``, what comes in is ``zero + n * worth``, and the graph's sum ``Σ ω (zero + n * worth)``: the weights' ``ω * worth``
@@ -48,7 +48,7 @@ def read_weights(graph: Graph, node: NodeProto, code: Code, shape: tuple[int, ..
         node: the connection.
         code: of what comes in.
         shape: of what comes in, for one image.
-        mapped: what comes in are neurons of a map, or windows of one, which the graph numbers channel by channel.
+        planes: channels of the map that comes in, or 1: the graph numbers it plane by plane, the network position by position [S15].
 
     Raises:
         UserError: the weights are none that a network can have.
@@ -80,9 +80,7 @@ def read_weights(graph: Graph, node: NodeProto, code: Code, shape: tuple[int, ..
             raise UserError(f"pads must be the same on both sides, not {padding}")
         connect = partial(_conv2d, signs, (shape[2], shape[3]), tuple(has.get("strides", (1, 1))), tuple(padding[:2]))
     else:
-        if mapped:  # from plane by plane to position by position [S15]
-            signs = signs.reshape(len(signs), len(code.worth), -1).transpose(0, 2, 1).reshape(len(signs), -1)
-        connect = partial(_dense, signs)
+        connect = partial(_dense, signs.reshape(len(signs), planes, -1).transpose(0, 2, 1).reshape(len(signs), -1))
     levels = code.values[~np.isnan(code.values)]
     return Weights(connect, len(weights), partial(_values, scale, offset), _bias(graph, node), _exact(weights, levels))
 
