@@ -55,7 +55,7 @@ def describe(network: Network) -> str:
         if isinstance(neuron, Rate):
             parts.append("starts " + spread(neuron.initial))
             parts += ["bias per step " + spread(neuron.bias)] if neuron.has_bias else []
-            parts += [f"fraction {counted(neuron.fraction, 'bit')}"] if neuron.fraction else []
+        parts += [f"fraction {counted(neuron.fraction, 'bit')}"] if neuron.fraction else []
         never = int(neuron.never(*layer.sum_range(totals), network.steps).sum())
         lines.append(f"layer {index}     {', '.join(parts)}, never fires: {never}")
     provenance = {name: value for name, value in network.provenance.items() if name != "shift_curve"}

@@ -22,7 +22,7 @@ from export.files import atomic_write
 from export.layer import CONNECTIONS, Layer
 from export.network import Network
 from export.neuron import Neuron
-from export.neurons import NEURONS, Single
+from export.neurons import NEURONS, Readout, Single
 from export.packing import pack_weights
 from export.reset_neurons import Rate, Ternary
 from export.text import one_of
@@ -260,7 +260,7 @@ def _kind(description: object, version: int) -> type[Neuron]:
     kind = NEURONS[description["neuron"]]
     fields = {"inputs", "outputs", "connection", "neuron"}
     fields |= {"levels", "signed"} if issubclass(kind, Ternary) else set()
-    fields |= {"fraction"} if issubclass(kind, Rate) else set()
+    fields |= {"fraction"} if issubclass(kind, Rate | Readout) else set()
     fields |= {"pool"} if "pool" in description else set()
     fields.update(layer_files.FIELDS[description["connection"]])
     if unknown := sorted(set(description) - fields):
@@ -284,7 +284,7 @@ def _arrays(neuron: Neuron | type[Neuron]) -> tuple[str, ...]:
 def _options(neuron: Neuron) -> dict[str, Any]:
     """What is not in arrays, as JSON."""
     options = {"levels": neuron.levels, "signed": neuron.signed} if isinstance(neuron, Ternary) else {}
-    return options | ({"fraction": neuron.fraction} if isinstance(neuron, Rate) and neuron.fraction else {})
+    return options | ({"fraction": neuron.fraction} if neuron.fraction else {})
 
 
 def _layer(tensors: dict[str, np.ndarray], index: int, description: dict[str, Any], kind: type[Neuron], version: int) -> Layer:

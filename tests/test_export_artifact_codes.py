@@ -188,14 +188,11 @@ FIELDS = "connection, fraction, inputs, levels, neuron, outputs, signed"
         (layer(fraction=9), "layers.0: fraction must be an integer from 0 to 8, not 9"),
         (layer(fraction=True), "layers.0: header field 'fraction' must be int, not True"),
         (layer(fraction="2"), "layers.0: header field 'fraction' must be int, not '2'"),
-        (
-            layer(1, fraction=2),
-            "layers.1: neurons 'readout' must have no more fields than connection, inputs, neuron, outputs, but have ['fraction']",
-        ),
+        (layer(1, fraction=9), "layers.1: fraction must be an integer from 0 to 8, not 9"),
         (layer(leak=3), f"layers.0: neurons 'graded' must have no more fields than {FIELDS}, but have ['leak']"),
         (
             layer(1, levels=3),
-            "layers.1: neurons 'readout' must have no more fields than connection, inputs, neuron, outputs, but have ['levels']",
+            "layers.1: neurons 'readout' must have no more fields than connection, fraction, inputs, neuron, outputs, but have ['levels']",
         ),
         (layer(outputs=3), "layers.0: weights must have 3 rows, one per output, not 2"),
         (layer(1, inputs=1), "layers.1: padding bits of packed weights must be 0, but bit 1 of neuron 1 is 1"),
@@ -224,6 +221,16 @@ FIELDS = "connection, fraction, inputs, levels, neuron, outputs, signed"
 )
 def test_wrong_header_is_refused(tmp_path, change, message):
     assert_said(refusal(write_raw(tmp_path / "n", graded_example(), change_header=change)), message)
+
+
+def test_a_fraction_of_the_outputs(tmp_path):
+    *hidden, last = graded_example().layers
+    network = Network((*hidden, Layer(last.connection, Readout(last.neuron.thresholds, fraction=3))), 2, Encoder("spread", bits=4))
+    export.save(network, tmp_path / "n")
+    assert header_of(tmp_path / "n")["layers"][-1]["fraction"] == 3
+    assert_same(export.load(tmp_path / "n"), network)
+    with pytest.raises(UserError, match=r"^fraction must be an integer from 0 to 8, not 9$"):
+        Readout([1], fraction=9)
 
 
 def test_version_1_has_no_coefficients(tmp_path):

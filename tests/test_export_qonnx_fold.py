@@ -164,12 +164,15 @@ class TestNeurons:
         assert refused(lambda: neuron_of(code, 0, 128, Dense(np.ones((1, 128))), (np.zeros(1, int), np.full(1, 128)))) == message
 
 
+SCORES = "scores must be one scale times the sums, the same for all classes, and offsets, at most 256 fractions"
+
+
 class TestReadout:
     def decide(self, values, first, single=(-9, 10)):
         """Flips and thresholds, after every pair of sums of two classes was decided as the scores say."""
         flips, neuron = readout_of(values, first, single)
         sums = np.arange(first, first + len(values))
-        margins = (-sums if flips else sums)[:, None] - neuron.thresholds
+        margins = ((-sums if flips else sums)[:, None] << neuron.fraction) - neuron.thresholds
         for a in range(len(values)):
             for b in range(len(values)):
                 scores, own = [values[a, 0], values[b, 1]], [margins[a, 0], margins[b, 1]]
@@ -185,21 +188,39 @@ class TestReadout:
         assert type(self.decide(sums + np.array([0, 2]), -4, single=None)[1]) is Readout
         assert type(self.decide(sums + np.array([0, 20]), -4)[1]) is Readout
 
-    def test_a_fraction_that_agrees_with_the_order_of_classes(self):
+    def test_fractions(self):
+        """The first of two classes that are equal but for a fraction, or the second."""
         sums = np.arange(-4.0, 5)[:, None]
-        assert self.decide(sums + np.array([0.5, 0]), -4)[1].thresholds.tolist() == [0, 0]
-        assert np.ptp(self.decide(sums + np.array([0, 0.5]), -4)[1].thresholds) == 1
+        for offsets in ([0.5, 0], [0, 0.5], [-0.25, 0.5], [7.3, -0.2]):
+            for scale in (1, -0.3):
+                assert type(self.decide((sums + np.array(offsets)) * scale, -4)[1]) is Readout
+        neuron = self.decide(sums + np.array([0, 0.5]), -4)[1]
+        assert (neuron.fraction, neuron.thresholds.tolist()) == (1, [0, -1])
+
+    def test_many_classes(self):
+        """In float32, in which scores are rounded."""
+        rng = np.random.default_rng(3)
+        for classes, fraction in ((10, 4), (100, 7)):
+            values = (np.arange(-70, 71)[:, None] * 0.37 + rng.normal(0, 9, classes)).astype(np.float32)
+            flips, neuron = readout_of(values, -70, None)
+            margins = (np.arange(-70, 71)[:, None] << neuron.fraction) - neuron.thresholds
+            assert (flips, neuron.fraction) == (False, fraction)
+            order = np.lexsort(
+                (-np.broadcast_to(np.arange(classes), margins.shape).ravel(), margins.ravel())
+            )  # on a tie, the first is greater
+            assert np.array_equal(order, np.argsort(values, axis=None))
+
+    def test_equal_offsets_that_are_rounded(self):
+        for values in (np.arange(-70, 71)[:, None] * np.full(9, 0.37) + offset for offset in (0.1, 1.7, 0.37 / 2)):
+            assert readout_of(values.astype(np.float32), -70, (-99, 99))[1].fraction == 0
 
     @pytest.mark.parametrize(
         ("values", "message"),
         [
             ([[0, 1], [1, 0]], "scores must rise with the sum, or fall, for all classes, and be different for each sum"),
             ([[0, 0], [1, 0]], "scores must rise with the sum, or fall, for all classes, and be different for each sum"),
-            ([[0, 0], [1, 3], [2, 6]], "scores must be one scale times the sums, and offsets that differ by whole sums"),
-            (
-                [[0, 0.2, 0.4], [1, 1.2, 1.4], [2, 2.2, 2.4]],
-                "scores must be one scale times the sums, and offsets that differ by whole sums",
-            ),
+            ([[0, 0], [1, 3], [2, 6]], SCORES),
+            (np.arange(3)[:, None] + np.arange(300) / 400, SCORES),
         ],
     )
     def test_refused(self, values, message):

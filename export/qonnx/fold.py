@@ -7,15 +7,15 @@ import numpy as np
 from export.connections import Connection, Totals
 from export.encoder import MAX_BITS, Encoder
 from export.errors import UserError
-from export.neuron import MAX_THRESHOLD, Neuron
+from export.neuron import MAX_FRACTION, MAX_THRESHOLD, Neuron
 from export.neurons import Readout, Single
 from export.qonnx.table import Table
-from export.reset_neurons import MAX_FRACTION, MAX_LEVELS, Graded, Rate, Ternary
+from export.reset_neurons import MAX_LEVELS, Graded, Rate, Ternary
 
 EVEN = 2.0**-18
 """Greatest difference of levels from even ones, as a share of the greatest: what rounding to float32 can make."""
-NEARLY = 2.0**-10
-"""How far above a whole number a threshold may come out by rounding."""
+NEARLY = 2.0**-14
+"""How far apart offsets of scores, in sums, may come out by rounding, though they are the same."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,24 +206,36 @@ def readout_of(values: np.ndarray, first: int, single: Totals | None) -> tuple[b
     Raises:
         UserError: there are none.
     """
+    values = values.astype(np.float64)
     change = np.diff(values, axis=0)
     flips = bool((change < 0).all())
     if not flips and not (change > 0).all():
         raise UserError("scores must rise with the sum, or fall, for all classes, and be different for each sum")
     if flips:
         values, first = values[::-1], -(first + len(values) - 1)
+    sums = first + np.arange(len(values))[:, None]
     scale = (values[-1] - values[0]).mean() / (len(values) - 1)
     for score in (0.0, *values[len(values) // 2]):
-        thresholds = np.ceil(first - (values[0] - score) / scale - NEARLY).astype(np.int64)
-        if _ordered(values, first - thresholds):
-            within = single is not None and single[0] <= thresholds.min() <= thresholds.max() <= single[1]
-            return flips, (Single if within else Readout)(thresholds)
-    raise UserError("scores must be one scale times the sums, and offsets that differ by whole sums")
+        reached = sums.mean() - (values.mean(axis=0) - score) / scale  # the real sums at which classes have this score
+        thresholds = np.ceil(reached - NEARLY).astype(np.int64)
+        above = thresholds - reached
+        order = np.argsort(above)
+        ranks = np.empty_like(thresholds)  # classes whose sums are as far above their thresholds are in this order
+        ranks[order] = np.cumsum(np.diff(above[order], prepend=above[order[0]]) > NEARLY)
+        fraction = int(ranks.max()).bit_length()
+        thresholds = (thresholds << fraction) - ranks
+        if fraction > MAX_FRACTION or not _ordered(values, (sums << fraction) - thresholds):
+            continue
+        if not fraction and single is not None and single[0] <= thresholds.min() <= thresholds.max() <= single[1]:
+            return flips, Single(thresholds)
+        return flips, Readout(thresholds, fraction=fraction)
+    raise UserError(
+        f"scores must be one scale times the sums, the same for all classes, and offsets, at most {1 << MAX_FRACTION} fractions"
+    )
 
 
-def _ordered(values: np.ndarray, least: np.ndarray) -> bool:
-    """Whether margins, which begin with ``least`` (classes,), are in the order of the values, (sums, classes): ties, too."""
-    margins = least + np.arange(len(values))[:, None]
+def _ordered(values: np.ndarray, margins: np.ndarray) -> bool:
+    """Whether margins, (sums, classes), are in the order of the values: ties, too."""
     classes = np.broadcast_to(-np.arange(values.shape[1]), values.shape)
     order = np.lexsort((classes.ravel(), margins.ravel()))
     before, after = values.ravel()[order][:-1], values.ravel()[order][1:]
