@@ -42,8 +42,10 @@ def run(session: nox.Session, *arguments: str | Path) -> None:
 
 @nox.session(default=False)
 def environment(session: nox.Session) -> None:
-    """Make the environment that the sessions share (needed by them, not by you)."""
+    """Make the environment that the sessions share, with the command ``firstspike`` in it."""
     install(session, "tests")
+    if not (Path(session.bin) / "firstspike").exists():  # once: it needs setuptools from the network each time
+        session.install("--no-deps", "-e", ".")
     shared["python"] = str(Path(session.bin) / "python")
 
 

@@ -91,7 +91,7 @@ def run_module(build: Build, module: str, folder: Path, plusargs: Sequence[str],
     """
     results = folder / "results.xml"
     try:
-        sys.path.append(str(PROJECT))  # the simulator's Python gets this path; entries that are relative lead elsewhere there
+        sys.path.insert(0, str(PROJECT))  # the simulator's Python gets this path; entries that are relative lead elsewhere there
         get_runner("verilator").test(
             test_module=module,
             hdl_toplevel=build.top,
