@@ -11,14 +11,19 @@ from pathlib import Path
 from export.errors import UserError
 
 
-def refuse_overwriting(source: Path, out: Path) -> None:
+def refuse_overwriting(source: Path, out: Path, option: str = "--out") -> None:
     """Refuse to write over what is being read.
+
+    Parameters:
+        source: what is read.
+        out: what is written.
+        option: that named ``out``.
 
     Raises:
         UserError: both are the same file.
     """
     if out.exists() and out.samefile(source):
-        raise UserError(f"--out must be another file than {source}, which it would overwrite")
+        raise UserError(f"{option} must be another file than {source}, which it would overwrite")
 
 
 def check_folder(out: Path) -> None:
