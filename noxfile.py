@@ -77,7 +77,7 @@ def cosim(session: nox.Session) -> None:
         folder = given.out or BUILD / Path(given.recipe or str(dataset)).stem
         network, checkpoint = folder / "network.safetensors", folder / "checkpoint.safetensors"
         run(session, "-m", "model", "train", *((given.recipe,) if given.recipe else ("--dataset", dataset)), *training, "--out", folder)
-        converted = given.recipe and tomllib.loads(given.recipe.read_text()).get("method") == "conversion"
+        converted = given.recipe and tomllib.loads(given.recipe.read_text(encoding="utf-8")).get("method") == "conversion"
         run(session, *(("-m", "model", "convert") if converted else ("-m", "export")), checkpoint, "--out", network)
     else:
         if training:

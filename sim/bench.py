@@ -89,7 +89,7 @@ def measure(network: Network, inputs: np.ndarray | Events, folding: Folding, ima
             for mode, recording in simulate(built, ports, words).items():
                 cosimulated[mode].append(recording.seconds)
             command = [str(program), f"+in={folder}", f"+out={folder}"]
-            for line in subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines():
+            for line in subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=True).stdout.splitlines():
                 mode, count, seconds, received, stuck = line.split()
                 if (int(received), int(stuck)) != (events.shape[0], 0):
                     raise RuntimeError(f"the bare loop must give {events.shape[0]} results, not {received}")

@@ -148,7 +148,7 @@ def _build_in_place(
     with tempfile.TemporaryDirectory(prefix=f"{folder.name}.", dir=parent) as name:
         work = Path(name)
         for source, text in sources.items():
-            (work / source).write_text(text)
+            (work / source).write_text(text, encoding="utf-8")
         objects, log = work / "objects", work / "build.log"
         runner = cocotb_runner.get_runner("verilator")
         if not _has_spaces(folder):
@@ -191,7 +191,7 @@ class _parallel:
 
 def _complaints(log: Path) -> str:
     """The lines of a build log that name an error, or its last ones."""
-    lines = log.read_text(errors="replace").splitlines()
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     errors = [line for line in lines if re.search(r"%Error|\berror\b", line)]
     return " | ".join((errors or lines)[:5])
 

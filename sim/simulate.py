@@ -110,5 +110,5 @@ def run_module(build: Build, module: str, folder: Path, plusargs: Sequence[str],
     finally:
         sys.path.remove(str(PROJECT))
     if not passed:
-        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
         raise SimulationError("the simulation failed: " + " | ".join(lines[-12:]))

@@ -97,7 +97,9 @@ def _version_on_path() -> tuple[int, ...] | None:
 
 def _first_line(command: list[str]) -> str:
     try:
-        lines = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60).stdout.splitlines()
+        lines = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=60
+        ).stdout.splitlines()
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return lines[0] if lines else ""

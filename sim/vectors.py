@@ -123,7 +123,7 @@ def write(
     written = [*hw.verilog.write(circuit, folder / "accelerator.v")]
     for name, text in files.items():
         with atomic_write(folder / name) as path:
-            path.write_text(text)
+            path.write_text(text, encoding="utf-8")
         written.append(folder / name)
     return written
 

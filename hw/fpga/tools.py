@@ -164,5 +164,5 @@ class Job:
 
 def complaints(log: Path) -> str:
     """The lines of a log that name an error, in one; empty if there is none."""
-    lines = log.read_text(errors="replace").splitlines()
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     return " | ".join([line.strip() for line in lines if re.search(r"\b(ERROR|Error|error):", line)][:SHOWN])
