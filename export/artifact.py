@@ -18,7 +18,7 @@ from export import layer_files
 from export.connections import Dense
 from export.encoder import Encoder
 from export.errors import UserError, prefixed
-from export.files import atomic_write
+from export.files import atomic_write, check_regular
 from export.layer import CONNECTIONS, Layer
 from export.network import Network
 from export.neuron import Neuron
@@ -77,6 +77,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any
         UserError: the file is damaged, or carries no such object.
         OSError: the file cannot be read.
     """
+    check_regular(path)
     with Path(path).open("rb"):
         pass  # a missing file is an OSError with its name, whatever the library makes of it
     try:

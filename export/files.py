@@ -3,6 +3,7 @@
 import errno
 import glob
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,18 @@ def refuse_overwriting(source: Path, out: Path, option: str = "--out") -> None:
     """
     if out.exists() and out.samefile(source):
         raise UserError(f"{option} must be another file than {source}, which it would overwrite")
+
+
+def check_regular(path: str | Path) -> None:
+    """Refuse what cannot be read as a whole, or never ends: a pipe, a device, a socket.
+
+    Raises:
+        UserError: it is one.
+        OSError: there is nothing, or it cannot be looked at.
+    """
+    mode = Path(path).stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise UserError(f"{path}: must be a file, but is a pipe, a device or a socket")
 
 
 def check_folder(out: Path) -> None:

@@ -68,6 +68,7 @@ def write(
         OSError: a file cannot be written.
     """
     events = network.check_inputs(inputs)
+    images = None if images is None else frames.checked_images(images)
     golden = reference.run(network, events)
     if not any(map(len, golden.events)):
         raise UserError("some neuron must spike in some frame, but none does: there is nothing to compare")

@@ -4,8 +4,9 @@ import stat
 
 import pytest
 
-from export import UserError
+from export import UserError, load
 from export.files import atomic_write, prepare_folder, remove_unfinished
+from model.data import npz
 
 
 def test_writes_whole(tmp_path):
@@ -73,6 +74,14 @@ def test_pipe_in_the_way(tmp_path):
     with pytest.raises(UserError, match=message), atomic_write(tmp_path / "pipe"):
         pytest.fail("must not come here")
     assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize("read", [load, npz.load])
+def test_pipe_to_read(tmp_path, read):
+    """Of which nobody knows whether it ends."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match=f"^{re.escape(str(tmp_path))}/pipe: must be a file, but is a pipe, a device or a socket$"):
+        read(tmp_path / "pipe")
 
 
 def test_prepare_folder(tmp_path):
