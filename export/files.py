@@ -74,9 +74,18 @@ def remove_unfinished(path: str | Path) -> None:
 
 
 def cache_folder(kind: str = "") -> Path:
-    """The cache of one kind of results: in ``FIRSTSPIKE_CACHE``, or the user's cache folder. It can be deleted at any time."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "firstspike"
-    return Path(os.environ.get("FIRSTSPIKE_CACHE") or base).absolute() / kind
+    """The cache of one kind of results: in ``FIRSTSPIKE_CACHE``, or the user's cache folder. It can be deleted at any time.
+
+    Raises:
+        UserError: the variable is not set, and the user has no home folder.
+    """
+    if named := os.environ.get("FIRSTSPIKE_CACHE"):
+        return Path(named).absolute() / kind
+    try:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        raise UserError("FIRSTSPIKE_CACHE must name a folder for the cache, because the user has no home folder") from None
+    return base.absolute() / "firstspike" / kind
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 """hw.verilog: reproducible text with plain names, a port map that fits it, and no complaint from Verilator or Yosys."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -186,8 +187,9 @@ def test_verilator_has_nothing_to_say(tmp_path, name, wrapper):
     """But for what the file itself waives, with reasons."""
     path = tmp_path / "accelerator.v"
     path.write_text(text_of(name, wrapper))
-    with toolchain.find().environment():
-        done = subprocess.run(["verilator", "--lint-only", "-Wall", path], capture_output=True, text=True)
+    done = subprocess.run(
+        ["verilator", "--lint-only", "-Wall", path], env=os.environ | toolchain.find().variables, capture_output=True, text=True
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -198,8 +200,9 @@ def test_each_waiver_is_needed_and_has_a_reason(tmp_path, warning):
     assert text.count("lint_off") == text.count("lint_on") == len(WAIVERS)
     path = tmp_path / "circuit.v"
     path.write_text(text.replace(f"lint_off {warning} ", f"lint_on {warning} "))
-    with toolchain.find().environment():
-        done = subprocess.run(["verilator", "--lint-only", "-Wall", path], capture_output=True, text=True)
+    done = subprocess.run(
+        ["verilator", "--lint-only", "-Wall", path], env=os.environ | toolchain.find().variables, capture_output=True, text=True
+    )
     assert f"%Warning-{warning}: " in done.stderr
 
 
@@ -207,8 +210,9 @@ def test_each_waiver_is_needed_and_has_a_reason(tmp_path, warning):
 def test_verilator_still_finds_mistakes(tmp_path, wrong):
     path = tmp_path / "accelerator.v"
     path.write_text(text_of("delta").replace("\nendmodule", f"\n  {wrong}\nendmodule", 1))
-    with toolchain.find().environment():
-        done = subprocess.run(["verilator", "--lint-only", "-Wall", path], capture_output=True, text=True)
+    done = subprocess.run(
+        ["verilator", "--lint-only", "-Wall", path], env=os.environ | toolchain.find().variables, capture_output=True, text=True
+    )
     assert done.returncode != 0
 
 
