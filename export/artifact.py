@@ -49,8 +49,13 @@ def save(network: Network, path: str | Path) -> str:
                 raise UserError(f"{what} of layer {index} must be {one_of(known)}, which files hold, not {kind!r}")
     tensors, header = _contents(network)
     with atomic_write(path) as temporary:
-        safetensors.numpy.save_file(tensors, temporary, metadata={METADATA_KEY: json.dumps(header, sort_keys=True)})
+        temporary.write_bytes(serialized(tensors, header))
     return header["sha256"]
+
+
+def serialized(tensors: dict[str, np.ndarray], header: dict[str, Any]) -> bytes:
+    """The content of a ``safetensors`` file with a JSON object as its ``firstspike`` metadata: the inverse of `read_tensors`."""
+    return safetensors.numpy.save(tensors, metadata={METADATA_KEY: json.dumps(header, sort_keys=True)})
 
 
 def digest(network: Network) -> str:

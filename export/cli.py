@@ -151,7 +151,7 @@ def different_integers(text: str) -> tuple[int, ...]:
 
 def one_line(error: Exception) -> str:
     """An error's message on one line."""
-    named = isinstance(error, OSError) and error.filename and f"{error.filename}: {error.strerror}"
+    named = isinstance(error, OSError) and error.filename and f"{error.filename2 or error.filename}: {error.strerror}"
     return " ".join((named or str(error)).split())
 
 

@@ -5,8 +5,8 @@ import glob
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from export.errors import UserError
@@ -89,6 +89,36 @@ def cache_folder(kind: str = "") -> Path:
 
 
 @contextmanager
+def naming(path: Path, instead_of: Path | None = None) -> Iterator[None]:
+    """Within the block, an OSError that names no file, such as that of a full disk, names this one.
+
+    Parameters:
+        path: the file.
+        instead_of: a file that should not be named either.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or (error.filename2 or error.filename) not in (None, instead_of, str(instead_of)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def write_together(contents: Mapping[Path, bytes | str]) -> list[Path]:
+    """Write files, all of them or none; the paths. Texts are UTF-8.
+
+    Raises:
+        UserError, OSError: as in `atomic_write`.
+    """
+    with ExitStack() as files:
+        for path, content in contents.items():
+            temporary = files.enter_context(atomic_write(path))
+            with naming(path, instead_of=temporary):
+                temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+    return list(contents)
+
+
+@contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; it takes ``path``'s place if the block ends well, and vanishes if not.
 
@@ -114,7 +144,8 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
+        with naming(target, instead_of=temporary):
+            yield temporary
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)

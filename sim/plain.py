@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from export.errors import UserError
+from export.files import naming
 
 KEPT = ("PATH", "HOME", "LD_LIBRARY_PATH")
 """What is passed on: where programs are, what a compiler's launcher keeps its cache in, and where libraries of the two are."""
@@ -37,7 +38,7 @@ def plain_folder(*preferred: Path) -> Iterator[Path]:
     base = next((base for base in bases if is_plain(base.absolute()) and os.access(base, os.W_OK | os.X_OK)), None)
     if base is None:
         raise UserError(f"TMPDIR must be a folder whose name has only letters, digits and /._+-, and that can be written, not {bases[-3]}")
-    with tempfile.TemporaryDirectory(prefix="firstspike.", dir=base.absolute(), ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(prefix="firstspike.", dir=base.absolute(), ignore_cleanup_errors=True) as name, naming(Path(name)):
         yield Path(name)
 
 

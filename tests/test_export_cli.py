@@ -192,6 +192,7 @@ def test_help(arguments):
         (export.UserError("first\nsecond"), 2, "error: first second\n"),
         (FileNotFoundError(2, "No such file or directory", "x"), 2, "error: x: No such file or directory\n"),
         (OSError("no name"), 2, "error: no name\n"),
+        (OSError(28, "No space left on device", "from", None, "to"), 2, "error: to: No space left on device\n"),
         (MemoryError("8 TiB"), 2, "error: there must be enough memory, but there is not: 8 TiB\n"),
         (
             ModuleNotFoundError("No module named 'x.y'", name="x.y"),

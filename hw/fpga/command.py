@@ -1,13 +1,12 @@
 """``python -m hw fpga NETWORK --device …``: a network on a device, and what it costs there."""
 
-import shutil
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
 from export import Network, UserError, load, reference
 from export.cli import Parser, above_zero, positive
-from export.files import atomic_write, check_folder
+from export.files import check_folder, write_together
 from export.provenance import made
 from hw import Accelerator, inputs
 from hw.arguments import add_folding_arguments, folding_from
@@ -153,7 +152,7 @@ def write(
     *,
     runs: bool = True,
 ) -> list[Path]:
-    """Write the Verilog, the logs, the fastest seed's bitstream, and the report; the paths, the report's last.
+    """Write the Verilog, the logs, the fastest seed's bitstream, and the report, all or nothing; the paths, the report's last.
 
     Parameters:
         runs: whether the circuit does at its clock; if not, there is no bitstream, not even that of an earlier run.
@@ -173,10 +172,5 @@ def write(
             (out / bitstream).unlink(missing_ok=True)
     constraints = {name: text for name, (_, text) in design.constraints.items()}
     texts = {**design.sources, **constraints, REPORT: report.text(data)}
-    for name, source in copies.items():
-        with atomic_write(out / name) as temporary:
-            shutil.copy(source, temporary)
-    for name, content in texts.items():
-        with atomic_write(out / name) as temporary:
-            temporary.write_text(content, encoding="utf-8")
-    return [out / name for name in (*copies, *texts)]
+    copied = {out / name: source.read_bytes() for name, source in copies.items()}
+    return write_together(copied | {out / name: content for name, content in texts.items()})
