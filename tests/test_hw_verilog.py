@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import pytest
 from export import Encoder, Network, digest
 from hw import Accelerator, Folding, default_folding, verilog
 from hw.buses import WRAPPERS, wrap
+from hw.verilog import design
 from hw.verilog.header import VERSION, WAIVERS
 from sim import toolchain
 from sim.proofs.tools import yosys
@@ -231,3 +233,17 @@ def test_mnist_size():
     ports = declared(verilog.generate(accelerator))
     assert ports == {port: (entry["direction"], entry["width"]) for port, entry in verilog.port_map(accelerator)["ports"].items()}
     assert ports["monitor_0_payload"] == ("output", 3 + 4 + 60 + 3 + 1 + 2)
+
+
+def test_passes_over_a_module_do_not_grow_with_its_ports(monkeypatch):
+    """Renaming is such a pass: ports in parts, of which an encoder of many pixels has many, are renamed at once."""
+    passes = []
+    rename = design.rename
+    monkeypatch.setattr(design, "rename", lambda *given: passes.append(given) or rename(*given))
+    network = replace(random_network(np.random.default_rng(6), (64, 5, 3), 16), encoder=Encoder("latency"))
+    counts = []
+    for pixels in (2, 16):
+        passes.clear()
+        generated = verilog.generate(Accelerator(network, replace(default_folding(network), pixels=pixels), frames_in="pixels"))
+        counts.append((len(passes), generated.count("\nmodule ")))
+    assert counts[0] == counts[1]
