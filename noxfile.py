@@ -51,7 +51,7 @@ def environment(session: nox.Session) -> None:
 
 @nox.session(python=False, requires=["environment"])
 def cosim(session: nox.Session) -> None:
-    """Train, export, generate Verilog, co-simulate every spike: [--dataset NAME | --recipe FILE] [--hidden 600] … | --network FILE."""
+    """Train, export, generate Verilog, co-simulate every spike: [--dataset NAME | --recipe FILE] … | --network FILE | --onnx FILE …."""
     parser = argparse.ArgumentParser(prog="nox -s cosim --", usage="nox -s cosim -- [OPTION …]", allow_abbrev=False)
     parser.add_argument(
         "--dataset",
@@ -60,11 +60,13 @@ def cosim(session: nox.Session) -> None:
     )
     parser.add_argument("--recipe", type=Path, help="a recipe to train by, such as recipes/mnist-graded.toml")
     parser.add_argument("--network", type=Path, help="an artifact: nothing is trained")
-    parser.add_argument("--out", type=Path, help="folder of the results (default: build/DATASET, RECIPE or NETWORK)")
+    parser.add_argument("--onnx", type=Path, help="a QONNX file to import, with the data set that it is for: nothing is trained")
+    parser.add_argument("--out", type=Path, help="folder of the results (default: build/DATASET, RECIPE, NETWORK or MODEL)")
     for title, names in FORWARDED.items():
         group = parser.add_argument_group(title, "as in the command behind it")
         for name in names:
             group.add_argument(name, dest=name, metavar="…")
+    parser.add_argument("--check-images", metavar="N", help="of --onnx: images on which the graph is compared (default: 1000)")
     parser.add_argument("--waves", action="store_true", help="write the waveform of a frame")
     given = parser.parse_args(session.posargs)
     training, fold, simulate = (
@@ -72,7 +74,16 @@ def cosim(session: nox.Session) -> None:
     )
     if given.recipe and (given.network or given.dataset):
         parser.error("--recipe takes neither --network nor --dataset")
-    if given.network is None:
+    if given.onnx and (given.network or given.recipe or training):
+        parser.error("--onnx takes neither --network nor --recipe, nor options of training")
+    if given.check_images and not given.onnx:
+        parser.error("--check-images is an option of --onnx")
+    if given.onnx:
+        dataset, folder = given.dataset or "random", given.out or BUILD / given.onnx.stem
+        network = folder / "network.safetensors"
+        check = ("--check-images", given.check_images) if given.check_images else ()
+        run(session, "-m", "export", "import", given.onnx, "--out", network, "--dataset", dataset, *check)
+    elif given.network is None:
         dataset = None if given.recipe else given.dataset or "digits"
         folder = given.out or BUILD / Path(given.recipe or str(dataset)).stem
         network, checkpoint = folder / "network.safetensors", folder / "checkpoint.safetensors"

@@ -1,4 +1,5 @@
-"""``python -m export CHECKPOINT --out NETWORK`` and ``python -m export inspect NETWORK``."""
+"""``python -m export CHECKPOINT --out NETWORK``, ``python -m export import MODEL.onnx --out NETWORK`` and
+``python -m export inspect NETWORK``."""
 
 import json
 import sys
@@ -33,6 +34,7 @@ def describe(network: Network) -> str:
     encoder = network.encoder
     detail = "" if encoder.p_min is None else f" (p_min {encoder.p_min})"
     detail += "" if encoder.bits is None else f" ({counted(encoder.bits, 'bit')})"
+    detail += "" if encoder.thresholds is None else f" (thresholds {', '.join(map(str, encoder.thresholds))})"
     lines = [
         f"network     {dashed(network.shape)}",
         f"steps       {network.steps}",
@@ -53,7 +55,7 @@ def describe(network: Network) -> str:
         if isinstance(neuron, Rate):
             parts.append("starts " + spread(neuron.initial))
             parts += ["bias per step " + spread(neuron.bias)] if neuron.has_bias else []
-            parts += [f"fraction {counted(neuron.fraction, 'bit')}"] if neuron.fraction else []
+        parts += [f"fraction {counted(neuron.fraction, 'bit')}"] if neuron.fraction else []
         never = int(neuron.never(*layer.sum_range(totals), network.steps).sum())
         lines.append(f"layer {index}     {', '.join(parts)}, never fires: {never}")
     provenance = {name: value for name, value in network.provenance.items() if name != "shift_curve"}
@@ -94,10 +96,14 @@ def main() -> int:
         parser.add_argument("network", type=Path, help="network.safetensors")
         print(describe(load(parser.parse_args(sys.argv[2:]).network)))
         return 0
+    if sys.argv[1:2] == ["import"]:
+        from export.qonnx import command  # the only command that needs the package onnx
+
+        return command.main(sys.argv[2:])
     parser = Parser(
         prog="python -m export",
         description="Write the artifact of a trained checkpoint, after proving the golden model equal to it on its check set. "
-        "'python -m export inspect NETWORK' shows an artifact.",
+        "'python -m export import MODEL.onnx --out NETWORK' makes one of a QONNX file, 'python -m export inspect NETWORK' shows one.",
     )
     parser.add_argument("checkpoint", type=Path, help="checkpoint.safetensors, as training writes it")
     parser.add_argument("--out", type=Path, required=True, help="network.safetensors to write")

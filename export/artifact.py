@@ -22,7 +22,7 @@ from export.files import atomic_write, check_regular
 from export.layer import CONNECTIONS, Layer
 from export.network import Network
 from export.neuron import Neuron
-from export.neurons import NEURONS, Single
+from export.neurons import NEURONS, Readout, Single
 from export.packing import pack_weights
 from export.reset_neurons import Rate, Ternary
 from export.text import one_of
@@ -132,7 +132,7 @@ def get(header: dict[str, Any], name: str, kind: type) -> Any:
 
 def encoder_header(encoder: Encoder) -> dict[str, Any]:
     """The encoder as JSON."""
-    return {name: value for name, value in asdict(encoder).items() if value is not None}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(encoder).items() if value is not None}
 
 
 def read_encoder(header: dict[str, Any]) -> Encoder:
@@ -142,9 +142,9 @@ def read_encoder(header: dict[str, Any]) -> Encoder:
         UserError: it is missing, or not an encoder.
     """
     fields = get(header, "encoder", dict)
-    if unknown := sorted(set(fields) - {"kind", "p_min", "bits"}):
-        raise UserError(f"header field 'encoder' must have 'kind', 'p_min' and 'bits' only, but has {unknown}")
-    return Encoder(get(fields, "kind", str), fields.get("p_min"), fields.get("bits"))
+    if unknown := sorted(set(fields) - {"kind", "p_min", "bits", "thresholds"}):
+        raise UserError(f"header field 'encoder' must have 'kind', 'p_min', 'bits' and 'thresholds' only, but has {unknown}")
+    return Encoder(get(fields, "kind", str), fields.get("p_min"), fields.get("bits"), fields.get("thresholds"))
 
 
 def read_class_names(header: dict[str, Any]) -> tuple[str, ...]:
@@ -224,7 +224,7 @@ def _network(tensors: dict[str, np.ndarray], header: dict[str, Any]) -> Network:
             layers.append(_layer(tensors, index, description, kinds[index], version))
     encoder = read_encoder(header)
     if version == VERSIONS[0] and not encoder.spikes_once:
-        raise UserError(f"encoder of a file of version {version} must be of inputs that spike once, not '{encoder.kind}' with bits")
+        raise UserError(f"encoder of a file of version {version} must be of inputs that spike once, not '{encoder.kind}' with counts")
     return Network(tuple(layers), get(header, "steps", int), encoder, read_class_names(header), get(header, "provenance", dict))
 
 
@@ -266,7 +266,7 @@ def _kind(description: object, version: int) -> type[Neuron]:
     kind = NEURONS[description["neuron"]]
     fields = {"inputs", "outputs", "connection", "neuron"}
     fields |= {"levels", "signed"} if issubclass(kind, Ternary) else set()
-    fields |= {"fraction"} if issubclass(kind, Rate) else set()
+    fields |= {"fraction"} if issubclass(kind, Rate | Readout) else set()
     fields |= {"pool"} if "pool" in description else set()
     fields.update(layer_files.FIELDS[description["connection"]])
     if unknown := sorted(set(description) - fields):
@@ -290,7 +290,7 @@ def _arrays(neuron: Neuron | type[Neuron]) -> tuple[str, ...]:
 def _options(neuron: Neuron) -> dict[str, Any]:
     """What is not in arrays, as JSON."""
     options = {"levels": neuron.levels, "signed": neuron.signed} if isinstance(neuron, Ternary) else {}
-    return options | ({"fraction": neuron.fraction} if isinstance(neuron, Rate) and neuron.fraction else {})
+    return options | ({"fraction": neuron.fraction} if neuron.fraction else {})
 
 
 def _layer(tensors: dict[str, np.ndarray], index: int, description: dict[str, Any], kind: type[Neuron], version: int) -> Layer:

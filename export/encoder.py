@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from export.text import one_of
 
 KINDS = ("latency", "spread", "none")
 MAX_BITS = 8
+GREATEST = (1 << MAX_BITS) - 1
 SPREAD = 1 << 23  # coefficients that are worked on at a time, which bounds the memory
 
 
@@ -30,6 +32,8 @@ class Encoder:
         p_min: of ``latency``, the smallest intensity that spikes, 0 to 256; None stands for ``max(1, 256 // steps)``.
         bits: of ``spread``, the upper bits of an intensity that count, 1 to 8; of ``none``, the same for spikes with coefficients, whose
             sum per frame and input is then from 0 to ``2**bits - 1``; None stands for spikes that come once.
+        thresholds: of ``spread``, instead of ``bits``: the count is how many of these an intensity reaches; 1 to 255 integers from 1 to
+            255, none less than the one before.
 
     Raises:
         UserError: a parameter is not as said.
@@ -38,6 +42,7 @@ class Encoder:
     kind: str = "none"
     p_min: int | None = None
     bits: int | None = None
+    thresholds: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -48,7 +53,9 @@ class Encoder:
             raise UserError(f"encoder 'latency' takes no bits, not {self.bits!r}")
         if self.p_min is not None:
             self._set("p_min", 0, 256)
-        if self.bits is not None or self.kind == "spread":
+        if self.thresholds is not None:
+            self._set_thresholds()
+        elif self.bits is not None or self.kind == "spread":
             self._set("bits", 1, MAX_BITS)
 
     def _set(self, name: str, least: int, greatest: int) -> None:
@@ -58,14 +65,26 @@ class Encoder:
             raise UserError(f"encoder {name} must be an integer from {least} to {greatest}, not {value!r}")
         object.__setattr__(self, name, int(value))
 
+    def _set_thresholds(self) -> None:
+        """Make thresholds a tuple of ``int``."""
+        if self.kind != "spread" or self.bits is not None:
+            raise UserError("encoder takes thresholds only if it is 'spread', and instead of bits")
+        given: Any = self.thresholds
+        right = isinstance(given, tuple | list) and all(map(is_integer, given)) and list(given) == sorted(given)
+        if not (right and 1 <= len(given) <= GREATEST and given[0] >= 1 and given[-1] <= GREATEST):
+            raise UserError(f"encoder thresholds must be 1 to {GREATEST} ascending integers from 1 to {GREATEST}, not {given!r:.60}")
+        object.__setattr__(self, "thresholds", tuple(map(int, given)))
+
     @property
     def spikes_once(self) -> bool:
         """An input spikes at most once per frame, with coefficient 1."""
-        return self.bits is None
+        return self.bits is None and self.thresholds is None
 
     @property
     def totals(self) -> Totals:
         """Least and greatest sum of an input's coefficients so far."""
+        if self.thresholds is not None:
+            return 0, len(self.thresholds)
         return (0, 1) if self.bits is None else (0, (1 << self.bits) - 1)
 
     def coefficients(self, steps: int) -> Totals:
@@ -100,7 +119,7 @@ class Encoder:
         return table[images]
 
     def _spread(self, images: np.ndarray, steps: int) -> Events:
-        assert self.bits is not None
-        counts = np.arange(1 << self.bits, dtype=np.int64)[:, None]
-        sent = counts * np.arange(steps + 1) // steps  # by the end of the step before
-        return Events.from_dense(np.diff(sent, axis=1).astype(np.int16)[images >> (MAX_BITS - self.bits)].transpose(0, 2, 1))
+        intensities = np.arange(GREATEST + 1)
+        counts = intensities >> (MAX_BITS - self.bits) if self.bits else np.searchsorted(self.thresholds or (), intensities, "right")
+        sent = counts[:, None] * np.arange(steps + 1) // steps  # by the end of the step before
+        return Events.from_dense(np.diff(sent, axis=1).astype(np.int16)[images].transpose(0, 2, 1))

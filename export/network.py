@@ -106,7 +106,7 @@ class Network:
     def _check_pool(self, index: int, pool: Pool2d) -> None:
         before = self.layers[index - 1].neuron if index else self.encoder
         name = f"neurons of layer {index - 1}" if index else "inputs"
-        if pool.kind == "max" and not before.spikes_once:
+        if pool.kind == "max" and not self.totals[index] == self.coefficients[index] == (0, 1):
             raise UserError(f"layer {index} must pool by sum, not by max, because {name} are of kind {before.kind} and may spike often")
         least, greatest = pool.range_of(self.coefficients[index])
         if (reach := max(-least, greatest)) >= LIMIT:

@@ -23,11 +23,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from export.arrays import array, frozen
+from export.arrays import array, frozen, is_integer
 from export.connections import Connection, Totals
 from export.errors import UserError
 
 MAX_THRESHOLD = 1 << 22
+MAX_FRACTION = 8
 
 
 @dataclass(eq=False)
@@ -49,10 +50,12 @@ class Neuron(ABC):
 
     Attributes:
         thresholds: ``θ``, int32 (outputs,).
+        fraction: ``F``, the fractional bits of potentials.
     """
 
     kind: ClassVar[str]
     thresholds: np.ndarray
+    fraction: int = 0
     spikes_once: ClassVar[bool]
     resets: ClassVar[bool]
 
@@ -83,8 +86,8 @@ class Neuron(ABC):
         """The state before step 0."""
 
     def add(self, state: State, sums: np.ndarray, frames: np.ndarray | slice = slice(None)) -> None:
-        """Add the sums of a step, float32 (frames, outputs), to the potentials of some frames."""
-        state.margin[frames] += sums
+        """Add ``2**F`` times the sums of a step, float32 (frames, outputs), to the potentials of some frames."""
+        state.margin[frames] += np.ldexp(sums, self.fraction) if self.fraction else sums
 
     @abstractmethod
     def step(self, state: State) -> np.ndarray:
@@ -102,6 +105,10 @@ class Neuron(ABC):
     def margin_range(self, least: np.ndarray, greatest: np.ndarray, steps: int) -> tuple[int, int]:
         """Least and greatest `State.margin` of any neuron in frames of ``steps``, if sums range from ``least`` to ``greatest``,
         (outputs,) each."""
+
+    def _scaled(self, sums: np.ndarray) -> np.ndarray:
+        """What sums add to potentials, int64."""
+        return sums.astype(np.int64) << self.fraction
 
     def _check_size(self, connection: Connection) -> None:
         if self.thresholds.shape != (connection.channels,):
@@ -124,6 +131,17 @@ def integers(name: str, value: object) -> np.ndarray:
         j = int(np.argmax(beyond))
         raise UserError(f"{name} must fit into 32 bits, but {name}[{j}] is {numbers[j]}")
     return frozen(numbers, np.int32)
+
+
+def checked_fraction(value: object) -> int:
+    """``F``.
+
+    Raises:
+        UserError: it is no integer from 0 to `MAX_FRACTION`.
+    """
+    if not (isinstance(value, int | np.integer) and is_integer(value) and 0 <= value <= MAX_FRACTION):
+        raise UserError(f"fraction must be an integer from 0 to {MAX_FRACTION}, not {value!r}")
+    return int(value)
 
 
 def check_range(name: str, numbers: np.ndarray, least: int, greatest: int, why: str = "") -> None:

@@ -1,12 +1,12 @@
 """Neurons that are never reset, and the table of all kinds, by the name that files have for them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
 from export.connections import Connection
-from export.neuron import MAX_THRESHOLD, Neuron, State, check_range, integers
+from export.neuron import MAX_THRESHOLD, Neuron, State, check_range, checked_fraction, integers
 from export.reset_neurons import Graded, Rate, Ternary
 
 
@@ -46,10 +46,10 @@ class Single(Neuron):
         return spikes.astype(np.int16)
 
     def never(self, least: np.ndarray, greatest: np.ndarray, steps: int) -> np.ndarray:
-        return greatest < self.thresholds
+        return self._scaled(greatest) < self.thresholds
 
     def margin_range(self, least: np.ndarray, greatest: np.ndarray, steps: int) -> tuple[int, int]:
-        return int((least - self.thresholds).min()), int((greatest - self.thresholds).max())
+        return int((self._scaled(least) - self.thresholds).min()), int((self._scaled(greatest) - self.thresholds).max())
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,9 +60,15 @@ class Readout(Single):
 
     Parameters:
         thresholds: integers from -2**22 to 2**22, shape (outputs,); kept as int32.
+        fraction: ``F``, 0 to 8: potentials and thresholds are fixed-point numbers with so many fractional bits.
     """
 
     kind: ClassVar[str] = "readout"
+    fraction: int = field(default=0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "fraction", checked_fraction(self.fraction))
 
     def check(self, connection: Connection) -> None:
         self._check_size(connection)

@@ -53,13 +53,15 @@ def without_early_exit(network: Network) -> Network:
     if not isinstance(last.neuron, Readout):
         raise UserError(f"neurons of the last layer must be readout, to be decided after the last step, not {last.neuron.kind}")
     greatest = last.margin_range(network.totals[-2], network.steps)[1]
-    return replace(network, layers=(*hidden, replace(last, neuron=Readout(last.neuron.thresholds + max(0, greatest + 1)))))
+    return replace(
+        network, layers=(*hidden, replace(last, neuron=replace(last.neuron, thresholds=last.neuron.thresholds + max(0, greatest + 1))))
+    )
 
 
 def _recoded(neuron: Neuron, code: str, steps: tuple[int, int], worth: float, name: str) -> tuple[Neuron, float]:
     """Neurons in another code, and what a spike of theirs is worth; ``steps`` are ``T`` before and after."""
     if isinstance(neuron, Readout):
-        return Readout(np.rint(neuron.thresholds / worth).astype(np.int64)), 1.0
+        return replace(neuron, thresholds=np.rint(neuron.thresholds / worth).astype(np.int64)), 1.0
     if not isinstance(neuron, Ternary) or neuron.signed:
         raise UserError(f"neurons of {name} must be graded or ternary, with counts from 0, not {neuron.kind}")
     sums = neuron.bias.astype(np.int64) * steps[0]

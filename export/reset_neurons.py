@@ -8,10 +8,9 @@ import numpy as np
 from export.arrays import is_integer
 from export.connections import Connection, Totals
 from export.errors import UserError
-from export.neuron import MAX_THRESHOLD, Neuron, State, check_range, integers
+from export.neuron import MAX_THRESHOLD, Neuron, State, check_range, checked_fraction, integers
 
 MAX_LEVELS = 127
-MAX_FRACTION = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +50,7 @@ class Rate(Neuron):
                 raise UserError(f"{name} must have shape {thresholds.shape}, as the thresholds have, not {numbers.shape}")
             check_range(name, numbers, -MAX_THRESHOLD, MAX_THRESHOLD)
             object.__setattr__(self, name, numbers)
-        if not (is_integer(self.fraction) and 0 <= self.fraction <= MAX_FRACTION):
-            raise UserError(f"fraction must be an integer from 0 to {MAX_FRACTION}, not {self.fraction!r}")
-        object.__setattr__(self, "fraction", int(self.fraction))
+        object.__setattr__(self, "fraction", checked_fraction(self.fraction))
 
     @property
     def has_bias(self) -> bool:
@@ -66,9 +63,6 @@ class Rate(Neuron):
     def start(self, frames: int) -> State:
         margin = np.tile((self.initial - self.thresholds).astype(np.float32), (frames, 1))
         return State(margin, np.zeros(margin.shape, np.int32))
-
-    def add(self, state: State, sums: np.ndarray, frames: np.ndarray | slice = slice(None)) -> None:
-        super().add(state, np.ldexp(sums, self.fraction) if self.fraction else sums, frames)
 
     def step(self, state: State) -> np.ndarray:
         if self.has_bias:
@@ -92,9 +86,6 @@ class Rate(Neuron):
         lowest, highest = self._drive_range(least, greatest, steps)
         after = self._scaled(least - greatest) + np.minimum(0, self._biases(steps - 1))
         return int((np.minimum(lowest, after) - self.thresholds).min()), int((highest - self.thresholds).max())
-
-    def _scaled(self, sums: np.ndarray) -> np.ndarray:
-        return sums.astype(np.int64) << self.fraction
 
     def _reach(self, sums: np.ndarray) -> np.ndarray:
         """The potential that sums lead to, without the bias, from which nothing has been taken: int64 (outputs,)."""

@@ -94,6 +94,7 @@ def random_events(network: Network, frames: int, seed: int) -> Events:
     if network.encoder.spikes_once:
         return Events.from_spike_times(np.where(spikes, rng.integers(0, network.steps, shape), network.steps), network.steps)
     intensities = (rng.integers(0, 256, shape) * spikes).astype(np.uint8)
-    found = Encoder("spread", bits=network.encoder.bits).encode(intensities, network.steps)
+    encoder = network.encoder if network.encoder.kind == "spread" else Encoder("spread", bits=network.encoder.bits)
+    found = encoder.encode(intensities, network.steps)
     assert isinstance(found, Events)
     return found

@@ -23,7 +23,8 @@ from torch import Tensor
 from export import UserError
 from export.arrays import is_integer
 from export.network import MAX_STEPS
-from export.reset_neurons import MAX_FRACTION, MAX_LEVELS
+from export.neuron import MAX_FRACTION
+from export.reset_neurons import MAX_LEVELS
 from model import multispike
 from model.conversion_checkpoint import Source
 from model.conversion_recipe import BALANCES, CODES

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from export import Network, UserError, reference, scores
-from export.reset_neurons import MAX_FRACTION
+from export.neuron import MAX_FRACTION
 from export.text import counted
 from model import conversion, conversion_checkpoint, evaluation
 from model.conversion import CALIBRATION_FRAMES, Conversion, balancing_frames

@@ -6,7 +6,11 @@ Written from the statements [S9]…[S13] of ``docs/semantics.md`` alone, and sha
 
 def spread(intensity, bits, steps):
     """[S13] The coefficients of one 8-bit intensity, step by step."""
-    count = intensity >> (8 - bits)
+    return deal(intensity >> (8 - bits), steps)
+
+
+def deal(count, steps):
+    """[S13] A count, dealt out evenly."""
     return [count * (t + 1) // steps - count * t // steps for t in range(steps)]
 
 

@@ -108,7 +108,8 @@ class TestConverters:
         assert whole.dtype == np.int32
         for potential in range(-fan_in, fan_in + 1):
             assert (potential >= whole).tolist() == (potential > real if exceeds else potential >= real).tolist()
-        assert Layer(Dense(np.ones((len(real), fan_in))), Single(whole)).neuron.never(-3, 3, 4).tolist() == (whole > fan_in).tolist()
+        layer = Layer(Dense(np.ones((len(real), fan_in))), Single(whole))
+        assert layer.neuron.never(*layer.sum_range(), 4).ravel().tolist() == (whole > fan_in).tolist()
 
     def test_thresholds_without_bounds(self):
         assert reached([1.5, -70000.5, 1e9]).tolist() == [2, -70000, 10**9]

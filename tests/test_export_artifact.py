@@ -189,7 +189,7 @@ def test_checkpoint_is_no_artifact(tmp_path):
         (set_to(encoder={"kind": "latency", "p_min": "3"}), "encoder p_min must be an integer from 0 to 256, not '3'"),
         (
             set_to(encoder={"kind": "none", "leak": 1}),
-            "header field 'encoder' must have 'kind', 'p_min' and 'bits' only, but has ['leak']",
+            "header field 'encoder' must have 'kind', 'p_min', 'bits' and 'thresholds' only, but has ['leak']",
         ),
         (set_to(class_names=["a"]), "class_names must be 2, one per output, not 1"),
         (set_to(class_names="ab"), "header field 'class_names' must be list, not 'ab'"),

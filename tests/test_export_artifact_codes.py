@@ -23,8 +23,15 @@ def header_of(path):
     return json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["firstspike"])
 
 
+THRESHOLDS = "encoder thresholds must be 1 to 255 ascending integers from 1 to 255"
+
+
 @pytest.mark.parametrize("code", ALL)
-@pytest.mark.parametrize("encoder", [Encoder("spread", bits=3), Encoder("none", bits=8), Encoder("none"), Encoder("latency")], ids=str)
+@pytest.mark.parametrize(
+    "encoder",
+    [Encoder("spread", bits=3), Encoder("spread", thresholds=(64, 192, 192)), Encoder("none", bits=8), Encoder("none"), Encoder("latency")],
+    ids=str,
+)
 def test_round_trip(tmp_path, code, encoder):
     """The network, its digest and its bytes come back."""
     made = code_network(np.random.default_rng([1, ALL.index(code)]), (9, 7, 8, 3), 5, code, levels=127 if code == "graded" else 2)
@@ -181,14 +188,11 @@ FIELDS = "connection, fraction, inputs, levels, neuron, outputs, signed"
         (layer(fraction=9), "layers.0: fraction must be an integer from 0 to 8, not 9"),
         (layer(fraction=True), "layers.0: header field 'fraction' must be int, not True"),
         (layer(fraction="2"), "layers.0: header field 'fraction' must be int, not '2'"),
-        (
-            layer(1, fraction=2),
-            "layers.1: neurons 'readout' must have no more fields than connection, inputs, neuron, outputs, but have ['fraction']",
-        ),
+        (layer(1, fraction=9), "layers.1: fraction must be an integer from 0 to 8, not 9"),
         (layer(leak=3), f"layers.0: neurons 'graded' must have no more fields than {FIELDS}, but have ['leak']"),
         (
             layer(1, levels=3),
-            "layers.1: neurons 'readout' must have no more fields than connection, inputs, neuron, outputs, but have ['levels']",
+            "layers.1: neurons 'readout' must have no more fields than connection, fraction, inputs, neuron, outputs, but have ['levels']",
         ),
         (layer(outputs=3), "layers.0: weights must have 3 rows, one per output, not 2"),
         (layer(1, inputs=1), "layers.1: padding bits of packed weights must be 0, but bit 1 of neuron 1 is 1"),
@@ -204,15 +208,34 @@ FIELDS = "connection, fraction, inputs, levels, neuron, outputs, signed"
         (set_to(encoder={"kind": "none", "bits": [4]}), "encoder bits must be an integer from 1 to 8, not [4]"),
         (set_to(encoder={"kind": "latency", "bits": 4}), "encoder 'latency' takes no bits, not 4"),
         (set_to(encoder={"kind": "spread", "bits": 4, "p_min": 3}), "encoder 'spread' takes no p_min, not 3"),
+        (set_to(encoder={"kind": "none", "thresholds": [4]}), "encoder takes thresholds only if it is 'spread', and instead of bits"),
+        (
+            set_to(encoder={"kind": "spread", "bits": 4, "thresholds": [4]}),
+            "encoder takes thresholds only if it is 'spread', and instead of bits",
+        ),
+        *(
+            (set_to(encoder={"kind": "spread", "thresholds": given}), f"{THRESHOLDS}, not {given!r:.60}")
+            for given in ([], 7, [0], [256], [9, 8], [1.0], [True], ["a"], [None], [1] * 256)
+        ),
     ],
 )
 def test_wrong_header_is_refused(tmp_path, change, message):
     assert_said(refusal(write_raw(tmp_path / "n", graded_example(), change_header=change)), message)
 
 
+def test_a_fraction_of_the_outputs(tmp_path):
+    *hidden, last = graded_example().layers
+    network = Network((*hidden, Layer(last.connection, Readout(last.neuron.thresholds, fraction=3))), 2, Encoder("spread", bits=4))
+    export.save(network, tmp_path / "n")
+    assert header_of(tmp_path / "n")["layers"][-1]["fraction"] == 3
+    assert_same(export.load(tmp_path / "n"), network)
+    with pytest.raises(UserError, match=r"^fraction must be an integer from 0 to 8, not 9$"):
+        Readout([1], fraction=9)
+
+
 def test_version_1_has_no_coefficients(tmp_path):
     path = write_raw(tmp_path / "n", worked_example(), change_header=set_to(encoder={"kind": "spread", "bits": 4}))
-    assert refusal(path) == "encoder of a file of version 1 must be of inputs that spike once, not 'spread' with bits"
+    assert refusal(path) == "encoder of a file of version 1 must be of inputs that spike once, not 'spread' with counts"
 
 
 @pytest.mark.parametrize(

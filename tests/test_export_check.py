@@ -169,7 +169,7 @@ def test_every_visible_weight_of_a_network_is_found(checkpoint, network, times):
         ({"encoder": {"kind": "rate"}}, "encoder kind must be one of latency, spread, none, not 'rate'"),
         (
             {"encoder": {"kind": "latency", "p_max": 3}},
-            "header field 'encoder' must have 'kind', 'p_min' and 'bits' only, but has ['p_max']",
+            "header field 'encoder' must have 'kind', 'p_min', 'bits' and 'thresholds' only, but has ['p_max']",
         ),
         ({"class_names": ["a"]}, "class_names must be 3, one per output, not 1"),
         ({"class_names": None}, "header field 'class_names' must be list, not None"),

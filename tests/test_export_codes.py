@@ -38,6 +38,7 @@ def assert_equal_to_oracle(network: Network, inputs: np.ndarray) -> Result:
             steps = oracle_codes.run_layer(layer.connection.weights.tolist(), settings_of(layer.neuron), steps)
             assert hidden[index][frame].tolist() == steps, f"frame {frame}, layer {index}"
         weights, thresholds = last.connection.weights.tolist(), last.neuron.thresholds.tolist()
+        steps = [[c << last.neuron.fraction for c in step] for step in steps]  # a sum counts 2^F times
         expected = oracle_codes.decide(weights, thresholds, steps)
         decisions = golden.decisions
         seen = (decisions.class_index[frame], decisions.step[frame], decisions.margin[frame], decisions.silent[frame])
@@ -60,6 +61,22 @@ class TestSpread:
         assert (sent.min(), sent.max()) == encoder.coefficients(steps)
         assert (sent.sum(axis=1).min(), sent.sum(axis=1).max()) == encoder.totals
         assert np.ptp(sent, axis=1).max() <= 1  # evenly
+
+    @pytest.mark.parametrize("thresholds", [(1,), (255,), (64, 192), (3, 3, 100), tuple(range(1, 256))])
+    @pytest.mark.parametrize("steps", [1, 3, 8])
+    def test_counts_of_thresholds(self, steps, thresholds):
+        encoder = Encoder("spread", thresholds=thresholds)
+        sent = dense(encoder.encode(np.arange(256, dtype=np.uint8).reshape(2, 128), steps)).transpose(0, 2, 1).reshape(256, steps)
+        counts = [sum(p >= threshold for threshold in thresholds) for p in range(256)]
+        assert sent.tolist() == [oracle_codes.deal(count, steps) for count in counts]
+        assert encoder.totals == (0, len(thresholds))
+        assert not encoder.spikes_once
+
+    def test_thresholds_of_the_upper_bits(self):
+        images = np.arange(256, dtype=np.uint8)[None]
+        for bits in range(1, 9):
+            thresholds = tuple(range(1 << (8 - bits), 256, 1 << (8 - bits)))
+            assert Encoder("spread", thresholds=thresholds).encode(images, 3).equals(Encoder("spread", bits=bits).encode(images, 3))
 
     def test_many_frames_as_few(self, monkeypatch):
         images = random_images(np.random.default_rng(1), 9, 5)
@@ -100,6 +117,18 @@ class TestOracle:
         if steps > 1:
             assert (min(sent) < 0) == (not code.startswith("rate"))
         assert max(sent) > 1 or not code.startswith("graded")
+
+    @pytest.mark.parametrize("fraction", [1, 4, 8])
+    def test_outputs_with_a_fraction(self, fraction):
+        rng = np.random.default_rng([3, fraction])
+        network = code_network(rng, (6, 5, 3), 4, "graded", bits=3)
+        *hidden, last = network.layers
+        thresholds = (last.neuron.thresholds << fraction) + rng.integers(0, 1 << fraction, 3)
+        network = replace(network, layers=(*hidden, replace(last, neuron=Readout(thresholds, fraction=fraction))))
+        golden = assert_equal_to_oracle(network, dense(network.encode(random_images(rng, 30, 6))))
+        assert len(golden.events[-1])
+        least, greatest = network.layers[-1].margin_range(network.totals[-2], 4)
+        assert least <= golden.decisions.margin.min() < golden.decisions.margin.max() <= greatest
 
     @pytest.mark.parametrize("code", ALL)
     @pytest.mark.parametrize(("steps", "levels", "bits"), [(1, 1, 1), (2, 127, 8), (3, 2, 3), (5, 1, 2), (8, 5, 4)])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import export
-from export import Conv2d, Dense, Encoder, Graded, Layer, Network, Pool2d, Rate, Readout, Single, UserError
+from export import Conv2d, Dense, Encoder, Graded, Layer, Network, Pool2d, Rate, Readout, Single, Ternary, UserError
 from export.maps import MAX_NEURONS
 from tests.maps import signs
 
@@ -185,6 +185,13 @@ class TestNetwork:
         assert refused(lambda: Network((dense(2, pool),), 4, Encoder("spread", bits=2))) == (
             "layer 0 must pool by sum, not by max, because inputs are of kind spread and may spike often"
         )
+
+    def test_max_of_neurons_that_spike_once_in_one_step(self):
+        pool = Pool2d((2, 3), 2, 2)
+        assert Network((Layer(CONVOLUTION, Rate([1, 1])), dense(2, pool)), 1).coefficients[1] == (0, 1)
+        for neuron in (Graded([1, 1], levels=1), Ternary([1, 1], levels=1, signed=True)):
+            message = f"layer 1 must pool by sum, not by max, because neurons of layer 0 are of kind {neuron.kind} and may spike often"
+            assert refused(lambda neuron=neuron: Network((Layer(CONVOLUTION, neuron), dense(2, pool)), 1)) == message
 
     def test_sums_of_more_than_16_bits_are_refused(self):
         def network(height):

@@ -104,4 +104,4 @@ def test_it_needs_what_its_commands_need():
         for entry in project["dependency-groups"][name]:
             yield from group(entry["include-group"]) if isinstance(entry, dict) else [entry]
 
-    assert set(project["project"]["dependencies"]) == {*group("model"), *group("sim"), *group("fpga")}
+    assert set(project["project"]["dependencies"]) == {*group("import"), *group("model"), *group("sim"), *group("fpga")}

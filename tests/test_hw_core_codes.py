@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from export import Encoder, Events, Graded, Layer, Network, Rate, Ternary, UserError
+from export import Encoder, Events, Graded, Layer, Network, Rate, Readout, Ternary, UserError
 from hw import Accelerator, Folding
 from hw.core.neurons import NEURONS
 from sim.ports import Ports
@@ -46,6 +46,15 @@ def test_one_step(code):
     """A network whose activations have several levels, and no time."""
     network = code_network(np.random.default_rng(5), SHAPE, 1, code, levels=5, bits=8)
     assert_right(network, FOLDINGS["step"], spread(network, random_images(np.random.default_rng(6), 9, 7)))
+
+
+@pytest.mark.parametrize("folding", FOLDINGS)
+def test_outputs_with_a_fraction(folding):
+    network = code_network(np.random.default_rng(7), SHAPE, STEPS, "graded", bits=3)
+    hidden, last = network.layers
+    neuron = Readout(8 * last.neuron.thresholds + np.array([5, 0, 7]), fraction=3)
+    network = replace(network, layers=(hidden, replace(last, neuron=neuron)))
+    assert_right(network, FOLDINGS[folding], spread(network, random_images(np.random.default_rng(8), 9, 7)))
 
 
 @pytest.mark.parametrize("signed", [False, True])

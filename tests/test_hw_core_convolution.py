@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import hw.core.walk
-from export import Conv2d, Dense, Encoder, Events, Graded, Layer, Network, Pool2d, Readout, Single, UserError
+from export import Conv2d, Dense, Encoder, Events, Graded, Layer, Network, Pool2d, Rate, Readout, Single, UserError
 from export.reference import run as golden_run
 from hw import Accelerator, Folding, cost, default_folding
 from hw.core.convolution import ConvPlan
@@ -61,6 +61,25 @@ def test_gaps_stalls_and_resets(code, gaps, stalls, reset_at):
     folding = Folding((1, 2, 5), (3, 5, 2), ("delta",) * 3, contexts=2)
     inputs = Events.from_dense(random_inputs(rng, network, 8))
     assert_right(network, folding, inputs, gaps=gaps, stalls=stalls, reset_at=reset_at)
+
+
+@pytest.mark.parametrize(
+    "folding", [Folding((1, 3, 5), (3, 2, 3), ("delta",) * 3, contexts=2), Folding((2, 6, 5), (6, 5, 1), ("delta",) * 3)]
+)
+def test_first_spikes_of_rate_neurons_in_one_step(folding):
+    """Neurons that may spike without input, in front of a pool: in a single step they, too, spike at most once."""
+    rng = np.random.default_rng(9)
+    first = Conv2d(signs(rng, 6, 2, 3, 2), (6, 5))
+    second = Conv2d(signs(rng, 5, 6, 2, 2), (2, 2), padding=1)
+    one, two = (Rate(np.ones(n, int), 1 - rng.integers(-2, 4, n)) for n in (6, 5))
+    assert (one.initial >= one.thresholds).any()
+    layers = (
+        Layer(first, one),
+        Layer(second, two, Pool2d((4, 4), 6, 2)),
+        Layer(Dense(signs(rng, 3, 5)), Readout([0, 1, -1]), Pool2d((3, 3), 5, 3)),
+    )
+    network = Network(layers, 1)
+    assert_right(network, folding, network.check_inputs(rng.integers(0, 2, (6, 60))), gaps=0.2, stalls=0.3)
 
 
 def test_mode_changes_at_any_time():

@@ -10,7 +10,7 @@ from export.reference import run as golden_run
 from hw import Accelerator, Folding, cost
 from hw.core.accelerator import check_frames_in
 from hw.core.words import WordFormat
-from hw.encoder.codes import SpreadCode
+from hw.encoder.codes import SpreadCode, code_of
 from hw.encoder.cost import EncoderCost
 from hw.encoder.encoder import PixelEncoder
 from tests.accelerators import simulate
@@ -61,6 +61,17 @@ def test_every_intensity(steps, bits):
     sink, _, plan = run_encoder((32, steps, 4), bits, images, pixels=1, block=None)
     events = Encoder("spread", bits=bits).encode(images, steps)
     assert [kept(words) for words in sink.received] == word_payloads(plan.form.from_events(events))
+
+
+@pytest.mark.parametrize(("steps", "thresholds"), [(1, (64, 192)), (1, (128,)), (3, (1, 2, 2, 255)), (2, (9, 10, 200))])
+def test_thresholds(steps, thresholds):
+    encoder = Encoder("spread", thresholds=thresholds)
+    images = np.arange(256, dtype=np.uint8).reshape(8, 32)
+    form = WordFormat(32, steps, 4, coefficients=encoder.coefficients(steps))
+    dut = PixelEncoder(form, code_of(encoder, steps), pixels=2)
+    frames = pixel_payloads(images, 2)
+    sink = run(dut, lambda: [TimedSink(dut.o.stream, 8, ends="last_of_frame", cancel=dut.o.cancel), Source(dut.i, frames)])[0]
+    assert [kept(words) for words in sink.received] == word_payloads(form.from_events(encoder.encode(images, steps)))
 
 
 @pytest.mark.parametrize(("shape", "stress"), zipped(SHAPES, [(0.5, 0), (0, 0.03), (0.3, 0.2)]))

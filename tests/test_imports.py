@@ -84,6 +84,11 @@ def test_export_needs_numpy_and_safetensors_only():
     assert not heavy & imported(modules("export"))
 
 
+def test_only_what_imports_qonnx_needs_onnx():
+    names = [name for package in ("export", "hw", "model", "sim") for name in modules(package)]
+    assert "onnx" not in imported([name for name in names if not name.startswith("export.qonnx")])
+
+
 def test_one_import_of_export_is_enough():
     names = ["Encoder", "Layer", "Network", "UserError", "digest", "load", "reference.run", "save", "scores.score"]
     program = "import export\n" + "\n".join(f"export.{name}" for name in names)

@@ -54,3 +54,34 @@ def test_the_command_is_installed_once(noxfile, tmp_path):
     noxfile.environment(session)
     assert [call.args[-1] for call in session.install.call_args_list if call.args == install] == []
     assert session.install.called
+
+
+def test_cosim_imports_a_qonnx_file(noxfile, monkeypatch):
+    ran = []
+    monkeypatch.setattr(noxfile, "run", lambda session, *arguments: ran.append([str(argument) for argument in arguments]))
+    noxfile.cosim(MagicMock(posargs=["--onnx", "models/TFC.onnx", "--dataset", "mnist", "--check-images", "70", "--pe", "64,64,64,10"]))
+    network, fold = "build/TFC/network.safetensors", ["--pe", "64,64,64,10"]
+    assert ran == [
+        ["-m", "export", "import", "models/TFC.onnx", "--out", network, "--dataset", "mnist", "--check-images", "70"],
+        ["-m", "hw", network, "--out", "build/TFC/accelerator.v", *fold],
+        ["-m", "sim", network, "--dataset", "mnist", *fold, "--out", "build/TFC"],
+    ]
+    ran.clear()
+    noxfile.cosim(MagicMock(posargs=["--onnx", "TFC.onnx", "--out", "here"]))
+    assert ran[0] == ["-m", "export", "import", "TFC.onnx", "--out", "here/network.safetensors", "--dataset", "random"]
+    assert ran[2] == ["-m", "sim", "here/network.safetensors", "--dataset", "random", "--out", "here"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--onnx", "a.onnx", "--network", "b"], "--onnx takes neither --network nor --recipe, nor options of training"),
+        (["--onnx", "a.onnx", "--epochs", "3"], "--onnx takes neither --network nor --recipe, nor options of training"),
+        (["--check-images", "3"], "--check-images is an option of --onnx"),
+    ],
+)
+def test_cosim_refuses_what_does_not_go_together(noxfile, monkeypatch, capsys, arguments, message):
+    monkeypatch.setattr(noxfile, "run", lambda *given: pytest.fail("nothing may run"))
+    with pytest.raises(SystemExit):
+        noxfile.cosim(MagicMock(posargs=arguments))
+    assert message in capsys.readouterr().err

@@ -96,7 +96,8 @@ class Neurons(wiring.Component):
 
     def counted(self, p: int) -> Value:
         """What its count adds to the potential of neuron ``p``."""
-        return self.count[p * self._count_width : (p + 1) * self._count_width].as_signed()
+        count, fraction = self.count[p * self._count_width : (p + 1) * self._count_width].as_signed(), self._neuron.fraction
+        return Cat(C(0, fraction), count).as_signed() if fraction else count
 
     def pack(self, potentials: Iterable[Value]) -> Value:
         """New potentials, side by side."""
@@ -188,11 +189,6 @@ class ResetNeurons(Neurons):
     def adders(neuron: Neuron) -> int:
         assert isinstance(neuron, Rate)
         return 1 + neuron.has_bias
-
-    def counted(self, p: int) -> Value:
-        assert isinstance(self._neuron, Rate)
-        count, fraction = super().counted(p), self._neuron.fraction
-        return Cat(C(0, fraction), count).as_signed() if fraction else count
 
     @abstractmethod
     def respond(self, m: Module, potentials: list[Value], emitted: list[Value], thresholds: list[Value]) -> list[Response]:

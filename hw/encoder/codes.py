@@ -86,10 +86,12 @@ class SpreadCode(PixelCode):
     """A count, which is spread over all steps [S13].
 
     Parameters:
-        count_bits: upper bits of an intensity that count.
+        count_bits: bits of a count: by default, the upper bits of an intensity.
+        thresholds: or the count is how many of these an intensity reaches.
     """
 
     count_bits: int
+    thresholds: tuple[int, ...] = ()
 
     @property
     def active_steps(self) -> int:
@@ -108,6 +110,8 @@ class SpreadCode(PixelCode):
         return False
 
     def keep(self, intensity: Value) -> Value:
+        if self.thresholds:
+            return sum((intensity >= threshold for threshold in self.thresholds), C(0))[: self.count_bits]
         return intensity[8 - self.count_bits :]
 
     def coefficient(self, kept: Value, step: Value | int) -> Value:
@@ -126,7 +130,6 @@ class SpreadCode(PixelCode):
 def code_of(encoder: Encoder, steps: int) -> PixelCode:
     """What is kept of the pixels of an encoder."""
     if encoder.kind == "spread":
-        assert encoder.bits is not None
-        return SpreadCode(steps, encoder.bits)
+        return SpreadCode(steps, encoder.totals[1].bit_length(), encoder.thresholds or ())
     assert encoder.p_min is not None  # a network resolves its encoder
     return LatencyCode(steps, encoder.p_min)
