@@ -35,10 +35,10 @@ def equivalent(mutated: Mutated, mutant: Mutant, *, timeout: int = 600) -> bool 
     ]
     with tempfile.TemporaryDirectory(prefix="firstspike.") as name:
         folder = Path(name)
-        (folder / "flat.il").write_text(mutated.netlist)
-        (folder / "top.v").write_text(_top(mutated.ports["ports"], mutant.number))
+        (folder / "flat.il").write_text(mutated.netlist, encoding="utf-8")
+        (folder / "top.v").write_text(_top(mutated.ports["ports"], mutant.number), encoding="utf-8")
         yosys("\n".join([*script, ""]), folder)
-        found = run((folder / "design.il").read_text(), "correspondence", 0, timeout=timeout)
+        found = run((folder / "design.il").read_text(encoding="utf-8"), "correspondence", 0, timeout=timeout)
     return None if found is None else not found
 
 
