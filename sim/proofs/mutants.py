@@ -62,6 +62,11 @@ class Mutant:
         named = f" ({wire}[{self._part('wirebit')}])" if wire else ""
         return f"{cell} {self._part('port')}[{self._part('portbit')}]{named} {self._part('mode')}" + (f" by [{control}]" if control else "")
 
+    @property
+    def of_clock(self) -> bool:
+        """It is on the clock of a register."""
+        return self._part("port") == "CLK"
+
     def _part(self, option: str) -> str:
         found = re.search(rf" -{option} (\S+)", self.command)
         return found[1] if found else ""
