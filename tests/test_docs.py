@@ -190,6 +190,15 @@ def test_from_arrays(tmp_path):
     assert report["spikes_compared"] > 0
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_nir(tmp_path, monkeypatch):
+    """The example of a network in snntorch."""
+    monkeypatch.chdir(tmp_path)
+    (program,) = blocks("docs/nir.md")
+    exec(program, {})
+    assert (tmp_path / "rate.nir").is_file()
+
+
 def test_commands_in_readme_and_ci_agree():
     readme, ci = (ROOT / "README.md").read_text(), (ROOT / ".ci/run").read_text()
     first, second = re.findall(r"^```sh\n(.*)\n```$", readme, re.MULTILINE)
