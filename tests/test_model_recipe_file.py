@@ -22,6 +22,7 @@ ROWS = {
     "caltech": ("caltech", None),
     "spoken-digits": ("spoken-digits", None),
     "shd": ("shd", None),
+    "n-mnist": ("n-mnist", (6936, 200, 10)),
 }
 CONVERTED = {  # data, sizes, code and steps, most weights
     "mnist-graded": ("mnist", (784, 640, 640, 10), ("graded", 1), 1_000_000),
