@@ -42,8 +42,10 @@ def run(session: nox.Session, *arguments: str | Path) -> None:
 
 @nox.session(default=False)
 def environment(session: nox.Session) -> None:
-    """Make the environment that the sessions share (needed by them, not by you)."""
+    """Make the environment that the sessions share, with the command ``firstspike`` in it."""
     install(session, "tests")
+    if not (Path(session.bin) / "firstspike").exists():  # once: it needs setuptools from the network each time
+        session.install("--no-deps", "-e", ".")
     shared["python"] = str(Path(session.bin) / "python")
 
 
@@ -87,7 +89,7 @@ def cosim(session: nox.Session) -> None:
         folder = given.out or BUILD / Path(given.recipe or str(dataset)).stem
         network, checkpoint = folder / "network.safetensors", folder / "checkpoint.safetensors"
         run(session, "-m", "model", "train", *((given.recipe,) if given.recipe else ("--dataset", dataset)), *training, "--out", folder)
-        converted = given.recipe and tomllib.loads(given.recipe.read_text()).get("method") == "conversion"
+        converted = given.recipe and tomllib.loads(given.recipe.read_text(encoding="utf-8")).get("method") == "conversion"
         run(session, *(("-m", "model", "convert") if converted else ("-m", "export")), checkpoint, "--out", network)
     else:
         if training:

@@ -18,7 +18,7 @@ from export import layer_files
 from export.connections import Dense
 from export.encoder import Encoder
 from export.errors import UserError, prefixed
-from export.files import atomic_write
+from export.files import atomic_write, check_regular
 from export.layer import CONNECTIONS, Layer
 from export.network import Network
 from export.neuron import Neuron
@@ -49,8 +49,13 @@ def save(network: Network, path: str | Path) -> str:
                 raise UserError(f"{what} of layer {index} must be {one_of(known)}, which files hold, not {kind!r}")
     tensors, header = _contents(network)
     with atomic_write(path) as temporary:
-        safetensors.numpy.save_file(tensors, temporary, metadata={METADATA_KEY: json.dumps(header, sort_keys=True)})
+        temporary.write_bytes(serialized(tensors, header))
     return header["sha256"]
+
+
+def serialized(tensors: dict[str, np.ndarray], header: dict[str, Any]) -> bytes:
+    """The content of a ``safetensors`` file with a JSON object as its ``firstspike`` metadata: the inverse of `read_tensors`."""
+    return safetensors.numpy.save(tensors, metadata={METADATA_KEY: json.dumps(header, sort_keys=True)})
 
 
 def digest(network: Network) -> str:
@@ -77,6 +82,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any
         UserError: the file is damaged, or carries no such object.
         OSError: the file cannot be read.
     """
+    check_regular(path)
     with Path(path).open("rb"):
         pass  # a missing file is an OSError with its name, whatever the library makes of it
     try:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from export.arrays import is_integer
+from export.arrays import array, is_integer
 from export.connections import Totals
 from export.errors import UserError
 from export.events import Events
@@ -106,7 +106,7 @@ class Encoder:
         """
         if self.kind == "none":
             raise UserError("encoder must be 'latency' or 'spread' to encode intensities, not 'none': spikes come from outside")
-        images = np.asarray(images)
+        images = array("intensities", images)
         if images.dtype != np.uint8 or images.ndim < 2:
             raise UserError(f"intensities must be uint8 of shape (frames, inputs), not {images.dtype} {images.shape}")
         images = images.reshape(len(images), math.prod(images.shape[1:]))

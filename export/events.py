@@ -93,7 +93,7 @@ class Events:
         """
         arrays = {name: getattr(self, name) for name in ("frame", "step", "neuron", "coefficient")}
         for name, values in arrays.items():
-            if not (isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind == "i"):
+            if not (isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind == "i") or np.ma.is_masked(values):
                 raise UserError(f"{name} of events must be signed integers of shape (events,), not {_described(values)}")
         if len(set(map(len, arrays.values()))) > 1:
             raise UserError(f"arrays of events must be of one length, not {', '.join(f'{len(v)} ({n})' for n, v in arrays.items())}")
@@ -161,4 +161,6 @@ class Events:
 
 
 def _described(values: object) -> str:
-    return f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__
+    if not isinstance(values, np.ndarray):
+        return type(values).__name__
+    return f"{'masked ' if np.ma.is_masked(values) else ''}{values.dtype} {values.shape}"

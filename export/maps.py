@@ -70,4 +70,4 @@ def position_major(images: np.ndarray, sizes: Map | None) -> np.ndarray:
     if images.shape[1:] != shape and (channels > 1 or images.shape[1:] != (height, width)):
         shown = ", ".join(map(str, shape if channels > 1 else shape[1:]))
         raise UserError(f"images must have shape (frames, {shown}) or (frames, {size(sizes)}), not {images.shape}")
-    return images.reshape(len(images), channels, height * width).transpose(0, 2, 1).reshape(len(images), -1)
+    return images.reshape(len(images), channels, height * width).transpose(0, 2, 1).reshape(len(images), size(sizes))

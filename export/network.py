@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from export.arrays import is_integer
+from export.arrays import array, is_integer, ordered
 from export.connections import Totals
 from export.encoder import Encoder
 from export.errors import UserError
@@ -44,9 +44,10 @@ class Network:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if isinstance(self.layers, Layer) or not all(isinstance(layer, Layer) for layer in self.layers):
-            raise UserError("layers must be a sequence of Layer")
-        layers = tuple(self.layers)
+        layers = ordered("layers", self.layers, "Layer")
+        for layer in layers:
+            if not isinstance(layer, Layer):
+                raise UserError(f"layers must be a sequence of Layer, not of {type(layer).__name__}")
         if not layers:
             raise UserError("a network must have at least one layer, not 0")
         if not isinstance(self.encoder, Encoder):
@@ -57,7 +58,8 @@ class Network:
             raise UserError(f"the last layer must be of neurons that are never reset, such as readout, not {layers[-1].neuron.kind}")
         if not is_integer(self.steps) or not 1 <= self.steps <= MAX_STEPS:
             raise UserError(f"steps (T) must be an integer from 1 to {MAX_STEPS}, not {self.steps!r}")
-        names = tuple(map(str, self.class_names or range(layers[-1].outputs)))
+        given = () if self.class_names is None else ordered("class_names", self.class_names, "names")
+        names = tuple(map(str, given or range(layers[-1].outputs)))
         if len(names) != layers[-1].outputs:
             raise UserError(f"class_names must be {layers[-1].outputs}, one per output, not {len(names)}")
         if not isinstance(self.provenance, dict):
@@ -143,7 +145,12 @@ class Network:
         Raises:
             UserError: they are not that.
         """
-        spike_times = np.asarray(spike_times)
+        spike_times = array("spike times", spike_times)
+        if spike_times.ndim == 3 and spike_times.shape[2] == self.inputs:
+            raise UserError(
+                f"spike times must have shape (frames, {self.inputs}), not {spike_times.shape}: of a spike train (steps, frames, inputs), "
+                "export.arrays.first_spikes makes them"
+            )
         if spike_times.ndim != 2 or spike_times.shape[1] != self.inputs:
             raise UserError(f"spike times must have shape (frames, {self.inputs}), not {spike_times.shape}")
         if spike_times.dtype.kind not in "iu":
@@ -167,7 +174,9 @@ class Network:
         Raises:
             UserError: the intensities do not fit the network or its encoder.
         """
-        images = np.asarray(images)
+        images = array("images", images)
+        if images.ndim < 2:
+            raise UserError(f"images must have shape (frames, …), not {images.shape}")
         if (pixels := int(np.prod(images.shape[1:]))) != self.inputs:
             raise UserError(f"the network takes {self.inputs} inputs, but the images have {pixels} pixels")
         return self.encoder.encode(position_major(images, self.layers[0].input_map), self.steps)

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from export.arrays import array
 from export.errors import UserError
 from export.reference import Result, Summary
 
@@ -42,8 +43,7 @@ def score(result: Result | Summary, labels: np.ndarray) -> Scores:
     """
     summary = result.summary if isinstance(result, Result) else result
     decisions, output_times = summary.decisions, summary.output_times
-    labels, frames = np.asarray(labels), len(output_times)
-    check_labels(labels, *output_times.shape)
+    labels, frames = check_labels(labels, *output_times.shape), len(output_times)
     strict = decisions.class_index == labels
     earliest = output_times == output_times.min(axis=1, keepdims=True)
     first_index = np.where(decisions.silent, strict, earliest.argmax(axis=1) == labels)
@@ -59,16 +59,20 @@ def score(result: Result | Summary, labels: np.ndarray) -> Scores:
     )
 
 
-def check_labels(labels: np.ndarray, frames: int, classes: int) -> None:
-    """Refuse labels that frames cannot be scored against.
+def check_labels(labels: np.ndarray, frames: int, classes: int) -> np.ndarray:
+    """The labels, integers (frames,), if frames can be scored against them.
 
     Raises:
         UserError: there are no frames, or not one label per frame.
     """
+    labels = array("labels", labels)
     if frames == 0 or labels.shape != (frames,):
         raise UserError(f"scores need at least one frame and one label per frame, not {frames} frames and labels of shape {labels.shape}")
+    if labels.dtype.kind not in "iu":
+        raise UserError(f"labels must be integers, not {labels.dtype}")
     if labels.min() < 0 or labels.max() >= classes:
         raise UserError(f"labels must be from 0 to {classes - 1}, not {labels.min()} to {labels.max()}")
+    return labels
 
 
 def _percent(hits: np.ndarray) -> float:

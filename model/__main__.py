@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from export import UserError
 from export.cli import Parser, different_integers, integers, run
+from export.files import refuse_overwriting
 from export.scores import Scores
 from model import conversion_cli, datasets, recipe_file
 from model.comparison import cli as comparison
@@ -106,6 +107,9 @@ def results(arguments: argparse.Namespace) -> int:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
+    for option, out in (("--out", arguments.out), ("--shift-curve", arguments.shift_curve)):
+        if out is not None:
+            refuse_overwriting(arguments.network, out, option)
     dataset = datasets.load(arguments.dataset)
     from model import evaluate as evaluation
     from model import metrics
@@ -113,9 +117,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
     subject, score, report = evaluation.evaluate(arguments.network, dataset, arguments.split, find_device(arguments.device))
     print(table({f"{subject.by}, {arguments.split}": score}))
-    out = arguments.out or arguments.network.with_name(f"{arguments.network.stem}_scores.json")
-    metrics.write_json(out, report)
-    print(out)
+    if arguments.out:
+        metrics.write_json(arguments.out, report)
+        print(arguments.out)
     if arguments.shift_curve:
         curve = subject.shift_curve(*subject.frames(dataset, arguments.split))
         plot = evaluation.write_curve(curve, arguments.shift_curve)
@@ -209,7 +213,7 @@ def main() -> int:
     part.add_argument("network", type=Path, metavar="FILE", help="checkpoint.safetensors or network.safetensors")
     part.add_argument("--dataset", required=True, help=datasets.CHOICES)
     part.add_argument("--split", choices=("test", "train"), default="test", help="which part of the data set (default: test)")
-    part.add_argument("--out", type=Path, metavar="JSON", help="where to write the scores (default: beside FILE)")
+    part.add_argument("--out", type=Path, metavar="JSON", help="write the scores there, too")
     part.add_argument(
         "--shift-curve",
         type=Path,

@@ -3,16 +3,14 @@
 ``export.check`` reads it without PyTorch and replays the check set.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
 import torch
 
 from export import Encoder, Network, Single, UserError, layer_files, reference
-from export.artifact import METADATA_KEY, check_format, encoder_header, get, read_encoder, read_tensors
+from export.artifact import check_format, encoder_header, get, read_encoder, read_tensors, serialized
 from export.check import CHECKPOINT_FORMAT, CHECKPOINT_VERSION, read_layers
 from export.errors import prefixed
 from export.files import atomic_write
@@ -72,7 +70,7 @@ def save(path: str | Path, tensors: dict[str, np.ndarray], header: dict[str, Any
     """
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     with atomic_write(path) as temporary:
-        safetensors.numpy.save_file(contiguous, temporary, metadata={METADATA_KEY: json.dumps(header, sort_keys=True)})
+        temporary.write_bytes(serialized(contiguous, header))
 
 
 def read(path: str | Path) -> tuple[SingleSpikeNetwork, Encoder, dict[str, Any]]:

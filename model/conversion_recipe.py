@@ -90,6 +90,17 @@ class ConversionRecipe(Options):
                 f"not {self.clip!r}, {self.balance!r} and {str(self.quantised).lower()}"
             )
 
+    def check_balance(self) -> None:
+        """Refuse a balance that the trained network cannot have.
+
+        Raises:
+            UserError: it is one.
+        """
+        if self.balance == "rate-norm" and self.clip != "rate-norm":
+            raise UserError(f"balance must be another than 'rate-norm' where clip is {self.clip!r}")
+        if self.balance == "trained" and self.clip == "none":
+            raise UserError("balance must be max or percentile where clip is 'none', not 'trained'")
+
     def as_dict(self) -> dict[str, Any]:
         return {"method": METHOD} | super().as_dict()
 

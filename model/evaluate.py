@@ -126,7 +126,7 @@ def write_curve(curve: list[OperatingPoint], path: Path) -> Path:
     from model import drawing, plots  # drawing takes a second to load
 
     rows = [point.as_dict() for point in curve]
-    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)

@@ -11,6 +11,7 @@ from export import Network, UserError, save
 from export.check import network_from_checkpoint
 from export.scores import Scores
 from model import convert, metrics, plots, training
+from model.conversion_recipe import ConversionRecipe
 from model.data.dataset import Dataset
 from model.processes import Processes
 from model.recipe_file import RecipeFile
@@ -48,6 +49,8 @@ class Runner:
                 plots.write(out, network=network)
             return log.content
 
+        if isinstance(file.recipe, ConversionRecipe):
+            file.recipe.check_balance()
         with self.processes.stopped_together():
             log = self.processes.from_first(lambda: metrics.Log(out / metrics.FILE, file, self.command, resume=resume))
             training.train(dataset, file.recipe, out, resume=resume, say=self.say, observe=log.epoch, processes=self.processes)

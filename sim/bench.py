@@ -2,7 +2,6 @@
 
 import shlex
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 import hw.verilog
 from export import Events, Network, UserError
 from hw import Accelerator, Folding
-from sim import frames, stimuli, toolchain
+from sim import frames, plain, stimuli, toolchain
 from sim.build import Build, build
 from sim.ports import Ports
 from sim.simulate import MODES, simulate
@@ -78,8 +77,7 @@ def measure(network: Network, inputs: np.ndarray | Events, folding: Folding, ima
     ports = Ports.from_map(hw.verilog.port_map(accelerator))
     built = build(design(hw.verilog.generate(accelerator), ports, network))
     words = frames.pack(events, accelerator.input_format) if images is None else frames.pack_pixels(images, folding.pixels)
-    with tempfile.TemporaryDirectory(prefix="firstspike.") as name:
-        folder = Path(name)
+    with plain.plain_folder() as folder:
         stimuli.write(folder, [(words, Pace())], ports)
         program = _link(built, folder)
         cosimulated: dict[str, list[float]] = {mode: [] for mode in MODES}
@@ -89,7 +87,7 @@ def measure(network: Network, inputs: np.ndarray | Events, folding: Folding, ima
             for mode, recording in simulate(built, ports, words).items():
                 cosimulated[mode].append(recording.seconds)
             command = [str(program), f"+in={folder}", f"+out={folder}"]
-            for line in subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines():
+            for line in subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=True).stdout.splitlines():
                 mode, count, seconds, received, stuck = line.split()
                 if (int(received), int(stuck)) != (events.shape[0], 0):
                     raise RuntimeError(f"the bare loop must give {events.shape[0]} results, not {received}")
@@ -106,5 +104,5 @@ def _link(built: Build, folder: Path) -> Path:
     include = tools.include
     objects = [str(path) for path in (*built.folder.glob("*.a"), *built.folder.glob("verilated*.o"))]
     command = [*shlex.split(tools.cxx), "-std=c++20", "-Os", f"-I{built.folder}", f"-I{include}", f"-I{include / 'vltstd'}"]
-    subprocess.run([*command, str(source), *objects, "-pthread", "-o", str(folder / "bare")], check=True)
+    subprocess.run([*command, str(source), *objects, "-pthread", "-o", str(folder / "bare")], env=plain.variables(folder), check=True)
     return folder / "bare"

@@ -1,9 +1,13 @@
-"""Verilog to a runnable simulator: built once per design, cached by content."""
+"""Verilog to a runnable simulator: built once per design, cached by content.
+
+Verilator and make are called as cocotb's own runner calls them, but in surroundings of our own (`sim.plain`).
+"""
 
 import hashlib
 import json
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -13,16 +17,13 @@ from pathlib import Path
 
 import cocotb
 import cocotb_tools.config
-from cocotb_tools import runner as cocotb_runner
 from filelock import FileLock
 
 from export import files
-from export.errors import UserError
-from sim import objcache, toolchain
+from sim import objcache, plain, toolchain
 from sim.wrapper import TOP, Design
 
 FLAGS = (
-    "--no-public-flat-rw",  # the runner asks for all signals to be visible, which blocks most optimisation; the last word counts
     "--timing",  # the wrapper makes its own clock
     "-O3",
     "--x-assign",
@@ -40,6 +41,8 @@ SPLIT = 200_000
 """Characters of Verilog from which on the C++ is split into files that compile two at a time (each costs a second to begin)."""
 SPLIT_FLAGS = ("--output-split", "4000")
 TRACED_FLAGS = ("--trace-underscore",)
+PROGRAM = "program.sha256"
+"""A file beside the program, with what its content must be: a full disk or a killed copy leaves something else."""
 KEPT = ("*.a", "*.h", "verilated*.o")
 """What stays of a build beside the program: enough to link another main function with the model."""
 
@@ -77,8 +80,8 @@ def cache_folder() -> Path:
 
 
 def object_cache() -> dict[str, str]:
-    """The environment variable with which Verilator's makefiles compile once what is the same in every simulator."""
-    return {"OBJCACHE": " ".join([sys.executable, objcache.__file__, str(cache_folder() / "objects")])}
+    """The variable with which Verilator's makefiles compile once what is the same in every simulator."""
+    return {"OBJCACHE": " ".join(toolchain.for_make(path) for path in (sys.executable, objcache.__file__, cache_folder() / "objects"))}
 
 
 def build(design: Design, *, traced: bool = False, extra_flags: Sequence[str] = (), jobs: int = 2) -> Build:
@@ -116,18 +119,25 @@ def compile_model(sources: Mapping[str, str], top: str, flags: Sequence[str], *,
     tools = toolchain.find()
     flags = (*flags, *(TRACED_FLAGS if traced else ()))
     identity = [[(name, without_comments(text)) for name, text in sources.items()], top, flags, traced, tools.verilator, tools.compiler]
-    identity += [cocotb.__version__, str(cocotb_tools.config.libs_dir)]
-    key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
+    key = hashlib.sha256(json.dumps([*identity, cocotb.__version__]).encode()).hexdigest()[:24]
     folder = cache_folder() / key
-    if not (folder / top).exists():
+    if not _is_whole(folder, top):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_suffix(".lock")):
-            if not (folder / top).exists():
+            if not _is_whole(folder, top):
                 began = time.monotonic()
                 _build_in_place(sources, top, flags, folder, traced, tools, jobs)
                 seconds = time.monotonic() - began
                 return Build(folder, top, seconds, False, traced, tools.verilator, tools.compiler)
     return Build(folder, top, 0.0, True, traced, tools.verilator, tools.compiler)
+
+
+def _is_whole(folder: Path, top: str) -> bool:
+    """Whether a program is there, as it was built."""
+    try:
+        return (folder / PROGRAM).read_text(encoding="utf-8") == objcache.digest(folder / top)
+    except (OSError, ValueError):
+        return False
 
 
 def without_comments(text: str) -> str:
@@ -140,61 +150,52 @@ def _build_in_place(
     sources: Mapping[str, str], top: str, flags: Sequence[str], folder: Path, traced: bool, tools: toolchain.Toolchain, jobs: int
 ) -> None:
     """Build into a folder of its own, and move what counts into place when it is whole."""
-    for path in (cocotb_tools.config.libs_dir, sys.executable, objcache.__file__, tools.include):
-        if _has_spaces(Path(path)):
-            raise UserError(f"the paths of project and Python environment must not have spaces (make cannot handle them), but {path} has")
-    # make cannot work in a folder whose name has spaces; the system's temporary folder is the way out.
-    parent = None if _has_spaces(folder) else folder.parent
-    with tempfile.TemporaryDirectory(prefix=f"{folder.name}.", dir=parent) as name:
-        work = Path(name)
+    with plain.plain_folder(folder.parent) as work:
         for source, text in sources.items():
-            (work / source).write_text(text)
+            (work / source).write_text(text, encoding="utf-8")
         objects, log = work / "objects", work / "build.log"
-        runner = cocotb_runner.get_runner("verilator")
-        if not _has_spaces(folder):
-            runner.env |= object_cache()
-        with tools.environment(), _parallel(jobs):
-            try:
-                runner.build(
-                    sources=[work / source for source in sources],
-                    hdl_toplevel=top,
-                    build_dir=objects,
-                    build_args=flags,
-                    waves=traced,
-                    log_file=log,
-                )
-            except RuntimeError:
-                failed = folder.with_suffix(".log")
-                shutil.copy(log, failed)
-                raise BuildError(f"the simulator could not be built ({failed}): {_complaints(log)}") from None
-        kept = work / "kept"
-        kept.mkdir()
-        for path in (objects / top, log, *(path for pattern in KEPT for path in objects.glob(pattern))):
-            shutil.copy(path, kept)
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.move(kept, folder)
-
-
-class _parallel:
-    """Let the runner start this many compilers, while the block runs."""
-
-    def __init__(self, jobs: int) -> None:
-        self.jobs = jobs
-
-    def __enter__(self) -> None:
-        self.before = cocotb_runner.MAX_PARALLEL_BUILD_JOBS
-        cocotb_runner.MAX_PARALLEL_BUILD_JOBS = self.jobs
-
-    def __exit__(self, *exception: object) -> None:
-        cocotb_runner.MAX_PARALLEL_BUILD_JOBS = self.before
+        libraries = plain.link(work, "libraries", cocotb_tools.config.libs_dir)
+        main = plain.link(work, "cocotb", cocotb_tools.config.share_dir) / "lib" / "verilator" / "verilator.cpp"
+        environment = plain.variables(work)
+        if tools.root is not None:
+            environment["VERILATOR_ROOT"] = str(plain.link(work, "verilator", tools.root))
+        verilator = [
+            str(tools.executable),
+            "-cc",
+            "--exe",
+            "--vpi",
+            "-Mdir",
+            str(objects),
+            "--top-module",
+            top,
+            "--prefix",
+            "Vtop",
+            "-o",
+            top,
+        ]
+        verilator += ["-LDFLAGS", f"-Wl,-rpath-link,{libraries} -L{libraries} -lcocotbvpi_verilator", *(["--trace"] if traced else [])]
+        settings = {**tools.settings, **object_cache(), "VM_TRACE": str(int(traced))}
+        make = ["make", "-j", str(jobs), "-C", str(objects), "-f", "Vtop.mk", *(f"{name}={value}" for name, value in settings.items())]
+        with log.open("wb") as said:
+            for command in ([*verilator, *flags, str(main), *(str(work / source) for source in sources)], make):
+                if subprocess.run(
+                    command, cwd=work, env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=False
+                ).returncode:
+                    failed = folder.with_suffix(".log")
+                    shutil.copy(log, failed)
+                    raise BuildError(f"the simulator could not be built ({failed}): {_complaints(log)}")
+        with tempfile.TemporaryDirectory(prefix=f"{folder.name}.", dir=folder.parent) as name:
+            kept = Path(name) / "kept"
+            kept.mkdir()
+            for path in (objects / top, log, *(path for pattern in KEPT for path in objects.glob(pattern))):
+                shutil.copy(path, kept)
+            (kept / PROGRAM).write_text(objcache.digest(kept / top), encoding="utf-8")
+            shutil.rmtree(folder, ignore_errors=True)
+            kept.rename(folder)
 
 
 def _complaints(log: Path) -> str:
     """The lines of a build log that name an error, or its last ones."""
-    lines = log.read_text(errors="replace").splitlines()
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     errors = [line for line in lines if re.search(r"%Error|\berror\b", line)]
     return " | ".join((errors or lines)[:5])
-
-
-def _has_spaces(path: Path) -> bool:
-    return re.search(r"\s", str(path)) is not None

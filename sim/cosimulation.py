@@ -13,6 +13,7 @@ import numpy as np
 import hw.cost.cycles
 import hw.verilog
 from export import Events, Network, UserError, digest, reference
+from export.arrays import array
 from export.files import prepare_folder
 from export.reference import Result
 from export.scores import check_labels
@@ -20,7 +21,7 @@ from hw import Accelerator, Folding, default_folding
 from hw.core.streams import input_format
 from sim.build import build
 from sim.compare import compare
-from sim.frames import Words, pack, pack_pixels
+from sim.frames import Words, checked_images, pack, pack_pixels
 from sim.outcome import Outcome
 from sim.ports import Ports
 from sim.report import Report, assemble
@@ -77,7 +78,8 @@ def cosimulate(
     began = time.monotonic()
     out = None if out is None else Path(out)
     events = network.check_inputs(inputs)
-    labels = None if labels is None else np.asarray(labels)
+    labels = None if labels is None else array("labels", labels)
+    images = None if images is None else checked_images(images)
     _refuse_nothing(network, events, labels, expected, images, jobs)
     if out is not None:
         _prepare(out)

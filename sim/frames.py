@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from export import UserError
+from export.arrays import array
 from export.events import Events
 from hw.core.words import WordFormat, pack_bits
 from hw.encoder.encoder import pixel_layout
@@ -80,6 +82,18 @@ def pack(events: Events, word: WordFormat) -> Words:
         records.append(word.pack(words))
         counts.append(np.bincount(words.frame, minlength=part.stop - part.start))
     return Words(np.concatenate(records), np.concatenate(counts))
+
+
+def checked_images(images: np.ndarray) -> np.ndarray:
+    """Images as uint8 (frames, inputs).
+
+    Raises:
+        UserError: they are something else.
+    """
+    images = array("images", images)
+    if images.dtype != np.uint8 or images.ndim != 2:
+        raise UserError(f"images must be uint8 of shape (frames, inputs), not {images.dtype} {images.shape}")
+    return images
 
 
 def pack_pixels(images: np.ndarray, pixels: int = 1) -> Words:

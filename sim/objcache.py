@@ -5,9 +5,9 @@ function are 15 seconds of compiling, and come out the same for every circuit. T
 command, the compiler, the source, and, where the source uses it, the model's interface; any other command is passed on as it is.
 """
 
+import contextlib
 import hashlib
 import itertools
-import os
 import shutil
 import subprocess
 import sys
@@ -29,34 +29,46 @@ def object_of(command: list[str]) -> tuple[Path, Path] | None:
 
 
 def key(command: list[str], source: Path) -> str:
-    """What the object depends on."""
+    """What the object depends on. The folder that is built in, beside which all that is compiled lies, has another name each time."""
     compiler = itertools.takewhile(lambda word: not word.startswith("-"), command)  # more than one word in `ccache g++`
     version = subprocess.run([*compiler, "--version"], capture_output=True, check=False).stdout
     text, interface = source.read_bytes(), Path("Vtop.h")
-    parts = ["\0".join(word for word in command if word not in UNUSED).encode(), version, text]
+    here = str(Path.cwd().parent)
+    parts = ["\0".join(word.replace(here, "") for word in command if word not in UNUSED).encode(), version, text]
     if interface.name.encode() in text and interface.exists():
         parts.append(interface.read_bytes())
     parts += [path.read_bytes() for path in sorted(source.parent.glob("*.h"))]
-    return hashlib.sha256(b"\0\0".join(parts)).hexdigest()
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def kept_object(folder: Path, name: str) -> Path | None:
+    """The kept object of that name, if it is whole: what its content must be is in its name, too."""
+    found = (path for path in folder.glob(f"{name}.*.o") if path.suffixes[0] == f".{digest(path)}")
+    return next(found, None)
 
 
 def main(folder: Path, command: list[str]) -> int:
-    """Run the command, or take its object from the folder; the compiler's exit status."""
+    """Compile, or copy what was compiled before; the exit status."""
     found = object_of(command)
     if found is None:
         return subprocess.call(command)
     source, target = found
-    kept = folder / f"{key(command, source)}.o"
-    if not kept.exists():
-        if status := subprocess.call(command):
-            return status
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=folder)
-        os.close(handle)
-        shutil.copy(target, name)
-        Path(name).replace(kept)
-    else:
+    name = key(command, source)
+    if (kept := kept_object(folder, name)) is not None:
         shutil.copy(kept, target)
+        return 0
+    if status := subprocess.call(command):
+        return status
+    with contextlib.suppress(OSError):  # a full disk is no reason to stop
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as temporary:
+            copy = shutil.copy(target, temporary)
+            Path(copy).rename(folder / f"{name}.{digest(target)}.o")
     return 0
 
 

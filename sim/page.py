@@ -2,18 +2,15 @@
 
 from pathlib import Path
 
-from export.files import atomic_write
+from export.files import write_together
 from sim import pictures
 from sim.report import Report
 from sim.templates import render
 
 
 def save(report: Report, folder: Path) -> None:
-    """Write ``report.json`` and ``report.html`` into a folder."""
-    with atomic_write(folder / "report.json") as path:
-        path.write_text(report.json() + "\n", encoding="utf-8")
-    with atomic_write(folder / "report.html") as path:
-        path.write_text(page(report), encoding="utf-8")
+    """Write ``report.json`` and ``report.html`` into a folder, both or none."""
+    write_together({folder / "report.json": report.json() + "\n", folder / "report.html": page(report)})
 
 
 def page(report: Report) -> str:

@@ -99,7 +99,7 @@ class Transcript:
             ports: of the circuit.
             sent: number of frames of each run.
         """
-        status = json.loads((folder / f"{mode}.json").read_text())
+        status = json.loads((folder / f"{mode}.json").read_text(encoding="utf-8"))
         names = ("results", *ports.streams, *(f"monitor_{layer}" for layer in range(len(ports.monitors))))
         runs = np.fromfile(folder / f"{mode}.runs.bin", "<i8").reshape(-1, 1 + len(names))
         units = (ports.result.units, *(2 for _ in ports.streams), *(payload.units for payload in ports.monitors))

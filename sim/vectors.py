@@ -8,7 +8,7 @@ import numpy as np
 
 import hw.verilog
 from export import Events, Network, UserError, reference
-from export.files import atomic_write
+from export.files import write_together
 from hw import Accelerator, Folding
 from hw.buses import wrap
 from hw.loading.loader import load_content
@@ -52,7 +52,7 @@ def write(
     wrapper: str = "none",
     weights: str = "rom",
 ) -> list[Path]:
-    """Write circuit, vectors and test bench into a folder; the paths that were written.
+    """Write circuit, vectors and test bench into a folder, all or nothing; the paths that were written.
 
     Parameters:
         network: the network.
@@ -68,6 +68,7 @@ def write(
         OSError: a file cannot be written.
     """
     events = network.check_inputs(inputs)
+    images = None if images is None else frames.checked_images(images)
     golden = reference.run(network, events)
     if not any(map(len, golden.events)):
         raise UserError("some neuron must spike in some frame, but none does: there is nothing to compare")
@@ -120,12 +121,7 @@ def write(
         linger=LINGER,
         patience=design("", ports, network).patience,
     )
-    written = [*hw.verilog.write(circuit, folder / "accelerator.v")]
-    for name, text in files.items():
-        with atomic_write(folder / name) as path:
-            path.write_text(text)
-        written.append(folder / name)
-    return written
+    return write_together(hw.verilog.contents(circuit, folder / "accelerator.v") | {folder / name: text for name, text in files.items()})
 
 
 def _setup(accelerator: Accelerator, registers: dict[str, Any]) -> tuple[list[int], int]:

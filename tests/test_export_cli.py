@@ -192,7 +192,15 @@ def test_help(arguments):
         (export.UserError("first\nsecond"), 2, "error: first second\n"),
         (FileNotFoundError(2, "No such file or directory", "x"), 2, "error: x: No such file or directory\n"),
         (OSError("no name"), 2, "error: no name\n"),
+        (OSError(28, "No space left on device", "from", None, "to"), 2, "error: to: No space left on device\n"),
+        (MemoryError("8 TiB"), 2, "error: there must be enough memory, but there is not: 8 TiB\n"),
+        (
+            ModuleNotFoundError("No module named 'x.y'", name="x.y"),
+            2,
+            "error: x.y must be installed ('pip install -c constraints.txt -e .' brings all that is needed)\n",
+        ),
         (KeyboardInterrupt(), 130, "interrupted\n"),
+        (BrokenPipeError(), 141, ""),
     ],
 )
 def test_run(outcome, status, stderr, capsys):
@@ -207,19 +215,49 @@ def test_run(outcome, status, stderr, capsys):
     assert capsys.readouterr().err == stderr
 
 
-def test_run_lets_bugs_through():
-    """Only what a user can cause is turned into a line; a bug keeps its traceback."""
-    with pytest.raises(ZeroDivisionError):
-        run(lambda: 1 // 0)
+@pytest.mark.parametrize("bug", [lambda: 1 // 0, lambda: __import__("hw.nothing")], ids=["arithmetic", "import"])
+def test_bugs_keep_their_traceback(bug, capsys):
+    """Only what a user can cause is turned into a line, and no bug may look like a difference."""
+    with pytest.raises(SystemExit) as caught:
+        run(bug)
+    assert caught.value.code == 4
+    assert capsys.readouterr().err.startswith("Traceback (most recent call last):\n")
 
 
-def test_closed_pipe_is_quiet(tmp_path):
+@pytest.fixture
+def long_network(tmp_path):
+    """A file of which more is to be said than a buffer holds."""
     network = export.Network(worked_example().layers, 4, provenance={"long": ["x" * 100] * 5000})
-    export.save(network, tmp_path / "n")
-    line = f"'{sys.executable}' -m export inspect '{tmp_path / 'n'}' | head -n 1"
-    done = subprocess.run(line, shell=True, cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout == "network     3-2\n"
-    assert done.stderr == ""
+    export.save(network, tmp_path / "long")
+    return tmp_path / "long"
+
+
+def shell(line):
+    return subprocess.run(["bash", "-c", f"{line}; exit ${{PIPESTATUS[0]}}"], cwd=ROOT, capture_output=True, text=True)
+
+
+def test_closed_pipe_is_quiet(long_network):
+    done = shell(f"'{sys.executable}' -m export inspect '{long_network}' | head -n 1")
+    assert (done.returncode, done.stdout, done.stderr) == (141, "network     3-2\n", "")
+
+
+def test_closed_pipe_of_little(checkpoint, tmp_path):
+    """What is printed only when the program ends."""
+    done = shell(f"'{sys.executable}' -m export '{checkpoint}' --out '{tmp_path / 'n'}' | true")
+    assert (done.returncode, done.stderr) == (141, "")
+    assert export.load(tmp_path / "n").shape == (6, 5, 3)
+
+
+def test_closed_output(long_network):
+    done = shell(f"'{sys.executable}' -m export inspect '{long_network}' >&-")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_full_output(long_network, checkpoint, tmp_path):
+    """Found while something is printed, or at the end."""
+    for arguments in (f"inspect '{long_network}'", f"'{checkpoint}' --out '{tmp_path / 'n'}'"):
+        done = shell(f"'{sys.executable}' -m export {arguments} > /dev/full")
+        assert (done.returncode, done.stderr) == (2, "error: standard output: No space left on device\n")
 
 
 def test_parser_error_is_one_line(capsys):

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch.nn import functional
 
-from export import Encoder, Events, Graded, Network, Ternary, load
+from export import Conv2d, Encoder, Events, Graded, Layer, Network, Ternary, load
 from export.reference import run
 from model import datasets
 from tests.multi_spike import dense
@@ -24,22 +26,46 @@ def of_kind(kind: type[Ternary]) -> list[str]:
 def frames_of(network: Network) -> np.ndarray:
     """The test frames, uint8 (frames, pixels)."""
     name = network.provenance["dataset"]
-    if not (Path(os.environ.get("FIRSTSPIKE_DATA", "nowhere")) / name).is_dir():
-        pytest.skip(f"FIRSTSPIKE_DATA names no directory with a folder {name!r}")
+    folder = name.removesuffix("-counts")
+    if not (Path(os.environ.get("FIRSTSPIKE_DATA", "nowhere")) / folder).is_dir():
+        pytest.skip(f"FIRSTSPIKE_DATA names no directory with a folder {folder!r}")
     images = datasets.load(name).test_images
-    assert len(images) == 10_000
+    assert len(images) == 10_000 or folder == "n-mnist"
     return images
 
 
+def sums(layer: Layer, totals: np.ndarray) -> np.ndarray:
+    """What neurons add up, (…, outputs), for sums of inputs (…, inputs): by PyTorch in float32, of whole numbers far below 2^24."""
+    values = torch.from_numpy(totals.reshape(-1, totals.shape[-1]).astype(np.float32))
+    if layer.pool is not None:
+        assert layer.pool.kind == "sum"
+        window = layer.pool.window
+        values = functional.avg_pool2d(planes(values, layer.pool.input_map), window, divisor_override=1).permute(0, 2, 3, 1).flatten(1)
+    connection = layer.connection
+    if isinstance(connection, Conv2d):
+        kernels = torch.from_numpy(connection.kernels.astype(np.float32))
+        values = functional.conv2d(planes(values, connection.input_map), kernels, None, connection.strides, connection.paddings)
+        values = values.permute(0, 2, 3, 1).flatten(1)
+    else:
+        values = values @ torch.from_numpy(connection.weights.T.astype(np.float32))
+    return values.numpy().reshape(*totals.shape[:-1], -1)
+
+
+def planes(values: torch.Tensor, shape: tuple[int, int, int]) -> torch.Tensor:
+    """Maps (frames, height · width · channels) as (frames, channels, height, width)."""
+    return values.reshape(-1, *shape).permute(0, 3, 1, 2)
+
+
 def integer_network(network: Network, totals: np.ndarray) -> list[np.ndarray]:
-    """The counts of every hidden layer for sums of inputs (…, inputs): products in float32, of whole numbers far below 2^24."""
+    """The counts of every hidden layer for sums of inputs (…, inputs)."""
     counts = []
     for layer in network.layers[:-1]:
         neuron = layer.neuron
         assert not neuron.has_bias
         assert not neuron.fraction
-        potentials = (totals.astype(np.float32) @ layer.connection.weights.T.astype(np.float32)).astype(np.int32) + neuron.initial
-        totals = np.clip(potentials // neuron.thresholds, 0, neuron.levels)
+        positions = layer.outputs // layer.connection.channels
+        potentials = sums(layer, totals).astype(np.int32) + np.tile(neuron.initial, positions)
+        totals = np.clip(potentials // np.tile(neuron.thresholds, positions), 0, neuron.levels)
         counts.append(totals)
     return counts
 

@@ -208,8 +208,13 @@ class TestNetwork:
             (((layer(),), 8.0), "steps (T) must be an integer from 1 to 32768, not 8.0"),
             (((layer(),), True), "steps (T) must be an integer from 1 to 32768, not True"),
             (((layer(),), 8, Encoder(), ("a",)), "class_names must be 2, one per output, not 1"),
-            ((layer(), 8), "layers must be a sequence of Layer"),
-            ((([[1]],), 8), "layers must be a sequence of Layer"),
+            (((layer(),), 8, Encoder(), "ab"), "class_names must be a sequence of names, not str"),
+            (((layer(),), 8, Encoder(), 2), "class_names must be a sequence of names, not int"),
+            (((layer(),), 8, Encoder(), {"a", "b"}), "class_names must be a sequence of names, not set"),
+            ((layer(), 8), "layers must be a sequence of Layer, not Layer"),
+            ((None, 8), "layers must be a sequence of Layer, not NoneType"),
+            (({layer()}, 8), "layers must be a sequence of Layer, not set"),
+            ((([[1]],), 8), "layers must be a sequence of Layer, not of list"),
             (((layer(),), 8, "latency"), "encoder must be an Encoder, not 'latency'"),
             (((layer(),), 8, Encoder(), None, []), "provenance must be a dictionary, not list"),
             (((layer(),), 8, Encoder(), None, None), "provenance must be a dictionary, not NoneType"),
@@ -219,3 +224,15 @@ class TestNetwork:
         with pytest.raises(UserError) as caught:
             Network(*arguments)
         assert str(caught.value) == message
+
+    def test_layers_and_names_of_iterators_and_arrays(self):
+        network = Network((part for part in [layer(4, 3), layer(2, 4)]), 8, class_names=np.array(["a", "b"]))
+        assert (network.shape, network.class_names) == ((3, 4, 2), ("a", "b"))
+        assert Network([layer()], 8, class_names=(3, 4)).class_names == ("3", "4")
+
+    def test_a_spike_train_is_told_from_spike_times(self):
+        message = (
+            r"^spike times must have shape \(frames, 3\), not \(8, 5, 3\): of a spike train .* export\.arrays\.first_spikes makes them$"
+        )
+        with pytest.raises(UserError, match=message):
+            Network((layer(),), 8).check_spike_times(np.zeros((8, 5, 3), int))

@@ -55,13 +55,19 @@ def test_hidden_spikes_are_counted_up_to_the_decision():
         ([[0], [1]], "scores need at least one frame and one label per frame, not 2 frames and labels of shape (2, 1)"),
         ([0, 2], "labels must be from 0 to 1, not 0 to 2"),
         ([-1, 0], "labels must be from 0 to 1, not -1 to 0"),
+        ([0, 2**40], "labels must be from 0 to 1, not 0 to 1099511627776"),
+        (["cat", "dog"], "labels must be integers, not <U3"),
+        ([0.0, 1.0], "labels must be integers, not float64"),
+        ([None, 1], "labels must be integers, not object"),
+        ([[0], [1, 1]], "labels must be an array, all rows of one length"),
+        (np.ma.masked_array([0, 1], [1, 0]), "labels must have no masked entries, but has 1"),
     ],
 )
 def test_wrong_labels_are_refused(labels, message):
     rng = np.random.default_rng(0)
     result = reference.run(random_network(rng, (3, 2), 2), random_spike_times(rng, 2, 3, 2))
     with pytest.raises(UserError) as caught:
-        score(result, np.array(labels))
+        score(result, labels)
     assert str(caught.value) == message
 
 

@@ -162,6 +162,16 @@ def test_a_tool_runs_once(cache):
     assert Job(YOSYS, ("-q", "a.ys"), sources, ("a.json",)).make().folder != first.folder
 
 
+def test_what_was_emptied_is_made_again(cache):
+    job = Job(YOSYS, ("-q", "-p", "read_verilog a.v; write_json a.json"), {"a.v": "module a; endmodule\n"}, ("a.json",))
+    content = (job.make().folder / "a.json").read_text()
+    (job.folder / "a.json").write_text("")
+    made = job.make()
+    assert not made.cached
+    assert (made.folder / "a.json").read_text() == content
+    assert job.make().cached
+
+
 def test_another_version_makes_anew(cache, monkeypatch):
     arguments = (YOSYS, ("-p", "read_verilog a.v; write_json a.json"), {"a.v": "module a; endmodule\n"}, ("a.json",))
     first = Job(*arguments).make()

@@ -141,7 +141,8 @@ def test_fits_and_hopeless():
     assert area.fits(device)
     for change in ({"luts": 24289}, {"placed": 24289}, {"ffs": 24289}, {"block_rams": 57}, {"sprams": 1}):
         assert not replace(area, **change).fits(device)
-    assert replace(area, luts=36432, placed=40000, block_rams=61).hopeless(device) == []
+    assert replace(area, luts=36432, placed=40000).hopeless(device) == []
+    assert replace(area, block_rams=57, sprams=1).hopeless(device) == ["57 of 56 block RAMs", "1 of 0 SPRAMs"]
     far = replace(area, luts=36433, block_rams=255)
     assert far.hopeless(device) == ["36,433 of 24,288 LUTs", "255 of 56 block RAMs"]
     assert far.hopeless(device, logic_only=True) == ["36,433 of 24,288 LUTs"]

@@ -137,10 +137,67 @@ def test_hopelessly_large(tmp_path, target, frames_in):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         f"error: the circuit must fit into up5k, but by formula needs {area.luts:,} of 5,280 LUTs and {area.ffs:,} of 5,280 "
-        f"flip-flops; a smaller --pe or --simd helps "
-        f"(python -m hw estimate … {' '.join(target)} --max-luts 4488)\n"
+        f"flip-flops; --force synthesises it all the same, "
+        f"and python -m hw estimate … {' '.join(target)} --max-luts 4488 looks for a folding that fits\n"
     )
     assert not (tmp_path / "out").exists()
+
+
+def test_too_many_memories(tmp_path, monkeypatch):
+    """By one: refused before anything is synthesised, unless that is asked for; what synthesis counts is refused then."""
+    network = random_network(np.random.default_rng(2), (64, 600, 10), 8)
+    export.save(replace(network, encoder=export.Encoder("latency"), provenance={"dataset": "digits"}), tmp_path / "network.safetensors")
+    honest = AreaModel.estimate
+    monkeypatch.setattr(AreaModel, "estimate", lambda *given: replace(honest(*given), block_rams=31))
+    large = flow.Synthesis(flow.Area(block_rams=32), flow.Area(), Made(tmp_path, tmp_path / "log", False))
+    ran = []
+    monkeypatch.setattr(flow, "synthesise", lambda design, device: ran.append(design) or large)
+    folding = ("--simd", "1,1", "--pe", "8,1", "--form", "delta,delta", "--loop-order", "event,event", "--swap", "1,1", "--contexts", "1")
+    arguments = [str(tmp_path / "network.safetensors"), "--device", "up5k", "--images", "5", *folding, "--out", str(tmp_path / "out")]
+    with pytest.raises(export.UserError, match=r"^the circuit must fit into up5k, but by formula needs 31 of 30 block RAMs; --force "):
+        fpga.main(arguments)
+    assert not ran
+    with pytest.raises(export.UserError, match=r"^the circuit must fit into up5k, but needs 32 of 30 block RAMs$"):
+        fpga.main([*arguments, "--force"])
+    assert ran
+
+
+@pytest.mark.parametrize("mhz", [50.0, 20.5])
+def test_a_board_whose_clock_is_missed(tmp_path, artifact, monkeypatch, capsys, mhz):
+    """Status 2, no bitstream, not even an old one, no images per second, and nothing is kept; with a seed that reaches it, all of that."""
+    network = replace(export.load(artifact), encoder=export.Encoder("latency"), provenance={})
+    export.save(network, tmp_path / "network.safetensors")
+    x = np.random.default_rng(0).integers(0, 256, (20, 6)).astype(np.uint8)
+    np.savez(tmp_path / "set.npz", x_test=x, y_test=np.zeros(20, int))
+    for name in ("yosys.log", "nextpnr.log", "stream.bin"):
+        (tmp_path / name).write_text("said")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "top.bin").write_text("old")
+    synthesis = flow.Synthesis(flow.Area(luts=600), flow.Area(), Made(tmp_path, tmp_path / "yosys.log", False))
+    monkeypatch.setattr(flow, "synthesise", lambda design, device: synthesis)
+    placed = Made(tmp_path, tmp_path / "nextpnr.log", False)
+    placements = iter([flow.Placement(1, 19.5, {"ICESTORM_LC": (600, 5280)}, {}, placed), flow.Placement(2, mhz, {}, {}, placed)])
+    monkeypatch.setattr(flow, "place_and_route", lambda *given: next(placements))
+    monkeypatch.setattr(flow, "bitstream", lambda placement, device: tmp_path / "stream.bin")
+    options = ["--dataset", str(tmp_path / "set.npz"), *FOLDING, "--seeds", "2", "--out", str(out)]
+    arguments = [str(tmp_path / "network.safetensors"), "--board", "icebreaker", *options]
+    if mhz > 21:
+        assert fpga.main(arguments) == 0
+        assert "\nimages per second " in capsys.readouterr().out
+        assert (out / "top.bin").read_text() == "said"
+        return
+    message = r"^the circuit must reach 21\.0 MHz, but reaches 20\.5, so that there is no bitstream; --mhz asks for a slower clock, "
+    monkeypatch.setattr(fpga, "Kept", lambda: pytest.fail("kept"))
+    monkeypatch.setattr(fpga, "sum_of_parts", lambda circuit, device: None)
+    with pytest.raises(export.UserError, match=message):
+        fpga.main([*arguments, "--keep"])
+    said = capsys.readouterr().out
+    assert "images per second" not in said
+    assert "top.bin" not in said
+    assert not (out / "top.bin").exists()
+    data = json.loads((out / "report.json").read_text())
+    assert (data["images_per_second"], data["latency_us"], data["board"]["mhz"], data["mhz"]) == (None, None, 21.0, 20.0)
 
 
 def test_output_that_is_no_folder(tmp_path, artifact):

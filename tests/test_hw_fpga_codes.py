@@ -40,7 +40,7 @@ def test_table_and_page(network, tmp_path, capsys):
     second = rows["graded", 4]["second"]
     assert second["interval"] > rows["graded", 4]["interval"]  # fewer neurons at once
     assert second["luts"] < rows["graded", 4]["luts"]
-    assert "| memory bits | cycles, PE 3,2,4 | LUTs, PE 3,2,4 |" in page
+    assert "| memory bits | cycles, PE 3,2,4 | LUTs placed, PE 3,2,4 |" in page
     assert f" | {second['interval']:,.1f} | {second['luts']:,} |" in page
     del content["second"]
     for row in content["rows"]:

@@ -2,6 +2,7 @@
 
 """docs/integration.md: its register tables are those of the definition, its examples fit the circuits."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -78,8 +79,13 @@ def test_examples_in_verilog(tmp_path, circuits, name):
     (example,) = re.findall(rf"^```verilog\n(module {top} .*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     (tmp_path / "example.v").write_text(example)
     options = ["--lint-only", "-Wall", "-Wno-DECLFILENAME", "-Wno-PINCONNECTEMPTY", "--top-module", top]
-    with toolchain.find().environment():
-        done = subprocess.run(["verilator", *options, "example.v", path], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        ["verilator", *options, "example.v", path],
+        cwd=tmp_path,
+        env=os.environ | toolchain.find().variables,
+        capture_output=True,
+        text=True,
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -3,9 +3,11 @@
 """hw.verilog: reproducible text with plain names, a port map that fits it, and no complaint from Verilator or Yosys."""
 
 import json
+import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import pytest
 from export import Encoder, Network, digest
 from hw import Accelerator, Folding, default_folding, verilog
 from hw.buses import WRAPPERS, wrap
+from hw.verilog import design
 from hw.verilog.header import VERSION, WAIVERS
 from sim import toolchain
 from sim.proofs.tools import yosys
@@ -186,8 +189,9 @@ def test_verilator_has_nothing_to_say(tmp_path, name, wrapper):
     """But for what the file itself waives, with reasons."""
     path = tmp_path / "accelerator.v"
     path.write_text(text_of(name, wrapper))
-    with toolchain.find().environment():
-        done = subprocess.run(["verilator", "--lint-only", "-Wall", path], capture_output=True, text=True)
+    done = subprocess.run(
+        ["verilator", "--lint-only", "-Wall", path], env=os.environ | toolchain.find().variables, capture_output=True, text=True
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -198,8 +202,9 @@ def test_each_waiver_is_needed_and_has_a_reason(tmp_path, warning):
     assert text.count("lint_off") == text.count("lint_on") == len(WAIVERS)
     path = tmp_path / "circuit.v"
     path.write_text(text.replace(f"lint_off {warning} ", f"lint_on {warning} "))
-    with toolchain.find().environment():
-        done = subprocess.run(["verilator", "--lint-only", "-Wall", path], capture_output=True, text=True)
+    done = subprocess.run(
+        ["verilator", "--lint-only", "-Wall", path], env=os.environ | toolchain.find().variables, capture_output=True, text=True
+    )
     assert f"%Warning-{warning}: " in done.stderr
 
 
@@ -207,8 +212,9 @@ def test_each_waiver_is_needed_and_has_a_reason(tmp_path, warning):
 def test_verilator_still_finds_mistakes(tmp_path, wrong):
     path = tmp_path / "accelerator.v"
     path.write_text(text_of("delta").replace("\nendmodule", f"\n  {wrong}\nendmodule", 1))
-    with toolchain.find().environment():
-        done = subprocess.run(["verilator", "--lint-only", "-Wall", path], capture_output=True, text=True)
+    done = subprocess.run(
+        ["verilator", "--lint-only", "-Wall", path], env=os.environ | toolchain.find().variables, capture_output=True, text=True
+    )
     assert done.returncode != 0
 
 
@@ -227,3 +233,17 @@ def test_mnist_size():
     ports = declared(verilog.generate(accelerator))
     assert ports == {port: (entry["direction"], entry["width"]) for port, entry in verilog.port_map(accelerator)["ports"].items()}
     assert ports["monitor_0_payload"] == ("output", 3 + 4 + 60 + 3 + 1 + 2)
+
+
+def test_passes_over_a_module_do_not_grow_with_its_ports(monkeypatch):
+    """Renaming is such a pass: ports in parts, of which an encoder of many pixels has many, are renamed at once."""
+    passes = []
+    rename = design.rename
+    monkeypatch.setattr(design, "rename", lambda *given: passes.append(given) or rename(*given))
+    network = replace(random_network(np.random.default_rng(6), (64, 5, 3), 16), encoder=Encoder("latency"))
+    counts = []
+    for pixels in (2, 16):
+        passes.clear()
+        generated = verilog.generate(Accelerator(network, replace(default_folding(network), pixels=pixels), frames_in="pixels"))
+        counts.append((len(passes), generated.count("\nmodule ")))
+    assert counts[0] == counts[1]

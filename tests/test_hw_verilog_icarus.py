@@ -2,6 +2,7 @@
 
 """The Verilog of every top in a four-state simulator: no output is unknown from the first clock edge on, and results are golden."""
 
+import os
 import re
 import subprocess
 
@@ -139,8 +140,7 @@ def test_two_networks_in_one_design(tmp_path):
     bench = f'module both; {" ".join(instances)} initial $display("elaborated"); endmodule\n'
     assert icarus.compile_and_run(tmp_path, {**sources, "both.v": bench}, "both") == "elaborated\n"
     (tmp_path / "both.v").write_text(bench.replace('initial $display("elaborated");', ""))
-    with toolchain.find().environment():
-        command = ["verilator", "--lint-only", "-Wall", "-Wno-PINCONNECTEMPTY", "--top-module", "both", "both.v", "one.v", "two.v"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    command = ["verilator", "--lint-only", "-Wall", "-Wno-PINCONNECTEMPTY", "--top-module", "both", "both.v", "one.v", "two.v"]
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ | toolchain.find().variables, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert "Warning" not in yosys("read_verilog both.v one.v two.v\nhierarchy -check -top both\nproc\ncheck -assert\n", tmp_path)

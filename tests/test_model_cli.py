@@ -143,11 +143,19 @@ def test_evaluate(model, trained, npz, tmp_path):
     assert report["dataset"] == "stripes.npz"
 
 
-def test_scores_are_written_beside_the_network(model, trained, npz):
+def test_scores_are_printed_only(model, trained, npz, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(trained[1].iterdir())
     done = model("evaluate", trained[1] / "checkpoint.safetensors", "--dataset", npz)
-    written = trained[1] / "checkpoint_scores.json"
-    assert done.stdout.splitlines()[-1] == str(written)
-    written.unlink()
+    assert (done.returncode, done.stdout.count("\n")) == (0, 2)
+    assert (sorted(trained[1].iterdir()), list(tmp_path.iterdir())) == (before, [])
+
+
+@pytest.mark.parametrize("option", ["--out", "--shift-curve"])
+def test_scores_do_not_overwrite_the_network(model, trained, npz, option):
+    network = trained[1] / "checkpoint.safetensors"
+    done = model("evaluate", network, "--dataset", npz, option, network)
+    assert done == (2, "", f"error: {option} must be another file than {network}, which it would overwrite\n")
 
 
 @pytest.mark.parametrize(

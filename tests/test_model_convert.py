@@ -270,6 +270,20 @@ def test_inference_loss(model, recipe, npz, tmp_path):
     assert load(out).provenance["conversion"]["inference_loss"] == 5
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ('balance = "rate-norm"', "balance must be another than 'rate-norm' where clip is 'trained'"),
+        ('clip = "none"\nquantised = false\ninteger = false', "balance must be max or percentile where clip is 'none', not 'trained'"),
+    ],
+)
+def test_a_balance_that_the_network_cannot_have_is_refused_before_training(model, recipe, tmp_path, options, message):
+    recipe.write_text(recipe.read_text() + options + "\n")
+    done = model("train", recipe, "--out", tmp_path / "run")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {message}\n")
+    assert not (tmp_path / "run").exists()
+
+
 def test_reproduce(model, recipe, tmp_path):
     out = tmp_path / "out"
     done = model("reproduce", recipe, "--out", out)

@@ -122,6 +122,21 @@ def test_damaged_image(files, tmp_path, damage):
     assert refused(data_dir).startswith(f"{data_dir / ARCHIVE}: Faces/image_0001.jpg must be a whole JPEG image: ")
 
 
+def claiming(content, height, width):
+    """A JPEG whose header says that it is of another size."""
+    at = content.index(b"\xff\xc0") + 5
+    return content[:at] + height.to_bytes(2, "big") + width.to_bytes(2, "big") + content[at + 4 :]
+
+
+@pytest.mark.parametrize(("height", "width"), [(65500, 65500), (10000, 10000), (4097, 4096)])
+def test_image_that_claims_to_be_huge(files, tmp_path, height, width):
+    name = "101_ObjectCategories/Faces/image_0001.jpg"
+    data_dir = directory(tmp_path, files | {name: claiming(files[name], height, width)})
+    message = refused(data_dir)
+    assert message.startswith(f"{data_dir / ARCHIVE}: Faces/image_0001.jpg must be a whole JPEG image: ")
+    assert "pixels" in message
+
+
 def test_damaged_archive(files, tmp_path):
     path = directory(tmp_path, files) / ARCHIVE
     path.write_bytes(path.read_bytes()[:-100])

@@ -43,6 +43,19 @@ def test_arguments_go_to_pytest_behind_its_defaults(noxfile, monkeypatch):
     assert ran[:2] == [(*pytest_in_two, "-n", "0", "tests/test_docs.py"), (*pytest_in_two, "-m", "proofs")]
 
 
+def test_the_command_is_installed_once(noxfile, tmp_path):
+    """Building it needs the network, which later runs must not."""
+    session = MagicMock(bin=str(tmp_path))
+    install = ("--no-deps", "-e", ".")
+    noxfile.environment(session)
+    assert session.install.call_args_list[-1].args == install
+    (tmp_path / "firstspike").touch()
+    session.install.reset_mock()
+    noxfile.environment(session)
+    assert [call.args[-1] for call in session.install.call_args_list if call.args == install] == []
+    assert session.install.called
+
+
 def test_cosim_imports_a_qonnx_file(noxfile, monkeypatch):
     ran = []
     monkeypatch.setattr(noxfile, "run", lambda session, *arguments: ran.append([str(argument) for argument in arguments]))

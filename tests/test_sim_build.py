@@ -1,10 +1,15 @@
+import pwd
 import subprocess
 import sys
+import tempfile
 import threading
+from dataclasses import replace
 
 import pytest
+from cocotb_tools import config
 
-from sim import objcache
+from export import UserError
+from sim import objcache, toolchain
 from sim.build import FLAGS, BuildError, cache_folder, compile_model, without_comments
 
 VLT = '`verilator_config\npublic_flat_rw -module "counter" -var "clk"\n'
@@ -59,11 +64,53 @@ def test_nothing_half_built_is_left(cache):
     assert sorted(path.suffix for path in cache.iterdir() if path.name != "objects") == [".lock", ".log"]
 
 
-def test_a_cache_with_spaces(tmp_path, monkeypatch):
-    monkeypatch.setenv("FIRSTSPIKE_CACHE", str(tmp_path / "with a space"))
+SIGNS = """a $x (b) 'c' & d; #e : f " g * h"""
+
+
+def test_names_with_signs_and_an_environment_that_is_not_ours(cache, tmp_path, monkeypatch):
+    """Cache, temporary files, Python, project, cocotb and Verilator lie in folders with such names; variables would break the build."""
+    strange = tmp_path / SIGNS
+    strange.mkdir()
+    monkeypatch.setenv("FIRSTSPIKE_CACHE", str(strange))
+    cache_folder().mkdir()
+    (cache_folder() / "objects").symlink_to(cache / "objects")
+    monkeypatch.setattr(tempfile, "tempdir", str(strange))
+    links = {"python": sys.executable, "objcache.py": objcache.__file__, "libs": config.libs_dir, "share": config.share_dir}
+    links["verilator"] = toolchain.find().root
+    for name, target in links.items():
+        (strange / name).symlink_to(target)
+    monkeypatch.setattr(sys, "executable", str(strange / "python"))
+    monkeypatch.setattr(objcache, "__file__", str(strange / "objcache.py"))
+    monkeypatch.setattr(config, "libs_dir", strange / "libs")
+    monkeypatch.setattr(config, "share_dir", strange / "share")
+    tools = replace(toolchain.find(), root=strange / "verilator", executable=strange / "verilator" / "bin" / "verilator")
+    monkeypatch.setattr(toolchain, "find", lambda: tools)
+    for name, value in {
+        "CXXFLAGS": "-Wall -Werror -std=c++98",
+        "CPPFLAGS": "-DNDEBUG=(",
+        "LDFLAGS": "-static",
+        "MAKEFLAGS": "-n",
+        "VERILATOR_BIN": "nothing",
+        "VERILATOR_ROOT": "nowhere",
+        "CPATH": "nowhere",
+        "GCC_EXEC_PREFIX": "nowhere",
+    }.items():
+        monkeypatch.setenv(name, value)
+    before = {path.name for path in (cache / "objects").iterdir()}
     build = counter()
-    assert " " in str(build.folder)
+    assert SIGNS in str(build.folder)
     assert (build.folder / "counter").exists()
+    assert counter().cached
+    if before:
+        assert {path.name for path in (cache / "objects").iterdir()} == before, "objects must be the same in every folder"
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b""), lambda path: path.write_bytes(path.read_bytes()[:-1])])
+def test_a_program_that_is_not_whole_is_built_again(cache, spoil):
+    build = counter()
+    spoil(build.folder / "counter")
+    assert not counter().cached
+    assert counter().cached
 
 
 def test_default_cache(tmp_path, monkeypatch):
@@ -73,6 +120,21 @@ def test_default_cache(tmp_path, monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder() == tmp_path / ".cache" / "firstspike" / "builds"
+
+
+def test_no_home_for_the_cache(tmp_path, monkeypatch):
+    """As of a container's user without an entry in passwd."""
+
+    def unknown(uid):
+        raise KeyError(uid)
+
+    for name in ("FIRSTSPIKE_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    with pytest.raises(UserError, match=r"^FIRSTSPIKE_CACHE must name a folder for the cache, because the user has no home folder$"):
+        cache_folder()
+    monkeypatch.setenv("FIRSTSPIKE_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path / "builds"
 
 
 class TestObjcache:
@@ -140,6 +202,28 @@ class TestObjcache:
         for _ in range(2):
             assert compiler("-O1", "model.cpp", "-c", "-o", "object.o") == 0
         assert compiler.calls() == 2
+
+    @pytest.mark.parametrize("content", [b"", b"#include"])
+    def test_compiles_again_what_is_not_whole(self, compiler, tmp_path, content):
+        assert compiler("-O1", str(compiler.source), "-c", "-o", "object.o") == 0
+        (kept,) = (tmp_path / "kept").iterdir()
+        kept.write_bytes(content)
+        for _ in range(2):
+            assert compiler("-O1", str(compiler.source), "-c", "-o", "object.o") == 0
+            assert (tmp_path / "object.o").read_text() == '#include "Vtop.h"'
+        assert compiler.calls() == 2
+
+    def test_the_name_of_the_folder_does_not_count(self, compiler, tmp_path, monkeypatch):
+        for name in ("one", "two"):
+            (tmp_path / name / "objects").mkdir(parents=True)
+            monkeypatch.chdir(tmp_path / name / "objects")
+            assert compiler("-O1", str(compiler.source), "-c", "-o", "object.o", f"-I{tmp_path / name}/include") == 0
+        assert compiler.calls() == 1
+
+    def test_an_object_that_cannot_be_kept(self, compiler, tmp_path):
+        (tmp_path / "kept").write_text("in the way")
+        assert compiler("-O1", str(compiler.source), "-c", "-o", "object.o") == 0
+        assert (tmp_path / "object.o").exists()
 
     def test_failure(self, compiler, tmp_path):
         assert compiler("-fail", str(compiler.source), "-c", "-o", "object.o") == 3

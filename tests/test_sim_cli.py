@@ -145,6 +145,10 @@ def test_bench(network):
         ),
         (["--dataset", "digits", "--out", "{out}"], "the network takes 9 inputs, but the images have 64 pixels"),
         (["--dataset", "random", "--images", "0", "--out", "{out}"], "must be an integer of at least 1, not '0'"),
+        (
+            ["--dataset", "random", "--images", "99999999999", "--out", "{out}"],
+            "images must be at most 29826161 random frames of 9 inputs, not 99999999999",
+        ),
         (["--dataset", "random", "--images", "x", "--out", "{out}"], "must be an integer of at least 1, not 'x'"),
         (["--dataset", "random", "--jobs", "-1", "--out", "{out}"], "must be an integer of at least 1, not '-1'"),
         (["--dataset", "random", "--seed", "-1", "--out", "{out}"], "seed must be a non-negative integer, not -1"),

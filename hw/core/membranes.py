@@ -74,7 +74,8 @@ class Membranes(wiring.Component):
         """A memory of states: the row of the operation that integrates now, read a cycle before; ``content`` is written to it."""
         shape, depth = unsigned(len(content)), self._plan.state_rows
         m.submodules.memory = memory = Memory(shape=shape, depth=depth, init=[], attrs=NO_READ_WRITE_CHECK)
-        read_port, write_port = memory.read_port(), memory.write_port()
+        read_port = memory.read_port()
+        write_port = memory.write_port()
         m.d.comb += [
             read_port.addr.eq(self.ahead.state_row),
             write_port.addr.eq(self.now.state_row),
@@ -138,7 +139,8 @@ class Registers(Membranes):
     def elaborate(self, platform):
         m = Module()
         plan, now, ahead = self._plan, self.now, self.ahead
-        kept_potential, kept_flags = Signal(self._potential_bits), Signal(self._flag_bits)
+        kept_potential = Signal(self._potential_bits)
+        kept_flags = Signal(self._flag_bits)
         with m.If(now.valid):
             m.d.sync += [kept_potential.eq(self.new_potential), kept_flags.eq(self.new_flags)]
         potential, flags = kept_potential, kept_flags
@@ -172,7 +174,8 @@ class SwappedRegisters(Membranes):
         flags = Signal(beats * size)
         width, depth = self.memory_shape(plan)
         m.submodules.memory = memory = Memory(shape=unsigned(width), depth=depth, init=[], attrs=NO_READ_WRITE_CHECK)
-        read, write = memory.read_port(), memory.write_port()
+        read = memory.read_port()
+        write = memory.write_port()
         resident = Signal.like(now.state_row)  # the row whose state is in the registers
         arriving_flags = Signal(size)
         arriving_potential = Signal(size * plan.membrane_bits)

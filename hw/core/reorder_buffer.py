@@ -49,7 +49,8 @@ class ReorderBuffer(wiring.Component):
         oldest = self.oldest[: bits_for(self._frames)]
         leaves = Signal()
         m.submodules.decisions = decisions = Memory(shape=unsigned(decision.size), depth=self._frames, init=[])
-        write, read = decisions.write_port(), decisions.read_port(domain="comb")
+        write = decisions.write_port()
+        read = decisions.read_port(domain="comb")
         m.d.comb += [
             write.addr.eq(self.frame),
             write.data.eq(self.decision),

@@ -66,7 +66,8 @@ class StepSequencer(Sequencer):
         again = Signal(kept)  # a word of the step, a cycle after its position; with one fold, nothing is replayed
         if plan.neuron_folds > 1:
             m.submodules.step = step = Memory(shape=kept, depth=places, init=[], attrs=NO_READ_WRITE_CHECK)
-            write, read = step.write_port(), step.read_port()
+            write = step.write_port()
+            read = step.read_port()
             again = read.data
 
         ends_pass = Signal()

@@ -81,7 +81,8 @@ def _connect(m: Module, memory: Memory, writer: wiring.PureInterface, reader: wi
     It is not read while the same bank is written. That never stands in the way, but spares the logic that synthesis adds where a block
     might be read and written at once.
     """
-    write, read = memory.write_port(granularity=writer.signature.granularity), memory.read_port()
+    write = memory.write_port(granularity=writer.signature.granularity)
+    read = memory.read_port()
     connect(m, writer, write)
     m.d.comb += [
         read.addr.eq(reader.addr),

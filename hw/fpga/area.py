@@ -56,8 +56,8 @@ COSTS = {
     "ecp5": Costs(synapse=2.1, bit=2.1, control=1.0, places=(1.2, 0.0)),
     "xc7": Costs(synapse=1.6, bit=1.9, control=0.75, places=(1.0, 0.0)),
 }
-HOPELESS = {"luts": 1.5, "ffs": 1.5, "block_rams": 1.1, "sprams": 1.1}
-"""Times the capacity of a device: what the formula puts beyond does not fit, whatever its error. Memories are nearly exact."""
+HOPELESS = {"luts": 1.5, "ffs": 1.5, "block_rams": 1.0, "sprams": 1.0}
+"""Times the capacity of a device: what the formula puts beyond does not fit, whatever its error. Of memories it counts what Yosys makes."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ STEPS = (1, 2, 4, 8)
 TEMPLATE = Path(__file__).parent / "templates" / "codes.md.j2"
 BELOW = (0.0, 0.05, 0.2, 0.5, 1.5)
 """Accuracies that the cheapest rows are looked up for, in points below the best."""
-COLUMNS = ("code", "T", "accuracy", "hidden events", "limit", "cycles", "ratio", "LUTs", "memory bits")
+COLUMNS = ("code", "T", "accuracy", "hidden events", "limit", "cycles", "ratio", "LUTs placed", "memory bits")
 
 
 def main(arguments: Sequence[str], kept: Kept | None = None) -> int:
@@ -108,7 +108,7 @@ def text(content: dict[str, Any]) -> str:
 def _table(content: dict[str, Any]) -> list[tuple[str, ...]]:
     """`COLUMNS`, two more where there is a second folding, and the rows."""
     pe = ",".join(map(str, content["second"]["pe"])) if "second" in content else None
-    return [COLUMNS + ((f"cycles, PE {pe}", f"LUTs, PE {pe}") if pe else ()), *map(_cells, content["rows"])]
+    return [COLUMNS + ((f"cycles, PE {pe}", f"LUTs placed, PE {pe}") if pe else ()), *map(_cells, content["rows"])]
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

@@ -1,13 +1,12 @@
 """``python -m hw fpga NETWORK --device …``: a network on a device, and what it costs there."""
 
-import shutil
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
 from export import Network, UserError, load, reference
 from export.cli import Parser, above_zero, positive
-from export.files import atomic_write, check_folder
+from export.files import check_folder, write_together
 from export.provenance import made
 from hw import Accelerator, inputs
 from hw.arguments import add_folding_arguments, folding_from
@@ -35,6 +34,7 @@ def parser() -> Parser:
     result.add_argument("--mhz", type=above_zero, help="the clock that place and route aims at (default: the device's or the board's)")
     result.add_argument("--synthesis-only", action="store_true", help="leave out place and route")
     result.add_argument("--out", type=Path, metavar="DIR", help="folder for what is written (default: build/NETWORK-DEVICE)")
+    result.add_argument("--force", action="store_true", help="synthesise even what does not fit by formula, which takes minutes or hours")
     result.add_argument("--keep", action="store_true", help="keep the report in docs/results, and make the page of it")
     add_frame_arguments(result)
     add_folding_arguments(result)
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     """Do it; returns the exit status.
 
     Raises:
-        UserError: a mistake of the user's, or a circuit that the device does not hold.
+        UserError: a mistake of the user's, or a circuit that the device does not hold, or that is too slow for the board's clock.
         ToolError: a tool failed.
     """
     given = parser().parse_args(arguments)
@@ -60,7 +60,8 @@ def main(arguments: Sequence[str]) -> int:
     frames = inputs.load(network, given.dataset or inputs.trained_on(network), given.images)
     folding = picked_folding(given, network, device, frames.events, board)
     places = device.family.nextpnr is not None and not given.synthesis_only
-    check_formula(network, folding, given, device, board)
+    if not given.force:
+        check_formula(network, folding, given, device, board)
     on_board = board.design(network, folding, hz=given.mhz and given.mhz * 1e6, weights=given.weights) if board else None
     mhz = on_board.clock_hz / 1e6 if on_board else given.mhz or device.mhz
     if on_board:
@@ -93,15 +94,20 @@ def main(arguments: Sequence[str]) -> int:
         board=on_board,
         sum_of_parts=sum_of_parts(circuit, device) if given.keep else None,
     )
-    written = write(out, design, device, synthesis, placements, data)
-    if given.keep:
+    too_slow = report.missed(placements, on_board)
+    written = write(out, design, device, synthesis, placements, data, runs=not too_slow)
+    if given.keep and not too_slow:
         kept = Kept()
         written += [kept.keep_report(given.network, data | made()), results.write(kept)]
     print(report.table(data))
     for path in written:
         print(path)
-    if on_board and placements and max(placement.mhz for placement in placements) < mhz:
-        print(f"the bitstream must not be trusted: no seed reaches {mhz:.1f} MHz; --mhz asks for a slower clock, --seeds tries more")
+    if too_slow:
+        reached = max(placement.mhz for placement in placements)
+        raise UserError(
+            f"the circuit must reach {mhz:.1f} MHz, but reaches {reached:.1f}, so that there is no bitstream; "
+            "--mhz asks for a slower clock, --seeds tries more"
+        )
     return 0
 
 
@@ -121,7 +127,7 @@ def check_options(given: Namespace, device: Device) -> None:
 
 
 def check_formula(network: Network, folding: Folding, given: Namespace, device: Device, board: Board | None) -> None:
-    """Refuse what is far larger than the device, before it is synthesised.
+    """Refuse what needs far more logic than the device has, or more memories, before it is synthesised.
 
     Raises:
         UserError: it is.
@@ -131,15 +137,25 @@ def check_formula(network: Network, folding: Folding, given: Namespace, device: 
     if over:
         where = f"--board {board.name}" if board else f"--device {device.name}"
         raise UserError(
-            f"the circuit must fit into {device.name}, but by formula needs {' and '.join(over)}; a smaller --pe or --simd helps "
-            f"(python -m hw estimate … {where} --max-luts {device.capacity['luts'] * 85 // 100})"
+            f"the circuit must fit into {device.name}, but by formula needs {' and '.join(over)}; --force synthesises it all the same, "
+            f"and python -m hw estimate … {where} --max-luts {device.capacity['luts'] * 85 // 100} looks for a folding that fits"
         )
 
 
 def write(
-    out: Path, design: flow.Design, device: Device, synthesis: flow.Synthesis, placements: list[flow.Placement], data: dict
+    out: Path,
+    design: flow.Design,
+    device: Device,
+    synthesis: flow.Synthesis,
+    placements: list[flow.Placement],
+    data: dict,
+    *,
+    runs: bool = True,
 ) -> list[Path]:
-    """Write the Verilog, the logs, the fastest seed's bitstream, and the report; the paths, the report's last.
+    """Write the Verilog, the logs, the fastest seed's bitstream, and the report, all or nothing; the paths, the report's last.
+
+    Parameters:
+        runs: whether the circuit does at its clock; if not, there is no bitstream, not even that of an earlier run.
 
     Raises:
         ToolError: the bitstream cannot be made.
@@ -148,14 +164,13 @@ def write(
     copies = {synthesis.made.log.name: synthesis.made.log}
     if placements:
         fastest = max(placements, key=lambda placement: placement.mhz)
-        stream = flow.bitstream(fastest, device)
-        copies |= {fastest.made.log.name: fastest.made.log, f"{design.top}{stream.suffix}": stream}
+        copies[fastest.made.log.name] = fastest.made.log
+        bitstream = f"{design.top}{device.family.bitstream}"
+        if runs:
+            copies[bitstream] = flow.bitstream(fastest, device)
+        else:
+            (out / bitstream).unlink(missing_ok=True)
     constraints = {name: text for name, (_, text) in design.constraints.items()}
     texts = {**design.sources, **constraints, REPORT: report.text(data)}
-    for name, source in copies.items():
-        with atomic_write(out / name) as temporary:
-            shutil.copy(source, temporary)
-    for name, content in texts.items():
-        with atomic_write(out / name) as temporary:
-            temporary.write_text(content, encoding="utf-8")
-    return [out / name for name in (*copies, *texts)]
+    copied = {out / name: source.read_bytes() for name, source in copies.items()}
+    return write_together(copied | {out / name: content for name, content in texts.items()})

@@ -136,7 +136,7 @@ def synthesise(design: Design, device: Device) -> Synthesis:
     script.append(f"tee -q -o {CELLS} stat -json")
     sources = {**design.sources, "script.ys": "\n".join(script) + "\n"}
     made = Job(YOSYS, ("-q", "-l", "full.log", "script.ys"), sources, (NETLIST, CELLS)).make()
-    modules = json.loads((made.folder / CELLS).read_text())["modules"]
+    modules = json.loads((made.folder / CELLS).read_text(encoding="utf-8"))["modules"]
     cells = {name.lstrip("\\"): module["num_cells_by_type"] for name, module in modules.items()}
 
     def area(module: str) -> Area:
@@ -185,7 +185,7 @@ def place_and_route(design: Design, synthesis: Synthesis, device: Device, seed: 
         if error.log and (over := _over(error.log)):
             raise UserError(f"the circuit must fit into {device.name}, but needs {' and '.join(over)} when placed ({error.log})") from None
         raise
-    report = json.loads((made.folder / TIMING).read_text())
+    report = json.loads((made.folder / TIMING).read_text(encoding="utf-8"))
     if not report["fmax"]:
         raise ToolError(f"{tool.name} must find a clock, but {made.log} names none")
     clock = min(report["fmax"], key=lambda name: report["fmax"][name]["achieved"])
@@ -207,7 +207,7 @@ def bitstream(placement: Placement, device: Device) -> Path:
 
 def _over(log: Path) -> list[str]:
     """The kinds of place of which a log of place and route says that more are used than there are."""
-    counts = re.findall(r"^Info:\s+(\w+):\s*(\d+)/\s*(\d+)\s", log.read_text(errors="replace"), re.MULTILINE)
+    counts = re.findall(r"^Info:\s+(\w+):\s*(\d+)/\s*(\d+)\s", log.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
     return [f"{int(used):,} of {int(there):,} {kind}" for kind, used, there in counts if int(used) > int(there)]
 
 

@@ -94,7 +94,7 @@ def _job(text: str, top: str, unused: str, device: Device) -> Job:
 
 def _area(job: Job, device: Device) -> Area:
     """The cells of a part, black boxes aside; modules that synthesis has kept in one piece are counted, too."""
-    modules = json.loads((job.make().folder / CELLS).read_text())["modules"]
+    modules = json.loads((job.make().folder / CELLS).read_text(encoding="utf-8"))["modules"]
     names = {name.lstrip("\\") for name in (*modules, *_BOX.findall(job.contents["part.v"].decode()))}
     counts: Counter[str] = Counter()
     for module in modules.values():

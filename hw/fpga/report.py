@@ -48,7 +48,8 @@ def report(
     model = AreaModel(family, weights, board.board if board else None)
     tools = [tool for tool in (YOSYS, family.nextpnr if placements else None) if tool]
     mhz = median(placement.mhz for placement in placements) if placements else None
-    runs_at = mhz if board is None else board.clock_hz / 1e6
+    clock = mhz if board is None else board.clock_hz / 1e6
+    runs_at = None if missed(placements, board) else clock
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -57,7 +58,7 @@ def report(
         "frames_in": frames_in,
         "weights": weights,
         "device": {"name": device.name, "part": device.part, "capacity": dict(device.capacity)},
-        "board": None if board is None else {"name": board.board.name, "mhz": runs_at, "baud": board.baud},
+        "board": None if board is None else {"name": board.board.name, "mhz": clock, "baud": board.baud},
         "tools": {tool.name: f"{tool.package} {tool.version}" for tool in tools},
         "area": asdict(synthesis.inside),
         "around": asdict(synthesis.around),
@@ -70,6 +71,11 @@ def report(
         "images_per_second": speed.images_per_second(runs_at) if runs_at else None,
         "latency_us": speed.latency_us(runs_at) if runs_at else None,
     }
+
+
+def missed(placements: list[Placement], board: BoardDesign | None) -> bool:
+    """Whether no placement reaches the clock of a board."""
+    return board is not None and bool(placements) and max(placement.mhz for placement in placements) < board.clock_hz / 1e6
 
 
 def _placement(placement: Placement) -> dict[str, Any]:

@@ -120,8 +120,8 @@ class Job:
         return files.cache_folder("fpga") / hashlib.sha256(identity.encode()).hexdigest()[:24]
 
     def is_made(self) -> bool:
-        """Whether the products are there already."""
-        return self.folder.exists()
+        """Whether the products are there already, none of them emptied by a full disk or a crash."""
+        return self.folder.is_dir() and all((path := self.folder / product).is_file() and path.stat().st_size for product in self.products)
 
     def make(self) -> Made:
         """The products, kept or newly made. Processes and threads that want the same wait for the first.
@@ -132,19 +132,20 @@ class Job:
         """
         folder = self.folder
         log = folder / f"{self.tool.name}.log"
-        if folder.exists():
+        if self.is_made():
             return Made(folder, log, True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_suffix(".lock")):
-            if folder.exists():
+            if self.is_made():
                 return Made(folder, log, True)
-            with tempfile.TemporaryDirectory(prefix=f"{folder.name}.", dir=folder.parent) as name:
+            with tempfile.TemporaryDirectory(prefix=f"{folder.name}.", dir=folder.parent) as name, files.naming(Path(name)):
                 work, kept = Path(name) / "work", Path(name) / "kept"
                 work.mkdir()
                 kept.mkdir()
                 self._run(work, kept / log.name)
                 for product in self.products:
                     shutil.move(work / product, kept)
+                shutil.rmtree(folder, ignore_errors=True)
                 kept.rename(folder)
         return Made(folder, log, False)
 
@@ -164,5 +165,5 @@ class Job:
 
 def complaints(log: Path) -> str:
     """The lines of a log that name an error, in one; empty if there is none."""
-    lines = log.read_text(errors="replace").splitlines()
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     return " | ".join([line.strip() for line in lines if re.search(r"\b(ERROR|Error|error):", line)][:SHOWN])

@@ -83,7 +83,8 @@ class SpikeRecorder(wiring.Component):
             # A memory of 2, 4, 8, … rows needs no logic to choose between its block RAMs, and even a short one is too large for registers.
             attributes = NO_READ_WRITE_CHECK | {"ram_style": "block"}
             m.submodules[f"memory_{k}"] = memory = Memory(shape=layout, depth=1 << bits_for(depth), init=[], attrs=attributes)
-            write, read = memory.write_port(), memory.read_port()
+            write = memory.write_port()
+            read = memory.read_port()
             count = Signal(range(depth + 1), name=f"count_{k}")
             m.d.comb += [write.en.eq(monitor.valid & (count != depth)), write.addr.eq(count), read.addr.eq(row)]
             m.d.comb += [write.data[name].eq(monitor.payload[name]) for name, _ in layout]

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,7 +13,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In
 
 from export import UserError, digest
-from export.files import atomic_write
+from export.files import write_together
 from hw.buses.managed import Wrapper
 from hw.buses.registers import register_map
 from hw.core.accelerator import Accelerator
@@ -135,6 +134,19 @@ def outputs(path: Path, weights: str, *, vhdl: bool = False) -> tuple[Path, ...]
     return path, *(path.with_suffix(ending) for ending in beside)
 
 
+def contents(circuit: Accelerator | Wrapper, path: str | Path, *, name: str | None = None, vhdl: bool = False) -> dict[Path, bytes | str]:
+    """What `write` writes, by path."""
+    accelerator = circuit.accelerator if isinstance(circuit, Wrapper) else circuit
+    paths = outputs(Path(path), accelerator.weights, vhdl=vhdl)
+    ports = port_map(circuit, name=name)
+    found: list[bytes | str] = [generate(circuit, name=name), json.dumps(ports, indent=2) + "\n"]
+    if accelerator.weights == "loadable":
+        found.append(load_content(accelerator.plans))
+    if vhdl:
+        found.append(component(ports))
+    return dict(zip(paths, found, strict=True))
+
+
 def write(circuit: Accelerator | Wrapper, path: str | Path, *, name: str | None = None, vhdl: bool = False) -> tuple[Path, ...]:
     """Write the Verilog to ``path``; beside it its port map, as ``.json``, if weights are loadable, the network's, as ``.weights``, and
     with ``vhdl``, a package with the component's declaration, as ``.vhd``.
@@ -148,15 +160,4 @@ def write(circuit: Accelerator | Wrapper, path: str | Path, *, name: str | None 
         UserError: ``path`` has the ending of one of the others, or the name cannot be one.
         OSError: a file cannot be written.
     """
-    accelerator = circuit.accelerator if isinstance(circuit, Wrapper) else circuit
-    paths = outputs(Path(path), accelerator.weights, vhdl=vhdl)
-    ports = port_map(circuit, name=name)
-    contents = [generate(circuit, name=name).encode(), (json.dumps(ports, indent=2) + "\n").encode()]
-    if accelerator.weights == "loadable":
-        contents.append(load_content(accelerator.plans))
-    if vhdl:
-        contents.append(component(ports).encode())
-    with ExitStack() as files:
-        for target, content in zip(paths, contents, strict=True):
-            files.enter_context(atomic_write(target)).write_bytes(content)
-    return paths
+    return tuple(write_together(contents(circuit, path, name=name, vhdl=vhdl)))

@@ -1,7 +1,8 @@
 """A circuit between its RTLIL and its Verilog: modules, further names of values, and changes that keep both in step."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 from hw.verilog.reserved import RESERVED
 from hw.verilog.rtlil import Assign, Bit, Cell, Module, Switch, Value
@@ -111,9 +112,11 @@ def reads_of(statements: Iterable[Assign | Switch]) -> Iterator[Value]:
                 yield from reads_of(body)
 
 
-def rename_port(design: Design, cell: Cell, module: Module, old: str, new: str) -> None:
-    cell.connections = {new if name == old else name: value for name, value in cell.connections.items()}
-    rename(design, module, {old: new})
+def rename_ports(design: Design, cell: Cell, module: Module, names: dict[str, str]) -> None:
+    """Rename ports, all at once: every value of the module is looked at."""
+    if names:
+        cell.connections = {names.get(name, name): value for name, value in cell.connections.items()}
+        rename(design, module, names)
 
 
 def rename(design: Design, module: Module, names: dict[str, str]) -> None:
@@ -152,19 +155,22 @@ def _replace(design: Design, module: Module, change: Callable[[tuple[str, int]],
     design.aliases[module.name] = {name: of(value) for name, value in design.aliases[module.name].items()}
 
 
-def in_words(design: Design, module: Module, value: Value) -> str:
-    """A value in words, if it is a wire or a part of one."""
+def in_words(design: Design, module: Module, value: Value, names: Mapping[str, str] = MappingProxyType({})) -> str:
+    """A value in words, if it is a wire or a part of one; ``names`` are those that some wires are about to get."""
     for name, named in design.aliases[module.name].items():
         if named == value:
             return name.replace(".", "_")
     wires = {bit[0] for bit in value if isinstance(bit, tuple)}
-    if len(wires) != 1 or unnamed(next(iter(wires))):
+    if len(wires) != 1:
         return ""
     (wire,) = wires
+    name = names.get(wire, wire)
+    if unnamed(name):
+        return ""
     places = [bit[1] for bit in value if isinstance(bit, tuple)]
     if places == list(range(module.wires[wire].width)):
-        return wire
-    return f"{wire}_{places[-1]}_{places[0]}" if len(places) > 1 else f"{wire}_{places[0]}"
+        return name
+    return f"{name}_{places[-1]}_{places[0]}" if len(places) > 1 else f"{name}_{places[0]}"
 
 
 def base_name(name: str) -> str:

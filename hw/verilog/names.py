@@ -8,7 +8,7 @@ the port that was meant, or named after what they are connected to. Two wires wi
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from hw.verilog.design import Design, base_name, identifier, in_words, rename, rename_port, substitute, unnamed
+from hw.verilog.design import Design, base_name, identifier, in_words, rename, rename_ports, substitute, unnamed
 from hw.verilog.ports import drop_unused_inputs, drop_unused_outputs, merge_ports, name_partial_outputs
 from hw.verilog.reserved import RESERVED
 from hw.verilog.rtlil import Assign, Module, Value, Wire
@@ -80,9 +80,10 @@ def _name_wires(design: Design, module: Module, renamed: Mapping[str, str]) -> d
     for cell, inner in design.instances(module):
         cell.name = identifier(cell.name, taken)
         inside = set(inner.wires)
-        for port in [port.name for port in inner.ports() if port.name.startswith("port$")]:
-            text = in_words(design, module, cell.connections[port])
-            rename_port(design, cell, inner, port, identifier(text or "part", inside))
+        parts = {
+            port.name: in_words(design, module, cell.connections[port.name]) for port in inner.ports() if port.name.startswith("port$")
+        }
+        rename_ports(design, cell, inner, {port: identifier(text or "part", inside) for port, text in parts.items()})
     return names
 
 

@@ -1,6 +1,6 @@
 """Ports of modules as the source has them: unused ones left out, parts of one signal put together."""
 
-from hw.verilog.design import Design, identifier, in_words, rename_port, substitute
+from hw.verilog.design import Design, identifier, in_words, rename_ports, substitute
 from hw.verilog.rtlil import Assign, Bit, Cell, Module, Value, Wire
 
 
@@ -67,8 +67,9 @@ def _behind(module: Module, port: Wire) -> Value:
 
 
 def name_partial_outputs(design: Design, cell: Cell, module: Module) -> None:
-    taken = set(module.wires)
+    taken, names = set(module.wires), dict[str, str]()
     for wire in [wire for wire in module.ports() if wire.name.startswith("port$")]:
         if wire.port == "output":
-            text = in_words(design, module, _behind(module, wire))
-            rename_port(design, cell, module, wire.name, identifier(text or "part", taken))
+            text = in_words(design, module, _behind(module, wire), names)
+            names[wire.name] = identifier(text or "part", taken)
+    rename_ports(design, cell, module, names)

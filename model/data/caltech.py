@@ -8,6 +8,7 @@ the strength of edges in four directions is taken from them.
 import hashlib
 import io
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ HEIGHT, WIDTH = 160, 250
 BLUR = 1.5
 ORIENTATIONS = 4
 BLOCK = 10
+MAX_PIXELS = 1 << 24  # of an image that is read
 SATURATED = 2.0
 
 
@@ -73,11 +75,19 @@ def grey(jpeg: bytes) -> np.ndarray:
     """The image in grey, uint8 (160, 250), whatever its own shape.
 
     Raises:
-        OSError, SyntaxError, ValueError: what Pillow raises on damaged images.
+        OSError, SyntaxError, ValueError: what Pillow raises on damaged images; or the image is larger than any photograph of the data set.
     """
     from PIL import Image
 
-    with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(jpeg), formats=["JPEG"])
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(error) from None
+    with image:
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS}")
         return np.asarray(image.convert("L").resize((WIDTH, HEIGHT), Image.Resampling.BOX))
 
 

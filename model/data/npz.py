@@ -7,9 +7,11 @@ import numpy as np
 
 from export import UserError
 from export.errors import prefixed
+from export.files import check_regular
 from model.data.dataset import Dataset, digest_of
 
 KEYS = ("x_train", "y_train", "x_test", "y_test", "t_train", "t_test", "class_names")
+MAX_CLASSES = 1 << 16
 
 
 def load(path: Path) -> Dataset:
@@ -25,6 +27,7 @@ def load(path: Path) -> Dataset:
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    check_regular(path)
     with path.open("rb") as content:  # a missing file is an OSError with its name
         try:
             with np.load(content, allow_pickle=False) as file:
@@ -44,7 +47,7 @@ def _from_arrays(name: str, arrays: dict[str, np.ndarray]) -> Dataset:
     shape = _check_parts(kind, parts)
     labels = {part: _check_labels(part, arrays[f"y_{part}"], parts) for part in ("train", "test") if f"y_{part}" in arrays}
     classes = 1 + max((int(part.max()) for part in labels.values()), default=0)
-    names = tuple(map(str, arrays.get("class_names", np.arange(classes)).tolist()))
+    names = _class_names(arrays["class_names"]) if "class_names" in arrays else tuple(map(str, range(classes)))
     if len(names) < classes:
         raise UserError(f"class_names must be at least {classes}, one per label, not {len(names)}")
     field_name, dtype = ("images", np.uint8) if kind == "x" else ("spike_times", np.int32)
@@ -79,11 +82,19 @@ def _check_parts(kind: str, parts: dict[str, np.ndarray]) -> tuple[int, ...]:
     return shapes.pop()
 
 
+def _class_names(names: np.ndarray) -> tuple[str, ...]:
+    if names.ndim != 1 or names.dtype.kind not in "Uiu":
+        raise UserError(f"class_names must be strings of shape (classes,), not {names.dtype} {names.shape}")
+    return tuple(map(str, names.tolist()))
+
+
 def _check_labels(part: str, labels: np.ndarray, parts: dict[str, np.ndarray]) -> np.ndarray:
     if part not in parts:
         raise UserError(f"y_{part} needs frames for its labels, but there are none")
     if labels.shape != parts[part].shape[:1]:
         raise UserError(f"y_{part} must have shape {parts[part].shape[:1]}, one label per frame, not {labels.shape}")
-    if labels.dtype.kind not in "iu" or labels.min() < 0:
-        raise UserError(f"y_{part} must be integer labels, at least 0, not {labels.dtype} from {labels.min()}")
+    if labels.dtype.kind not in "iu":
+        raise UserError(f"y_{part} must be integer labels, not {labels.dtype}")
+    if labels.min() < 0 or labels.max() >= MAX_CLASSES:
+        raise UserError(f"y_{part} must be labels from 0 to {MAX_CLASSES - 1}, not from {labels.min()} to {labels.max()}")
     return labels.astype(np.int64)

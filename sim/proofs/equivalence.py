@@ -16,7 +16,7 @@ comparison begins with a reset instead. Undefined values, such as rows that a me
 
 
 def equivalent(mutated: Mutated, mutant: Mutant, *, timeout: int = 600) -> bool | None:
-    """Whether a mutant is equivalent to its circuit; None if that is undecided.
+    """Whether a mutant is equivalent to its circuit; None if that is undecided, as it always is where a register's clock is changed.
 
     Parameters:
         mutated: the circuit.
@@ -27,6 +27,8 @@ def equivalent(mutated: Mutated, mutant: Mutant, *, timeout: int = 600) -> bool 
         UserError: a program is missing.
         ToolError: a program fails.
     """
+    if mutant.of_clock:  # sby takes registers to have one clock
+        return None
     script = [
         *("read_rtlil flat.il", f"rename {MODULE} sound"),
         *("read_rtlil flat.il", mutant.command, f"rename {MODULE} faulty"),
@@ -35,10 +37,10 @@ def equivalent(mutated: Mutated, mutant: Mutant, *, timeout: int = 600) -> bool 
     ]
     with tempfile.TemporaryDirectory(prefix="firstspike.") as name:
         folder = Path(name)
-        (folder / "flat.il").write_text(mutated.netlist)
-        (folder / "top.v").write_text(_top(mutated.ports["ports"], mutant.number))
+        (folder / "flat.il").write_text(mutated.netlist, encoding="utf-8")
+        (folder / "top.v").write_text(_top(mutated.ports["ports"], mutant.number), encoding="utf-8")
         yosys("\n".join([*script, ""]), folder)
-        found = run((folder / "design.il").read_text(), "correspondence", 0, timeout=timeout)
+        found = run((folder / "design.il").read_text(encoding="utf-8"), "correspondence", 0, timeout=timeout)
     return None if found is None else not found
 
 

@@ -62,6 +62,11 @@ class Mutant:
         named = f" ({wire}[{self._part('wirebit')}])" if wire else ""
         return f"{cell} {self._part('port')}[{self._part('portbit')}]{named} {self._part('mode')}" + (f" by [{control}]" if control else "")
 
+    @property
+    def of_clock(self) -> bool:
+        """It is on the clock of a register."""
+        return self._part("port") == "CLK"
+
     def _part(self, option: str) -> str:
         found = re.search(rf" -{option} (\S+)", self.command)
         return found[1] if found else ""
@@ -105,7 +110,7 @@ def mutate(network: Network, folding: Folding, count: int, seed: int = SEED) -> 
     accelerator = Accelerator(network, folding)
     with tempfile.TemporaryDirectory(prefix="firstspike.") as name:
         folder = Path(name)
-        (folder / "circuit.v").write_text(generate(accelerator))
+        (folder / "circuit.v").write_text(generate(accelerator), encoding="utf-8")
         select = f"-ctrl mutant {SELECTOR_BITS} 1"
         script = [
             "read_verilog circuit.v",
@@ -115,9 +120,9 @@ def mutate(network: Network, folding: Folding, count: int, seed: int = SEED) -> 
             "write_rtlil flat.il",
         ]
         yosys("\n".join([*script, f"mutate -list {count} -seed {seed} {select} -o mutants.ys", ""]), folder)
-        commands = (folder / "mutants.ys").read_text().splitlines()
+        commands = (folder / "mutants.ys").read_text(encoding="utf-8").splitlines()
         yosys("\n".join(["read_rtlil flat.il", *commands, "opt_clean", "write_verilog -noattr mutants.v", ""]), folder)
-        netlist, text = ((folder / file).read_text() for file in ("flat.il", "mutants.v"))
+        netlist, text = ((folder / file).read_text(encoding="utf-8") for file in ("flat.il", "mutants.v"))
         # The selector is set from inside the simulation: to the wrapper, the circuit is the same as ever.
         text = re.sub(r", mutant\);", ");", text, count=1)
         text = re.sub(

@@ -51,11 +51,11 @@ class Netlist:
         passes = [line.format(top=MODULE) for line in PLACE_MODELS]
         with tempfile.TemporaryDirectory(prefix="firstspike.") as name:
             folder = Path(name)
-            (folder / "netlist.v").write_text(self.text)
-            (folder / "models.v").write_text(models_of(self.family, frozenset(self.cells)))
+            (folder / "netlist.v").write_text(self.text, encoding="utf-8")
+            (folder / "models.v").write_text(models_of(self.family, frozenset(self.cells)), encoding="utf-8")
             lines = ["read_verilog netlist.v", "read_verilog models.v", *passes, "delete t:$scopeinfo", "write_verilog -noattr flat.v", ""]
             yosys("\n".join(lines), folder)
-            text = (folder / "flat.v").read_text()
+            text = (folder / "flat.v").read_text(encoding="utf-8")
         return "\n".join([*(f"/* verilator lint_off {name} */" for name in WAIVED), text])
 
 
@@ -71,9 +71,9 @@ def synthesize(verilog: str, family: str) -> Netlist:
     script = f"read_verilog circuit.v\n{FAMILIES[family]} -top {MODULE}\ncheck -assert\nwrite_verilog -noattr netlist.v\n"
     with tempfile.TemporaryDirectory(prefix="firstspike.") as name:
         folder = Path(name)
-        (folder / "circuit.v").write_text(verilog)
+        (folder / "circuit.v").write_text(verilog, encoding="utf-8")
         yosys(script, folder)
-        text = (folder / "netlist.v").read_text()
+        text = (folder / "netlist.v").read_text(encoding="utf-8")
     return Netlist(family, text, Counter(re.findall(r"^  ([A-Z]\w*) (?:#\(|\S+ +\()", text, re.MULTILINE)))
 
 
@@ -99,7 +99,7 @@ def models_of(family: str, cells: frozenset[str]) -> str:
 def _library(family: str) -> tuple[str, dict[str, str]]:
     """Macros, and models by cell, of what comes with Yosys."""
     folder = SHARE / family
-    text = "\n".join(path.read_text() for path in [folder / "cells_sim.v", *sorted(folder.glob("*.vh"))])
+    text = "\n".join(path.read_text(encoding="utf-8") for path in [folder / "cells_sim.v", *sorted(folder.glob("*.vh"))])
     models = {match[1]: match[0] for match in re.finditer(r"^module\s+(\w+)\s*[(#;].*?\bendmodule\b", text, re.MULTILINE | re.DOTALL)}
     macros = re.sub(r"^(`include|\(\*).*$", "", text.partition("\nmodule")[0], flags=re.MULTILINE)
     return macros, models

