@@ -16,7 +16,7 @@ comparison begins with a reset instead. Undefined values, such as rows that a me
 
 
 def equivalent(mutated: Mutated, mutant: Mutant, *, timeout: int = 600) -> bool | None:
-    """Whether a mutant is equivalent to its circuit; None if that is undecided, as it always is where a register's clock is changed.
+    """Whether a mutant is equivalent to its circuit; None if that is undecided, as it always is where a clock is changed.
 
     Parameters:
         mutated: the circuit.
@@ -27,7 +27,7 @@ def equivalent(mutated: Mutated, mutant: Mutant, *, timeout: int = 600) -> bool 
         UserError: a program is missing.
         ToolError: a program fails.
     """
-    if mutant.of_clock:  # sby takes registers to have one clock
+    if mutant.of_clock:  # sby takes registers and memories to have one clock
         return None
     script = [
         *("read_rtlil flat.il", f"rename {MODULE} sound"),

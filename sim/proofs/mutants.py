@@ -64,8 +64,8 @@ class Mutant:
 
     @property
     def of_clock(self) -> bool:
-        """It is on the clock of a register."""
-        return self._part("port") == "CLK"
+        """It is on the clock of a register or a memory."""
+        return self._part("port").endswith("CLK")
 
     def _part(self, option: str) -> str:
         found = re.search(rf" -{option} (\S+)", self.command)

@@ -145,7 +145,8 @@ def _failures(said: str) -> list[str] | None:
     """The assertions that fail, and the covers that are not reached, with their places in the harness."""
     verdict = re.search(r"DONE \((\w+), rc=\d+\)", said)
     if verdict is None or verdict[1] == "ERROR":
-        raise ToolError(f"sby failed: {' | '.join(said.splitlines()[-6:])}")
+        lines = said.splitlines()
+        raise ToolError(f"sby failed: {' | '.join([line for line in lines if ': ERROR: ' in line] or lines[-6:])}")
     if verdict[1] in ("UNKNOWN", "TIMEOUT"):
         return None
     failed = re.findall(r"summary: +failed assertion \S+ at (\S+):(\d+)\S*(?: +step (\d+))?", said)
