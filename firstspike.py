@@ -20,7 +20,10 @@ COMMANDS = {
     "plots": ("model", "draw a run's curves again"),
     "results": ("model", "keep results, and write docs/results.md"),
     "bench": ("model", "speed beside BS4NN and snntorch"),
-    "export": ("export", "the artifact of a checkpoint; 'export import' makes one of a QONNX file, 'export inspect' shows one"),
+    "export": (
+        "export",
+        "the artifact of a checkpoint; 'export import' makes one of QONNX or NIR, 'export nir' a NIR file, 'export inspect' shows one",
+    ),
     "hw": ("hw", "Verilog of a network; 'hw fpga', 'hw estimate', 'hw weights', 'hw bench', 'hw codes'"),
     "sim": ("sim", "co-simulation of every spike; 'sim vectors', 'sim serial', 'sim protocol', 'sim bench'"),
     "proofs": ("sim.proofs", "formal proofs, netlists, mutants"),

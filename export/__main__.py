@@ -1,8 +1,9 @@
-"""``python -m export CHECKPOINT --out NETWORK``, ``python -m export import MODEL.onnx --out NETWORK`` and
-``python -m export inspect NETWORK``."""
+"""``python -m export CHECKPOINT --out NETWORK``, ``python -m export import MODEL.onnx|FILE.nir --out NETWORK``,
+``python -m export nir NETWORK --out FILE.nir`` and ``python -m export inspect NETWORK``."""
 
 import json
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -90,12 +91,21 @@ def layout(value: Any, indent: int) -> str:
     return f"{opening}\n{' ' * inner}" + f",\n{' ' * inner}".join(parts) + f"\n{' ' * indent}{closing}"
 
 
+def names_nir(arguments: list[str]) -> bool:
+    """Whether the arguments of ``import`` name a NIR file to read."""
+    return any(name.endswith(".nir") and not name.startswith("-") and before != "--out" for before, name in pairwise(["", *arguments]))
+
+
 def main() -> int:
     if sys.argv[1:2] == ["inspect"]:
         parser = Parser(prog="python -m export inspect", description="Show what an artifact holds.")
         parser.add_argument("network", type=Path, help="network.safetensors")
         print(describe(load(parser.parse_args(sys.argv[2:]).network)))
         return 0
+    if sys.argv[1:2] == ["nir"] or (sys.argv[1:2] == ["import"] and names_nir(sys.argv[2:])):
+        from export.nir import command as nir_command  # the only commands that need the package nir
+
+        return (nir_command.export_main if sys.argv[1] == "nir" else nir_command.import_main)(sys.argv[2:])
     if sys.argv[1:2] == ["import"]:
         from export.qonnx import command  # the only command that needs the package onnx
 
@@ -103,7 +113,8 @@ def main() -> int:
     parser = Parser(
         prog="python -m export",
         description="Write the artifact of a trained checkpoint, after proving the golden model equal to it on its check set. "
-        "'python -m export import MODEL.onnx --out NETWORK' makes one of a QONNX file, 'python -m export inspect NETWORK' shows one.",
+        "'python -m export import MODEL.onnx|FILE.nir --out NETWORK' makes one of a QONNX or a NIR file, 'python -m export nir NETWORK "
+        "--out FILE.nir' a NIR file of one, 'python -m export inspect NETWORK' shows one.",
     )
     parser.add_argument("checkpoint", type=Path, help="checkpoint.safetensors, as training writes it")
     parser.add_argument("--out", type=Path, required=True, help="network.safetensors to write")

@@ -18,8 +18,8 @@ def add_frame_arguments(parser: ArgumentParser) -> None:
     """Add ``--dataset`` and ``--images``."""
     parser.add_argument(
         "--dataset",
-        help="digits, mnist, fashion-mnist, cifar-10, caltech, spoken-digits, spoken-digits-without-SPEAKER, shd, a .npz file, or random "
-        "(default: what the network was trained on)",
+        help="digits, mnist, fashion-mnist, cifar-10, caltech, spoken-digits, spoken-digits-without-SPEAKER, shd, n-mnist, "
+        "n-mnist-counts, a .npz file, or random (default: what the network was trained on)",
     )
     parser.add_argument("--images", type=positive, metavar="N", help="the first N test frames only (default: all; random: 1000)")
 
@@ -66,12 +66,17 @@ def load(network: Network, dataset: str, images: int | None = None, seed: int = 
         raise UserError(f"data set must have a test part, but {dataset} has none")
     if images is not None and images > len(part):
         raise UserError(f"images must be at most the {len(part)} test frames of {dataset}, not {images}")
-    times = (network.encode if data.test_spike_times is None else network.check_spike_times)(part[:images])
+    outside = data.test_spike_times is not None
+    times: np.ndarray | Events
+    if data.test_events is not None and network.encoder.kind == "none":
+        times, outside = data.test_events[:images], True
+    else:
+        times = (network.check_spike_times if outside else network.encode)(part[:images])
     events = network.check_inputs(times)
     labels = None if data.test_labels is None else data.test_labels[: events.shape[0]]
     shape = None if data.image_shape is None else list(data.image_shape)
     about = {"dataset": data.name, "dataset_digest": data.digest, "split": data.split, "test_frames": len(part), "image_shape": shape}
-    return Inputs(events, labels, part[:images] if data.test_spike_times is None else None, about)
+    return Inputs(events, labels, None if outside else part[:images], about)
 
 
 def trained_on(network: Network) -> str:

@@ -7,10 +7,13 @@ or else downloaded (`model.data.download`). Any other name is a user's own ``.np
 from pathlib import Path
 
 from export import UserError
-from model.data import caltech, cifar, digits, heidelberg, idx, npz, spoken_digits
+from model.data import caltech, cifar, digits, heidelberg, idx, n_mnist, npz, spoken_digits
 from model.data.dataset import Dataset
 
-NAMES = ("digits", "mnist", "fashion-mnist", "cifar-10", "caltech", "spoken-digits", "spoken-digits-without-SPEAKER", "shd")
+NAMES = (
+    *("digits", "mnist", "fashion-mnist", "cifar-10", "caltech", "spoken-digits", "spoken-digits-without-SPEAKER", "shd"),
+    *n_mnist.NAMES,
+)
 CHOICES = f"{', '.join(NAMES)} or a .npz file"
 
 
@@ -37,6 +40,8 @@ def load(name: str | Path, data_dir: str | Path | None = None) -> Dataset:
         return caltech.load(data_dir)
     if name == "shd":
         return heidelberg.load(data_dir)
+    if name in n_mnist.NAMES:
+        return n_mnist.load(name, data_dir)
     if name.startswith("spoken-digits"):
         return spoken_digits.load(name, data_dir)
     if name.endswith(".npz"):

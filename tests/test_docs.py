@@ -190,6 +190,29 @@ def test_from_arrays(tmp_path):
     assert report["spikes_compared"] > 0
 
 
+def test_frameworks(tmp_path):
+    """The whole page runs, with weights in the place of BS4NN's that have as many pixels as the digits."""
+    rng = np.random.default_rng(3)
+    for layer, shape in enumerate([(20, 64, 1), (10, 20, 1)]):
+        np.save(tmp_path / f"W{layer}_binary.npy", rng.normal(1.5, 1, shape))
+    program = "\n".join(blocks("docs/frameworks.md"))
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = re.findall(r"^(\w+)$|equal to the golden model: (\d+) frames, .* 0 differences", done.stdout, re.MULTILINE)
+    assert ["".join(part) for part in found] == ["brevitas", "200", "larq", "200", "snntorch", "200", "bs4nn", "50"]
+    assert {path.stem for path in tmp_path.glob("*.v")} == {"brevitas", "larq", "snntorch", "bs4nn"}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_nir(tmp_path, monkeypatch):
+    """The example of a network in snntorch."""
+    monkeypatch.chdir(tmp_path)
+    (program,) = blocks("docs/nir.md")
+    exec(program, {})
+    assert (tmp_path / "rate.nir").is_file()
+
+
 def test_commands_in_readme_and_ci_agree():
     readme, ci = (ROOT / "README.md").read_text(), (ROOT / ".ci/run").read_text()
     first, second = re.findall(r"^```sh\n(.*)\n```$", readme, re.MULTILINE)

@@ -84,9 +84,11 @@ def test_export_needs_numpy_and_safetensors_only():
     assert not heavy & imported(modules("export"))
 
 
-def test_only_what_imports_qonnx_needs_onnx():
+def test_only_what_imports_qonnx_needs_onnx_and_only_what_imports_nir_nir():
     names = [name for package in ("export", "hw", "model", "sim") for name in modules(package)]
-    assert "onnx" not in imported([name for name in names if not name.startswith("export.qonnx")])
+    assert not {"onnx", "nir"} & imported([name for name in names if not name.startswith(("export.qonnx", "export.nir"))])
+    assert "nir" not in imported(["export.qonnx.command"])
+    assert "onnx" not in imported(["export.nir.command"])
 
 
 def test_one_import_of_export_is_enough():

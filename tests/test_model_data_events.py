@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from export import Encoder, UserError
-from model.data.events import EventCode
+from model.data.events import CountCode, EventCode
 
 
 def brute_force(code, times, channels):
@@ -92,3 +92,28 @@ def test_bad_events(times, channels, message):
     with pytest.raises(UserError) as caught:
         EventCode(channels=6, windows=2, window_us=100).encode(np.array(times), np.array(channels))
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("events", [0, 1, 300])
+def test_counts(events):
+    code = CountCode(channels=5, steps=4, step_us=250, most=9)
+    rng = np.random.default_rng(events)
+    times, channels = rng.integers(0, 1200, events), rng.integers(0, 5, events)  # some come after the last step
+    expected = np.zeros((4, 5), int)
+    for time, channel in sorted(zip(times.tolist(), channels.tolist(), strict=True)):
+        if time < 1000 and expected[:, channel].sum() < 9:
+            expected[time // 250, channel] += 1
+    found = code.encode(times, channels)
+    assert found.dtype == np.int16
+    assert found.tolist() == expected.tolist()
+    assert (found.sum() == 45) == (events == 300)
+
+
+def test_counts_refuse_what_is_no_event():
+    with pytest.raises(UserError, match=r"^most must be at least 1, not 0$"):
+        CountCode(channels=5, steps=4, step_us=250, most=0)
+    code = CountCode(channels=5, steps=4, step_us=250, most=9)
+    with pytest.raises(UserError, match=r"^channels of events must be 0 to 4, not 5 to 5$"):
+        code.encode([1], [5])
+    with pytest.raises(UserError, match=r"^times of events must be at least 0, not -1$"):
+        code.encode([-1], [0])

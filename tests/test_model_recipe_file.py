@@ -22,6 +22,7 @@ ROWS = {
     "caltech": ("caltech", None),
     "spoken-digits": ("spoken-digits", None),
     "shd": ("shd", None),
+    "n-mnist": ("n-mnist", (6936, 200, 10)),
 }
 CONVERTED = {  # data, sizes, code and steps, most weights
     "mnist-graded": ("mnist", (784, 640, 640, 10), ("graded", 1), 1_000_000),
@@ -29,6 +30,7 @@ CONVERTED = {  # data, sizes, code and steps, most weights
     "mnist-rate": ("mnist", (784, 600, 600, 10), ("rate", 8), 1_000_000),
     "fashion-mnist-graded": ("fashion-mnist", (784, 1200, 1200, 10), ("graded", 1), 2_500_000),
     "fashion-mnist-ternary": ("fashion-mnist", (784, 600, 600, 10), ("ternary", 4), 1_000_000),
+    "n-mnist-counts": ("n-mnist-counts", (2312, 300, 10), ("graded", 16), 1_000_000),
     "fashion-mnist-rate": ("fashion-mnist", (784, 1200, 1200, 10), ("rate", 8), 2_500_000),
 }
 MAPS = {  # likewise, of networks with convolutions: data, seeds, inputs, code and steps, most weights

@@ -5,6 +5,7 @@ import io
 import lzma
 import re
 import tarfile
+import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,17 +42,37 @@ def members(path: Path, pattern: str) -> dict[tuple[str, ...], bytes]:
 
 
 def each_member(path: Path, pattern: str) -> Iterator[tuple[tuple[str, ...], bytes]]:
-    """The same of a tar archive in any compression that `tarfile` knows, one after the other; only one is in memory at a time.
+    """The same of a zip archive, or of a tar archive in any compression that `tarfile` knows, one after the other; only one is in memory at
+    a time.
 
     Raises:
         UserError, OSError: as `members`.
     """
+    if zipfile.is_zipfile(path):
+        yield from _zipped_files(path, pattern)
+        return
     try:
         with tarfile.open(path, "r:*") as archive:
             yield from _regular_files(archive, path, pattern)
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"{path}: must be a whole tar archive, compressed or not: {reason}") from None
+
+
+def _zipped_files(path: Path, pattern: str) -> Iterator[tuple[tuple[str, ...], bytes]]:
+    ending = re.compile(f"(?:.*/)?{pattern}")
+    found = set()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                if (match := ending.fullmatch(name)) is None:
+                    continue
+                if match.groups() in found:
+                    raise UserError(f"{path}: must hold each file once, but holds {name} twice")
+                found.add(match.groups())
+                yield match.groups(), archive.read(name)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:  # the last of encrypted files
+        raise UserError(f"{path}: must be a whole zip archive: {error}") from None
 
 
 def _regular_files(archive: tarfile.TarFile, path: Path, pattern: str) -> Iterator[tuple[tuple[str, ...], bytes]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from export.events import Events
 from export.files import atomic_write, cache_folder
 from export.maps import Map, position_major
 
@@ -22,6 +23,8 @@ class Dataset:
         name: the name it was asked for by.
         train_images, test_images: uint8 (frames, inputs).
         train_spike_times, test_spike_times: int32 (frames, inputs), instead of images.
+        test_events: the spikes of the test images as they came, whose coefficients add up to the images' upper bits; for the encoder
+            ``none``.
         train_labels, test_labels: int64 (frames,).
         class_names: one per class.
         image_shape: such as (28, 28), or (4, 16, 25) with four planes; None where the inputs are no image.
@@ -40,6 +43,7 @@ class Dataset:
     image_shape: tuple[int, ...] | None = None
     train_spike_times: np.ndarray | None = None
     test_spike_times: np.ndarray | None = None
+    test_events: Events | None = None
 
     @property
     def inputs(self) -> int:
@@ -61,6 +65,11 @@ class Dataset:
         shape, names = self.image_shape, [f"{part}_{kind}" for part in ("train", "test") for kind in ("images", "spike_times")]
         parts = {name: part for name in names if (part := getattr(self, name)) is not None}
         arranged: dict[str, Any] = {name: position_major(part.reshape(len(part), *shape), sizes) for name, part in parts.items()}
+        if (events := self.test_events) is not None:
+            order = position_major(np.arange(events.shape[2]).reshape(1, *shape), sizes)[0]  # the channel that becomes each input
+            arranged["test_events"] = Events.sort(
+                events.shape, events.frame, events.step, np.argsort(order)[events.neuron], events.coefficient
+            )
         return replace(self, **arranged)
 
 

@@ -54,6 +54,7 @@ def _zipped(name: str, url: str, md5: str) -> File:
 
 # MNIST: MD5 of the uncompressed files. Fashion-MNIST: its authors publish the MD5 of the compressed files only. Caltech-101 and the
 # Heidelberg digits: MD5 of the zip archives, as torchvision and tonic check them. CIFAR-10: that of the archive, on its author's page.
+# N-MNIST: MD5 of the zip archives, as tonic checks them.
 # Spoken digits: GitHub packs the archive of a tag when asked, and promises no digest.
 MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"
 FASHION = (
@@ -64,6 +65,7 @@ CALTECH = "https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip"
 CIFAR = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 SPOKEN = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs"
 SHD = "https://zenkelab.org/datasets"
+N_MNIST = "https://data.mendeley.com/public-files/datasets/468j46mzdv/files"
 SOURCES = {
     "mnist": _idx(
         "mnist", MNIST, True,
@@ -83,6 +85,10 @@ SOURCES = {
     "shd": Source("shd", (
         _zipped("shd_train.h5", f"{SHD}/shd_train.h5.zip", "f3252aeb598ac776c1b526422d90eecb"),
         _zipped("shd_test.h5", f"{SHD}/shd_test.h5.zip", "1503a5064faa34311c398fb0a1ed0a6f"),
+    )),
+    "n-mnist": Source("n-mnist", (
+        File("Train.zip", (f"{N_MNIST}/39c25547-014b-4137-a934-9d29fa53c7a0/file_downloaded",), "20959b8e626244a1b502305a9e6e2031"),
+        File("Test.zip", (f"{N_MNIST}/05a4d654-7e03-4c15-bdfa-9bb2bcbea494/file_downloaded",), "69ca8762b2fe404d9b9bad1103e97832"),
     )),
 }  # fmt: skip
 

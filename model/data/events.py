@@ -1,6 +1,9 @@
-"""From events to at most one spike per input: the one path that recorded spikes and cochlea models share.
+"""From events to the spikes of inputs: the one path that recorded spikes, event cameras and cochlea models share.
 
-Events are pairs of a time and a channel, any number of them. Time is cut into windows; neighbouring channels may be pooled into groups.
+Events are pairs of a time and a channel, any number of them. `EventCode` makes at most one spike per input of them, `CountCode` numbers
+of events per step.
+
+*One spike.* Time is cut into windows; neighbouring channels may be pooled into groups.
 An input belongs to a rank ``r``, a group and a window, and spikes when the ``r``-th event of its group in its window comes: the more
 events there are, the earlier. All windows are shown to the network at once, so an input's latency counts from the start of its window.
 
@@ -61,13 +64,7 @@ class EventCode:
         Raises:
             UserError: a channel is out of range, a time is negative, or there are not as many channels as times.
         """
-        times, sources = np.asarray(times_us, np.int64), np.asarray(channels, np.int64)
-        if times.ndim != 1 or times.shape != sources.shape:
-            raise UserError(f"events must have one time and one channel each, not {times.shape} times and {sources.shape} channels")
-        if len(times) and times.min() < 0:
-            raise UserError(f"times of events must be at least 0, not {times.min()}")
-        if len(times) and not 0 <= sources.min() <= sources.max() < self.channels:
-            raise UserError(f"channels of events must be 0 to {self.channels - 1}, not {sources.min()} to {sources.max()}")
+        times, sources = _checked(times_us, channels, self.channels)
         early = times < self.windows * self.window_us
         times, sources = times[early], sources[early]
         window, latency = np.divmod(times, self.window_us)
@@ -78,3 +75,53 @@ class EventCode:
             hit = rank == wanted
             plane[cell[hit]] = 255 - latency[hit] * 256 // self.window_us
         return intensities.ravel()
+
+
+@dataclass(frozen=True)
+class CountCode:
+    """How events become coefficients [S13]: an input is a channel, and its coefficient in a step is the number of its events in that time.
+
+    Parameters:
+        channels: that events come from.
+        steps: how many; later events are left out.
+        step_us: length of a step in microseconds.
+        most: of a channel's events in a frame; later ones are left out.
+
+    Raises:
+        UserError: a value is out of range.
+    """
+
+    channels: int
+    steps: int
+    step_us: int
+    most: int
+
+    def __post_init__(self) -> None:
+        for name in ("channels", "steps", "step_us", "most"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+    def encode(self, times_us: np.ndarray, channels: np.ndarray) -> np.ndarray:
+        """Coefficients int16 (steps, channels) of the events of one frame, in any order.
+
+        Parameters and errors as of `EventCode.encode`.
+        """
+        times, sources = _checked(times_us, channels, self.channels)
+        order = np.lexsort((times, sources))
+        step, source = times[order] // self.step_us, sources[order]
+        before = np.arange(len(source)) - np.searchsorted(source, source)  # events of the channel
+        kept = (step < self.steps) & (before < self.most)
+        place = step[kept] * self.channels + source[kept]
+        return np.bincount(place, minlength=self.steps * self.channels).reshape(self.steps, self.channels).astype(np.int16)
+
+
+def _checked(times_us: np.ndarray, channels: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Times and channels as int64 (events,)."""
+    times, sources = np.asarray(times_us, np.int64), np.asarray(channels, np.int64)
+    if times.ndim != 1 or times.shape != sources.shape:
+        raise UserError(f"events must have one time and one channel each, not {times.shape} times and {sources.shape} channels")
+    if len(times) and times.min() < 0:
+        raise UserError(f"times of events must be at least 0, not {times.min()}")
+    if len(times) and not 0 <= sources.min() <= sources.max() < number:
+        raise UserError(f"channels of events must be 0 to {number - 1}, not {sources.min()} to {sources.max()}")
+    return times, sources

@@ -1,6 +1,7 @@
 """A user's own data set: a ``.npz`` file (``docs/model.md`` lists its keys)."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,8 +50,8 @@ def _from_arrays(name: str, arrays: dict[str, np.ndarray]) -> Dataset:
     names = _class_names(arrays["class_names"]) if "class_names" in arrays else tuple(map(str, range(classes)))
     if len(names) < classes:
         raise UserError(f"class_names must be at least {classes}, one per label, not {len(names)}")
-    flat = {part: array.reshape(len(array), -1) for part, array in parts.items()}
-    field_name = "images" if kind == "x" else "spike_times"
+    field_name, dtype = ("images", np.uint8) if kind == "x" else ("spike_times", np.int32)
+    frames: dict[str, Any] = {f"{part}_{field_name}": array.reshape(len(array), -1).astype(dtype) for part, array in parts.items()}
     return Dataset(
         name=name,
         class_names=names,
@@ -59,7 +60,7 @@ def _from_arrays(name: str, arrays: dict[str, np.ndarray]) -> Dataset:
         train_labels=labels.get("train"),
         test_labels=labels.get("test"),
         image_shape=shape if len(shape) == 2 and kind == "x" else None,
-        **{f"{part}_{field_name}": array.astype(np.uint8 if kind == "x" else np.int32) for part, array in flat.items()},
+        **frames,
     )
 
 
