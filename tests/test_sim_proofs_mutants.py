@@ -85,8 +85,8 @@ def test_a_clock_that_is_changed_is_undecided(mutated):
 
 
 def test_a_name_that_is_in_none(tmp_path):
-    with pytest.raises(UserError, match=r"^a name must be in one of '13-7-3, walk, .*'5x3x1-2C3x2-P1x2-3, convolution', but 'y' is not$"):
-        mutation.rows(["y"], tmp_path)
+    with pytest.raises(UserError, match=r"^a name must be in one of '13-7-3, walk, .*'5x3x1-2C3x2-P1x2-3, convolution', but 'z' is not$"):
+        mutation.rows(["z"], tmp_path)
 
 
 class Blind(Protocol):
