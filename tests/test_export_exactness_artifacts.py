@@ -107,7 +107,7 @@ def test_ternary_after_settling(name):
 
 def test_another_threshold_differs():
     """Of random images the counts are equal; those of a network with one lower threshold are not."""
-    network = NETWORKS[of_kind(Graded)[0]]
+    network = NETWORKS["mnist-graded"]
     images = np.random.default_rng(0).integers(0, 256, (BATCH, network.inputs), np.uint8)
     assert differences(network, images) == [0] * network.steps
     totals = dense(network.encode(images)).sum(axis=1)

@@ -2,7 +2,6 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import export
@@ -198,4 +197,4 @@ def test_what_is_committed_agrees():
     assert kept.problems(project) == []
     for path in project.artifact("x").parent.glob("*.safetensors"):
         assert path.stat().st_size <= 400_000
-        assert np.prod(load(path).shape) > 0
+        assert min(load(path).shape) > 0
