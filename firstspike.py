@@ -35,8 +35,11 @@ def main() -> NoReturn:
     """Run the command that the first argument names, as ``python -m`` runs its package."""
     sys.path[:] = [str(ROOT), *(entry for entry in sys.path if entry != str(ROOT))]
     os.environ["PYTHONSAFEPATH"] = "1"  # processes that are started from here do not look into the current folder either
-    from export import cli
-
+    try:
+        from export import cli
+    except ModuleNotFoundError as error:
+        print(f"error: package {error.name!r} must be installed: 'pip install -e {ROOT}' brings it", file=sys.stderr)
+        sys.exit(2)
     cli.run(_dispatch)
 
 

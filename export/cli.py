@@ -22,6 +22,7 @@ EXIT_BROKEN = 3
 EXIT_FAULT = 4
 EXIT_INTERRUPTED = 130
 EXIT_PIPE_CLOSED = 141
+RANDOM_NUMBERS = 1 << 28  # of all random frames, which are made at once
 
 front = False
 """Whether the command is called as ``firstspike …``, not as ``python -m …``."""
@@ -35,6 +36,19 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (see {self.prog} --help)")
+
+
+def check_random(option: str, frames: int, numbers: int) -> None:
+    """Refuse more random frames than are made at once.
+
+    Parameters:
+        numbers: of each frame.
+
+    Raises:
+        UserError: there are more.
+    """
+    if frames > (most := max(1, RANDOM_NUMBERS // numbers)):
+        raise UserError(f"{option} must be at most {most} random frames of {numbers} inputs, not {frames}")
 
 
 def run(main: Callable[[], int], *, quiet: bool = False) -> NoReturn:

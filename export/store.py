@@ -14,7 +14,7 @@ from typing import Any
 
 from export.artifact import check_format, get
 from export.errors import UserError, prefixed
-from export.files import atomic_write
+from export.files import atomic_write, check_regular
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -114,6 +114,7 @@ def read_json(path: Path) -> dict[str, Any]:
         UserError: it holds something else.
         OSError: it cannot be read.
     """
+    check_regular(path)
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:

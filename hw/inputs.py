@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from export import Encoder, Events, Network, UserError
-from export.cli import positive
+from export.cli import check_random, positive
 
 RANDOM = "random"
 RANDOM_FRAMES = 1000
-RANDOM_SPIKES = 1 << 28  # of all frames, which are made at once
 
 
 def add_frame_arguments(parser: ArgumentParser) -> None:
@@ -53,9 +52,7 @@ def load(network: Network, dataset: str, images: int | None = None, seed: int = 
     if seed < 0:
         raise UserError(f"seed must be a non-negative integer, not {seed}")
     if dataset == RANDOM:
-        most = max(1, RANDOM_SPIKES // network.inputs)
-        if images is not None and images > most:
-            raise UserError(f"images must be at most {most} random frames of {network.inputs} inputs, not {images}")
+        check_random("images", images or 1, network.inputs)
         events = random_events(network, images or RANDOM_FRAMES, seed)
         return Inputs(events, about={"dataset": RANDOM, "seed": seed, "image_shape": None})
     from model import datasets  # which data sets there are is the training side's business; it needs no training framework

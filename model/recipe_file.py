@@ -10,6 +10,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from export import UserError
 from export.errors import prefixed
+from export.files import check_regular
 from model.conversion_recipe import METHOD, ConversionRecipe
 from model.recipes import Options, Recipe
 
@@ -85,9 +86,10 @@ def read_toml(path: Path) -> dict[str, Any]:
     """The content of a TOML file.
 
     Raises:
-        UserError: it is not TOML.
+        UserError: it is no file, or not TOML.
         OSError: the file cannot be read.
     """
+    check_regular(path)
     data = path.read_bytes()
     try:
         return tomllib.loads(data.decode())

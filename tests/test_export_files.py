@@ -9,9 +9,11 @@ import pytest
 
 from export import UserError, load, save
 from export.files import atomic_write, prepare_folder, remove_unfinished, write_together
+from export.store import read_json
 from hw import default_folding
 from model import checkpoint
 from model.data import npz
+from model.recipe_file import read_toml
 from sim import vectors
 from tests.networks import random_network, random_spike_times
 
@@ -83,7 +85,7 @@ def test_pipe_in_the_way(tmp_path):
     assert (tmp_path / "pipe").is_fifo()
 
 
-@pytest.mark.parametrize("read", [load, npz.load])
+@pytest.mark.parametrize("read", [load, npz.load, read_toml, read_json])
 def test_pipe_to_read(tmp_path, read):
     """Of which nobody knows whether it ends."""
     os.mkfifo(tmp_path / "pipe")

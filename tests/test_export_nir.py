@@ -1,6 +1,8 @@
 """Networks as NIR graphs, and back."""
 
+import errno
 import json
+import os
 from dataclasses import replace
 from fractions import Fraction
 from itertools import product
@@ -168,6 +170,27 @@ def test_rate_networks_in_snntorch(tmp_path, rng, name):
     classes, steps = Run(outputs=outputs).decide(frames_of(graph, None))
     assert (classes == golden.decisions.class_index).all()
     assert (steps == golden.decisions.step).all()
+
+
+def test_a_pipe(command, tmp_path):
+    os.mkfifo(tmp_path / "pipe.nir")
+    done = command("import", tmp_path / "pipe.nir", "--out", tmp_path / "out")
+    assert done == (2, "", f"error: {tmp_path}/pipe.nir: must be a file, but is a pipe, a device or a socket\n")
+
+
+def test_a_full_disk(tmp_path, monkeypatch, rng):
+    def full(path, content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match=rf"No space left on device: '{tmp_path}/network.nir'$"):
+        write(random_network(rng, (4, 3, 2), 2), tmp_path / "network.nir", 5)
+    assert not list(tmp_path.iterdir())
+
+
+def test_more_random_frames_than_are_made_at_once(tmp_path, rng):
+    with pytest.raises(UserError, match=r"^check-frames must be at most 33554432 random frames of 8 inputs, not 33554433$"):
+        write(random_network(rng, (4, 3, 2), 2), tmp_path / "network.nir", 33554433)
 
 
 def test_differences_are_found(rng):

@@ -15,6 +15,7 @@ from export.__main__ import main
 from export.qonnx.command import images_of, read
 from export.qonnx.proof import prove
 from tests.command_line import in_process
+from tests.networks import random_network
 from tests.onnx_graphs import DOMAIN, Graph, halved, signs
 
 DATA = Path(os.environ.get("FIRSTSPIKE_DATA", "nowhere"))
@@ -443,6 +444,16 @@ class TestCommand:
         ]
         assert network.provenance["dataset"] == str(data)
         assert "encoder     spread (thresholds 64, 192)\n" in command("inspect", out).stdout
+
+    def test_a_pipe(self, command, tmp_path):
+        os.mkfifo(tmp_path / "pipe.onnx")
+        done = command("import", tmp_path / "pipe.onnx", "--out", tmp_path / "out")
+        assert done == (2, "", f"error: {tmp_path}/pipe.onnx: must be a file, but is a pipe, a device or a socket\n")
+
+    def test_more_random_images_than_are_made_at_once(self):
+        network = random_network(np.random.default_rng(0), (6, 3), 1)
+        with pytest.raises(UserError, match=r"^check-images must be at most 44739242 random frames of 6 inputs, not 44739243$"):
+            images_of(network, "random", 44739243)
 
     def test_images_that_do_not_fit(self, command, tmp_path, rng):
         model = dense_graph(rng).save(tmp_path / "model.onnx")

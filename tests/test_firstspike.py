@@ -97,6 +97,12 @@ def test_only_from_a_clone(tmp_path, monkeypatch):
         firstspike._dispatch()
 
 
+def test_without_its_packages(tmp_path):
+    done = subprocess.run([sys.executable, "-S", ROOT / "firstspike.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    line = f"error: package 'numpy' must be installed: 'pip install -e {ROOT}' brings it\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
+
+
 def test_it_needs_what_its_commands_need():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
 

@@ -1,14 +1,15 @@
 """``python -m export nir NETWORK --out FILE.nir`` and ``python -m export import FILE.nir --out NETWORK``."""
 
 import hashlib
+import io
 from pathlib import Path
 
 import nir
 
 from export.artifact import load, save
-from export.cli import Parser, positive
+from export.cli import Parser, check_random, positive
 from export.errors import prefixed
-from export.files import atomic_write, refuse_overwriting
+from export.files import check_regular, refuse_overwriting, write_together
 from export.network import Network
 from export.nir.conventions import Frames, frames_of
 from export.nir.evaluator import prove
@@ -29,9 +30,10 @@ def read_network(path: Path, steps: int | None = None, *, subtract: bool = False
         subtract: all neurons are reset by subtraction, whatever the file says.
 
     Raises:
-        UserError: the file is damaged, or holds a graph that a network cannot be.
+        UserError: it is no file, is damaged, or holds a graph that a network cannot be.
         OSError: it cannot be read.
     """
+    check_regular(path)
     with prefixed(path):
         chain = read(path)
         frames = frames_of(chain.graph, steps)
@@ -50,9 +52,11 @@ def write(network: Network, out: Path, check_frames: int = CHECK_FRAMES) -> int:
         OSError: the file cannot be written.
     """
     graph = graph_of(network)
+    check_random("check-frames", check_frames, network.inputs * network.steps)
     spikes = prove(Chain(graph), network, frames_of(graph, None), check_frames)
-    with atomic_write(out) as temporary:
-        nir.write(temporary, graph)
+    content = io.BytesIO()  # HDF5 does not survive a full disk
+    nir.write(content, graph)
+    write_together({out: content.getvalue()})
     return spikes
 
 
@@ -92,6 +96,7 @@ def import_main(arguments: list[str]) -> int:
     subtract = given.reset is not None
     chain, frames, network = read_network(given.model, given.steps, subtract=subtract)
     refuse_overwriting(given.model, given.out)
+    check_random("check-frames", given.check_frames, network.inputs * network.steps)
     with prefixed(given.model):
         spikes = prove(chain, network, frames, given.check_frames, subtract=subtract)
     sha256 = save(network, given.out)

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from export.artifact import save
-from export.cli import Parser, positive
+from export.cli import Parser, check_random, positive
 from export.errors import UserError, prefixed
-from export.files import refuse_overwriting
+from export.files import check_regular, refuse_overwriting
 from export.network import Network
 from export.qonnx.graph import Graph
 from export.qonnx.proof import prove
@@ -27,9 +27,10 @@ def read(path: Path, dataset: str | None = None) -> Imported:
         dataset: the data set that it was trained on, as the network's provenance names it.
 
     Raises:
-        UserError: the file is damaged, or holds a graph that a network cannot be.
+        UserError: it is no file, is damaged, or holds a graph that a network cannot be.
         OSError: it cannot be read.
     """
+    check_regular(path)
     provenance: dict[str, Any] = {"source": path.name, "source_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     with prefixed(path):
         return Reader(Graph(path)).read(provenance | ({} if dataset is None else {"dataset": dataset}))
@@ -43,6 +44,7 @@ def images_of(network: Network, dataset: str, number: int, seed: int = 0) -> tup
         OSError: it cannot be read.
     """
     if dataset == RANDOM:
+        check_random("check-images", number, network.inputs)
         rng = np.random.default_rng(seed)
         shape = (number, network.inputs)
         return (rng.integers(0, 256, shape) * (rng.random(shape) < rng.random((number, 1)))).astype(np.uint8), None
