@@ -88,6 +88,6 @@ def steps_panel(panel: Axes, decisions: Decisions, steps: int) -> None:
     panel.bar(at, fired, color=DECISION, alpha=0.85, label="decided by an output's spike")
     if silent.any():
         panel.bar(at, not_fired, bottom=fired, color=MUTED, alpha=0.85, label="silent")
-        panel.legend(frameon=False)
+        panel.legend(loc="upper right", frameon=False)
     panel.set(title="steps taken until the decision", xlabel="steps", ylabel="frames")
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))

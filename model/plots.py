@@ -141,7 +141,7 @@ def steps(decisions: Decisions, most: int) -> Figure:
     mean = float((decisions.step + 1).mean())
     panel.axvline(mean, color=HARDWARE, lw=1, ls="--", label=f"mean {mean:.2f} of {most}")
     panel.set_title(f"steps taken until the decision, {len(decisions.step):,} frames")
-    panel.legend(frameon=False)
+    panel.legend(loc="upper right", frameon=False)
     return figure
 
 
@@ -166,7 +166,7 @@ def thresholds(network: Network) -> Figure:
             panel.axvline(np.median(theta), color=HARDWARE, lw=1, ls="--", label=f"median {np.median(theta):g}")
             panel.set(xlabel="threshold", ylabel="neurons" if layer.output_map is None else "channels")
             panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-            panel.legend(frameon=False, title=f"{dead} can never fire" if dead else None)
+            panel.legend(loc="upper right", frameon=False, title=f"{dead} can never fire" if dead else None)
         panel.set_title(title)
     return figure
 

@@ -91,7 +91,7 @@ def histograms(timings: Mapping[str, Timing], decisions: Decisions, steps: int) 
             for (mode, v), color in zip(values.items(), (MUTED, HARDWARE), strict=False):
                 panel.hist(v, bins=bins, color=color, alpha=0.75, label=mode)
             panel.set(title=f"cycles, {title}", xlabel="cycles", ylabel="frames")
-            panel.legend(frameon=False)
+            panel.legend(loc="upper right", frameon=False)
         steps_panel(taken, decisions, steps)
         return _svg(figure)
 

@@ -116,7 +116,7 @@ def test_what_does_not_fit_is_not_kept(tmp_path, artifact, monkeypatch):
     large = flow.Synthesis(flow.Area(luts=6000), flow.Area(), Made(tmp_path, tmp_path / "log", False))
     monkeypatch.setattr(flow, "synthesise", lambda design, device: large)
     monkeypatch.setattr(fpga, "Kept", lambda: pytest.fail("kept"))
-    monkeypatch.setattr(fpga, "write", lambda *given: [])
+    monkeypatch.setattr(fpga, "write", lambda *given, **options: [])
     arguments = [str(artifact), "--device", "up5k", *FOLDING, "--out", str(tmp_path / "out")]
     for options in (["--keep"], ["--keep", "--synthesis-only"], []):
         with pytest.raises(export.UserError, match=r"^the circuit must fit into up5k, but needs 6,000 of 5,280 LUTs$"):
