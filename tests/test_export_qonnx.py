@@ -371,6 +371,10 @@ REFUSED = [
     (lambda rng: Graph(1, 0).bipolar(), "input 'image' must have a shape with 1 image, or any number, of fixed size, not [1, 0]"),
     (lambda rng: Graph(1, 6, kind=TensorProto.DOUBLE).bipolar(), "input 'image' must be float32 or uint8, not DOUBLE"),
     (lambda rng: bipolar(1, 6).add("MatMul", signs(rng, 5, 2)), "must be a graph that onnx's reference evaluator can run: …"),
+    (
+        lambda rng: Graph(1, 6).add("Add", "lost"),
+        "node Add_0 (Add): input 'lost' must be the input, a constant or made by a node before, but is not",
+    ),
     (lambda rng: Graph(1, 6), "must be an ONNX file with a graph, whose nodes all give something"),
 ]
 

@@ -64,8 +64,14 @@ class Graph:
         self._label = {node.output[0]: f"node {node.name or number} ({node.op_type})" for number, node in enumerate(graph.node)}
         self._producer = {name: node for node in graph.node for name in node.output}
         self._single: dict[str, ReferenceEvaluator] = {}
+        known = {self.input, "", *initializers}
         for node in graph.node:
             self._check(node)
+            if missing := [name for name in node.input if name not in known]:
+                raise UserError(
+                    f"{self.label(node)}: input '{missing[0]}' must be the input, a constant or made by a node before, but is not"
+                )
+            known.update(node.output)
         self.nodes = self._passed()
         self._evaluator = self._made(self._model)
         names = [self.input, *initializers, *(name for node in graph.node for name in node.output if name)]
@@ -130,7 +136,8 @@ class Graph:
 
     def _evaluated(self, images: np.ndarray, names: Sequence[str]) -> list[np.ndarray]:
         try:
-            return [np.asarray(tensor) for tensor in self._evaluator.run(list(names), {self.input: images})]
+            with np.errstate(all="ignore"):  # what is not finite is refused by name
+                return [np.asarray(tensor) for tensor in self._evaluator.run(list(names), {self.input: images})]
         except Exception as error:  # of whatever kind the operators of the evaluator raise
             raise UserError(f"must be a graph that onnx's reference evaluator can run: {error}") from None
 
