@@ -18,6 +18,12 @@ GREATEST = (1 << MAX_BITS) - 1
 SPREAD = 1 << 23  # coefficients that are worked on at a time, which bounds the memory
 
 
+def random_images(frames: int, inputs: int, seed: int = 0) -> np.ndarray:
+    """Images uint8 (frames, inputs) of random intensities, each with its own share of dark pixels."""
+    rng, shape = np.random.default_rng(seed), (frames, inputs)
+    return (rng.integers(0, 256, shape) * (rng.random(shape) < rng.random((frames, 1)))).astype(np.uint8)
+
+
 def default_p_min(steps: int) -> int:
     """Smallest intensity that spikes unless the encoder says otherwise: the faintest bin is background [S2]."""
     return max(1, 256 // steps)

@@ -9,7 +9,7 @@ import nir
 import numpy as np
 
 from export import reference
-from export.encoder import Encoder
+from export.encoder import Encoder, random_images
 from export.errors import UserError
 from export.events import Events
 from export.maps import Map
@@ -131,10 +131,7 @@ def _dense(events: Events, sizes: Map | None) -> np.ndarray:
 
 def random_events(network: Network, frames: int, seed: int) -> Events:
     """Input spikes of random images, each with its own share of dark pixels."""
-    rng = np.random.default_rng(seed)
-    shape = (frames, network.inputs)
-    images = (rng.integers(0, 256, shape) * (rng.random(shape) < rng.random((frames, 1)))).astype(np.uint8)
     encoder = network.encoder
     if encoder.kind == "none":
         encoder = Encoder("latency", p_min=1) if encoder.bits is None else Encoder("spread", bits=encoder.bits)
-    return network.check_inputs(encoder.encode(images, network.steps))
+    return network.check_inputs(encoder.encode(random_images(frames, network.inputs, seed), network.steps))

@@ -8,6 +8,7 @@ import numpy as np
 
 from export.artifact import save
 from export.cli import Parser, check_random, positive
+from export.encoder import random_images
 from export.errors import UserError, prefixed
 from export.files import check_regular, refuse_overwriting
 from export.network import Network
@@ -45,9 +46,7 @@ def images_of(network: Network, dataset: str, number: int, seed: int = 0) -> tup
     """
     if dataset == RANDOM:
         check_random("check-images", number, network.inputs)
-        rng = np.random.default_rng(seed)
-        shape = (number, network.inputs)
-        return (rng.integers(0, 256, shape) * (rng.random(shape) < rng.random((number, 1)))).astype(np.uint8), None
+        return random_images(number, network.inputs, seed), None
     from model import datasets  # as in `hw.inputs`: which data sets there are is the training side's business
 
     data = datasets.load(dataset).arranged(network.maps[0])
