@@ -7,7 +7,8 @@ import re
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from export import UserError
@@ -60,30 +61,30 @@ def each_member(path: Path, pattern: str) -> Iterator[tuple[tuple[str, ...], byt
 
 
 def _zipped_files(path: Path, pattern: str) -> Iterator[tuple[tuple[str, ...], bytes]]:
-    ending = re.compile(f"(?:.*/)?{pattern}")
-    found = set()
     try:
         with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
-                if (match := ending.fullmatch(name)) is None:
-                    continue
-                if match.groups() in found:
-                    raise UserError(f"{path}: must hold each file once, but holds {name} twice")
-                found.add(match.groups())
-                yield match.groups(), archive.read(name)
+            yield from _matching(((name, partial(archive.read, name)) for name in archive.namelist()), path, pattern)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:  # the last of encrypted files
         raise UserError(f"{path}: must be a whole zip archive: {error}") from None
 
 
 def _regular_files(archive: tarfile.TarFile, path: Path, pattern: str) -> Iterator[tuple[tuple[str, ...], bytes]]:
+    def content(member: tarfile.TarInfo) -> bytes:
+        file = archive.extractfile(member)
+        assert file is not None  # of a regular file
+        return file.read()
+
+    yield from _matching(((member.name, partial(content, member)) for member in archive if member.isfile()), path, pattern)
+
+
+def _matching(files: Iterable[tuple[str, Callable[[], bytes]]], path: Path, pattern: str) -> Iterator[tuple[tuple[str, ...], bytes]]:
+    """The groups of the pattern and the content of each file whose name ends as the pattern says; no two may have the same groups."""
     ending = re.compile(f"(?:.*/)?{pattern}")
     found = set()
-    for member in archive:
-        match = ending.fullmatch(member.name)
-        content = archive.extractfile(member) if match and member.isfile() else None
-        if match is None or content is None:
+    for name, read in files:
+        if (match := ending.fullmatch(name)) is None:
             continue
         if match.groups() in found:
-            raise UserError(f"{path}: must hold each file once, but holds {member.name} twice")
+            raise UserError(f"{path}: must hold each file once, but holds {name} twice")
         found.add(match.groups())
-        yield match.groups(), content.read()
+        yield match.groups(), read()
