@@ -4,6 +4,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from amaranth.hdl import Cat, Value
 from amaranth.lib import data
 
 from export.convolution import Conv2d
@@ -29,9 +30,34 @@ class Reach(NamedTuple):
 
 
 class ConvPlan(LayerPlan):
-    """A convolution: a weight row per neuron fold, kernel place and channel word; a row of membranes per position, context and fold."""
+    """A convolution: a weight row per neuron fold, kernel place and channel word; a row of membranes per position, context and fold, or, if
+    it works by rows, of those positions only that can have been reached and not tested."""
 
     addressed = True
+
+    @property
+    def by_rows(self) -> bool:
+        """In the only step of a frame, a position is tested once, and its membranes are not needed any more. Steps of frames do not mix."""
+        return self.steps == 1
+
+    @property
+    def tag_bits(self) -> int:
+        return 0 if self.by_rows else bits_for(self.positions)
+
+    @property
+    def ring(self) -> int:
+        """Positions whose membranes are kept, if it works by rows: those of as many rows as a word can reach."""
+        return int(self.reach[0].number.max()) * self.connection.output_map[1]
+
+    @property
+    def state_rows(self) -> int:
+        return self.ring << (self.neuron_folds - 1).bit_length() if self.by_rows else super().state_rows
+
+    def state_row(self, fold: Value, frame: Value, position: Value | None = None) -> Value:
+        if not self.by_rows:
+            return super().state_row(fold, frame, position)
+        assert position is not None
+        return Cat(fold[: (self.neuron_folds - 1).bit_length()], position[: bits_for(self.ring)])
 
     @property
     def connection(self) -> Conv2d:
@@ -97,11 +123,12 @@ class ConvPlan(LayerPlan):
     @property
     def walk_layout(self) -> data.StructLayout:
         """Where a word begins to walk: the first position, the row of its weights there for fold 0, how many positions follow downwards and
-        across, and whether there are any."""
+        across, and whether there are any. By rows, also the first row of positions, and the position is counted from its beginning."""
         down, across = self.reach
         return data.StructLayout(
             {
                 "reaches": 1,
+                **({"line": bits_for(self.connection.output_map[0])} if self.by_rows else {}),
                 "position": bits_for(self.positions),
                 "row": bits_for(self.synapse_folds),
                 "down": bits_for(int(down.number.max())),
@@ -120,7 +147,8 @@ class ConvPlan(LayerPlan):
                     kernel_place = down.kernel[y] * self.connection.kernel_shape[1] + across.kernel[x]
                     fields = {
                         "reaches": 1,
-                        "position": down.first[y] * width + across.first[x],
+                        **({"line": down.first[y]} if self.by_rows else {}),
+                        "position": across.first[x] + (0 if self.by_rows else down.first[y] * width),
                         "row": kernel_place * self.channel_words + channel_word,
                         "down": down.number[y] - 1,
                         "across": across.number[x] - 1,

@@ -15,7 +15,7 @@ from hw.core.words import bits_for
 def membranes_of(plan: LayerPlan) -> type["Membranes"]:
     """The storage of a layer."""
     if plan.addressed:
-        return TaggedMemory
+        return MapMemory
     if plan.counting.cumulative:
         return Sums
     if plan.swap > 1:
@@ -26,7 +26,7 @@ def membranes_of(plan: LayerPlan) -> type["Membranes"]:
 def access(plan: LayerPlan) -> data.StructLayout:
     """What storage is told of an operation (see `hw.core.sequencer.operation`)."""
     flags = dict.fromkeys(("restart", "first", "integrate", "test"), 1)
-    tag = {"tag": bits_for(plan.positions)} if plan.addressed else {}
+    tag = {"tag": plan.tag_bits} if plan.tag_bits else {}
     return data.StructLayout({"valid": 1, "state_row": bits_for(plan.state_rows), "beat": bits_for(plan.swap), **flags, **tag})
 
 
@@ -98,37 +98,37 @@ class StateMemory(Membranes):
         return m
 
 
-class TaggedMemory(Membranes):
-    """A memory that is read and written in each cycle, whose rows have a tag: one whose tag is not that of the operation starts anew
-    (see `hw.core.rounds`). A row may be read again at once. Flags are kept if they are used: synthesis makes no block RAM of a memory that
-    is read while it is written, if a bit of it is not."""
+class MapMemory(Membranes):
+    """A memory that is read and written in each cycle; a row may be read again at once. Where rows have a tag, one whose tag is not that of
+    the operation starts anew (see `hw.core.rounds`). Flags are kept if they are used, which they are not where neurons are tested once:
+    synthesis makes no block RAM of a memory that is read while it is written, if a bit of it is not."""
 
     reads_what_is_written = True
 
     @staticmethod
     def memory_shape(plan: LayerPlan) -> tuple[int, int]:
-        flag_bits = plan.flag_bits if plan.neurons.uses_flags else 0
-        return plan.pe * (flag_bits + plan.membrane_bits) + bits_for(plan.positions), max(2, plan.state_rows)
+        flag_bits = plan.flag_bits if plan.neurons.uses_flags and not plan.by_rows else 0
+        return plan.pe * (flag_bits + plan.membrane_bits) + plan.tag_bits, max(2, plan.state_rows)
 
     def elaborate(self, platform):
         m = Module()
-        width, depth = self.memory_shape(self._plan)
-        now = self.now
+        plan, now = self._plan, self.now
+        width, depth = self.memory_shape(plan)
         m.submodules.memory = memory = Memory(shape=unsigned(width), depth=depth, init=[])
         write = memory.write_port()
         read = memory.read_port(transparent_for=[write])
         starts = Signal()
-        uses_flags = self._plan.neurons.uses_flags
-        kept = self._flag_bits if uses_flags else 0
-        flags, potential, tag = read.data[:kept], read.data[kept : -len(now.tag)], read.data[-len(now.tag) :]
+        tag = width - plan.tag_bits  # where it begins
+        kept = tag - self._potential_bits  # bits of flags
+        flags, potential = read.data[:kept], read.data[kept:tag]
         m.d.comb += [
             read.addr.eq(self.ahead.state_row),
             write.addr.eq(now.state_row),
             write.en.eq(now.valid),
-            write.data.eq(Cat(self.new_flags if uses_flags else (), self.new_potential, now.tag)),
-            starts.eq(now.restart | (tag != now.tag)),
+            write.data.eq(Cat(self.new_flags if kept else (), self.new_potential, now.tag if plan.tag_bits else ())),
+            starts.eq(now.restart | (read.data[tag:] != now.tag) if plan.tag_bits else now.restart),
             self.potential.eq(Mux(starts, self.start, potential)),
-            self.flags.eq(Mux(starts, 0, flags) if uses_flags else 0),
+            self.flags.eq(Mux(starts, 0, flags) if kept else 0),
         ]
         return m
 

@@ -53,6 +53,16 @@ class LayerPlan(ABC):
     """Neuron vectors say where they belong, since some can be left out of a step; else all of a step come, in order."""
 
     @property
+    def by_rows(self) -> bool:
+        """Words come in the order of the rows of the map, and each row of positions is tested as soon as no later word reaches it, once."""
+        return False
+
+    @property
+    def tag_bits(self) -> int:
+        """Bits of the tag of a row of membranes (see `hw.core.rounds`); 0 where there is none."""
+        return 0
+
+    @property
     def tells_ripe(self) -> bool:
         """Neurons say after each operation whether they would spike if the step closed, so that others need no test."""
         return False

@@ -1,7 +1,7 @@
 """What a layer does in a cycle, decided ahead of its pipeline: which weights, which state, for which step.
 
 A sequencer takes spike words and issues operations, in one of several loop orders: `hw.core.event`, `hw.core.step`, `hw.core.xnor`, or
-walks the kernels of a convolution: `hw.core.walk`; each with its `Cycles`.
+walks the kernels of a convolution: `hw.core.walk`, `hw.core.rows`; each with its `Cycles`.
 """
 
 from abc import ABC, abstractmethod
@@ -28,7 +28,7 @@ def operation(plan: LayerPlan) -> data.StructLayout:
     * ``integrate``: the sums are kept; else part ``beat`` of the state is exchanged, where membranes are swapped, or a row is only started.
     * ``test``: the step closes with this, and a neuron vector leaves; ``last``: it is the last one of its step.
 
-    * ``tag``: of rows that start anew when their tag is another one (see `hw.core.rounds`).
+    * ``tag``: of rows that start anew when their tag is another one, if they have any (see `hw.core.rounds`).
 
     The rest is what the neuron vector will say.
     """
@@ -49,7 +49,9 @@ def operation(plan: LayerPlan) -> data.StructLayout:
         "frame": bits_for(plan.frames),
     }
     if plan.addressed:
-        fields |= {"position": bits_for(plan.positions), "tag": bits_for(plan.positions)}
+        fields["position"] = bits_for(plan.positions)
+    if plan.tag_bits:
+        fields["tag"] = plan.tag_bits
     return data.StructLayout(fields)
 
 
