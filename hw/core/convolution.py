@@ -122,15 +122,16 @@ class ConvPlan(LayerPlan):
 
     @property
     def walk_layout(self) -> data.StructLayout:
-        """Where a word begins to walk: the first position, the row of its weights there for fold 0, how many positions follow downwards and
-        across, and whether there are any. By rows, also the first row of positions, and the position is counted from its beginning."""
+        """Where a word begins to walk: the first position, the row of its weights there for fold 0, without the bits that words of one
+        position do not share (see `neighbour_bits`), how many positions follow downwards and across, and whether there are any. By rows,
+        also the first row of positions, and the position is counted from its beginning."""
         down, across = self.reach
         return data.StructLayout(
             {
                 "reaches": 1,
                 **({"line": bits_for(self.connection.output_map[0])} if self.by_rows else {}),
                 "position": bits_for(self.positions),
-                "row": bits_for(self.synapse_folds),
+                "row": bits_for(self.synapse_folds >> self.neighbour_bits),
                 "down": bits_for(int(down.number.max())),
                 "across": bits_for(int(across.number.max())),
             }
@@ -138,18 +139,18 @@ class ConvPlan(LayerPlan):
 
     @cached_property
     def walk_rows(self) -> list[int]:
-        """The content of the memory that says so, a row for each word."""
+        """The content of the memory that says so, a row for each word, or for those that share it."""
         (down, across), layout, width = self.reach, self.walk_layout, self.connection.output_map[1]
         rows = []
         for y in range(len(down.first)):
             for x in range(len(across.first)):
-                for channel_word in range(self.channel_words):
+                for channel_word in range(0, self.channel_words, 1 << self.neighbour_bits):
                     kernel_place = down.kernel[y] * self.connection.kernel_shape[1] + across.kernel[x]
                     fields = {
                         "reaches": 1,
                         **({"line": down.first[y]} if self.by_rows else {}),
                         "position": across.first[x] + (0 if self.by_rows else down.first[y] * width),
-                        "row": kernel_place * self.channel_words + channel_word,
+                        "row": kernel_place * self.channel_words + channel_word >> self.neighbour_bits,
                         "down": down.number[y] - 1,
                         "across": across.number[x] - 1,
                     }

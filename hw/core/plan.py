@@ -88,6 +88,13 @@ class LayerPlan(ABC):
         return -(-self.layer.inputs // self.simd)
 
     @property
+    def neighbour_bits(self) -> int:
+        """Of a map that comes in: so many lowest bits of a word's index only tell words of one position apart."""
+        assert self.layer.input_map is not None
+        words = self.layer.input_map[2] // self.simd
+        return (words & -words).bit_length() - 1
+
+    @property
     def state_rows(self) -> int:
         """Rows of a memory of membranes: one for each position, context and neuron fold. Those of one context lie a power of two apart,
         and those of one position."""

@@ -134,7 +134,7 @@ class RowSequencer(ConvSequencer):
             m.d.sync += [word.eq(arriving), full.eq(1), first_step.eq(first), walked.eq(0)]
 
         m.submodules.walks = walks = RowMemory(*self.rom(plan))
-        m.d.comb += walks.address.eq(Mux(self.i.ready, arriving.index, word.index))
+        m.d.comb += walks.address.eq(Mux(self.i.ready, arriving.index, word.index) >> plan.neighbour_bits)
         walk = data.View(plan.walk_layout, walks.data)
 
         # The first row of positions that is not tested.
@@ -169,7 +169,7 @@ class RowSequencer(ConvSequencer):
         fold, base, last_fold = self._fold_counter(m, moves=walking | tests)
         moves = Signal()
         m.d.comb += moves.eq(walking & last_fold)
-        position, row, ends = self._walk(m, plan, walk, moves)
+        position, row, ends = self._walk(m, plan, word, walk, moves)
         place = Signal(bits_for(plan.ring))  # among those of the rows that are kept
         due = Signal(plan.ring, init=self._untouched(plan, plan.ring))
         touched = Signal(plan.ring)
