@@ -13,6 +13,8 @@ from hw.core.words import bits_for
 
 VECTOR_SLOTS = 1024
 """Neuron vectors that wait at most: those of a whole step of most maps, so that a layer goes on with the next one while these walk."""
+ROW_SLOTS = 512
+"""The same by rows: those of some rows of most maps, since some have more spikes than others; a block RAM of 36 bits has as many places."""
 
 
 class Reach(NamedTuple):
@@ -71,7 +73,7 @@ class ConvPlan(LayerPlan):
 
     @property
     def vector_slots(self) -> int:
-        return min(VECTOR_SLOTS, self.positions * self.neuron_folds)
+        return min(ROW_SLOTS if self.by_rows else VECTOR_SLOTS, self.positions * self.neuron_folds)
 
     @property
     def tests_all_first(self) -> bool:
