@@ -15,7 +15,8 @@ class FrameCheck(wiring.Component):
 
     The rules: the index and the time are in range; step 0 comes first; time does not go back; a step is closed before the next begins, and
     does not go on after it was closed, but for an empty word that ends the frame; padding inputs do not spike; the end of a frame closes
-    its last step; where no step may be skipped, each is closed, once; where indices ascend in a step, they do. Latency: one cycle. Throughput: a word per cycle.
+    its last step; where no step may be skipped, each is closed, once; where they have to, indices ascend in a step. Latency: one cycle.
+    Throughput: a word per cycle.
 
     Parameters:
         form: the words.
