@@ -32,14 +32,14 @@ class Reach(NamedTuple):
 
 
 class ConvPlan(LayerPlan):
-    """A convolution: a weight row per neuron fold, kernel place and channel word; a row of membranes per position, context and fold, or, if
-    it works by rows, of those positions only that can have been reached and not tested."""
+    """A convolution: a weight row per neuron fold, kernel place and channel word; a row of membranes per position, context and fold, or, by
+    rows, per fold of those positions that can have been reached and not tested."""
 
     addressed = True
 
     @property
     def by_rows(self) -> bool:
-        """In the only step of a frame, a position is tested once, and its membranes are not needed any more. Steps of frames do not mix."""
+        """In the only step of a frame, a position is tested once, and its membranes are not needed any more (see `hw.core.rows`)."""
         return self.steps == 1
 
     @property
@@ -48,7 +48,8 @@ class ConvPlan(LayerPlan):
 
     @property
     def ring(self) -> int:
-        """Positions whose membranes are kept, if it works by rows: those of as many rows as a word can reach."""
+        """By rows, positions whose membranes are kept: those of as many rows as a word can reach. Those of contexts are the same, since
+        words of one step come together."""
         return int(self.reach[0].number.max()) * self.connection.output_map[1]
 
     @property
@@ -87,7 +88,7 @@ class ConvPlan(LayerPlan):
 
     @property
     def tells_ripe(self) -> bool:
-        return not self.tests_all_always
+        return not (self.tests_all_always or self.by_rows)
 
     @cached_property
     def reach(self) -> tuple[Reach, Reach]:

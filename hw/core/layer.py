@@ -116,6 +116,8 @@ class IFLayer(wiring.Component):
         if self._loadable:
             wiring.connect(m, wiring.flipped(self.write_weights), weights.write)
             wiring.connect(m, wiring.flipped(self.write_initial), initial.write)
+            if plan.by_rows:
+                m.d.comb += sequencer.renews.eq(self.write_initial.en)
 
         # Neuron vectors.
         exists = Signal(len(neurons.fire))

@@ -14,8 +14,10 @@ from hw.core.words import bits_for
 
 def membranes_of(plan: LayerPlan) -> type["Membranes"]:
     """The storage of a layer."""
+    if plan.by_rows:
+        return RingMemory
     if plan.addressed:
-        return MapMemory
+        return TaggedMemory
     if plan.counting.cumulative:
         return Sums
     if plan.swap > 1:
@@ -98,37 +100,63 @@ class StateMemory(Membranes):
         return m
 
 
-class MapMemory(Membranes):
-    """A memory that is read and written in each cycle; a row may be read again at once. Where rows have a tag, one whose tag is not that of
-    the operation starts anew (see `hw.core.rounds`). Flags are kept if they are used, which they are not where neurons are tested once:
-    synthesis makes no block RAM of a memory that is read while it is written, if a bit of it is not."""
+class TaggedMemory(Membranes):
+    """A memory that is read and written in each cycle, whose rows have a tag: one whose tag is not that of the operation starts anew
+    (see `hw.core.rounds`). A row may be read again at once. Flags are kept if they are used: synthesis makes no block RAM of a memory that
+    is read while it is written, if a bit of it is not."""
 
     reads_what_is_written = True
 
     @staticmethod
     def memory_shape(plan: LayerPlan) -> tuple[int, int]:
-        flag_bits = plan.flag_bits if plan.neurons.uses_flags and not plan.by_rows else 0
+        flag_bits = plan.flag_bits if plan.neurons.uses_flags else 0
         return plan.pe * (flag_bits + plan.membrane_bits) + plan.tag_bits, max(2, plan.state_rows)
 
     def elaborate(self, platform):
         m = Module()
-        plan, now = self._plan, self.now
-        width, depth = self.memory_shape(plan)
+        width, depth = self.memory_shape(self._plan)
+        now = self.now
         m.submodules.memory = memory = Memory(shape=unsigned(width), depth=depth, init=[])
         write = memory.write_port()
         read = memory.read_port(transparent_for=[write])
         starts = Signal()
-        tag = width - plan.tag_bits  # where it begins
-        kept = tag - self._potential_bits  # bits of flags
-        flags, potential = read.data[:kept], read.data[kept:tag]
+        uses_flags = self._plan.neurons.uses_flags
+        kept = self._flag_bits if uses_flags else 0
+        flags, potential, tag = read.data[:kept], read.data[kept : -len(now.tag)], read.data[-len(now.tag) :]
         m.d.comb += [
             read.addr.eq(self.ahead.state_row),
             write.addr.eq(now.state_row),
             write.en.eq(now.valid),
-            write.data.eq(Cat(self.new_flags if kept else (), self.new_potential, now.tag if plan.tag_bits else ())),
-            starts.eq(now.restart | (read.data[tag:] != now.tag) if plan.tag_bits else now.restart),
+            write.data.eq(Cat(self.new_flags if uses_flags else (), self.new_potential, now.tag)),
+            starts.eq(now.restart | (tag != now.tag)),
             self.potential.eq(Mux(starts, self.start, potential)),
-            self.flags.eq(Mux(starts, 0, flags) if kept else 0),
+            self.flags.eq(Mux(starts, 0, flags) if uses_flags else 0),
+        ]
+        return m
+
+
+class RingMemory(Membranes):
+    """A memory that is read and written in each cycle, in which a test leaves a row as a frame begins with it (see `hw.core.rows`). A row may
+    be read again at once. There are no flags, since neurons are tested once."""
+
+    reads_what_is_written = True
+
+    @staticmethod
+    def memory_shape(plan: LayerPlan) -> tuple[int, int]:
+        return plan.pe * plan.membrane_bits, max(2, plan.state_rows)
+
+    def elaborate(self, platform):
+        m = Module()
+        width, depth = self.memory_shape(self._plan)
+        m.submodules.memory = memory = Memory(shape=unsigned(width), depth=depth, init=[])
+        write = memory.write_port()
+        read = memory.read_port(transparent_for=[write])
+        m.d.comb += [
+            read.addr.eq(self.ahead.state_row),
+            write.addr.eq(self.now.state_row),
+            write.en.eq(self.now.valid),
+            write.data.eq(Mux(self.now.test | self.now.restart, self.start, self.new_potential)),
+            self.potential.eq(read.data),
         ]
         return m
 

@@ -70,6 +70,7 @@ class Sequencer(wiring.Component):
         valid, operation: what to do now.
         settles, settled, settled_fold, ripe: (see `LayerPlan.tells_ripe`) an operation that integrates, without ``test``, has come to its
             end; its position and neuron fold, and whether some of its neurons are ripe.
+        renews: (by rows only) potentials to start from are being written.
     """
 
     fetch_to_issue: ClassVar[int] = 0
@@ -85,6 +86,8 @@ class Sequencer(wiring.Component):
             "valid": Out(1),
             "operation": Out(operation(plan)),
         }
+        if plan.by_rows:
+            members["renews"] = In(1)
         if plan.tells_ripe:
             members |= {
                 "settles": In(1),

@@ -179,13 +179,16 @@ class ConvSequencer(Sequencer):
         m.d.comb += [issued[name].eq(word[name]) for name in ("time", "last_of_frame", "error", "frame")]
         return m
 
-    def _clean(self, m: Module) -> tuple[Value, Value]:
-        """After a reset: whether rows of membranes are still being given their tags, and which one is now."""
+    def _clean(self, m: Module, *, again: Value | None = None) -> tuple[Value, Value]:
+        """After a reset, or ``again``: whether rows of membranes are still being made as new, and which one is now."""
         rows = self._plan.state_rows
         clean = Signal()
         row = Signal(range(max(2, rows)))
         with m.If(~clean):
             m.d.sync += [row.eq(row + 1), clean.eq(row == rows - 1)]
+        if again is not None:
+            with m.If(again):
+                m.d.sync += [row.eq(0), clean.eq(0)]
         return ~clean, row
 
     def _walk(self, m: Module, plan: ConvPlan, word, walk, moves) -> tuple[Value, Value, Value]:
