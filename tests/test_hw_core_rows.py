@@ -89,7 +89,7 @@ TWO = [Shape(4, (3, 2), (1, 1), (1, 1)), Shape(5, (2, 2), pool=(2, 1))]
 )
 def test_gaps_stalls_and_resets_in_the_middle(code, gaps, stalls, reset_at):
     rng = np.random.default_rng([24, len(code)])
-    network = map_network(rng, (5, 4, 2), TWO, 3, 1, code, last_pool=(2, 1))
+    network = map_network(rng, (5, 4, 2), TWO, 3, 1, code, last_pool=(1, 2))
     folding = Folding((1, 2, 5), (3, 5, 2), ("delta",) * 3, contexts=2)
     assert_right(network, folding, sparse(rng, network, 6), gaps=gaps, stalls=stalls, reset_at=reset_at)
 

@@ -34,20 +34,13 @@ def sums(spikes):
 
 
 def stale():
-    """Potentials of each frame whose first row begins, where the row before it in the ring was reached, with what is left there.
-
-    That row is the last of the frame before, whose bits stay where they are; membranes are those of the row that took the same place last.
-    """
-    height, ring = SHAPE[0], 3
-    start = np.broadcast_to(FIRST.neuron.start(1).margin, SHAPE)
-    found, left = [], np.zeros(SHAPE[1], bool)
-    for frame in INPUTS:
-        potentials = start.copy()
-        if left.any():
-            potentials[0, left] = found[-1][height - ring, left]
-        found.append(potentials + sums(frame))
-        left = (Conv2d(np.ones((1, 1, 3, 3)), (7, 6), padding=1).sums((frame > 0).astype(np.float32)) > 0).reshape(SHAPE[:2])[-1]
-    return np.stack(found)
+    """Potentials that begin with what the position left which had the same place of the ring before."""
+    ring, start = 3 * SHAPE[1], FIRST.neuron.start(1).margin
+    added = np.concatenate([sums(frame).reshape(-1, SHAPE[2]) for frame in INPUTS])
+    found = np.empty_like(added)
+    for place, more in enumerate(added):
+        found[place] = (start if place < ring else found[place - ring]) + more
+    return found
 
 
 def too_early():
@@ -84,8 +77,8 @@ def planted():
         "layer_0_sequencer_walks",
         [row_changed(word, plan.walk_rows[word] + (1 << plan.walk_layout["line"].offset), FAULTS[1])],
     )
-    kept = [(r"(touched <= )(touched >> [^;]*);", r"\1stale & is_last_line ? touched : (\2);")]
-    return in_module(text, "layer_0_sequencer", kept, chosen=[("stale", FAULTS[0])]), port_map(accelerator)
+    kept = [(r"(assign write__data = )(.*);", r"\1(stale & !now_restart) ? new_potential : (\2);")]
+    return in_module(text, "layer_0_membranes", kept, chosen=[("stale", FAULTS[0])]), port_map(accelerator)
 
 
 def cosimulate(fault, monkeypatch):

@@ -35,7 +35,10 @@ class ConvPlan(LayerPlan):
     """A convolution: a weight row per neuron fold, kernel place and channel word; a row of membranes per position, context and fold, or, by
     rows, per fold of those positions that can have been reached and not tested."""
 
-    addressed = True
+    @property
+    def addressed(self) -> bool:
+        """By rows, all vectors come in order, and need no address if their neurons follow each other."""
+        return not self.by_rows or self.connection.channels % self.pe != 0
 
     @property
     def by_rows(self) -> bool:

@@ -177,7 +177,7 @@ class SpikeEmitter(wiring.Component):
                 spikes.eq(_chosen([vector.fire << lane * self._form.lane_bits for _, lane in begins], vector.fold)),
             ]
             return spikes, index
-        if plan.neuron_folds == 1:
+        if plan.neuron_folds * plan.positions == 1:
             m.d.comb += spikes.eq(vector.fire)
             return spikes, index
         words, lanes_on = divmod(plan.pe, simd)

@@ -49,8 +49,10 @@ class LayerPlan(ABC):
     skips_empty_steps: bool = True
     following_skips_empty_steps: bool = True
 
-    addressed: ClassVar[bool] = False
-    """Neuron vectors say where they belong, since some can be left out of a step; else all of a step come, in order."""
+    @property
+    def addressed(self) -> bool:
+        """Neuron vectors say where they belong, since some can be left out of a step; else all of a step come, in order."""
+        return False
 
     @property
     def by_rows(self) -> bool:

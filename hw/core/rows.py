@@ -134,7 +134,6 @@ class RowSequencer(ConvSequencer):
         m.d.comb += [
             issued.weight_row.eq(base + row),
             issued.fold.eq(Mux(cleaning, cleaned[: (plan.neuron_folds - 1).bit_length()], fold)),
-            issued.position.eq(swept),
             issued.state_row.eq(
                 Mux(cleaning, cleaned, plan.state_row(fold, word.frame, Mux(in_ring >= plan.ring, in_ring - plan.ring, in_ring)))
             ),
@@ -145,5 +144,7 @@ class RowSequencer(ConvSequencer):
             issued.test.eq(tests),
             issued.last.eq(is_last & last_fold),
         ]
+        if plan.addressed:
+            m.d.comb += issued.position.eq(swept)
         m.d.comb += [issued[name].eq(word[name]) for name in ("time", "last_of_frame", "error", "frame")]
         return m

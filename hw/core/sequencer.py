@@ -57,7 +57,7 @@ def operation(plan: LayerPlan) -> data.StructLayout:
 
 def idle(plan: LayerPlan) -> dict[str, int]:
     """What an operation has where it has it always: registers that begin with it are constants, and cost nothing."""
-    return {"integrate": int(plan.swap == 1), "last": int(plan.neuron_folds == 1 and not plan.addressed)}
+    return {"integrate": int(plan.swap == 1), "last": int(plan.neuron_folds == 1 and not plan.addressed and not plan.by_rows)}
 
 
 class Sequencer(wiring.Component):
