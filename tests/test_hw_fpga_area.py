@@ -136,7 +136,9 @@ DENSE_FOLDING = Folding((4, 6), (15, 6), ("delta", "delta"), ("step", "event"), 
 
 
 @pytest.mark.parametrize("name", ["ecp5-25k", *(pytest.param(name, marks=pytest.mark.proofs) for name in ("hx8k", "xc7"))])
-@pytest.mark.parametrize(("network", "folding"), [(DENSE, DENSE_FOLDING), (MAPS, MAPS_FOLDING), (ROWS, ROWS_FOLDING)], ids=["dense", "maps", "rows"])
+@pytest.mark.parametrize(
+    ("network", "folding"), [(DENSE, DENSE_FOLDING), (MAPS, MAPS_FOLDING), (ROWS, ROWS_FOLDING)], ids=["dense", "maps", "rows"]
+)
 def test_formula_is_a_filter_and_block_rams_are_exact(name, network, folding):
     """On a circuit with each way to keep potentials but one, and on one of convolutions and pools."""
     device = DEVICES[name]

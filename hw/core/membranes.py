@@ -136,8 +136,8 @@ class TaggedMemory(Membranes):
 
 
 class RingMemory(Membranes):
-    """A memory that is read and written in each cycle, in which a test leaves a row as a frame begins with it (see `hw.core.rows`). A row may
-    be read again at once. There are no flags, since neurons are tested once."""
+    """A memory that is read and written in each cycle, in which a test leaves a row as a frame begins with it (see `hw.core.rows`). A row
+    may be read again at once. There are no flags, since neurons are tested once."""
 
     reads_what_is_written = True
 

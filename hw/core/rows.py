@@ -64,14 +64,17 @@ class RowCycles(Cycles):
 
 
 class RowSequencer(ConvSequencer):
-    """Each word walks the positions that it reaches, after rows above them have been tested, and at each of them all neuron folds; then it is
-    the turn of the next position to be tested, when a step closes, with all of its folds: an operation per cycle."""
+    """Each word walks the positions that it reaches, row by row, and at each of them all neuron folds: an operation per cycle.
+
+    Before a word walks, all folds of the positions above those rows are tested that have not been tested yet, in ascending order; when the
+    step closes, all that are left.
+    """
 
     cycles: ClassVar[type[Cycles]] = RowCycles
 
     @staticmethod
     def logic(plan: LayerPlan) -> tuple[float, float]:
-        return 170.0, 100.0
+        return 210.0, 110.0
 
     def elaborate(self, platform):
         m = Module()
