@@ -140,7 +140,7 @@ DENSE_FOLDING = Folding((4, 6), (15, 6), ("delta", "delta"), ("step", "event"), 
     ("network", "folding"), [(DENSE, DENSE_FOLDING), (MAPS, MAPS_FOLDING), (ROWS, ROWS_FOLDING)], ids=["dense", "maps", "rows"]
 )
 def test_formula_is_a_filter_and_block_rams_are_exact(name, network, folding):
-    """On a circuit with each way to keep potentials but one, and on one of convolutions and pools."""
+    """On a circuit with each way to keep potentials but one, and on two of convolutions and pools."""
     device = DEVICES[name]
     whole = flow.synthesise(flow.bare(Accelerator(network, folding)), device).inside
     area = AreaModel(device.family).estimate(network, folding, "words")

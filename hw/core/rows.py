@@ -24,7 +24,7 @@ from hw.core.convolution import ConvPlan
 from hw.core.memories import RowMemory
 from hw.core.plan import LayerPlan
 from hw.core.sequencer import Cycles
-from hw.core.walk import ConvCycles, ConvSequencer
+from hw.core.walk import ConvSequencer
 from hw.core.words import bits_for
 
 
@@ -41,7 +41,9 @@ class RowCycles(Cycles):
         self._last = self.plan.positions * self._folds - 1
         self._reached = lru_cache(maxsize=None)(self.plan.reached)
 
-    busy = staticmethod(ConvCycles.busy)
+    @staticmethod
+    def busy(plan: LayerPlan, words: float, steps: float) -> float:
+        return plan.neuron_folds * (words + steps * plan.positions)
 
     def _take(self, begin: int, closes: bool, frame: int, new_frame: bool, index: int) -> int:
         reached = self._reached(index) if index >= 0 else []
