@@ -1,6 +1,7 @@
 """The golden model: what a network does, spike for spike, in numpy and nothing else.
 
-All arithmetic is on integers; the matrix products run in float32, which is exact here because no sum reaches 2**24.
+All arithmetic is on integers; sums and matrix products run in float32, which is exact here because no sum reaches 2**24. Work follows the
+spikes: where a step brings few, their weights are added up, and only the frames that they reach are worked on.
 """
 
 from collections.abc import Iterator, Sequence
