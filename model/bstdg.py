@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model.spikes import ROWS, Spikes, SpikeTrain
+from model.spikes import Spikes, SpikeTrain, compared
+
+ROWS = 64  # frames worked on at a time in `_weight_gradient` from which several steps at once gain little; the order of its sums follows
 
 
 def binarize(latent: Tensor) -> Tensor:
@@ -121,11 +123,11 @@ def _weight_gradient(times: Tensor, best_step: Tensor, delta: Tensor) -> Tensor:
             table = delta[: left[step]]
             if count > 1:
                 later = torch.arange(step, step + count, device=times.device)[:, None, None]
-                table = (table * (best_step[: left[step]] >= later)).flatten(0, 1)
+                table = (table * compared(torch.ge, best_step[: left[step]].expand(count, -1, -1), later).to(delta.dtype)).flatten(0, 1)
                 inputs, sequence = inputs.sort(stable=True)
                 frames = (frames + left[step] * (part.steps.to(frames.dtype) - step))[sequence]
             elif step:
-                table = table * (best_step[: left[step]] >= step)
+                table = table * compared(torch.ge, best_step[: left[step]], step).to(delta.dtype)
             touched, places = inputs.unique_consecutive(return_inverse=True)
             gradient.index_add_(0, touched, Spikes(places, frames).sum(table, len(touched)))
         step += count

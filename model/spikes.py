@@ -1,5 +1,6 @@
 """Sparse sums over spikes: the cost follows the number of spikes, not the number of steps."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 FEW = 32  # outputs up to which a dense product costs less than collecting the events
-ROWS = 64  # rows worked on at a time from which on several steps at once gain nothing
+ROWS = 192  # rows worked on at a time from which on several steps at once gain nothing; at most 255, see `falling`
 
 
 class Spikes(NamedTuple):
@@ -46,6 +47,22 @@ class SpikeTrain(NamedTuple):
 def time_dtype(steps: int) -> torch.dtype:
     """The smallest integer type that holds spike times up to ``steps``."""
     return torch.uint8 if steps <= 255 else torch.int32
+
+
+def compared(compare: Callable[..., Tensor], numbers: Tensor, others: Tensor | float) -> Tensor:
+    """``compare(numbers, others)``, 0 or 1, in the type and shape of ``numbers``: PyTorch vectorizes these comparisons, but not those that
+    give bool."""
+    return compare(numbers, others, out=torch.empty_like(numbers))
+
+
+def as_bool(numbers: Tensor) -> Tensor:
+    """Which of them are 1, not 0."""
+    return numbers.view(torch.bool) if numbers.dtype == torch.uint8 else numbers.to(torch.bool)
+
+
+def falling(count: int, like: Tensor) -> Tensor:
+    """``count``, …, 1, in the type of ``like``, (count, 1, 1)."""
+    return torch.arange(count, 0, -1, dtype=like.dtype, device=like.device)[:, None, None]
 
 
 def drive_of(fires: Tensor, synapses: Tensor) -> Tensor:
