@@ -123,11 +123,12 @@ def _weight_gradient(times: Tensor, best_step: Tensor, delta: Tensor) -> Tensor:
             table = delta[: left[step]]
             if count > 1:
                 later = torch.arange(step, step + count, device=times.device)[:, None, None]
-                table = (table * compared(torch.ge, best_step[: left[step]].expand(count, -1, -1), later).to(delta.dtype)).flatten(0, 1)
+                still = compared(torch.ge, best_step[: left[step]].expand(count, -1, -1), later)
+                table = still.to(delta.dtype).mul_(table).flatten(0, 1)
                 inputs, sequence = inputs.sort(stable=True)
                 frames = (frames + left[step] * (part.steps.to(frames.dtype) - step))[sequence]
             elif step:
-                table = table * compared(torch.ge, best_step[: left[step]], step).to(delta.dtype)
+                table = compared(torch.ge, best_step[: left[step]], step).to(delta.dtype).mul_(table)
             touched, places = inputs.unique_consecutive(return_inverse=True)
             gradient.index_add_(0, touched, Spikes(places, frames).sum(table, len(touched)))
         step += count

@@ -70,7 +70,8 @@ def drive_of(fires: Tensor, synapses: Tensor) -> Tensor:
     flat = fires.flatten(0, -2)
     if synapses.shape[1] <= FEW:
         ones = flat.view(torch.uint8).to(synapses.dtype)  # by way of uint8, since bool converts slowly
-        drive = torch.mm(ones, synapses, out=synapses.new_empty(len(flat), synapses.shape[1]))  # with ``out``, autocast leaves it exact
+        drive = synapses.new_empty(synapses.shape[1], len(flat))  # transposed, the product takes little more than half of the time
+        drive = torch.mm(synapses.T, ones.T, out=drive).T  # with ``out``, autocast leaves it exact
     else:
         drive = Spikes(*flat.nonzero(as_tuple=True)).sum(synapses, len(flat))
     return drive.view(*fires.shape[:-1], -1)
