@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model.spikes import Spikes, SpikeTrain, compared
+from model.spikes import SpikeTrain, compared
 
 ROWS = 64  # frames worked on at a time in `_weight_gradient` from which several steps at once gain little; the order of its sums follows
 
@@ -129,8 +129,8 @@ def _weight_gradient(times: Tensor, best_step: Tensor, delta: Tensor) -> Tensor:
                 frames = (frames + left[step] * (part.steps.to(frames.dtype) - step))[sequence]
             elif step:
                 table = compared(torch.ge, best_step[: left[step]], step).to(delta.dtype).mul_(table)
-            touched, places = inputs.unique_consecutive(return_inverse=True)
-            gradient.index_add_(0, touched, Spikes(places, frames).sum(table, len(touched)))
+            touched, counts = inputs.unique_consecutive(return_counts=True)
+            gradient.index_add_(0, touched, functional.embedding_bag(frames, table, counts.cumsum(0).sub_(counts), mode="sum"))
         step += count
     return gradient
 

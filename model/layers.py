@@ -306,11 +306,12 @@ class SingleSpikeNetwork(nn.Module):
             rows = (fired.any(0) & silent[frames]).nonzero()[:, 0]
             closed = None
             if len(rows):
-                decided, closed_at = frames[rows], fired[:, rows].to(torch.uint8).argmax(0)
-                decided_at[decided], silent[decided], row_of[decided] = step + closed_at, False, -1
+                decided = frames[rows]
+                decided_at[decided], silent[decided], row_of[decided] = step, False, -1
                 if count > 1:
                     closed = torch.full_like(frames, count - 1)
-                    closed[rows] = closed_at
+                    closed[rows] = fired[:, rows].to(torch.uint8).argmax(0)
+                    decided_at[decided] += closed[rows]
             for layer, state, outcome in zip(self.layers, running, found, strict=False):
                 layer.advance(state, *outcome, step, closed)
             settle(running[-1], margins, closed)
