@@ -4,7 +4,7 @@ All arithmetic is on integers; sums and matrix products run in float32, which is
 spikes: where a step brings few, their weights are added up, and only the frames that they reach are worked on.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
@@ -18,6 +18,8 @@ from export.neuron import State
 # What is worked on at a time bounds the memory.
 CHUNK = 1024  # frames
 STATES = 1 << 21  # potentials of one layer
+SHARD_BYTES = 1 << 29  # what the spikes of a shard take, more or less
+SPIKE_BYTES, NEURON_BYTES = 100, 16  # of that, for each spike of a frame, inputs included, and for each neuron and input
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +139,27 @@ def _chunks(network: Network, inputs: np.ndarray | Events) -> Iterator[Result]:
     events = network.check_inputs(inputs)
     chunk = chunk_of(network)
     return (_run_chunk(network, events[at : at + chunk]) for at in range(0, max(1, events.shape[0]), chunk))
+
+
+def shards(network: Network, inputs: Events, golden: Callable[[slice], Result] | None = None) -> Iterator[tuple[slice, Result]]:
+    """Consecutive frames, of which each part takes some `SHARD_BYTES` at most with all of its spikes, and their results.
+
+    Parameters:
+        golden: gives the results of some frames; None: the golden model does.
+    """
+    begin, size, parts = 0, 0, list[Result]()
+    chunk, frames = chunk_of(network), inputs.shape[0]
+    for at in range(0, max(1, frames), chunk):
+        here = slice(at, min(at + chunk, frames))
+        result = run(network, inputs[here]) if golden is None else golden(here)
+        spikes = len(inputs[here]) + sum(map(len, result.events))
+        more = NEURON_BYTES * len(result) * sum(network.shape) + SPIKE_BYTES * spikes
+        if parts and size + more > SHARD_BYTES:
+            yield slice(begin, at), Result.concatenate(parts)
+            begin, size, parts = at, 0, []
+        size += more
+        parts.append(result)
+    yield slice(begin, frames), Result.concatenate(parts)
 
 
 def chunk_of(network: Network) -> int:

@@ -79,7 +79,7 @@ def generate() -> int:
     for path in write(wrap(accelerator, arguments.wrapper), arguments.out, name=arguments.name, vhdl=arguments.vhdl):
         print(f"{path}: {path.stat().st_size} bytes")
     for index, plan in enumerate(accelerator.plans):
-        at = f" at {counted(plan.positions, 'position')}" if plan.addressed else ""
+        at = f" at {counted(plan.positions, 'position')}" if plan.layer.output_map is not None else ""
         print(
             f"layer {index}: {plan.layer.inputs} → {plan.layer.outputs}, {plan.form} by {plan.loop_order}, SIMD {plan.simd}, PE {plan.pe}: "
             f"{counted(plan.synapse_folds, 'word')} × {counted(plan.neuron_folds, 'group')}{at}, "

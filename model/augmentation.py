@@ -11,31 +11,47 @@ class RandomAffine:
     """Shift, turn, scale and shear images at random, each a little, with bilinear interpolation; outside is 0.
 
     Each of the six entries of an image's affine map is drawn uniformly: a shift of up to ``pixels`` in both directions, and a linear part
-    that moves the middle of an edge by up to ``pixels`` more.
+    that moves the middle of an edge by up to ``pixels`` more. Or only shifts, by whole pixels, which leave intensities as they are.
 
     Parameters:
         image_shape: (height, width) or (planes, height, width), all planes changed alike; None where the inputs are no image.
         pixels: reach, above 0 and below half of the smaller side.
         generator: source of the randomness.
         mirror: whether to swap left and right in half of the images, too.
+        shifts: whether to shift only, by whole pixels; ``pixels`` must be whole then.
 
     Raises:
-        UserError: the inputs are no image, or are too small for the reach.
+        UserError: the inputs are no image, or are too small for the reach, or shifts are not whole.
     """
 
-    def __init__(self, image_shape: tuple[int, ...] | None, pixels: float, generator: torch.Generator, *, mirror: bool = False) -> None:
+    def __init__(
+        self,
+        image_shape: tuple[int, ...] | None,
+        pixels: float,
+        generator: torch.Generator,
+        *,
+        mirror: bool = False,
+        shifts: bool = False,
+    ) -> None:
         if image_shape is None:
             raise UserError(f"augment must be 0 for inputs that are no image (frames, height, width), not {pixels}")
         if not 0 < pixels < min(image_shape[-2:]) / 2:
             raise UserError(f"augment must be below half of the images' smaller side, {min(image_shape[-2:]) / 2:g}, not {pixels}")
         self.shape = (1, *image_shape)[-3:]
-        self.pixels, self.generator, self.mirror = pixels, generator, mirror
+        if shifts and pixels % 1:
+            raise UserError(f"augment must be whole where shifts is true, not {pixels}")
+        self.pixels, self.generator, self.mirror, self.shifts = pixels, generator, mirror, shifts
 
     def draw(self, frames: int) -> Tensor:
         """Random maps for so many images, float (frames, 2, 3), on the CPU whatever the images are on."""
         _, height, width = self.shape
-        reach = torch.tensor([self.pixels * 2 / width, self.pixels * 2 / height])  # the grid goes from -1 to 1
-        maps = torch.eye(2, 3) + (torch.rand(frames, 2, 3, generator=self.generator) * 2 - 1) * reach[:, None]
+        pixel = torch.tensor([2 / width, 2 / height])[:, None]  # the grid goes from -1 to 1
+        maps = torch.eye(2, 3).repeat(frames, 1, 1)
+        if self.shifts:
+            reach = int(self.pixels)
+            maps[:, :, 2:] += torch.randint(-reach, reach + 1, (frames, 2, 1), generator=self.generator) * pixel
+        else:
+            maps += (torch.rand(frames, 2, 3, generator=self.generator) * 2 - 1) * (self.pixels * pixel)
         if self.mirror:
             maps[:, :, 0] *= torch.randint(0, 2, (frames, 1), generator=self.generator) * 2 - 1
         return maps

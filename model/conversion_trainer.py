@@ -72,7 +72,10 @@ class ConversionTrainer(TrainingRun):
             raise UserError(f"method conversion must train in one process, since it normalises over batches, not in {self.processes.count}")
         device = self.processes.device
         self.train, self.validation = split(dataset, recipe)
-        self.affine = RandomAffine(dataset.image_shape, recipe.augment, self.generator, mirror=recipe.mirror) if recipe.augment else None
+        self.affine = None
+        if recipe.augment:
+            how = {"mirror": recipe.mirror, "shifts": recipe.shifts}
+            self.affine = RandomAffine(dataset.image_shape, recipe.augment, self.generator, **how)
         classes = len(dataset.class_names)
         inputs = inputs_of(recipe.stages(classes), dataset.inputs, dataset.image_shape)
         self.network = QuantizedNetwork.of(recipe, inputs, classes, self.generator).to(device)

@@ -1,7 +1,8 @@
 """Steps of training over all positions of a map as one node of the graph each, with their gradients.
 
 They keep nothing but their inputs, and work on parts that stay in a processor's cache: a map of a batch has tens of megabytes, and every
-operation of its own would go through all of them.
+operation of its own would go through all of them. Sums may be bfloat16, and so then are counts and gradients of sums;
+all that is computed of them is float32.
 """
 
 from collections.abc import Iterator
@@ -31,7 +32,8 @@ class Moments(torch.autograd.Function):
             centred: otherwise the mean is 0, and the deviation is taken from there.
         """
         count = sums[..., 0].numel()
-        mean = sums.reshape(count, -1).sum(0) / count if centred else sums.new_zeros(sums.shape[-1])
+        flat, kind = sums.reshape(count, -1), torch.promote_types(sums.dtype, torch.float32)
+        mean = flat.sum(0, dtype=kind) / count if centred else flat.new_zeros(flat.shape[1], dtype=kind)
         squares = torch.zeros_like(mean)
         for (part,) in parts(sums):
             squares += (part - mean).square_().sum(0)
@@ -46,7 +48,11 @@ class Moments(torch.autograd.Function):
         count = sums[..., 0].numel()
         factor = torch.where(scale < context.least, 0, gradients[1] / (scale * count))
         offset = gradients[0] / count if context.centred else torch.zeros_like(mean)
-        return torch.addcmul(offset - mean * factor, sums, factor), None, None
+        of_sums = torch.empty_like(sums, memory_format=torch.contiguous_format)
+        offset -= mean * factor
+        for part, out in parts(sums, of_sums):
+            out.copy_(torch.addcmul(offset, part.to(mean.dtype), factor))
+        return of_sums, None, None
 
 
 class Counts(torch.autograd.Function):
@@ -62,7 +68,7 @@ class Counts(torch.autograd.Function):
         counts = torch.empty_like(sums, memory_format=torch.contiguous_format)
         start = bias + half
         for part, out in parts(sums, counts):
-            torch.add(part, start, out=out).div_(thresholds).floor_().clamp_(0, levels)
+            out.copy_((part + start).div_(thresholds).floor_().clamp_(0, levels))
         context.save_for_backward(sums, thresholds, bias)
         context.levels = levels
         return counts
@@ -75,7 +81,8 @@ class Counts(torch.autograd.Function):
         for part, gradient, out in parts(sums, gradients[0], of_sums):
             x = (part + bias).div_(thresholds)
             inside = x.clamp(-0.5, context.levels + 0.5).eq_(x)
-            torch.mul(gradient, inside, out=out).div_(thresholds)
-            of_bias += out.sum(0)
-            of_thresholds -= x.mul_(out).sum(0)
+            of_part = inside.mul_(gradient).div_(thresholds)
+            of_bias += of_part.sum(0)
+            of_thresholds -= x.mul_(of_part).sum(0)
+            out.copy_(of_part)
         return of_sums, of_thresholds, of_bias, None, None

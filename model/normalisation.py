@@ -50,7 +50,7 @@ class Normalisation(nn.Module):
         """Mean (channels,) and scale (channels,) or (1,) of sums (frames, …, channels)."""
         if self.kind == "batch" and not self.shared:
             return Moments.apply(sums, LEAST_SCALE, self.centred)
-        places = tuple(range(sums.ndim - 1))
+        sums, places = sums.float(), tuple(range(sums.ndim - 1))
         mean = sums.mean(places) if self.centred else torch.zeros_like(self.mean)
         deviation = sums - mean
         axes = (*places, sums.ndim - 1) if self.shared else places

@@ -29,7 +29,7 @@ class QuantizedNetwork(nn.Module):
     Parameters:
         synapses: of the layers, one after the other, at least one; the last are dense.
         bits: upper bits of the 8-bit intensities that the network sees, 1 … 8.
-        levels, norm, quantised, clip, integer, bias, generator: as in `QuantizedLayer`.
+        levels, norm, quantised, clip, integer, bias, precision, generator: as in `QuantizedLayer`.
 
     Raises:
         UserError: a parameter is not as said, or sums could reach 2^24, from where float32 is not exact.
@@ -46,6 +46,7 @@ class QuantizedNetwork(nn.Module):
         clip: str = "trained",
         integer: bool = True,
         bias: bool = True,
+        precision: str = "float32",
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -54,7 +55,8 @@ class QuantizedNetwork(nn.Module):
         self.bits = bits
         *before, last = synapses
         options: dict[str, Any] = {"norm": norm, "integer": integer, "generator": generator}
-        layers = [QuantizedLayer(each, levels, quantised=quantised, clip=clip, bias=bias, **options) for each in before]
+        hidden = options | {"quantised": quantised, "clip": clip, "bias": bias, "precision": precision}
+        layers = [QuantizedLayer(each, levels, **hidden) for each in before]
         self.hidden = cast("list[QuantizedLayer]", nn.ModuleList(layers))
         self.output = OutputLayer(last, **options)
         for index, (layer, most) in enumerate(zip(self.layers, [2**bits - 1, *([levels] * len(layers))], strict=True)):
@@ -71,7 +73,8 @@ class QuantizedNetwork(nn.Module):
         Raises:
             UserError: they do not fit the recipe's structure.
         """
-        options: dict[str, Any] = {name: getattr(recipe, name) for name in ("bits", "norm", "clip", "quantised", "integer", "bias")}
+        names = ("bits", "norm", "clip", "quantised", "integer", "bias", "precision")
+        options: dict[str, Any] = {name: getattr(recipe, name) for name in names}
         return cls(chain(recipe.stages(classes), inputs), recipe.levels, generator=generator, **options)
 
     @property

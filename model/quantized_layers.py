@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from export import UserError
 from model.bstdg import binarize
-from model.conversion_recipe import CLIPS
+from model.conversion_recipe import CLIPS, PRECISIONS
 from model.fused import Counts
 from model.normalisation import LEAST_GAIN, MOMENTUM, Normalisation
 from model.synapses import Synapses, Weighted
@@ -69,7 +69,13 @@ class Folded(NamedTuple):
 
 
 class BinaryLayer(nn.Module):
-    """Synapses with ±1 weights, of latent ones ``weights``, float as ``synapses.shape`` has it, and the normalisation of their sums."""
+    """Synapses with ±1 weights, of latent ones ``weights``, float as ``synapses.shape`` has it, and the normalisation of their sums.
+
+    Attributes:
+        precision: of sums and activations in training, as in `QuantizedLayer`.
+    """
+
+    precision = torch.float32
 
     def __init__(self, synapses: Synapses, norm: str, integer: bool, generator: torch.Generator | None, **options: Any) -> None:
         super().__init__()
@@ -78,8 +84,9 @@ class BinaryLayer(nn.Module):
         self.norm = Normalisation(synapses.channels, norm, **options)
 
     def sums(self, inputs: Tensor) -> Tensor:
-        """``S``, float (frames, *outputs), of inputs float (frames, …)."""
-        return self.synapses.sums(inputs, Binarize.apply(self.weights))
+        """``S``, float (frames, *outputs), of inputs float (frames, …); in training of this ``precision``, else exact."""
+        kind = self.precision if self.training else torch.float32
+        return self.synapses.sums(inputs.to(kind), Binarize.apply(self.weights).to(kind))
 
     def weighted(self) -> Weighted:
         """The synapses with their ±1 weights."""
@@ -109,6 +116,8 @@ class QuantizedLayer(BinaryLayer):
             Accurate Inference in Deep Spiking Neural Networks", IJCAI 2021, section 3.2: the RNL); or ``none``: ``max(y, 0)``, real only.
         integer: whole ``θ ≥ 1`` and ``b`` in the forward pass; needs ``quantised``.
         bias: without it ``b`` is 0, so that the potential grows evenly while inputs come in evenly.
+        precision: ``float32``, or ``bfloat16``: the type of sums and activations in training; counts up to 256 are exact in both, sums
+            of bfloat16 are rounded to eight bits. Outside of training all is float32, and so exact.
         generator: source of the initial latent weights.
 
     Raises:
@@ -128,9 +137,15 @@ class QuantizedLayer(BinaryLayer):
         clip: str = "trained",
         integer: bool = True,
         bias: bool = True,
+        precision: str = "float32",
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(synapses, norm, integer, generator, centred=bias)
+        if precision not in PRECISIONS:
+            raise UserError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+        if precision == "bfloat16" and not quantised:
+            raise UserError("quantised must be true where precision is 'bfloat16'")
+        self.precision = getattr(torch, precision)
         if isinstance(levels, bool) or not isinstance(levels, int) or levels < 1:
             raise UserError(f"levels must be a positive integer, not {levels!r}")
         if integer and not quantised:

@@ -31,10 +31,6 @@ from sim.wrapper import Design, design
 
 FIRST, FRAME = "first_difference", "frame"
 """Names of waveforms, before the mode."""
-SHARD_BYTES = 1 << 29
-"""Memory that a process takes for the frames that it works on, more or less."""
-SPIKE_BYTES, NEURON_BYTES = 100, 16
-"""Of that, for each spike of a frame, inputs included, and for each neuron and input."""
 LEAD_IN = 3
 """Frames that are run before the one whose waveform is wanted, in case it is what they left behind that matters."""
 
@@ -180,24 +176,10 @@ class _Job:
             return pack_pixels(sent.images, self.folding.pixels)
         return pack(sent.events, replace(input_format(self.folding.plans(self.network)[0]), frames=0))
 
-    def size(self, frames: _Frames, golden: Result) -> int:
-        """Bytes that co-simulating frames takes, more or less."""
-        spikes = len(frames.events) + sum(map(len, golden.events))
-        return NEURON_BYTES * len(frames) * sum(self.network.shape) + SPIKE_BYTES * spikes
-
     def shards(self, frames: _Frames) -> Iterator[tuple[_Frames, Result]]:
-        """Frames and their golden results in parts, each of which takes some `SHARD_BYTES` at most."""
-        begin, size, parts = 0, 0, list[Result]()
-        chunk = reference.chunk_of(self.network)
-        for at in range(0, len(frames), chunk):
-            golden = self.golden(frames[at : at + chunk])
-            more = self.size(frames[at : at + chunk], golden)
-            if parts and size + more > SHARD_BYTES:
-                yield frames[begin:at], Result.concatenate(parts)
-                begin, size, parts = at, 0, []
-            size += more
-            parts.append(golden)
-        yield frames[begin:], Result.concatenate(parts)
+        """Frames and their golden results, part by part."""
+        for part, golden in reference.shards(self.network, frames.events, lambda part: self.golden(frames[part])):
+            yield frames[part], golden
 
     def run(self, frames: _Frames, golden: Result) -> Outcome:
         """Frames back to back, in both modes."""

@@ -156,8 +156,9 @@ def test_words_walk_the_synapses(seed):
     expected = [sorted(synapses) for synapses, _ in oracle_maps.synapses(kernels, connection.input_map, stride, padding)]
     found = [[] for _ in range(connection.outputs)]
     width = connection.output_map[1]
-    for index, row in enumerate(plan.walk_rows):
-        walk = plan.walk_layout.from_bits(row)
+    for index in range(plan.input_words):
+        walk = plan.walk_layout.from_bits(plan.walk_rows[index >> plan.neighbour_bits])
+        first_row = walk.row << plan.neighbour_bits | index & (1 << plan.neighbour_bits) - 1
         assert plan.places[index] == (walk.down + 1) * (walk.across + 1) * walk.reaches == len(plan.reached(index))
         for place in range(plan.places[index]):
             down, across = divmod(place, walk.across + 1)
@@ -166,7 +167,7 @@ def test_words_walk_the_synapses(seed):
             back = (down * connection.strides[0] * connection.kernel_shape[1] + across * connection.strides[1]) * plan.channel_words
             for channel in range(connection.channels):
                 fold, p = divmod(channel, 2)
-                weights = plan.weight_rows[fold * plan.synapse_folds + walk.row - back] >> p * plan.simd
+                weights = plan.weight_rows[fold * plan.synapse_folds + first_row - back] >> p * plan.simd
                 for lane in range(plan.simd):
                     found[position * connection.channels + channel].append((index * plan.simd + lane, 1 if weights >> lane & 1 else -1))
     assert [sorted(synapses) for synapses in found] == expected

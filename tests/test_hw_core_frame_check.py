@@ -50,7 +50,7 @@ def payloads(words):
 
 def first_wrong(words, form=FORM):
     """Place of the first word that breaks a rule, or None: the rules, read from the documentation."""
-    closed, before = True, None
+    closed, before, last_index = True, None, None
     padding = -(-form.inputs // form.simd) * form.simd - form.inputs
     for place, (time, index, bits, last_of_step, last_of_frame, error) in enumerate(words):
         if any(
@@ -64,10 +64,11 @@ def first_wrong(words, form=FORM):
                 before is not None and closed and time == before and (bits or not last_of_frame),
                 last_of_frame and not last_of_step,
                 index == form.words - 1 and bits >> (form.simd - padding),
+                form.ascending and before is not None and not closed and index <= last_index,
             )
         ):
             return place
-        before, closed = time, bool(last_of_step)
+        before, closed, last_index = time, bool(last_of_step), index
     return None
 
 
@@ -124,10 +125,30 @@ def test_where_no_step_may_be_skipped(words, wrong):
     assert run_check([EVERY_STEP, words, EVERY_STEP], form) == [EVERY_STEP, [*words[:wrong], end], EVERY_STEP]
 
 
-@pytest.mark.parametrize("numbers", [(11, 5, 4), (12, 8, 4), (1, 1, 1), (3, 3, 2), (4, 2, 1)])
-def test_anything(numbers):
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        ([(0, 0, 1, 0, 0, 0), (0, 2, 7, 0, 0, 0), (0, 1, 1, 1, 0, 0), (1, 0, 1, 1, 1, 0)], 2),
+        ([(0, 1, 1, 0, 0, 0), (0, 1, 2, 1, 1, 0)], 1),
+        ([(0, 1, 1, 1, 0, 0), (1, 2, 1, 0, 0, 0), (1, 0, 0, 1, 1, 0)], 2),
+    ],
+    ids=["goes back", "comes twice", "an empty word goes back"],
+)
+def test_where_indices_ascend(words, wrong):
+    form = dataclasses.replace(FORM, ascending=True)
+    end = (words[wrong - 1][0], 0, 0, 1, 1, 1)
+    assert run_check([RIGHT, words, RIGHT], form) == [RIGHT, [*words[:wrong], end], RIGHT]
+    ends_empty = [(0, 2, 5, 1, 0, 0), (0, 0, 0, 1, 1, 0)]
+    assert run_check([ends_empty, words], form) == [ends_empty, [*words[:wrong], end]]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "ascending"),
+    [((11, 5, 4), False), ((12, 8, 4), False), ((1, 1, 1), False), ((3, 3, 2), False), ((4, 2, 1), False), ((17, 2, 2), True)],
+)
+def test_anything(numbers, ascending):
     """Words at random, most of them wrong, among right ones."""
-    form = WordFormat(*numbers)
+    form = WordFormat(*numbers, ascending=ascending)
     draw = random.Random(form.inputs)
     good = form.from_spike_times(random_spike_times(np.random.default_rng(0), 60, form.inputs, form.steps))
     frames = [[tuple(word[name] for name in NAMES) for word in words] for words in word_payloads(good)]

@@ -75,18 +75,30 @@ MAPS = map_network(
     last_pool=(2, 2),
 )
 MAPS_FOLDING = Folding((2, 4, 3), (2, 6, 2), ("delta",) * 3, contexts=2)
+ROWS = map_network(
+    np.random.default_rng(8),
+    (16, 12, 2),
+    [Shape(8, (3, 3), padding=(1, 1)), Shape(6, (2, 2), pool=(2, 2))],
+    3,
+    1,
+    "graded",
+    encoder=Encoder("spread", bits=3),
+    last_pool=(2, 2),
+)
+ROWS_FOLDING = Folding((2, 4, 3), (2, 3, 2), ("delta",) * 3)
 
 
 @pytest.mark.parametrize("weights", ["rom", "loadable"])
-def test_parts_and_memories_of_maps(weights):
-    found = AreaModel(ECP5, weights).parts(MAPS, MAPS_FOLDING, "pixels")
-    text = verilog.generate(Accelerator(MAPS, MAPS_FOLDING, frames_in="pixels", weights=weights))
+@pytest.mark.parametrize(("network", "folding"), [(MAPS, MAPS_FOLDING), (ROWS, ROWS_FOLDING)], ids=["maps", "rows"])
+def test_parts_and_memories_of_maps(network, folding, weights):
+    found = AreaModel(ECP5, weights).parts(network, folding, "pixels")
+    text = verilog.generate(Accelerator(network, folding, frames_in="pixels", weights=weights))
     seen = memories_in_verilog(text, [part.name for part in found])
     assert seen == {
         part.name: Counter((in_verilog(shape), shape.depth, shape.kind in ("free", "rom")) for shape in part.memories) for part in found
     }
-    kinds = [pool.kind for layer in MAPS.layers if (pool := layer.pool)]
-    assert sorted(kinds) == ["max", "sum"]
+    kinds = [pool.kind for layer in network.layers if (pool := layer.pool)]
+    assert sorted(kinds) == (["sum", "sum"] if network is ROWS else ["max", "sum"])
 
 
 def test_columns_of_a_rom_that_do_not_vary():
@@ -124,9 +136,11 @@ DENSE_FOLDING = Folding((4, 6), (15, 6), ("delta", "delta"), ("step", "event"), 
 
 
 @pytest.mark.parametrize("name", ["ecp5-25k", *(pytest.param(name, marks=pytest.mark.proofs) for name in ("hx8k", "xc7"))])
-@pytest.mark.parametrize(("network", "folding"), [(DENSE, DENSE_FOLDING), (MAPS, MAPS_FOLDING)], ids=["dense", "maps"])
+@pytest.mark.parametrize(
+    ("network", "folding"), [(DENSE, DENSE_FOLDING), (MAPS, MAPS_FOLDING), (ROWS, ROWS_FOLDING)], ids=["dense", "maps", "rows"]
+)
 def test_formula_is_a_filter_and_block_rams_are_exact(name, network, folding):
-    """On a circuit with each way to keep potentials but one, and on one of convolutions and pools."""
+    """On a circuit with each way to keep potentials but one, and on two of convolutions and pools."""
     device = DEVICES[name]
     whole = flow.synthesise(flow.bare(Accelerator(network, folding)), device).inside
     area = AreaModel(device.family).estimate(network, folding, "words")

@@ -34,6 +34,7 @@ CIRCUITS = {
     "one of each": ((1, 1), 1, Folding((1,), (1,), ("delta",)), "words"),
     "three layers": ((5, 4, 3, 2), 300, Folding((5, 1, 3), (4, 1, 2), ("delta", "xnor", "delta")), "words"),
     "maps": (None, 4, Folding((1, 3, 2), (2, 4, 3), ("delta", "delta", "delta"), contexts=2), "pixels"),
+    "rows": (None, 1, Folding((1, 3, 2), (2, 4, 3), ("delta", "delta", "delta")), "pixels"),
 }
 
 

@@ -208,16 +208,24 @@ def accelerator(frames_in, form):
     return Accelerator(Network(network.layers, 3, Encoder("latency")), folding, frames_in=frames_in)
 
 
-def maps():
-    network = map_network(np.random.default_rng(1), (3, 4, 1), [Shape(2, (2, 2))], 2, 3, "single", last_pool=(1, 2))
+def maps(steps):
+    network = map_network(np.random.default_rng(1), (3, 4, 1), [Shape(2, (2, 2))], 2, steps, "single", last_pool=(1, 2))
     return Accelerator(network, Folding((1, 2), (1, 2), ("delta", "delta")))
+
+
+def one_position():
+    """By rows: parts of what is added up and wraps are not needed then, and what they are made of neither."""
+    network = map_network(np.random.default_rng(1), (2, 2, 2), [Shape(3, (2, 2))], 2, 1, "graded")
+    return Accelerator(network, Folding((2, 1), (2, 2), ("delta", "delta")))
 
 
 @pytest.mark.parametrize(
     ("name", "make"),
     [
         ("words", lambda: accelerator("words", "delta")),
-        ("maps", maps),
+        ("maps", lambda: maps(3)),
+        ("rows", lambda: maps(1)),
+        ("one position", one_position),
         ("axi", lambda: wrap(accelerator("words", "xnor"), "axi")),
         ("wishbone", lambda: WishboneAccelerator(accelerator("pixels", "delta"), room=4)),
     ],

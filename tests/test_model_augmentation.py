@@ -5,8 +5,8 @@ from export import UserError
 from model.augmentation import DropSpikes, RandomAffine
 
 
-def affine(shape, pixels, seed=0, mirror=False):
-    return RandomAffine(shape, pixels, torch.Generator().manual_seed(seed), mirror=mirror)
+def affine(shape, pixels, seed=0, **options):
+    return RandomAffine(shape, pixels, torch.Generator().manual_seed(seed), **options)
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (5, 9)])
@@ -45,6 +45,16 @@ def test_mirror_swaps_left_and_right_in_half_of_the_images():
     assert 70 < swapped.sum() < 130
 
 
+def test_shifts_by_whole_pixels_leave_intensities_as_they_are():
+    images = torch.randint(1, 256, (600, 5, 7), generator=torch.Generator().manual_seed(6)).to(torch.uint8)
+    seen = affine((5, 7), 2.0, shifts=True)(images.flatten(1)).view(-1, 5, 7)
+    framed, found = torch.nn.functional.pad(images, (2, 2, 2, 2)), set()
+    for frame, image in zip(framed, seen, strict=True):
+        (shift,) = [(y, x) for y in range(5) for x in range(5) if torch.equal(frame[y : y + 5, x : x + 7], image)]
+        found.add(shift)
+    assert len(found) == 25
+
+
 def test_dropped_spikes_never_come_and_the_others_stay():
     times = torch.randint(0, 8, (50, 40), generator=torch.Generator().manual_seed(4)).to(torch.uint8)
     kept = DropSpikes(0.25, 8, torch.Generator().manual_seed(5))(times)
@@ -66,3 +76,8 @@ def test_bad_parameters(shape, pixels, message):
     with pytest.raises(UserError) as caught:
         affine(shape, pixels)
     assert str(caught.value) == message
+
+
+def test_shifts_must_be_whole():
+    with pytest.raises(UserError, match=r"^augment must be whole where shifts is true, not 1\.5$"):
+        affine((8, 8), 1.5, shifts=True)

@@ -30,6 +30,7 @@ CASES = {
     "strides": (stripes, replace(RECIPE, structure="6C3s2p1-4C2-4", bits=3)),
     "planes": (striped_planes, replace(RECIPE, structure="8C3p1-P2-6C2-4", augment=0.3, epochs=10)),
     "pooled inputs": (striped_planes, replace(RECIPE, structure="P2-6C2-4", levels=7)),
+    "bfloat16": (stripes, replace(RECIPE, precision="bfloat16", augment=1.0, shifts=True, epochs=10)),
     "deviations": (stripes, replace(RECIPE, norm="l1", clip="rate-norm", balance="rate-norm", bias=False)),
     "no convolution": (stripes, replace(RECIPE, structure="16-4")),
 }

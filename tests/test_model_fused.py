@@ -50,3 +50,21 @@ def test_counts(sums):
     smooth = ((sums + bias) / thresholds).clamp(-0.5, 3.5)
     inputs = sums, thresholds, bias
     torch.testing.assert_close(gradients([counts], *inputs), gradients([smooth], *inputs))
+
+
+def test_sums_of_bfloat16():
+    """Only counts and gradients of sums are rounded."""
+    generator = torch.Generator().manual_seed(3)
+    sums = torch.randint(-2000, 2000, (64, 5, 4, 8), generator=generator).bfloat16().requires_grad_()
+    thresholds = torch.rand(8, generator=generator) * 300 + 100
+    found = []
+    for each in (sums, sums.detach().float().requires_grad_()):
+        mean, scale = Moments.apply(each, 1e-3, True)
+        counts = Counts.apply(each, thresholds, (scale - mean).detach(), thresholds / 2, 7)
+        found.append((mean, scale, counts, *gradients([counts.float()], each), *gradients([mean, scale], each)))
+    for half, exact in zip(*found, strict=True):
+        torch.testing.assert_close(
+            half.float(), exact.to(half.dtype).float(), rtol=2e-2 if half.dtype == torch.bfloat16 else 1e-5, atol=1e-5
+        )
+    assert [each.dtype for each in found[0]] == [torch.float32] * 2 + [torch.bfloat16] * 3
+    assert torch.equal(found[0][2].float(), found[1][2])

@@ -231,6 +231,11 @@ def test_sums_that_float32_does_not_have():
         (lambda: QuantizedLayer(Dense(3, 3), 1, norm="l2"), "norm must be one of batch, l1, linf, not 'l2'"),
         (lambda: QuantizedLayer(Dense(3, 3), 1, quantised=False), "integer must be false where quantised is false"),
         (lambda: QuantizedLayer(Dense(3, 3), 1, clip="no"), "clip must be one of trained, rate-norm, none, not 'no'"),
+        (lambda: QuantizedLayer(Dense(3, 3), 1, precision="half"), "precision must be one of float32, bfloat16, not 'half'"),
+        (
+            lambda: QuantizedLayer(Dense(3, 3), 1, quantised=False, integer=False, precision="bfloat16"),
+            "quantised must be true where precision is 'bfloat16'",
+        ),
         (lambda: QuantizedLayer(Dense(3, 3), 1, clip="none"), "quantised must be false where clip is 'none'"),
         (lambda: QuantizedNetwork(dense(3, 2), 1, bits=9), "bits must be an integer from 1 to 8, not 9"),
     ],

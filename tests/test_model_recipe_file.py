@@ -118,6 +118,11 @@ def test_an_option_of_the_other_method():
         ('method = "conversion"\nsteps = 0', "steps must be an integer, at least 1 and at most 32768, not 0"),
         ('method = "conversion"\ncode = "single"', "code must be one of rate, ternary, graded, not 'single'"),
         ('method = "conversion"\nquantised = false', "integer must be false where quantised is false"),
+        ('method = "conversion"\nprecision = "half"', "precision must be one of float32, bfloat16, not 'half'"),
+        (
+            'method = "conversion"\nprecision = "bfloat16"\nquantised = false\ninteger = false',
+            "quantised must be true where precision is 'bfloat16'",
+        ),
         ('method = "conversion"\nclip = "none"', "quantised must be false where clip is 'none'"),
         ('method = "conversion"\nstructure = 3', "structure must be a string, not 3"),
         ('method = "conversion"\nstructure = "8C3"', "structure must end with the number of classes, not with 8C3"),

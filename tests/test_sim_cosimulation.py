@@ -115,7 +115,7 @@ def test_shards_find_the_same(size, frames, monkeypatch):
     arguments = (NETWORK, times, LABELS[:frames])
     whole = sim.cosimulate(*arguments, folding=FOLDING, expected=GOLDEN[:frames])
     monkeypatch.setattr(reference, "CHUNK", size)
-    monkeypatch.setattr("sim.cosimulation.SHARD_BYTES", 1)
+    monkeypatch.setattr("export.reference.SHARD_BYTES", 1)
     found = sim.cosimulate(*arguments, folding=FOLDING, expected=GOLDEN[:frames])
     assert (whole.outcome.runs, found.outcome.runs) == ((frames,), tuple(min(size, frames - at) for at in range(0, frames, size)))
     assert found.first_difference.frame == frames // 2
@@ -133,7 +133,7 @@ def test_memory_is_bounded_by_the_shard(monkeypatch):
     accelerator = Accelerator(network, Folding((16, 16), (200, 3), ("delta", "delta")))
     verilog = generate(accelerator), port_map(accelerator)
     monkeypatch.setattr(reference, "CHUNK", 50)
-    monkeypatch.setattr("sim.cosimulation.SHARD_BYTES", 1)
+    monkeypatch.setattr("export.reference.SHARD_BYTES", 1)
 
     def recordings(job, frames, golden):
         cycles = np.arange(len(golden))

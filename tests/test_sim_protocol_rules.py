@@ -7,7 +7,7 @@ import pytest
 
 from hw.core.words import WordFormat
 from sim.protocol.rules import Verdict, Word, judge
-from sim.protocol.sequences import KINDS, good
+from sim.protocol.sequences import KINDS, good, kinds
 from tests.test_hw_core_frame_check import ALLOWED, BROKEN, FORM, checked
 
 CODED = WordFormat(inputs=5, steps=3, simd=2, skips_empty_steps=False, coefficients=(0, 3))
@@ -83,12 +83,14 @@ def test_rules_of_coefficients(words, breach):
     assert judge(frame([*LAWFUL[:2], (1, 1, 0, 1, 1, 0)]), replace(CODED, skips_empty_steps=True)).breach is None
 
 
-@pytest.mark.parametrize("numbers", [(11, 5, 4), (12, 8, 4), (1, 1, 1), (13, 5, 3)])
-def test_same_as_the_other_model(numbers):
-    form, draw = WordFormat(*numbers), random.Random(7)
+@pytest.mark.parametrize(
+    ("numbers", "ascending"), [((11, 5, 4), False), ((11, 5, 4), True), ((12, 8, 4), False), ((1, 1, 1), False), ((13, 5, 3), False)]
+)
+def test_same_as_the_other_model(numbers, ascending):
+    form, draw = WordFormat(*numbers, ascending=ascending), random.Random(7)
     seen = set()
     for _ in range(600):
-        spoil = KINDS[draw.choice([kind for kind in sorted(KINDS) if kind == "garbage" or numbers == (11, 5, 4)])]
+        spoil = KINDS[draw.choice([kind for kind in kinds(form) if kind == "garbage" or numbers == (11, 5, 4)])]
         words = spoil(draw, form, good(draw, form))
         plain = [(w.time, w.index, w.bits, int(w.last_of_step), int(w.last_of_frame), int(w.error)) for w in words]
         flagged = [word[5] for word in checked(plain, form)]

@@ -4,6 +4,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from amaranth.hdl import Cat, Value
 from amaranth.lib import data
 
 from export.convolution import Conv2d
@@ -12,6 +13,8 @@ from hw.core.words import bits_for
 
 VECTOR_SLOTS = 1024
 """Neuron vectors that wait at most: those of a whole step of most maps, so that a layer goes on with the next one while these walk."""
+ROW_SLOTS = 512
+"""The same by rows: those of some rows of most maps, since some have more spikes than others; a block RAM of 36 bits has as many places."""
 
 
 class Reach(NamedTuple):
@@ -29,9 +32,38 @@ class Reach(NamedTuple):
 
 
 class ConvPlan(LayerPlan):
-    """A convolution: a weight row per neuron fold, kernel place and channel word; a row of membranes per position, context and fold."""
+    """A convolution: a weight row per neuron fold, kernel place and channel word; a row of membranes per position, context and fold, or, by
+    rows, per fold of those positions that can have been reached and not tested."""
 
-    addressed = True
+    @property
+    def addressed(self) -> bool:
+        """By rows, all vectors come in order, and need no address if their neurons follow each other."""
+        return not self.by_rows or self.connection.channels % self.pe != 0
+
+    @property
+    def by_rows(self) -> bool:
+        """In the only step of a frame, a position is tested once, and its membranes are not needed any more (see `hw.core.rows`)."""
+        return self.steps == 1
+
+    @property
+    def tag_bits(self) -> int:
+        return 0 if self.by_rows else bits_for(self.positions)
+
+    @property
+    def ring(self) -> int:
+        """By rows, positions whose membranes are kept: those of as many rows as a word can reach. Those of contexts are the same, since
+        words of one step come together."""
+        return int(self.reach[0].number.max()) * self.connection.output_map[1]
+
+    @property
+    def state_rows(self) -> int:
+        return self.ring << (self.neuron_folds - 1).bit_length() if self.by_rows else super().state_rows
+
+    def state_row(self, fold: Value, frame: Value, position: Value | None = None) -> Value:
+        if not self.by_rows:
+            return super().state_row(fold, frame, position)
+        assert position is not None
+        return Cat(fold[: (self.neuron_folds - 1).bit_length()], position[: bits_for(self.ring)])
 
     @property
     def connection(self) -> Conv2d:
@@ -45,7 +77,7 @@ class ConvPlan(LayerPlan):
 
     @property
     def vector_slots(self) -> int:
-        return min(VECTOR_SLOTS, self.positions * self.neuron_folds)
+        return min(ROW_SLOTS if self.by_rows else VECTOR_SLOTS, self.positions * self.neuron_folds)
 
     @property
     def tests_all_first(self) -> bool:
@@ -59,7 +91,7 @@ class ConvPlan(LayerPlan):
 
     @property
     def tells_ripe(self) -> bool:
-        return not self.tests_all_always
+        return not (self.tests_all_always or self.by_rows)
 
     @cached_property
     def reach(self) -> tuple[Reach, Reach]:
@@ -96,14 +128,16 @@ class ConvPlan(LayerPlan):
 
     @property
     def walk_layout(self) -> data.StructLayout:
-        """Where a word begins to walk: the first position, the row of its weights there for fold 0, how many positions follow downwards and
-        across, and whether there are any."""
+        """Where a word begins to walk: the first position, the row of its weights there for fold 0, without the bits that words of one
+        position do not share (see `neighbour_bits`), how many positions follow downwards and across, and whether there are any. By rows,
+        also the first row of positions, and the position is counted from its beginning."""
         down, across = self.reach
         return data.StructLayout(
             {
                 "reaches": 1,
+                **({"line": bits_for(self.connection.output_map[0])} if self.by_rows else {}),
                 "position": bits_for(self.positions),
-                "row": bits_for(self.synapse_folds),
+                "row": bits_for(self.synapse_folds >> self.neighbour_bits),
                 "down": bits_for(int(down.number.max())),
                 "across": bits_for(int(across.number.max())),
             }
@@ -111,17 +145,18 @@ class ConvPlan(LayerPlan):
 
     @cached_property
     def walk_rows(self) -> list[int]:
-        """The content of the memory that says so, a row for each word."""
+        """The content of the memory that says so, a row for each word, or for those that share it."""
         (down, across), layout, width = self.reach, self.walk_layout, self.connection.output_map[1]
         rows = []
         for y in range(len(down.first)):
             for x in range(len(across.first)):
-                for channel_word in range(self.channel_words):
+                for channel_word in range(0, self.channel_words, 1 << self.neighbour_bits):
                     kernel_place = down.kernel[y] * self.connection.kernel_shape[1] + across.kernel[x]
                     fields = {
                         "reaches": 1,
-                        "position": down.first[y] * width + across.first[x],
-                        "row": kernel_place * self.channel_words + channel_word,
+                        **({"line": down.first[y]} if self.by_rows else {}),
+                        "position": across.first[x] + (0 if self.by_rows else down.first[y] * width),
+                        "row": kernel_place * self.channel_words + channel_word >> self.neighbour_bits,
                         "down": down.number[y] - 1,
                         "across": across.number[x] - 1,
                     }

@@ -108,6 +108,8 @@ class SpikeEmitter(wiring.Component):
             ]
         with m.Elif(pop & began):  # the last vector has no spikes: the word before was the step's last
             m.d.sync += [word.last_of_step.eq(head.last_of_step), word.last_of_frame.eq(head.last_of_step & head.last_of_frame)]
+            if plan.by_rows:  # vectors that came before their step closed do not know of an error
+                m.d.sync += word.error.eq(head.error)
         with m.If(pop):
             m.d.sync += head_valid.eq(0)
             with m.If(head.last_of_step):
@@ -176,7 +178,7 @@ class SpikeEmitter(wiring.Component):
                 spikes.eq(_chosen([vector.fire << lane * self._form.lane_bits for _, lane in begins], vector.fold)),
             ]
             return spikes, index
-        if plan.neuron_folds == 1:
+        if plan.neuron_folds * plan.positions == 1:
             m.d.comb += spikes.eq(vector.fire)
             return spikes, index
         words, lanes_on = divmod(plan.pe, simd)

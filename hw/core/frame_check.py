@@ -15,7 +15,8 @@ class FrameCheck(wiring.Component):
 
     The rules: the index and the time are in range; step 0 comes first; time does not go back; a step is closed before the next begins, and
     does not go on after it was closed, but for an empty word that ends the frame; padding inputs do not spike; the end of a frame closes
-    its last step; where no step may be skipped, each is closed, once. Latency: one cycle. Throughput: a word per cycle.
+    its last step; where no step may be skipped, each is closed, once; where they have to, indices ascend in a step. Latency: one cycle.
+    Throughput: a word per cycle.
 
     Parameters:
         form: the words.
@@ -36,6 +37,7 @@ class FrameCheck(wiring.Component):
         open_step = Signal()
         failed = Signal()
         last_time = Signal.like(word.time)
+        last_index = Signal.like(word.index)
         continues = Signal()  # this word belongs to the step of the word before
         breaks_rule = Signal()
         wrong = Signal()
@@ -54,6 +56,8 @@ class FrameCheck(wiring.Component):
                 ~first & ~open_step & continues,
                 word.last_of_frame & (word.time != form.steps - 1),
             ]
+        if form.ascending:
+            broken.append(~first & open_step & (word.index <= last_index))  # 8
         if form.words < 1 << len(word.index):
             broken.append(word.index >= form.words)  # 5
         if form.steps < 1 << len(word.time):
@@ -91,7 +95,7 @@ class FrameCheck(wiring.Component):
                     checked.last_of_step.eq(1),
                 ]
         with m.If(taken):
-            m.d.sync += [first.eq(word.last_of_frame), open_step.eq(~word.last_of_step), failed.eq(wrong)]
+            m.d.sync += [first.eq(word.last_of_frame), open_step.eq(~word.last_of_step), failed.eq(wrong), last_index.eq(word.index)]
             with m.If(~wrong):
                 m.d.sync += last_time.eq(word.time)
             with m.Elif(first):

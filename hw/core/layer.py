@@ -11,6 +11,7 @@ from hw.core.membranes import membranes_of
 from hw.core.memories import RowMemory, row_write
 from hw.core.plan import LayerPlan
 from hw.core.pool import Pool
+from hw.core.rows import RowSequencer
 from hw.core.sequencer import ISSUE_TO_VECTOR, Cycles, Sequencer, idle, operation
 from hw.core.step import StepSequencer
 from hw.core.streams import input_format, neuron_vectors
@@ -21,7 +22,7 @@ from hw.core.xnor import XnorSequencer
 def sequencer_of(plan: LayerPlan) -> type[Sequencer]:
     """The sequencer of a layer."""
     if isinstance(plan, ConvPlan):
-        return ConvSequencer
+        return RowSequencer if plan.by_rows else ConvSequencer
     if plan.counting.cumulative:
         return XnorSequencer
     return StepSequencer if plan.replays else EventSequencer
@@ -97,7 +98,7 @@ class IFLayer(wiring.Component):
         for port, stage, valid in ((state.ahead, counting, counting_valid), (state.now, integrating, integrating_valid)):
             m.d.comb += port.valid.eq(valid)
             m.d.comb += [port[name].eq(stage[name]) for name in ("state_row", "beat", "restart", "first", "integrate", "test")]
-            if plan.addressed:
+            if plan.tag_bits:
                 m.d.comb += port.tag.eq(stage.tag)
         m.d.comb += [
             initial.address.eq(counting.fold * plan.swap + counting.beat),
@@ -115,13 +116,16 @@ class IFLayer(wiring.Component):
         if self._loadable:
             wiring.connect(m, wiring.flipped(self.write_weights), weights.write)
             wiring.connect(m, wiring.flipped(self.write_initial), initial.write)
+            if plan.by_rows:
+                m.d.comb += sequencer.renews.eq(self.write_initial.en)
 
         # Neuron vectors.
         exists = Signal(len(neurons.fire))
         short = integrating.fold == plan.neuron_folds - 1
+        existing = Mux(short, (1 << plan.last_fold_size * plan.coefficient_bits) - 1, (1 << len(exists)) - 1)
         vector = self.o.payload
         m.d.comb += [
-            exists.eq(Mux(short, (1 << plan.last_fold_size * plan.coefficient_bits) - 1, (1 << len(exists)) - 1)),
+            exists.eq(Mux(integrating.first, existing, 0) if plan.by_rows else existing),  # see `hw.core.rows`
             self.o.valid.eq(integrating_valid & integrating.test),
             vector.last_of_step.eq(integrating.last),
             vector.fire.eq(neurons.fire & exists),

@@ -14,6 +14,8 @@ from hw.core.words import bits_for
 
 def membranes_of(plan: LayerPlan) -> type["Membranes"]:
     """The storage of a layer."""
+    if plan.by_rows:
+        return RingMemory
     if plan.addressed:
         return TaggedMemory
     if plan.counting.cumulative:
@@ -26,7 +28,7 @@ def membranes_of(plan: LayerPlan) -> type["Membranes"]:
 def access(plan: LayerPlan) -> data.StructLayout:
     """What storage is told of an operation (see `hw.core.sequencer.operation`)."""
     flags = dict.fromkeys(("restart", "first", "integrate", "test"), 1)
-    tag = {"tag": bits_for(plan.positions)} if plan.addressed else {}
+    tag = {"tag": plan.tag_bits} if plan.tag_bits else {}
     return data.StructLayout({"valid": 1, "state_row": bits_for(plan.state_rows), "beat": bits_for(plan.swap), **flags, **tag})
 
 
@@ -108,7 +110,7 @@ class TaggedMemory(Membranes):
     @staticmethod
     def memory_shape(plan: LayerPlan) -> tuple[int, int]:
         flag_bits = plan.flag_bits if plan.neurons.uses_flags else 0
-        return plan.pe * (flag_bits + plan.membrane_bits) + bits_for(plan.positions), max(2, plan.state_rows)
+        return plan.pe * (flag_bits + plan.membrane_bits) + plan.tag_bits, max(2, plan.state_rows)
 
     def elaborate(self, platform):
         m = Module()
@@ -129,6 +131,32 @@ class TaggedMemory(Membranes):
             starts.eq(now.restart | (tag != now.tag)),
             self.potential.eq(Mux(starts, self.start, potential)),
             self.flags.eq(Mux(starts, 0, flags) if uses_flags else 0),
+        ]
+        return m
+
+
+class RingMemory(Membranes):
+    """A memory that is read and written in each cycle, in which a test leaves a row as a frame begins with it (see `hw.core.rows`). A row
+    may be read again at once. There are no flags, since neurons are tested once."""
+
+    reads_what_is_written = True
+
+    @staticmethod
+    def memory_shape(plan: LayerPlan) -> tuple[int, int]:
+        return plan.pe * plan.membrane_bits, max(2, plan.state_rows)
+
+    def elaborate(self, platform):
+        m = Module()
+        width, depth = self.memory_shape(self._plan)
+        m.submodules.memory = memory = Memory(shape=unsigned(width), depth=depth, init=[])
+        write = memory.write_port()
+        read = memory.read_port(transparent_for=[write])
+        m.d.comb += [
+            read.addr.eq(self.ahead.state_row),
+            write.addr.eq(self.now.state_row),
+            write.en.eq(self.now.valid),
+            write.data.eq(Mux(self.now.test | self.now.restart, self.start, self.new_potential)),
+            self.potential.eq(read.data),
         ]
         return m
 

@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
 
 import numpy as np
 from amaranth.hdl import Cat, Value
@@ -54,8 +53,20 @@ class LayerPlan(ABC):
     skips_empty_steps: bool = True
     following_skips_empty_steps: bool = True
 
-    addressed: ClassVar[bool] = False
-    """Neuron vectors say where they belong, since some can be left out of a step; else all of a step come, in order."""
+    @property
+    def addressed(self) -> bool:
+        """Neuron vectors say where they belong, since some can be left out of a step; else all of a step come, in order."""
+        return False
+
+    @property
+    def by_rows(self) -> bool:
+        """Words come in the order of the rows of the map, and each row of positions is tested as soon as no later word reaches it, once."""
+        return False
+
+    @property
+    def tag_bits(self) -> int:
+        """Bits of the tag of a row of membranes (see `hw.core.rounds`); 0 where there is none."""
+        return 0
 
     @property
     def tells_ripe(self) -> bool:
@@ -81,6 +92,13 @@ class LayerPlan(ABC):
     def input_words(self) -> int:
         """Words of ``SIMD`` neurons that cover what comes in."""
         return -(-self.layer.inputs // self.simd)
+
+    @property
+    def neighbour_bits(self) -> int:
+        """Of a map that comes in: so many lowest bits of a word's index only tell words of one position apart."""
+        assert self.layer.input_map is not None
+        words = self.layer.input_map[2] // self.simd
+        return (words & -words).bit_length() - 1
 
     @property
     def state_rows(self) -> int:

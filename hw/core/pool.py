@@ -1,7 +1,7 @@
 """The circuit's half of `export.Pool2d`: spike words come in under other addresses."""
 
 import numpy as np
-from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -59,15 +59,16 @@ class Pool(wiring.Component):
 
     @staticmethod
     def window_layout(plan: LayerPlan) -> data.StructLayout:
-        """What the ROM says of a word: the index that it comes in under, if it does."""
-        return data.StructLayout({"inside": 1, "index": bits_for(connection_format(plan).words)})
+        """What the ROM says of a word: the index that it comes in under, if it does, without the bits that words of one position do not
+        share (see `LayerPlan.neighbour_bits`)."""
+        return data.StructLayout({"inside": 1, "index": bits_for(connection_format(plan).words >> plan.neighbour_bits)})
 
     @staticmethod
     def rom(plan: LayerPlan) -> tuple[int, list[int]]:
         """Bits of a row and the rows of the ROM."""
         assert plan.layer.pool is not None
-        indices = pooled_words(plan.layer.pool, plan.simd).tolist()
-        return Pool.window_layout(plan).size, [2 * index + 1 if index >= 0 else 0 for index in indices]
+        indices = pooled_words(plan.layer.pool, plan.simd)[:: 1 << plan.neighbour_bits] >> plan.neighbour_bits
+        return Pool.window_layout(plan).size, [2 * index + 1 if index >= 0 else 0 for index in indices.tolist()]
 
     @staticmethod
     def logic(plan: LayerPlan) -> tuple[float, float]:
@@ -84,7 +85,7 @@ class Pool(wiring.Component):
         cleaning = Signal()
         m.d.comb += [
             self.i.ready.eq((~full | moves) & ~cleaning),
-            windows.address.eq(Mux(self.i.ready, self.i.payload.index, word.index)),
+            windows.address.eq(Mux(self.i.ready, self.i.payload.index, word.index) >> self._plan.neighbour_bits),
         ]
         with m.If(moves):
             m.d.sync += full.eq(0)
@@ -92,10 +93,14 @@ class Pool(wiring.Component):
             m.d.sync += [full.eq(1), word.eq(self.i.payload)]
         window = data.View(self.window_layout(self._plan), windows.data)
         if self._pool.kind == "sum":
-            self._send(m, word, full, window.index, Mux(window.inside, word.bits, 0), moves)
+            self._send(m, word, full, self._index(word, window), Mux(window.inside, word.bits, 0), moves)
         else:
             self._first_only(m, word, full, window, moves, cleaning)
         return m
+
+    def _index(self, word, window) -> Value:
+        """The index that a word comes in under."""
+        return Cat(word.index[: self._plan.neighbour_bits], window.index)
 
     def _send(self, m: Module, word, valid, index, bits, leaves) -> None:
         """Offer a word, with other spikes, or drop it; ``leaves``: it is gone with this cycle."""
@@ -140,6 +145,7 @@ class Pool(wiring.Component):
         )
         word = Signal.like(arrived, name="read_word")
         found = Signal(window.shape())
+        index = self._index(word, found)
         tag = Signal(bits_for(places))
         valid = Signal()
         leaves = Signal()
@@ -151,7 +157,7 @@ class Pool(wiring.Component):
             moves.eq(full & ~begins & (~valid | leaves)),
             starts.eq(full & begins & ~valid),
             read.en.eq(moves),
-            read.addr.eq(Cat(arrived.frame[:context_bits], window.index)),
+            read.addr.eq(Cat(arrived.frame[:context_bits], self._index(arrived, window))),
             spiked.eq(Mux(kept.tag == tag, kept.spiked, 0)),
             bits.eq(Mux(found.inside, word.bits & ~spiked, 0)),
             write.en.eq(cleaning | starts | (leaves & found.inside)),
@@ -174,8 +180,8 @@ class Pool(wiring.Component):
         with m.Elif(starts):
             m.d.comb += [write.addr.eq(Cat(arrived.frame[:context_bits], round_)), new.tag.eq(round_)]
         with m.Else():
-            m.d.comb += [write.addr.eq(Cat(word.frame[:context_bits], found.index)), new.tag.eq(tag), new.spiked.eq(spiked | word.bits)]
-        self._send(m, word, valid, found.index, bits, leaves)
+            m.d.comb += [write.addr.eq(Cat(word.frame[:context_bits], index)), new.tag.eq(tag), new.spiked.eq(spiked | word.bits)]
+        self._send(m, word, valid, index, bits, leaves)
 
 
 class PoolCycles:

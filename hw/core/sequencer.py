@@ -1,7 +1,7 @@
 """What a layer does in a cycle, decided ahead of its pipeline: which weights, which state, for which step.
 
 A sequencer takes spike words and issues operations, in one of several loop orders: `hw.core.event`, `hw.core.step`, `hw.core.xnor`, or
-walks the kernels of a convolution: `hw.core.walk`; each with its `Cycles`.
+walks the kernels of a convolution: `hw.core.walk`, `hw.core.rows`; each with its `Cycles`.
 """
 
 from abc import ABC, abstractmethod
@@ -28,7 +28,7 @@ def operation(plan: LayerPlan) -> data.StructLayout:
     * ``integrate``: the sums are kept; else part ``beat`` of the state is exchanged, where membranes are swapped, or a row is only started.
     * ``test``: the step closes with this, and a neuron vector leaves; ``last``: it is the last one of its step.
 
-    * ``tag``: of rows that start anew when their tag is another one (see `hw.core.rounds`).
+    * ``tag``: of rows that start anew when their tag is another one, if they have any (see `hw.core.rounds`).
 
     The rest is what the neuron vector will say.
     """
@@ -49,13 +49,15 @@ def operation(plan: LayerPlan) -> data.StructLayout:
         "frame": bits_for(plan.frames),
     }
     if plan.addressed:
-        fields |= {"position": bits_for(plan.positions), "tag": bits_for(plan.positions)}
+        fields["position"] = bits_for(plan.positions)
+    if plan.tag_bits:
+        fields["tag"] = plan.tag_bits
     return data.StructLayout(fields)
 
 
 def idle(plan: LayerPlan) -> dict[str, int]:
     """What an operation has where it has it always: registers that begin with it are constants, and cost nothing."""
-    return {"integrate": int(plan.swap == 1), "last": int(plan.neuron_folds == 1 and not plan.addressed)}
+    return {"integrate": int(plan.swap == 1), "last": int(plan.neuron_folds == 1 and not plan.addressed and not plan.by_rows)}
 
 
 class Sequencer(wiring.Component):
@@ -68,6 +70,7 @@ class Sequencer(wiring.Component):
         valid, operation: what to do now.
         settles, settled, settled_fold, ripe: (see `LayerPlan.tells_ripe`) an operation that integrates, without ``test``, has come to its
             end; its position and neuron fold, and whether some of its neurons are ripe.
+        renews: (by rows only) potentials to start from are being written.
     """
 
     fetch_to_issue: ClassVar[int] = 0
@@ -83,6 +86,8 @@ class Sequencer(wiring.Component):
             "valid": Out(1),
             "operation": Out(operation(plan)),
         }
+        if plan.by_rows:
+            members["renews"] = In(1)
         if plan.tells_ripe:
             members |= {
                 "settles": In(1),

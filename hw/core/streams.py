@@ -11,7 +11,7 @@ from hw.core.words import WordFormat, bits_for
 
 def input_format(plan: LayerPlan) -> WordFormat:
     """The words that a layer takes, before they are pooled."""
-    return WordFormat(plan.layer.inputs, plan.steps, plan.simd, plan.frames, plan.skips_empty_steps, plan.input_coefficients)
+    return WordFormat(plan.layer.inputs, plan.steps, plan.simd, plan.frames, plan.skips_empty_steps, plan.input_coefficients, plan.by_rows)
 
 
 def connection_format(plan: LayerPlan) -> WordFormat:

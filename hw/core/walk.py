@@ -118,7 +118,7 @@ class ConvSequencer(Sequencer):
             m.d.sync += [word.eq(arriving), full.eq(1), first_step.eq(first), walked.eq(0), starts.eq(arriving.first)]
 
         m.submodules.walks = walks = RowMemory(*self.rom(plan))
-        m.d.comb += walks.address.eq(Mux(self.i.ready, arriving.index, word.index))
+        m.d.comb += walks.address.eq(Mux(self.i.ready, arriving.index, word.index) >> plan.neighbour_bits)
         walk = data.View(plan.walk_layout, walks.data)
         cleaning, cleaned = self._clean(m)
         round_ = rounds(
@@ -149,7 +149,7 @@ class ConvSequencer(Sequencer):
         fold, base, last_fold = self._fold_counter(m, moves=starting | walking | (tests & ~nothing))
         moves = Signal()
         m.d.comb += moves.eq(walking & last_fold)
-        position, row, ends = self._walk(m, plan, walk, moves)
+        position, row, ends = self._walk(m, plan, word, walk, moves)
         swept, is_last, none = self._sweep(m, plan, taken & arriving.first, tests & last_fold)
         last = Mux(nothing, 1, is_last & last_fold)
         m.d.comb += [
@@ -179,16 +179,19 @@ class ConvSequencer(Sequencer):
         m.d.comb += [issued[name].eq(word[name]) for name in ("time", "last_of_frame", "error", "frame")]
         return m
 
-    def _clean(self, m: Module) -> tuple[Value, Value]:
-        """After a reset: whether rows of membranes are still being given their tags, and which one is now."""
+    def _clean(self, m: Module, *, again: Value | None = None) -> tuple[Value, Value]:
+        """After a reset, or ``again``: whether rows of membranes are still being made as new, and which one is now."""
         rows = self._plan.state_rows
         clean = Signal()
         row = Signal(range(max(2, rows)))
         with m.If(~clean):
             m.d.sync += [row.eq(row + 1), clean.eq(row == rows - 1)]
+        if again is not None:
+            with m.If(again):
+                m.d.sync += [row.eq(0), clean.eq(0)]
         return ~clean, row
 
-    def _walk(self, m: Module, plan: ConvPlan, walk, moves) -> tuple[Value, Value, Value]:
+    def _walk(self, m: Module, plan: ConvPlan, word, walk, moves) -> tuple[Value, Value, Value]:
         """The position that is walked, the row of its weights for fold 0, and whether it is the last; ``moves``: on to the next."""
         (down, across), width = plan.connection.strides, plan.connection.output_map[1]
         right, below = across * plan.channel_words, down * plan.connection.kernel_shape[1] * plan.channel_words  # rows of weights
@@ -208,7 +211,7 @@ class ConvSequencer(Sequencer):
                 m.d.sync += [signal.eq(line_back + below) for signal in (back, line_back)]
             with m.Else():
                 m.d.sync += [signal.eq(0) for signal in (column, line, on, of_line, back, line_back)]
-        return walk.position + on, walk.row - back, ends
+        return walk.position + on, Cat(word.index[: plan.neighbour_bits], walk.row) - back, ends
 
     def _all_settled(self, m: Module, issues) -> Value:
         """Whether it shows what all operations of words have come to; ``issues``: there is one more now."""

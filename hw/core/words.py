@@ -27,6 +27,7 @@ class WordFormat:
         frames: inside the circuit, how many frames tags tell apart; 0 outside, where there are no tags.
         skips_empty_steps: steps without spikes need not be closed, step 0 apart; else each step is, if need be by an empty word.
         coefficients: least and greatest of what a spike is worth, 0 (no spike) included.
+        ascending: of a step, each word has a higher index than the one before; else they may come in any order.
     """
 
     inputs: int
@@ -35,6 +36,7 @@ class WordFormat:
     frames: int = 0
     skips_empty_steps: bool = True
     coefficients: Totals = (0, 1)
+    ascending: bool = False
 
     @property
     def lane_bits(self) -> int:

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from export import Network, UserError
+from export import Network, UserError, reference
 from export.events import Events
 from export.reference import Result
 from hw.core.folding import Folding
@@ -44,6 +44,23 @@ class Speed:
         cycles = cost.predict(network, folding, inputs, golden, early=True, frames_in=frames_in)
         limit = cost.limit(network, folding, inputs, golden)
         return cls(len(golden), float(cycles.intervals.mean()), float(limit[1:].mean()), float(cycles.latencies.mean()))
+
+    @classmethod
+    def measure(cls, network: Network, folding: Folding, inputs: Events, frames_in: str = "words") -> "Speed":
+        """The same by the golden model, of any number of frames: part by part, of which each begins with an empty circuit.
+
+        Raises:
+            UserError: there are fewer than two frames.
+        """
+        frames, parts = inputs.shape[0], list[Speed]()
+        for part, golden in reference.shards(network, inputs):
+            if len(golden) > 1 or frames < 2:  # one that is left over has no interval
+                parts.append(cls.of(network, folding, inputs[part], golden, frames_in))
+        if len(parts) == 1:
+            return parts[0]
+        weights = [part.frames for part in parts]
+        interval, limit, latency = np.average([(part.interval, part.limit, part.latency) for part in parts], axis=0, weights=weights)
+        return cls(sum(weights), float(interval), float(limit), float(latency))
 
     def images_per_second(self, mhz: float) -> float:
         """Frames per second at a clock of so many MHz."""

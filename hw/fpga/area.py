@@ -185,7 +185,7 @@ class AreaModel:
         fixed = plan.form == "delta" and not self._loadable  # a weight that is always 0 is free then
         synapses = plan.simd * plan.lane_bits * (1 - 2.0**-rows if fixed else 1)
         bits, additions = plan.membrane_bits, 1 + plan.neurons.adders(plan.layer.neuron)
-        in_memory = plan.addressed or (plan.form == "delta" and plan.loop_order == "event" and plan.neuron_folds > 1)
+        in_memory = plan.addressed or plan.by_rows or (plan.form == "delta" and plan.loop_order == "event" and plan.neuron_folds > 1)
         gathered = plan.contexts * plan.synapse_folds * plan.simd * (plan.form == "xnor")
         of_a_bit = self._costs.bit * additions + 0.5 * (plan.swap > 1)
         luts = 30 * self._costs.control + plan.pe * (self._costs.synapse * synapses + of_a_bit * bits)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from export import digest, load, reference
+from export import digest, load
 from export.cli import Parser, positive
 from export.provenance import made
 from hw import Accelerator, inputs
@@ -75,8 +75,7 @@ class Measured:
         self.folding, self.frames_in = folding_from(given, self.network), given.input
         frames = inputs.load(self.network, row.get("dataset") or inputs.trained_on(self.network), images)
         self.about = frames.about
-        golden = reference.run(self.network, frames.events)
-        self.speed = Speed.of(self.network, self.folding, frames.events, golden, self.frames_in)
+        self.speed = Speed.measure(self.network, self.folding, frames.events, self.frames_in)
 
     def as_dict(self) -> dict[str, Any]:
         """The figures, as JSON can hold them."""

@@ -4,7 +4,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from export import Network, UserError, load, reference
+from export import Network, UserError, load
 from export.cli import Parser, above_zero, positive
 from export.files import check_folder, write_together
 from export.provenance import made
@@ -70,8 +70,7 @@ def main(arguments: Sequence[str]) -> int:
         accelerator = Accelerator(network, folding, frames_in=given.input, weights=given.weights)
         circuit = flow.bare(accelerator)
         design = flow.harnessed(accelerator) if places else circuit
-    golden = reference.run(network, frames.events)
-    speed = Speed.of(network, folding, frames.events, golden, given.input)
+    speed = Speed.measure(network, folding, frames.events, given.input)
     synthesis = flow.synthesise(design, device)
     if places or given.keep:
         flow.check_fits(synthesis, device)

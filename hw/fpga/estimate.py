@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from export import Network, UserError, load, reference
+from export import Network, UserError, load
 from export.cli import Parser, above_zero, positive
 from export.text import dashed
 from hw import Accelerator, cost, inputs
@@ -95,8 +95,7 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         folding, area = choose(given, device, found, mhz, synthesised)
         print(f"\n{options_of(folding)}")
-    golden = reference.run(network, frames.events)
-    speed = Speed.of(network, folding, frames.events, golden, given.input)
+    speed = Speed.measure(network, folding, frames.events, given.input)
     print(table(network, folding, given.input, device, model.estimate(network, folding, given.input), area, speed, mhz, board))
     return 0
 

@@ -42,7 +42,7 @@ def header(accelerator: Accelerator, port_map: dict[str, Any]) -> list[str]:
         inputs = f"{plan.layer.inputs} inputs in {counted(plan.input_words, 'word')} of SIMD = {plan.simd}"
         if (pool := plan.layer.pool) is not None:
             inputs += f", pooled by {pool.kind} to {pool.outputs}"
-        at = f"at {counted(plan.positions, 'position')} " if plan.addressed else ""
+        at = f"at {counted(plan.positions, 'position')} " if plan.layer.output_map is not None else ""
         neurons = f"{plan.layer.outputs} neurons {at}in {counted(plan.neuron_folds, 'group')} of PE = {plan.pe}"
         lines.append(f"layer {index}    {inputs}, {neurons}, {plan.form} form, potentials of {plan.membrane_bits} bits")
     lines += ["", f"{'port':<26}{'direction':<11}{'width':>5}  fields from bit 0"]

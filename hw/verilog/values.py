@@ -125,6 +125,7 @@ class Values:
             for wire, cell in wide:
                 self.module.wires[wire].width = needed[wire]
                 cell.connections["Y"] = self.module.wires[wire].value
+            self._drop_unused()
 
     def _reads(self) -> Iterator[Value]:
         """All values that are written down, but for what names stand for."""

@@ -58,6 +58,7 @@ class Rules(wiring.Component):
         form, word = self._form, self.word
         was_spoilt = Signal()
         step = Signal(bits_for(form.steps))
+        index = Signal(bits_for(form.words))
         lawful = Signal()
         empty = word.bits == 0
         with m.FSM():
@@ -65,7 +66,7 @@ class Rules(wiring.Component):
                 m.d.comb += [self.begins.eq(1), lawful.eq(word.time == 0)]
                 self._move(m)
             with m.State("INSIDE A STEP"):
-                m.d.comb += lawful.eq(word.time == step)
+                m.d.comb += lawful.eq((word.time == step) & ((word.index > index) if form.ascending else 1))
                 self._move(m)
             with m.State("BETWEEN STEPS"):
                 if form.skips_empty_steps:
@@ -84,7 +85,7 @@ class Rules(wiring.Component):
             closed &= (word.time == form.steps - 1) | ~word.last_of_frame
         m.d.comb += self.spoilt.eq((was_spoilt & ~self.begins) | word.error | ~(lawful & in_range & closed))
         with m.If(self.taken):
-            m.d.sync += [was_spoilt.eq(self.spoilt), step.eq(word.time)]
+            m.d.sync += [was_spoilt.eq(self.spoilt), step.eq(word.time), index.eq(word.index)]
         return m
 
     def _move(self, m: Module) -> None:

@@ -59,12 +59,12 @@ def _convolution(rng: np.random.Generator, shape: tuple[int, ...], map_shape: tu
     return Conv2d(rng.choice([-1, 1], shape), map_shape, **options)
 
 
-def _single_maps(seed: int) -> Network:
+def _single_maps(seed: int, steps: int = 4) -> Network:
     """Two convolutions, one with padding, one behind a pool, of neurons that spike once; its seed is chosen as above."""
     rng = np.random.default_rng(seed)
     padded = Layer(_convolution(rng, (3, 2, 3, 3), (4, 4), padding=1), Single(rng.integers(1, 4, 3)))
     pooled = Layer(_convolution(rng, (4, 3, 2, 2), (2, 2)), Single(rng.integers(1, 3, 4)), Pool2d((4, 4), 3, 2))
-    return Network((padded, pooled, Layer(Dense(rng.choice([-1, 1], (3, 4))), Single(rng.integers(1, 3, 3)))), 4)
+    return Network((padded, pooled, Layer(Dense(rng.choice([-1, 1], (3, 4))), Single(rng.integers(1, 3, 3)))), steps)
 
 
 def _neurons(rng: np.random.Generator, channels: int, make: Callable[..., Rate], **options: object) -> Rate:
@@ -72,13 +72,13 @@ def _neurons(rng: np.random.Generator, channels: int, make: Callable[..., Rate],
     return make(thresholds, thresholds // 2 + rng.integers(-1, 2, channels), **options)
 
 
-def _graded_maps(seed: int) -> Network:
+def _graded_maps(seed: int, steps: int = 4) -> Network:
     """Two convolutions, one with a stride, and a pool that adds up, of ``graded`` neurons."""
     rng = np.random.default_rng(seed)
     strides = Layer(_convolution(rng, (4, 2, 3, 2), (5, 4), stride=(2, 1), padding=(1, 0)), _neurons(rng, 4, Graded, levels=3))
     second = Layer(_convolution(rng, (3, 4, 2, 2), (3, 3)), _neurons(rng, 3, Graded, levels=3))
     last = Layer(Dense(rng.choice([-1, 1], (3, 6))), Readout(rng.integers(3, 8, 3)), Pool2d((2, 2), 3, (1, 2), "sum"))
-    return Network((strides, second, last), 4, Encoder("none", bits=2))
+    return Network((strides, second, last), steps, Encoder("none", bits=2))
 
 
 def _rate_maps(seed: int) -> Network:
@@ -99,6 +99,7 @@ def _small_maps(seed: int, map_shape: tuple[int, int], kernel: tuple[int, int], 
 
 
 SINGLE_MAPS, GRADED_MAPS, RATE_MAPS = _single_maps(186), _graded_maps(14), _rate_maps(1895)
+SINGLE_STEP, GRADED_STEP = _single_maps(68, 1), _graded_maps(14, 1)
 SMALL_MAPS = _small_maps(24, (3, 4), (2, 2), (2, 1))
 TALL_MAPS = _small_maps(52, (5, 3), (3, 2), (1, 2))
 """Of which words walk three lines, so that mutants of all that counts lines are seen."""
@@ -188,5 +189,9 @@ BY_KIND = {
         Circuit(SMALL_MAPS, Folding((1, 2), (1, 2), DELTA[:2])),
         Circuit(RATE_MAPS, Folding((1, 3), (2, 3), DELTA[:2], contexts=2)),
     ),
+    "convolution-by-rows": (
+        Circuit(GRADED_STEP, Folding((1, 2, 3), (3, 2, 2), DELTA, contexts=2)),
+        Circuit(SINGLE_STEP, Folding((2, 3, 2), (2, 3, 2), DELTA)),
+    ),
 }
-"""By kind of neuron, those with a bias apart, and of convolutions; each kind has its sequences."""
+"""By kind of neuron, those with a bias apart, and of convolutions, those by rows apart; each kind has its sequences."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from export import Network
+from export import Conv2d, Network
 from hw.core.words import WordFormat
 from sim.build import build
 from sim.compare import Difference
@@ -66,6 +66,7 @@ def input_words(network: Network, ports: Ports) -> WordFormat:
         ports.word.lanes("bits"),
         skips_empty_steps=all(layer.neuron.skips_empty_steps for layer in network.layers),
         coefficients=network.encoder.coefficients(network.steps),
+        ascending=network.steps == 1 and isinstance(network.layers[0].connection, Conv2d),
     )
 
 

@@ -71,7 +71,7 @@ def coefficients(bits: int, form: WordFormat) -> list[int]:
 
 
 def breaks_rule(word: Word, before: Word | None, form: WordFormat) -> bool:
-    """Whether a word breaks one of the rules 1 to 5 and 7, given the one before it in its frame."""
+    """Whether a word breaks one of the rules 1 to 5, 7 and 8, given the one before it in its frame."""
     lanes = -(-word.bits.bit_length() // form.lane_bits)
     spiking = range(word.index * form.simd, word.index * form.simd + lanes)
     in_range = word.time < form.steps and word.index < form.words and spiking.stop <= form.inputs
@@ -82,7 +82,7 @@ def breaks_rule(word: Word, before: Word | None, form: WordFormat) -> bool:
     if before is None:
         return word.time != 0
     if not before.last_of_step:
-        return word.time != before.time
+        return word.time != before.time or (form.ascending and word.index <= before.index)
     if not form.skips_empty_steps:
         return word.time != before.time + 1
     only_ends = word.bits == 0 and word.last_of_frame

@@ -91,7 +91,10 @@ def good(draw: random.Random, form: WordFormat) -> tuple[Word, ...]:
     words: list[Word] = []
     for time in range(form.steps):
         step = [(index, bits) for (at, index), bits in spikes.items() if at == time]
-        draw.shuffle(step)
+        if form.ascending:
+            step.sort()
+        else:
+            draw.shuffle(step)
         if not step and (time == 0 or not form.skips_empty_steps or draw.random() < 0.05):
             step = [(draw.randrange(form.words), 0)]
         words += [Word(time, index, bits, place == len(step) - 1, False) for place, (index, bits) in enumerate(step)]
@@ -174,6 +177,14 @@ def _step_is_skipped(draw: random.Random, form: WordFormat, words: tuple[Word, .
     return _ended([word for word in words if word.time != skipped])
 
 
+def _index_does_not_ascend(draw: random.Random, form: WordFormat, words: tuple[Word, ...]) -> tuple[Word, ...]:
+    """A word comes once more, or two that are neighbours are exchanged."""
+    place = draw.randrange(len(words))
+    word = words[place]
+    others = [replace(words[place - 1], last_of_step=False)] if place and draw.random() < 0.5 else []
+    return _ended([*words[:place], replace(word, last_of_step=False), *others, word, *words[place + 1 :]])
+
+
 def _sender_says_so(draw: random.Random, form: WordFormat, words: tuple[Word, ...]) -> tuple[Word, ...]:
     return _changed(draw, words, lambda word: replace(word, error=True))
 
@@ -215,6 +226,7 @@ KINDS: dict[str, Callable[[random.Random, WordFormat, tuple[Word, ...]], tuple[W
     "step left open": _step_left_open,
     "end leaves its step open": _end_leaves_its_step_open,
     "step is skipped": _step_is_skipped,
+    "index does not ascend": _index_does_not_ascend,
     "sender says so": _sender_says_so,
     "garbage": _garbage,
     "inputs spike twice": _inputs_spike_twice,
@@ -228,6 +240,7 @@ def kinds(form: WordFormat) -> list[str]:
         "index out of range": form.words == 1 << bits_for(form.words),
         "time out of range": form.steps == 1 << bits_for(form.steps),
         "padding spikes": form.words * form.simd == form.inputs,
+        "index does not ascend": not form.ascending,
         "step is skipped": form.skips_empty_steps or form.steps == 1,
     }
     return [kind for kind in KINDS if not impossible.get(kind, False)]
