@@ -7,7 +7,7 @@ A connection has
 * ``weights``: a row for each of these, as files and memories hold them;
 * ``synapses`` and ``negatives`` of each neuron, from which follow ``fan_in`` and ``sum_range``: the least and greatest sum of each neuron
   over a frame, which membrane widths are derived from;
-* ``sums``: what a step's spikes add to the potentials.
+* ``sums``: what a step's spikes add to the potentials; ``sums_of_events``: the same of spikes as events.
 """
 
 from abc import ABC, abstractmethod
@@ -19,8 +19,12 @@ import numpy as np
 
 from export.arrays import array, frozen
 from export.errors import UserError
+from export.events import StepEvents
 from export.maps import Map
 
+# Weights of events are added up, instead of a matrix product, where
+SPARSE = 16  # there are at least so many inputs for each event, and
+ROUND = 1 << 17  # the product has so many multiplications for each round, in which an event of every frame is added.
 MAX_FAN_IN = 1 << 20  # far below 2**24, up to which float32 counts exactly (the golden model multiplies in float32)
 
 
@@ -82,6 +86,10 @@ class Connection(ABC):
     @abstractmethod
     def sums(self, spikes: np.ndarray) -> np.ndarray:
         """``Σ_i w_ij · c_i`` of one step, float32 (frames, outputs), exact; ``spikes`` are coefficients (frames, inputs)."""
+
+    def sums_of_events(self, events: StepEvents) -> np.ndarray:
+        """The same of the events of some frames."""
+        return self.sums(events.dense(self.inputs))
 
     def sum_range(self, totals: Totals = (0, 1)) -> tuple[np.ndarray, np.ndarray]:
         """Least and greatest ``Σ_i w_ij · n_i`` over all ``n_i`` from ``totals[0]`` to ``totals[1]``, int64 (outputs,) each.
@@ -149,7 +157,28 @@ class Dense(Connection):
 
     @cached_property
     def _transposed(self) -> np.ndarray:
-        return self.weights.T.astype(np.float32)
+        return np.ascontiguousarray(self.weights.T, np.float32)
 
     def sums(self, spikes: np.ndarray) -> np.ndarray:
         return spikes.astype(np.float32, copy=False) @ self._transposed
+
+    def sums_of_events(self, events: StepEvents) -> np.ndarray:
+        """The first event of each frame, then the second one of those that have it, and so on, while events are few."""
+        counts, most = events.counts, int(events.counts.max(initial=0))
+        places = len(counts) * self.inputs
+        if SPARSE * len(events.neuron) > places or ROUND * most > places * self.outputs:
+            return super().sums_of_events(events)
+        order = np.argsort(-counts)
+        begins = (np.cumsum(counts) - counts)[order]
+        total = self._weighted(events, begins)
+        for k in range(1, most):
+            rows = np.count_nonzero(counts > k)
+            total[:rows] += self._weighted(events, begins[:rows] + k)
+        sums = np.empty_like(total)
+        sums[order] = total
+        return sums
+
+    def _weighted(self, events: StepEvents, which: np.ndarray) -> np.ndarray:
+        """What some events add, float32 (events, outputs)."""
+        weights, coefficient = self._transposed.take(events.neuron[which], axis=0), events.coefficient[which]
+        return weights if (coefficient == 1).all() else weights * coefficient[:, None]

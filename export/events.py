@@ -1,7 +1,9 @@
 """Spikes as events: a sparse array over frames, steps and neurons, as the golden model gives it and a circuit emits it."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -140,6 +142,17 @@ class Events:
         """``frame * neurons + neuron`` of each event, int64 (events,)."""
         return self.frame * self.shape[2] + self.neuron
 
+    def by_step(self) -> Iterator["StepEvents"]:
+        """The events of each step."""
+        order = np.argsort(self.step.astype(np.uint16), kind="stable")
+        bounds = np.searchsorted(self.step[order], np.arange(self.shape[1] + 1))
+        for begin, end in itertools.pairwise(bounds.tolist()):
+            at = order[begin:end]
+            frame, begins = self.frame[at], np.ones(len(at), bool)
+            np.not_equal(frame[1:], frame[:-1], out=begins[1:])
+            first = np.flatnonzero(begins)
+            yield StepEvents(frame[first], np.diff(first, append=len(at)), self.neuron[at], self.coefficient[at])
+
     def spike_times(self) -> np.ndarray:
         """The step of each neuron's first spike, int32 (frames, neurons), ``steps`` = never."""
         frames, steps, neurons = self.shape
@@ -158,6 +171,27 @@ class Events:
         place, others = self.place, other.place
         found = np.searchsorted(others, place)
         return np.append(others, -1)[found] != place
+
+
+class StepEvents(NamedTuple):
+    """The events of one step, sorted by frame, then neuron.
+
+    Attributes:
+        frames: int64 (frames,), those that have events.
+        counts: int64 (frames,), how many each of them has.
+        neuron, coefficient: of each event, as in `Events`.
+    """
+
+    frames: np.ndarray
+    counts: np.ndarray
+    neuron: np.ndarray
+    coefficient: np.ndarray
+
+    def dense(self, neurons: int) -> np.ndarray:
+        """Coefficients, 0 for none, float32 (frames, neurons)."""
+        spikes = np.zeros((len(self.frames), neurons), np.float32)
+        spikes[np.repeat(np.arange(len(self.frames)), self.counts), self.neuron] = self.coefficient
+        return spikes
 
 
 def _described(values: object) -> str:

@@ -1,6 +1,7 @@
 """The golden model: what a network does, spike for spike, in numpy and nothing else.
 
-All arithmetic is on integers; the matrix products run in float32, which is exact here because no sum reaches 2**24.
+All arithmetic is on integers; sums and matrix products run in float32, which is exact here because no sum reaches 2**24. Work follows the
+spikes: where a step brings few, their weights are added up, and only the frames that they reach are worked on.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +13,7 @@ import numpy as np
 from export.events import RADIX, Events
 from export.layer import Layer
 from export.network import Network
+from export.neuron import State
 
 # What is worked on at a time bounds the memory.
 CHUNK = 1024  # frames
@@ -182,11 +184,12 @@ class _Readout:
         self._step = np.full(frames, steps - 1, np.int32)
         self._undecided = np.ones(frames, bool)
 
-    def see(self, step: int, margin: np.ndarray, spikes: np.ndarray) -> None:
-        """A step of the last layer: margins and whether neurons spike, (frames, outputs) each."""
-        deciding = self._undecided & spikes.any(axis=1)
-        self._margin[deciding], self._step[deciding] = margin[deciding], step
-        self._undecided &= ~deciding
+    def see(self, step: int, frames: np.ndarray | slice, margin: np.ndarray, spikes: np.ndarray) -> None:
+        """A step of the last layer: margins of some frames and whether neurons spike, (frames, outputs) each."""
+        decides = self._undecided[frames] & spikes.any(axis=1)
+        deciding = np.arange(len(self._undecided))[frames][decides]
+        self._margin[deciding], self._step[deciding] = margin[decides], step
+        self._undecided[deciding] = False
 
     def end(self, margin: np.ndarray) -> None:
         """The margins after the last step."""
@@ -206,18 +209,25 @@ def _run_layer(layer: Layer, inputs: Events, readout: _Readout | None = None) ->
     flat = frames, layer.outputs
     state = layer.neuron.start(frames * layer.outputs // layer.connection.channels)
     found: list[tuple[np.ndarray, ...]] = [(np.empty(0, np.int64),) * 4]
-    for step, (active, spikes) in enumerate(_by_step(inputs)):
-        if len(active):
-            flattened = replace(state, margin=state.margin.reshape(flat))  # the same memory
-            layer.neuron.add(flattened, layer.connection.sums(spikes), active if len(active) < frames else slice(None))
-        elif step and layer.neuron.skips_empty_steps:
+    for step, events in enumerate(inputs.by_step()):
+        reached = events.frames
+        others_stay = step > 0 and layer.neuron.skips_empty_steps
+        if others_stay and not len(reached):
             continue
-        coefficients = layer.neuron.step(state).reshape(flat)
+        apart = others_stay and 2 * len(reached) < frames  # what is reached is worked on in a copy, and all else not at all
+        part = _select(state, reached, flat) if apart else state
+        if len(reached):
+            flattened = replace(part, margin=part.margin.reshape(-1, layer.outputs))  # the same memory
+            rows = slice(None) if apart or len(reached) == frames else reached
+            layer.neuron.add(flattened, layer.connection.sums_of_events(events), rows)
+        coefficients = layer.neuron.step(part).reshape(-1, layer.outputs)
+        if apart:
+            _put(state, reached, flat, part)
         fires = coefficients != 0
-        frame, neuron = np.nonzero(fires)
-        found.append((frame, np.full(len(frame), step), neuron, coefficients[frame, neuron]))
+        row, neuron = np.divmod(np.flatnonzero(fires), layer.outputs)
+        found.append((reached[row] if apart else row, np.full(len(row), step), neuron, coefficients[row, neuron]))
         if readout is not None:
-            readout.see(step, state.margin.reshape(flat), fires)
+            readout.see(step, reached if apart else slice(None), part.margin.reshape(-1, layer.outputs), fires)
     if readout is not None:
         readout.end(state.margin.reshape(flat))
     frame, at, neuron, coefficient = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
@@ -226,15 +236,13 @@ def _run_layer(layer: Layer, inputs: Events, readout: _Readout | None = None) ->
     return Events(shape, frame[order], at[order].astype(np.int32), neuron[order].astype(np.int32), coefficient[order].astype(np.int16))
 
 
-def _by_step(events: Events) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For each step, the frames with events, in order, and their coefficients, float32 (those frames, neurons)."""
-    _, steps, neurons = events.shape
-    order = np.argsort(events.step.astype(np.uint16), kind="stable")
-    bounds = np.searchsorted(events.step[order], np.arange(steps + 1))
-    for step in range(steps):
-        at = order[bounds[step] : bounds[step + 1]]
-        frame = events.frame[at]
-        begins = np.diff(frame, prepend=-1) != 0
-        spikes = np.zeros((np.count_nonzero(begins), neurons), np.float32)
-        spikes[np.cumsum(begins) - 1, events.neuron[at]] = events.coefficient[at]
-        yield frame[begins], spikes
+def _select(state: State, frames: np.ndarray, flat: tuple[int, int]) -> State:
+    """The state of some frames, which ``flat`` are rows of: frames and outputs."""
+    channels = state.margin.shape[1]
+    return State(*(numbers.reshape(flat)[frames].reshape(-1, channels) for numbers in (state.margin, state.emitted)))
+
+
+def _put(state: State, frames: np.ndarray, flat: tuple[int, int], part: State) -> None:
+    """Write the state of some frames."""
+    for numbers, new in ((state.margin, part.margin), (state.emitted, part.emitted)):
+        numbers.reshape(flat)[frames] = new.reshape(len(frames), -1)

@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model.spikes import ROWS, Spikes, SpikeTrain
+from model.spikes import SpikeTrain, compared
+
+ROWS = 64  # frames worked on at a time in `_weight_gradient` from which several steps at once gain little; the order of its sums follows
 
 
 def binarize(latent: Tensor) -> Tensor:
@@ -121,13 +123,14 @@ def _weight_gradient(times: Tensor, best_step: Tensor, delta: Tensor) -> Tensor:
             table = delta[: left[step]]
             if count > 1:
                 later = torch.arange(step, step + count, device=times.device)[:, None, None]
-                table = (table * (best_step[: left[step]] >= later)).flatten(0, 1)
+                still = compared(torch.ge, best_step[: left[step]].expand(count, -1, -1), later)
+                table = still.to(delta.dtype).mul_(table).flatten(0, 1)
                 inputs, sequence = inputs.sort(stable=True)
                 frames = (frames + left[step] * (part.steps.to(frames.dtype) - step))[sequence]
             elif step:
-                table = table * (best_step[: left[step]] >= step)
-            touched, places = inputs.unique_consecutive(return_inverse=True)
-            gradient.index_add_(0, touched, Spikes(places, frames).sum(table, len(touched)))
+                table = compared(torch.ge, best_step[: left[step]], step).to(delta.dtype).mul_(table)
+            touched, counts = inputs.unique_consecutive(return_counts=True)
+            gradient.index_add_(0, touched, functional.embedding_bag(frames, table, counts.cumsum(0).sub_(counts), mode="sum"))
         step += count
     return gradient
 

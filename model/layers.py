@@ -12,7 +12,7 @@ from export import UserError
 from export.maps import Map
 from model.bstdg import Margins, SpikeTimes, binarize, round_thresholds
 from model.encoding import check_steps
-from model.spikes import FEW, ROWS, Spikes, SpikeTrain, drive_of, time_dtype
+from model.spikes import FEW, ROWS, Spikes, SpikeTrain, as_bool, compared, drive_of, falling, time_dtype
 
 LATENT_RANGE = 0.1  # latent weights start uniformly within ± this: a tenth of the way to where their gradient stops
 GRADIENT_AT = ("peak", "spike", "end")
@@ -105,16 +105,22 @@ class SingleSpikeLayer(nn.Module):
         never = torch.full(margin.shape, self.steps, dtype=time_dtype(self.steps), device=margin.device)
         return State(margin, never, torch.full_like(margin, -math.inf), torch.zeros_like(never))
 
-    def potentials(self, state: State, drive: Tensor) -> tuple[Tensor, Tensor]:
-        """``V - θ``, float (C, B, M), and which neurons spike, bool (C, B, M), in the next C steps; the state is not changed.
+    def margins(self, state: State, drive: Tensor) -> Tensor:
+        """``V - θ``, float (C, B, M), in the next C steps, in the place of ``drive``, what each step's spikes add to it; the state is not
+        changed."""
+        before = state.margin
+        for now in drive.unbind():
+            before = now.add_(before)
+        return drive
 
-        Parameters:
-            drive: float (C, B, M), what each step's spikes add to the potentials.
-        """
-        margins = drive.cumsum(0).add_(state.margin) if len(drive) > 1 else drive.add_(state.margin)
-        fires = (margins >= 0) & (state.fired_at == self.steps)
-        if len(drive) > 1:
-            fires &= fires.cumsum(0, dtype=torch.int32) == 1  # the first time only
+    def potentials(self, state: State, drive: Tensor) -> tuple[Tensor, Tensor]:
+        """`margins`, and which neurons spike, bool (C, B, M)."""
+        margins = self.margins(state, drive)
+        fires = as_bool(compared(torch.ge, margins, 0)) & as_bool(compared(torch.eq, state.fired_at, self.steps))
+        if len(drive) > 1:  # the first time only
+            earliest = fires.view(torch.uint8)  # by way of uint8, since bool converts slowly
+            earliest = earliest * falling(len(drive), earliest)
+            fires &= as_bool(compared(torch.eq, earliest, earliest.amax(0)))
         return margins, fires
 
     def advance(self, state: State, margins: Tensor, fires: Tensor, first: int, closed: Tensor | None = None) -> None:
@@ -123,26 +129,31 @@ class SingleSpikeLayer(nn.Module):
         Parameters:
             closed: int64 (B,), 0 … C - 1: how many steps after ``first`` a frame's last one is; None: all have C steps.
         """
-        steps = torch.arange(first, first + len(margins), device=margins.device)
-        if closed is None:
-            state.margin.copy_(margins[-1])
-        else:
-            state.margin.copy_(margins[closed, torch.arange(len(closed), device=closed.device)])
-            after = steps[:, None] > first + closed  # (C, B)
-            margins, fires = margins.masked_fill(after[..., None], -math.inf), fires & ~after[..., None]
+        settle(state, margins, closed)
+        if closed is not None:
+            after = (torch.arange(len(margins), device=margins.device)[:, None] > closed)[..., None]  # (C, B, 1)
+            margins = margins + margins.new_zeros(after.shape).masked_fill_(after, -math.inf)
+            fires = as_bool(fires.view(torch.uint8) * (~after).view(torch.uint8))
         self._take_best(state, margins, fires, first)
-        before_never = (self.steps - steps).to(state.fired_at.dtype)[:, None, None]
-        earlier = fires.view(torch.uint8) * before_never  # by way of uint8, since bool converts slowly
-        state.fired_at.sub_(earlier.amax(0) if len(fires) > 1 else earlier[0])
+        if len(fires) == 1:
+            state.fired_at.sub_(fires[0].view(torch.uint8), alpha=self.steps - first)
+        else:
+            before_never = falling(len(fires), state.fired_at) + (self.steps - first - len(fires))
+            state.fired_at.sub_((fires.view(torch.uint8) * before_never).amax(0))
 
     def _take_best(self, state: State, margins: Tensor, fires: Tensor, first: int) -> None:
         """Update ``τ`` and its margin by the steps from ``first`` on; a margin of -inf is after the frame's last step."""
         if self.gradient_at == "spike":
             fired_before = (fires.cumsum(0, dtype=torch.int32) > fires) | (state.fired_at < self.steps)
             margins = margins.masked_fill(fired_before, -math.inf)
-        peak, place = margins.max(0) if len(margins) > 1 else (margins[0], torch.zeros_like(state.fired_at[0, 0]))
-        best = (peak > state.best_margin).view(torch.uint8) * (place + first).to(state.best_step.dtype)
-        torch.maximum(state.best_step, best, out=state.best_step)
+        peak: Tensor = margins[0]
+        step: Tensor | int = first
+        if len(margins) > 1:
+            peak = margins.amax(0)
+            earliest = compared(torch.eq, margins, peak).mul_(falling(len(margins), margins)).amax(0)
+            step = (first + len(margins) - earliest).to(state.best_step.dtype)
+        better = as_bool(compared(torch.gt, peak, state.best_margin)).view(torch.uint8)
+        torch.maximum(state.best_step, better.to(state.best_step.dtype) * step, out=state.best_step)
         torch.maximum(state.best_margin, peak, out=state.best_margin)
 
     def states(self, times: Tensor) -> Iterator[State]:
@@ -270,7 +281,7 @@ class SingleSpikeNetwork(nn.Module):
 
     @torch.no_grad()
     def _run_to_decision(self, times: Tensor) -> tuple[list[State], Tensor, Tensor]:
-        """The states at the decision, ``t*`` and silence.
+        """The states at the decision, of the last layer the margins only, ``t*`` and silence.
 
         A decided frame gets no more spikes, so its state stays; when half of the running frames are decided, the others are compacted.
         The fewer are left, the more steps are computed at once.
@@ -287,19 +298,23 @@ class SingleSpikeNetwork(nn.Module):
             count = min(self.steps - step, max(1, ROWS // len(frames)))
             drive = _rows_at(train.between(step, step + count), row_of, step, len(frames), count).sum(synapses[0], count * len(frames))
             drive, found = drive.view(count, len(frames), -1), []
-            for index, (layer, state) in enumerate(zip(self.layers, running, strict=True)):
-                margins, fires = layer.potentials(state, drive)
-                found.append((margins, fires))
-                if index + 1 < len(running):
-                    drive = drive_of(fires, synapses[index + 1])
+            for layer, state, following in zip(self.layers, running, synapses[1:], strict=False):
+                found.append(layer.potentials(state, drive))
+                drive = drive_of(found[-1][1], following)
+            margins = self.layers[-1].margins(running[-1], drive)
             fired = (margins >= 0).any(2)  # (count, rows)
-            closed = torch.where(fired.any(0), fired.to(torch.uint8).argmax(0), count - 1) if count > 1 else None
-            for layer, state, outcome in zip(self.layers, running, found, strict=True):
-                layer.advance(state, *outcome, step, closed)
             rows = (fired.any(0) & silent[frames]).nonzero()[:, 0]
-            decided = frames[rows]
-            decided_at[decided] = step if closed is None else step + closed[rows]
-            silent[decided], row_of[decided] = False, -1
+            closed = None
+            if len(rows):
+                decided = frames[rows]
+                decided_at[decided], silent[decided], row_of[decided] = step, False, -1
+                if count > 1:
+                    closed = torch.full_like(frames, count - 1)
+                    closed[rows] = fired[:, rows].to(torch.uint8).argmax(0)
+                    decided_at[decided] += closed[rows]
+            for layer, state, outcome in zip(self.layers, running, found, strict=False):
+                layer.advance(state, *outcome, step, closed)
+            settle(running[-1], margins, closed)
             step, left = step + count, left - len(rows)
             if 0 < 2 * left <= len(frames):
                 _put(final, frames, running)
@@ -319,6 +334,11 @@ def _rows_at(train: SpikeTrain, row_of: Tensor, first: int, rows: int, count: in
     if count > 1:
         places += rows * (train.steps[there].to(places.dtype) - first)
     return Spikes(places, train.spikes.neurons[there])
+
+
+def settle(state: State, margins: Tensor, closed: Tensor | None) -> None:
+    """Take the margins of each frame's last step, of float (C, B, M); ``closed`` as in `SingleSpikeLayer.advance`."""
+    state.margin.copy_(margins[-1] if closed is None else margins[closed, torch.arange(len(closed), device=closed.device)])
 
 
 def put(state: State, frames: Tensor, part: State) -> None:

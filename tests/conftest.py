@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from export import files
+from export import connections, files
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before PyTorch loads: threads that wait awake slow down tests on busy cores
 
@@ -30,3 +30,10 @@ def _cache(tmp_path_factory):
         del os.environ["FIRSTSPIKE_CACHE"]
     else:
         yield
+
+
+@pytest.fixture(params=["events", "products"])
+def _dense_by(request, monkeypatch):
+    """Dense layers of the golden model add up weights event by event, or multiply matrices, whichever costs less."""
+    monkeypatch.setattr(connections, "SPARSE", 0 if request.param == "events" else 1 << 30)
+    monkeypatch.setattr(connections, "ROUND", 0)

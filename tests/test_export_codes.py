@@ -138,6 +138,15 @@ class TestOracle:
         golden = assert_equal_to_oracle(network, dealt(rng, 20, steps, 7, 2**bits - 1))
         assert len(golden.events[0])
 
+    @pytest.mark.usefixtures("_dense_by")
+    @pytest.mark.parametrize("code", ALL)
+    def test_many_steps(self, code):
+        """Most steps reach few frames, or none."""
+        rng = np.random.default_rng([4, ALL.index(code)])
+        network = code_network(rng, (9, 8, 6, 3), 40, code, kind="none")
+        inputs = dealt(rng, 8, 40, 9, 3) * (rng.random((8, 40, 1)) < 0.3)
+        assert len(assert_equal_to_oracle(network, inputs).events[1])
+
     @pytest.mark.parametrize("code", ALL)
     def test_inputs_that_spike_once(self, code):
         rng = np.random.default_rng([3, ALL.index(code)])

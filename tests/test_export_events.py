@@ -86,3 +86,16 @@ def test_missing_in():
 def test_places_beyond_32_bits():
     events = Events.sort((1 << 40, 1 << 15, 1 << 20), np.array([1 << 27, (1 << 27) - 1]), np.array([7, 7]), np.array([5, 5]))
     assert events.place.tolist() == [((((1 << 27) - 1) << 15) + 7 << 20) + 5, (((1 << 27) << 15) + 7 << 20) + 5]
+
+
+def test_by_step():
+    rng = np.random.default_rng(3)
+    coefficients = rng.integers(-3, 4, (7, 5, 6)) * (rng.random((7, 5, 1)) < 0.6)
+    coefficients[:, 2] = 0
+    steps = list(Events.from_dense(coefficients).by_step())
+    assert len(steps) == 5
+    for step, events in enumerate(steps):
+        assert events.frames.tolist() == np.flatnonzero(coefficients[:, step].any(axis=1)).tolist()
+        assert events.counts.tolist() == np.count_nonzero(coefficients[events.frames, step], axis=1).tolist()
+        assert np.array_equal(events.dense(6), coefficients[events.frames, step])
+        assert events.dense(6).dtype == np.float32

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export import Dense, Layer, Network, Single, UserError, reference
+from export import Dense, Events, Layer, Network, Single, UserError, reference
 from tests import oracle
 from tests.networks import assert_equal_to_oracle, random_network, random_spike_times, run_oracle
 
@@ -33,6 +33,35 @@ def test_equals_oracle(shape, steps):
     for spread in (0.3, 1.0):
         network = random_network(rng, shape, steps, spread=spread)
         assert_equal_to_oracle(network, random_spike_times(rng, 12, shape[0], steps))
+
+
+@pytest.mark.parametrize("worth", [1, 3])
+@pytest.mark.parametrize("density", [0.01, 0.04, 0.3])
+@pytest.mark.parametrize("frames", [1, 40])
+def test_sums_of_events_are_those_of_all_inputs(frames, density, worth):
+    """Few events and many, of one frame and of several, the rest of which have none."""
+    rng = np.random.default_rng(2)
+    dense = Dense(rng.choice([-1, 1], (90, 400)))
+    spikes = rng.integers(1, worth + 1, (frames, 1, 400)) * rng.choice([-1, 1], (frames, 1, 400)) ** (worth - 1)
+    spikes *= (rng.random(spikes.shape) < density * rng.random((frames, 1, 1)) * 2) * (rng.random((frames, 1, 1)) < 0.8)
+    spikes[0, 0, 7] = worth
+    (events,) = Events.from_dense(spikes).by_step()
+    expected = spikes[events.frames, 0] @ dense.weights.T.astype(int)
+    sums = dense.sums_of_events(events)
+    assert sums.dtype == np.float32
+    assert np.array_equal(sums, expected)
+    assert np.array_equal(dense.sums(events.dense(400)), expected)
+
+
+@pytest.mark.usefixtures("_dense_by")
+@pytest.mark.parametrize("share", [0.05, 0.3, 1.0])
+def test_many_steps_equal_oracle(share):
+    """Most steps reach few frames, or none."""
+    rng = np.random.default_rng(3)
+    network = random_network(rng, (30, 20, 12, 4), 80, spread=0.4)
+    times = rng.integers(0, 80, (9, 30))
+    golden = assert_equal_to_oracle(network, np.where(rng.random(times.shape) < share, times, 80))
+    assert len(set(golden.spike_times[1].ravel().tolist())) > 5
 
 
 @st.composite

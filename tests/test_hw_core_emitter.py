@@ -7,6 +7,7 @@ import pytest
 
 from hw.core.dense import DensePlan
 from hw.core.emitter import HEAD_TO_STEP_DONE, HEAD_TO_WORD, VECTOR_TO_HEAD, SpikeEmitter
+from hw.core.plan import MANY_STEPS
 from tests.circuit import Part, Sink, run
 from tests.networks import random_layer
 from tests.neuron_vectors import Step, VectorSource
@@ -159,6 +160,16 @@ def test_cycles_of_one_word_per_vector():
     assert source.last_vector_cycles == [0, 1, 2, 3, 4]
     assert sink.cycles == [cycle + VECTOR_TO_HEAD + HEAD_TO_WORD for cycle in (0, 1, 3, 4)]
     assert step_done.cycles == [2 + VECTOR_TO_HEAD + HEAD_TO_STEP_DONE]
+
+
+def test_cycles_of_short_steps():
+    """Where frames have many steps, a step of one word or none goes through per cycle, too."""
+    plan, dut = emitter(8, 8, 2, steps=MANY_STEPS)
+    steps = [step(time, [int(time % 3 == 0 and k == time % 8) for k in range(8)]) for time in range(14)]
+    sink, source, step_done = run_emitter(plan, dut, steps)
+    assert source.last_vector_cycles == list(range(14))
+    assert sink.cycles == [cycle + VECTOR_TO_HEAD + HEAD_TO_WORD for cycle in range(0, 14, 3)]
+    assert step_done.cycles == [cycle + VECTOR_TO_HEAD + HEAD_TO_STEP_DONE for cycle in range(14) if cycle % 3]
 
 
 def test_cycles_of_several_vectors():

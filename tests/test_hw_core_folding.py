@@ -172,6 +172,15 @@ def test_row_slots(order, pe, following_simd, slots):
     assert plan.vector_slots == slots
 
 
+@pytest.mark.parametrize(
+    ("order", "pe", "steps", "slots"),
+    [("event", 9, 31, 1), ("event", 9, 32, 4), ("event", 3, 32, 4), ("event", 1, 32, 9), ("step", 3, 31, 1), ("step", 3, 32, 4)],
+)
+def test_row_slots_of_many_steps(order, pe, steps, slots):
+    plan = DensePlan(random_layer(np.random.default_rng(0), 3, 9), steps, 1, pe, "delta", order, following_simd=4)
+    assert plan.vector_slots == slots
+
+
 @pytest.mark.parametrize("outputs", [1, 2, 7, 8, 9, 17])
 def test_words_split_against_a_plain_count(outputs):
     """As many more words as rows that have a part of a word beyond the first."""

@@ -5,9 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from export import Encoder, Network
+from export import Dense, Encoder, Layer, Network, Single
 from export.reference import run as golden_run
 from hw import Accelerator, Folding, cost, default_folding
+from hw.core.folding import NEAR_LIMIT, default_contexts
 from tests.accelerators import random_folding, simulate
 from tests.networks import random_network, random_spike_times
 from tests.pairwise import pairwise
@@ -46,6 +47,37 @@ WAYS = {  # form and order of two layers
     "event-xnor": (("delta", "xnor"), ("event", "step")),
     "xnor-step": (("xnor", "delta"), ("step", "step")),
 }
+
+
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize(
+    ("pe", "order", "contexts"),
+    [((24, 4), "event", 4), ((24, 4), "step", 8), ((12, 4), "event", 4), ((7, 2), "event", 2), ((12, 4), "step", 4), ((24, 4), "event", 1)],
+)
+def test_many_steps(pe, order, contexts, early):
+    """Steps of one word, of which one can close in each cycle."""
+    rng = np.random.default_rng(7)
+    network = random_network(rng, (40, 24, 4), 60, spread=0.6)
+    times = np.where(rng.random((12, 40)) < 0.8, rng.permuted(np.tile(np.arange(60), (12, 1)), axis=1)[:, :40], 60)
+    folding = Folding((1, 6), pe, ("delta", "delta"), (order, "event"), contexts=contexts)
+    assert_predicted(network, folding, times, early=early)
+
+
+@pytest.mark.parametrize(("pe", "contexts"), [(600, 4), (300, 4), (150, 2), (60, 2), (15, 1)])
+def test_contexts_of_many_steps(pe, contexts):
+    """By default as many as bring the interval close to the limit; half as many do not, if there are fewer than four folds."""
+    rng = np.random.default_rng(8)
+    layers = (Layer(Dense(rng.choice([-1, 1], (m, n))), Single(np.full(m, t))) for n, m, t in ((784, 600, 25), (600, 10, 12)))
+    network = Network(tuple(layers), 254)
+    times = rng.integers(0, 254, (40, 784))
+    times[rng.random(times.shape) < 0.44] = 254
+    assert default_contexts(network, (pe, 10)) == contexts
+    golden = golden_run(network, times)
+    folding = Folding((1, 60), (pe, 10), ("delta", "delta"), contexts=contexts)
+    ratios = [cost.Speed.of(network, dataclasses.replace(folding, contexts=c), times, golden) for c in (contexts, max(1, contexts // 2))]
+    near, half = (speed.interval / speed.limit for speed in ratios)
+    assert near <= NEAR_LIMIT
+    assert half > NEAR_LIMIT or pe < 150
 
 
 FOLDINGS = [((1, 6), (12, 4)), ((12, 12), (12, 4)), ((1, 1), (2, 1)), ((3, 5), (3, 3))]

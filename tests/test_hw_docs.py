@@ -12,7 +12,7 @@ PAGE = (ROOT / "docs/hardware.md").read_text()
 
 def test_examples_print_what_the_page_says(capsys):
     pairs = re.findall(r"```python\n(.*?)```\n\nprints\n\n```text\n(.*?)```", PAGE, re.DOTALL)
-    assert len(pairs) == 3
+    assert len(pairs) == 4
     for program, printed in pairs:
         exec(program, {})
         assert capsys.readouterr().out == printed
@@ -20,7 +20,7 @@ def test_examples_print_what_the_page_says(capsys):
 
 def test_constants():
     found = re.findall(r"`(hw\.[\w.]+)\.([A-Z_]+)` = (\d+)", PAGE)
-    assert len(found) == 9
+    assert len(found) == 10
     for module, name, value in found:
         assert getattr(importlib.import_module(module), name) == int(value), name
 

@@ -5,6 +5,7 @@ import torch
 from export import Dense, Layer, Network, Single, UserError, reference
 from model import evaluation
 from model.layers import SingleSpikeLayer, SingleSpikeNetwork
+from model.spikes import ROWS
 from tests.networks import assert_equal_to_oracle, random_network, random_spike_times
 from tests.small_data import tensor, twin
 
@@ -36,9 +37,28 @@ def test_random_networks_cover_every_kind_of_frame():
     assert set(step[~silent].tolist()) == {0, 1, 2, 3}
 
 
+@pytest.mark.parametrize("rows", [1, 50, ROWS])
+def test_late_decisions(rows, monkeypatch):
+    """A step at a time, and several at once, in some of which frames are decided."""
+    monkeypatch.setattr("model.layers.ROWS", rows)
+    rng = np.random.default_rng(7)
+    *hidden, last = random_network(rng, (40, 30, 20, 3), 70, spread=0.6).layers
+    network = Network((*hidden, Layer(last.connection, Single(np.array([3, 3, 3])))), 70)
+    times = rng.integers(0, 71, (30, 40))
+    golden, decisions = reference.run(network, times).decisions, twin(network)(torch.from_numpy(times))
+    assert len(set(golden.step.tolist())) > 8
+    assert golden.silent.any()
+    assert decisions.step.tolist() == golden.step.tolist()
+    assert decisions.silent.tolist() == golden.silent.tolist()
+    assert decisions.margins.max(1).values.tolist() == golden.margin.tolist()
+
+
+@pytest.mark.parametrize("rows", [1, ROWS])
 @pytest.mark.parametrize("gradient_at", ["peak", "spike", "end"])
-@pytest.mark.parametrize("steps", [1, 3, 8, 40])
-def test_where_the_gradient_is_taken(gradient_at, steps, monkeypatch):
+@pytest.mark.parametrize("steps", [1, 3, 8, 40, 300])
+def test_where_the_gradient_is_taken(gradient_at, steps, rows, monkeypatch):
+    """A step at a time, and several at once."""
+    monkeypatch.setattr("model.layers.ROWS", rows)
     taken = []
 
     class Recorded:

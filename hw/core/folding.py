@@ -14,14 +14,21 @@ from export.maps import Map
 from hw.core.convolution import ConvPlan
 from hw.core.counting import FORMS
 from hw.core.dense import DensePlan
+from hw.core.emitter import HEAD_TO_WORD, VECTOR_TO_HEAD
 from hw.core.neurons import NEURONS
-from hw.core.plan import LayerPlan
+from hw.core.plan import MANY_STEPS, LayerPlan
 from hw.core.pool import pooled_words
+from hw.core.readout import VECTOR_TO_STEP_DONE
+from hw.core.sequencer import ISSUE_TO_VECTOR
 
 PLANS: dict[str, type[LayerPlan]] = {"dense": DensePlan, "conv2d": ConvPlan}
 """The class of each kind of connection."""
 LOOP_ORDERS = ("event", "step")
 CONTEXTS = (1, 2, 4, 8, 16)
+MOST_BY_DEFAULT = 4
+"""Contexts of a circuit, if nothing is said."""
+NEAR_LIMIT = 1.25
+"""Cycles per frame ÷ limit up to which frames of many steps get no more contexts."""
 MAP_SIMD = 32
 """Most channels of a map that are taken per cycle, if nothing is said."""
 
@@ -205,14 +212,26 @@ def default_contexts(network: Network, pe: tuple[int, ...]) -> int:
 
     Twice as many for several steps of neurons that spike in many of them: each layer works in each step, and waits for the next one. Four
     behind a first layer that is a convolution, whose words come when a step closes, so that steps of several frames must be under way for
-    all layers to work; but one for frames of one step, which follow each other anyway.
+    all layers to work; but one for frames of one step, which follow each other anyway. At least `_to_hide_way` for many steps.
     """
-    if len(network.layers) == 1:
-        return 1
     if network.layers[0].output_map is not None:
         return 4 if network.steps > 1 else 1
+    least = _to_hide_way(network, pe[0]) if network.steps >= MANY_STEPS and network.encoder.spikes_once else 1
+    if len(network.layers) == 1:
+        return least
     often = network.steps > 1 and not all(layer.neuron.spikes_once for layer in network.layers)
-    return (2 if 2 * pe[0] >= network.layers[0].connection.channels else 1) * (2 if often else 1)
+    return max(least, (2 if 2 * pe[0] >= network.layers[0].connection.channels else 1) * (2 if often else 1))
+
+
+def _to_hide_way(network: Network, pe: int) -> int:
+    """The fewest contexts, up to `MOST_BY_DEFAULT`, with which the first layer always works, but for `NEAR_LIMIT`, while a step goes to the
+    readout; if half of the inputs spike, evenly over all steps."""
+    first = network.layers[0]
+    work = first.inputs / 2 / network.steps * -(-first.outputs // pe)
+    hidden = ISSUE_TO_VECTOR + VECTOR_TO_HEAD + HEAD_TO_WORD
+    way = (len(network.layers) - 1) * hidden + ISSUE_TO_VECTOR + VECTOR_TO_STEP_DONE
+    enough = (work + way) / (work * NEAR_LIMIT)
+    return next((count for count in CONTEXTS if enough <= count < MOST_BY_DEFAULT), MOST_BY_DEFAULT)
 
 
 def _check_range(name: str, value: int, most: int, what: str) -> None:

@@ -13,6 +13,11 @@ from hw.core.counting import FORMS, Form
 from hw.core.neurons import NEURONS, Neurons
 from hw.core.words import coefficient_bits, signed_bits
 
+MANY_STEPS = 32
+"""Steps of a frame from which they are short: with fewer words, mostly, than a neuron vector takes cycles to its words."""
+HIDES_WAY = 4
+"""Neuron vectors that are on their way, from their test to their words, if there is one in every cycle."""
+
 
 @dataclass(frozen=True, eq=False)
 class LayerPlan(ABC):
@@ -199,10 +204,10 @@ class LayerPlan(ABC):
     @property
     def vector_slots(self) -> int:
         """Neuron vectors that can wait for the next layer: a whole step's where they follow each other, so that a word need not stop
-        among its folds; else one; if each gives one word, as many as hide the way there."""
-        if self.neuron_folds > 1:
-            return self.neuron_folds if self.loop_order == "event" else 1
-        return 4 if self.following_simd == self.layer.outputs else 1
+        among its folds; else one. Where steps are short, or each gives one word, at least as many as hide the way there."""
+        of_step = self.neuron_folds if self.loop_order == "event" else 1
+        one_word = self.neuron_folds == 1 and self.following_simd == self.layer.outputs
+        return max(of_step, HIDES_WAY) if one_word or self.steps >= MANY_STEPS else of_step
 
     @cached_property
     def membrane_bits(self) -> int:
