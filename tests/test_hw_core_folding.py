@@ -6,6 +6,7 @@ import pytest
 from export import Dense, Layer, Network, Single, UserError
 from hw import Folding, default_folding
 from hw.core.dense import DensePlan
+from tests.maps import Shape, map_network
 from tests.networks import random_layer, random_network
 
 NETWORK = random_network(np.random.default_rng(0), (6, 5, 3), 4)
@@ -98,6 +99,16 @@ def test_default_folding(shape, folding):
     network = random_network(np.random.default_rng(0), shape, 2)
     assert default_folding(network) == folding
     folding.plans(network)
+
+
+@pytest.mark.parametrize(("channels", "pe"), [(64, 64), (96, 48), (300, 75)])
+def test_default_folding_of_large_maps(channels, pe):
+    """Behind a map there are at most 6,000 synapses per cycle; those of a map are of a divisor of its channels."""
+    kernel = Shape(channels, kernel=(3, 3), padding=(1, 1))
+    network = map_network(np.random.default_rng(0), (6, 6, 3), [kernel, kernel, kernel], 2, 1, "graded")
+    folding = default_folding(network)
+    assert folding.pe == (channels, pe, pe, 1)
+    assert sum(simd * each for simd, each in zip(folding.simd[1:], folding.pe[1:], strict=True)) <= 6000
 
 
 def test_as_dict():

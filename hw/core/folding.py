@@ -31,6 +31,9 @@ NEAR_LIMIT = 1.25
 """Cycles per frame ÷ limit up to which frames of many steps get no more contexts."""
 MAP_SIMD = 32
 """Most channels of a map that are taken per cycle, if nothing is said."""
+MAP_SYNAPSES = 6000
+"""Most synapses, ``PE · SIMD``, of all layers behind maps together, if nothing is said: larger circuits take minutes to compile, and are no
+faster in simulation."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +178,8 @@ def default_folding(network: Network) -> Folding:
 
     The first layer takes eight inputs a cycle when it has at most 128, else one, since few of many inputs share a step, or 16 if they are
     spread over all steps; later layers take a tenth of theirs. Words of a map are all channels of a position, up to `MAP_SIMD`; layers
-    behind a map have as few neurons at once as keep up with the busiest of them when all neurons spike in one step.
+    behind a map have as few neurons at once as keep up with the busiest of them when all neurons spike in one step, of a map a divisor of
+    its channels. Where they have more than `MAP_SYNAPSES`, all of these take two, four, … times as long.
     """
     of_many = 1 if network.encoder.spikes_once else 16
     simd, pe = [], []
@@ -192,19 +196,24 @@ def default_folding(network: Network) -> Folding:
 
 
 def _balanced(network: Network, plans: Sequence[LayerPlan]) -> list[int]:
-    """``PE`` of each layer, so that none behind a map is done before the busiest but the first, whose inputs may be sparser."""
+    """``PE`` of each layer, so that none behind a map is done before the busiest but the first, whose inputs may be sparser; see
+    `default_folding`."""
     work = []
     for plan in plans:
         pool = plan.layer.pool
         words = np.arange(-(-plan.layer.inputs // plan.simd)) if pool is None else pooled_words(pool, plan.simd)
         work.append(int(plan.work(words).sum()))
-    pe = [plan.pe for plan in plans]
-    for index, plan in enumerate(plans[1:], 1):
-        if map_before(network, index) is not None:
-            channels = plan.layer.connection.channels
-            folds = min(channels, plan.neuron_folds * (max(work[1:]) // work[index]))
-            pe[index] = -(-channels // folds)
-    return pe
+    behind = [index for index in range(1, len(plans)) if map_before(network, index) is not None]
+    pe, pace = [plan.pe for plan in plans], max(work[1:])
+    while True:
+        for index in behind:
+            layer, folds = plans[index].layer, plans[index].neuron_folds
+            channels = layer.connection.channels
+            least = -(-channels // min(channels, folds * (pace // work[index])))
+            pe[index] = next(size for size in range(least, channels + 1) if layer.output_map is None or channels % size == 0)
+        if sum(pe[index] * plans[index].simd for index in behind) <= MAP_SYNAPSES or all(pe[index] == 1 for index in behind):
+            return pe
+        pace *= 2
 
 
 def default_contexts(network: Network, pe: tuple[int, ...]) -> int:
