@@ -220,12 +220,13 @@ def test_early_mode_drops_words():
     """Outputs fire at step 0 of frames that go on for long: nearly all of each frame need not be sent."""
     network = constant_network([0, 1], steps=40)
     times = np.tile(np.arange(5) * 9, (6, 1))
-    words = {early: assert_equal(network, Folding((1, 1), (4, 2), ("delta", "delta")), times, early=early) for early in (False, True)}
+    words = {early: assert_equal(network, Folding((1, 1), (1, 2), ("delta", "delta")), times, early=early) for early in (False, True)}
     last = {early: record.last_word_cycles[-1] for early, record in words.items()}
     assert last[True] < last[False]
     long = random_network(np.random.default_rng(1), (60, 4, 2), 60, spread=0)
     times = np.tile(np.arange(60), (5, 1))
-    records = [assert_equal(long, default_folding(long), times, early=early) for early in (False, True)]
+    folding = Folding((1, 1), (1, 2), ("delta", "delta"), contexts=4)
+    records = [assert_equal(long, folding, times, early=early) for early in (False, True)]
     assert records[1].last_word_cycles[-1] < records[0].last_word_cycles[-1] / 2
 
 
