@@ -15,6 +15,7 @@ from model.quantized_layers import BinaryLayer, OutputLayer, QuantizedLayer
 from model.synapses import Shape, Synapses, chain
 
 EXACT = 1 << 24  # up to which float32 has every whole number
+HALF_EXACT = 1 << 8  # up to which bfloat16 has
 
 
 class QuantizedNetwork(nn.Module):
@@ -32,7 +33,8 @@ class QuantizedNetwork(nn.Module):
         levels, norm, quantised, clip, integer, bias, precision, generator: as in `QuantizedLayer`.
 
     Raises:
-        UserError: a parameter is not as said, or sums could reach 2^24, from where float32 is not exact.
+        UserError: a parameter is not as said, or sums could reach 2^24, from where float32 is not exact, or counts behind a pool 2^8, where
+            they are bfloat16.
     """
 
     def __init__(
@@ -59,6 +61,9 @@ class QuantizedNetwork(nn.Module):
         layers = [QuantizedLayer(each, levels, **hidden) for each in before]
         self.hidden = cast("list[QuantizedLayer]", nn.ModuleList(layers))
         self.output = OutputLayer(last, **options)
+        for index, layer in enumerate(self.hidden[1:], 1):
+            if precision == "bfloat16" and (most := levels * layer.synapses.pool**2) > HALF_EXACT:
+                raise UserError(f"inputs of layer {index} must be at most {HALF_EXACT} where precision is 'bfloat16', not up to {most}")
         for index, (layer, most) in enumerate(zip(self.layers, [2**bits - 1, *([levels] * len(layers))], strict=True)):
             if (reach := layer.synapses.fan_in * layer.synapses.pool**2 * most) >= EXACT:
                 raise UserError(f"sums of layer {index} must stay below {EXACT}, where float32 is exact, but can reach {reach}")

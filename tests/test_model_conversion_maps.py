@@ -277,3 +277,11 @@ def test_structures_that_do_not_fit_the_data(tmp_path, structure, image_shape, m
     with pytest.raises(UserError) as caught:
         train(tmp_path, replace(RECIPE, structure=structure), replace(stripes(), image_shape=image_shape))
     assert str(caught.value) == message
+
+
+def test_counts_behind_a_pool_must_be_exact():
+    """In bfloat16, which has whole numbers up to 256."""
+    recipe = replace(RECIPE, structure="6C3-P2-5C2p1-4", precision="bfloat16")
+    ConversionTrainer(stripes(), replace(recipe, levels=64))
+    with pytest.raises(UserError, match=r"^inputs of layer 1 must be at most 256 where precision is 'bfloat16', not up to 260$"):
+        ConversionTrainer(stripes(), replace(recipe, levels=65))

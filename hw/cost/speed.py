@@ -47,14 +47,15 @@ class Speed:
 
     @classmethod
     def measure(cls, network: Network, folding: Folding, inputs: Events, frames_in: str = "words") -> "Speed":
-        """The same by the golden model, of any number of frames: part by part, of which each begins with an empty circuit.
+        """The same by the golden model, of any number of frames: means over parts that fit into memory, each of which begins with an empty
+        circuit; a part of a single frame has no interval, and does not count.
 
         Raises:
             UserError: there are fewer than two frames.
         """
         frames, parts = inputs.shape[0], list[Speed]()
         for part, golden in reference.shards(network, inputs):
-            if len(golden) > 1 or frames < 2:  # one that is left over has no interval
+            if len(golden) > 1 or frames < 2:
                 parts.append(cls.of(network, folding, inputs[part], golden, frames_in))
         if len(parts) == 1:
             return parts[0]

@@ -41,6 +41,12 @@ PARTS = (
         reach=8,
     ),
     _unbounded(
+        "frame check, ascending",
+        "the same, of words of a single step whose indices must ascend",
+        lambda: parts.frame_check(WordFormat(inputs=5, steps=1, simd=2, ascending=True)),
+        reach=8,
+    ),
+    _unbounded(
         "frame check, coefficients",
         "the same, of words of two bits for each input, where every step has to be closed",
         lambda: parts.frame_check(CODED),
