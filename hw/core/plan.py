@@ -55,8 +55,8 @@ class LayerPlan(ABC):
 
     @property
     def addressed(self) -> bool:
-        """Neuron vectors say where they belong, since some can be left out of a step, or folds of a position differ in size; else all of a step
-        come, in order."""
+        """Neuron vectors say where they belong, since some can be left out of a step, or folds of a position differ in size; else all of a
+        step come, in order."""
         return False
 
     @property
