@@ -42,8 +42,8 @@ PARTS = (
     ),
     _unbounded(
         "frame check, ascending",
-        "the same, of words of a single step whose indices must ascend",
-        lambda: parts.frame_check(WordFormat(inputs=5, steps=1, simd=2, ascending=True)),
+        "the same, of words whose indices must ascend in a step",
+        lambda: parts.frame_check(WordFormat(inputs=5, steps=3, simd=2, ascending=True)),
         reach=8,
     ),
     _unbounded(
