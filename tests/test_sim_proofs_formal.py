@@ -56,6 +56,11 @@ def test_frame_check_that_lets_something_pass(form):
     assert not holds(parts.frame_check(FORM, lambda _: FrameCheck(form))).holds
 
 
+def test_frame_check_that_lets_indices_fall():
+    form = replace(FORM, ascending=True)
+    assert not holds(parts.frame_check(form, lambda _: FrameCheck(FORM))).holds
+
+
 @pytest.mark.parametrize("change", [{"skips_empty_steps": True}, {"inputs": 6}], ids=["skips", "padding"])
 def test_frame_check_of_coefficients_that_lets_something_pass(change):
     form = replace(catalogue.CODED, **change)
