@@ -101,13 +101,13 @@ def test_default_folding(shape, folding):
     folding.plans(network)
 
 
-@pytest.mark.parametrize(("channels", "pe"), [(64, 64), (96, 48), (300, 75)])
-def test_default_folding_of_large_maps(channels, pe):
-    """Behind a map there are at most 6,000 synapses per cycle; those of a map are of a divisor of its channels."""
+@pytest.mark.parametrize(("channels", "simd", "pe"), [(64, 32, 64), (96, 32, 32), (128, 32, 64), (300, 30, 60), (101, 1, 101)])
+def test_default_folding_of_large_maps(channels, simd, pe):
+    """Behind a map there are at most 6,000 synapses per cycle; those of a map are of whole words that divide its channels."""
     kernel = Shape(channels, kernel=(3, 3), padding=(1, 1))
     network = map_network(np.random.default_rng(0), (6, 6, 3), [kernel, kernel, kernel], 2, 1, "graded")
     folding = default_folding(network)
-    assert folding.pe == (channels, pe, pe, 1)
+    assert (folding.simd, folding.pe) == ((3, simd, simd, simd), (channels, pe, pe, 1))
     assert sum(simd * each for simd, each in zip(folding.simd[1:], folding.pe[1:], strict=True)) <= 6000
 
 

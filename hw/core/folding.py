@@ -178,41 +178,54 @@ def default_folding(network: Network) -> Folding:
 
     The first layer takes eight inputs a cycle when it has at most 128, else one, since few of many inputs share a step, or 16 if they are
     spread over all steps; later layers take a tenth of theirs. Words of a map are all channels of a position, up to `MAP_SIMD`; layers
-    behind a map have as few neurons at once as keep up with the busiest of them when all neurons spike in one step, of a map a divisor of
-    its channels. Where they have more than `MAP_SYNAPSES`, all of these take two, four, … times as long.
+    behind a map have as few neurons at once as keep up with the busiest of them when all neurons spike in one step, of a map whole words
+    that divide its channels. Where they have more than `MAP_SYNAPSES`, all of these take two, four, … times as long, with words half as
+    wide if need be, or a quarter.
     """
     of_many = 1 if network.encoder.spikes_once else 16
-    simd, pe = [], []
-    for index, layer in enumerate(network.layers):
-        small = 8 if layer.inputs <= 128 else of_many
-        if (comes := map_before(network, index)) is not None:
-            simd.append(max(size for size in range(1, MAP_SIMD + 1) if comes[2] % size == 0))
-        else:
-            simd.append(min(layer.inputs, small) if index == 0 else -(-layer.inputs // 10))
-        pe.append(min(layer.connection.channels, 600))
-    if network.layers[-1].output_map is None and any(map_before(network, index) for index in range(1, len(network.layers))):
-        pe = _balanced(network, Folding(tuple(simd), tuple(pe), ("delta",) * len(simd)).plans(network))
+    behind = [index for index in range(1, len(network.layers)) if map_before(network, index) is not None]
+    pe: list[int] | None = None
+    for most in (MAP_SIMD, MAP_SIMD // 2, MAP_SIMD // 4, 1):
+        simd = []
+        for index, layer in enumerate(network.layers):
+            small = 8 if layer.inputs <= 128 else of_many
+            if (comes := map_before(network, index)) is not None:
+                simd.append(max(size for size in range(1, most + 1) if comes[2] % size == 0))
+            else:
+                simd.append(min(layer.inputs, small) if index == 0 else -(-layer.inputs // 10))
+        pe = [min(layer.connection.channels, 600) for layer in network.layers]
+        if network.layers[-1].output_map is None and behind:
+            pe = _balanced(Folding(tuple(simd), tuple(pe), ("delta",) * len(simd)).plans(network), behind)
+        if pe is not None:
+            break
+    assert pe is not None  # a synapse of each layer is never too much
     return Folding(tuple(simd), tuple(pe), ("delta",) * len(simd), contexts=default_contexts(network, tuple(pe)))
 
 
-def _balanced(network: Network, plans: Sequence[LayerPlan]) -> list[int]:
+def _balanced(plans: Sequence[LayerPlan], behind: Sequence[int]) -> list[int] | None:
     """``PE`` of each layer, so that none behind a map is done before the busiest but the first, whose inputs may be sparser; see
-    `default_folding`."""
+    `default_folding`. None: that has too many synapses.
+
+    Parameters:
+        behind: the layers behind a map.
+    """
     work = []
     for plan in plans:
         pool = plan.layer.pool
         words = np.arange(-(-plan.layer.inputs // plan.simd)) if pool is None else pooled_words(pool, plan.simd)
         work.append(int(plan.work(words).sum()))
-    behind = [index for index in range(1, len(plans)) if map_before(network, index) is not None]
     pe, pace = [plan.pe for plan in plans], max(work[1:])
     while True:
-        for index in behind:
-            layer, folds = plans[index].layer, plans[index].neuron_folds
-            channels = layer.connection.channels
-            least = -(-channels // min(channels, folds * (pace // work[index])))
-            pe[index] = next(size for size in range(least, channels + 1) if layer.output_map is None or channels % size == 0)
-        if sum(pe[index] * plans[index].simd for index in behind) <= MAP_SYNAPSES or all(pe[index] == 1 for index in behind):
+        most_folds = {index: plans[index].neuron_folds * (pace // work[index]) for index in behind}
+        for index, folds in most_folds.items():
+            channels = plans[index].layer.connection.channels
+            word = plans[index + 1].simd if plans[index].layer.output_map else 0
+            least = -(-channels // min(channels, folds))
+            pe[index] = next(size for size in range(least, channels + 1) if not word or (channels % size == 0 and size % word == 0))
+        if sum(pe[index] * plans[index].simd for index in behind) <= MAP_SYNAPSES:
             return pe
+        if all(folds >= plans[index].layer.connection.channels for index, folds in most_folds.items()):
+            return pe if all(plans[index].simd == 1 for index in behind) else None
         pace *= 2
 
 
