@@ -61,8 +61,8 @@ class QuantizedNetwork(nn.Module):
         layers = [QuantizedLayer(each, levels, **hidden) for each in before]
         self.hidden = cast("list[QuantizedLayer]", nn.ModuleList(layers))
         self.output = OutputLayer(last, **options)
-        for index, layer in enumerate(self.hidden[1:], 1):
-            if precision == "bfloat16" and (most := levels * layer.synapses.pool**2) > HALF_EXACT:
+        for index, each in enumerate(layers[1:], 1):
+            if precision == "bfloat16" and (most := levels * each.synapses.pool**2) > HALF_EXACT:
                 raise UserError(f"inputs of layer {index} must be at most {HALF_EXACT} where precision is 'bfloat16', not up to {most}")
         for index, (layer, most) in enumerate(zip(self.layers, [2**bits - 1, *([levels] * len(layers))], strict=True)):
             if (reach := layer.synapses.fan_in * layer.synapses.pool**2 * most) >= EXACT:
