@@ -151,8 +151,9 @@ def shards(network: Network, inputs: Events, golden: Callable[[slice], Result] |
     chunk, frames = chunk_of(network), inputs.shape[0]
     for at in range(0, max(1, frames), chunk):
         here = slice(at, min(at + chunk, frames))
-        result = run(network, inputs[here]) if golden is None else golden(here)
-        spikes = len(inputs[here]) + sum(map(len, result.events))
+        some = inputs[here]
+        result = run(network, some) if golden is None else golden(here)
+        spikes = len(some) + sum(map(len, result.events))
         more = NEURON_BYTES * len(result) * sum(network.shape) + SPIKE_BYTES * spikes
         if parts and size + more > SHARD_BYTES:
             yield slice(begin, at), Result.concatenate(parts)

@@ -18,8 +18,8 @@ from export import Graded, Layer, Network, reference
 from hw import Accelerator, Folding
 from hw.core import neurons
 from hw.verilog import generate, port_map
-from sim import simulate
 from sim.compare import Difference
+from tests import plusargs
 from tests.multi_spike import code_network, random_images, spread
 from tests.neuron_faults import BiasTwice
 
@@ -237,12 +237,7 @@ def planted(code):
 
 def cosimulate(circuit, fault, monkeypatch, **options):
     """Run a circuit with one of its faults, 0 for none."""
-    run_module = simulate.run_module
-    monkeypatch.setattr(
-        simulate,
-        "run_module",
-        lambda build, module, folder, plusargs, *rest: run_module(build, module, folder, [*plusargs, f"+fault={fault}"], *rest),
-    )
+    plusargs.add(monkeypatch, f"+fault={fault}")
     return sim.cosimulate(circuit.network, circuit.inputs, folding=FOLDING, verilog=circuit.verilog, **options)
 
 

@@ -15,8 +15,8 @@ import sim
 from export import Conv2d, Dense, Encoder, Events, Layer, Network, Pool2d, Single, reference
 from hw import Accelerator, Folding, cost
 from hw.verilog import generate, port_map
-from sim import simulate
 from sim.compare import Difference
+from tests import plusargs
 from tests.maps import Shape, map_network, random_inputs, signs
 from tests.networks import random_spike_times
 
@@ -156,12 +156,7 @@ def planted():
 
 def cosimulate(fault, monkeypatch):
     """Run the circuit with one of its faults."""
-    run_module = simulate.run_module
-    monkeypatch.setattr(
-        simulate,
-        "run_module",
-        lambda build, module, folder, plusargs, *rest: run_module(build, module, folder, [*plusargs, f"+fault_{named(fault)}."], *rest),
-    )
+    plusargs.add(monkeypatch, f"+fault_{named(fault)}.")
     return sim.cosimulate(NETWORK, TIMES, folding=FOLDING, verilog=planted())
 
 

@@ -10,8 +10,8 @@ import sim
 from export import Conv2d, Dense, Encoder, Events, Graded, Layer, Network, Pool2d, Readout, reference
 from hw import Accelerator, Folding, cost
 from hw.verilog import generate, port_map
-from sim import simulate
 from sim.compare import Difference
+from tests import plusargs
 from tests.maps import random_inputs, signs
 from tests.multi_spike import dense
 from tests.test_sim_maps import in_module, named, row_changed
@@ -83,12 +83,7 @@ def planted():
 
 def cosimulate(fault, monkeypatch):
     """Run the circuit with one of its faults."""
-    run_module = simulate.run_module
-    monkeypatch.setattr(
-        simulate,
-        "run_module",
-        lambda build, module, folder, plusargs, *rest: run_module(build, module, folder, [*plusargs, f"+fault_{named(fault)}."], *rest),
-    )
+    plusargs.add(monkeypatch, f"+fault_{named(fault)}.")
     return sim.cosimulate(NETWORK, Events.from_dense(INPUTS), folding=FOLDING, verilog=planted())
 
 
