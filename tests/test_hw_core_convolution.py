@@ -304,13 +304,14 @@ def test_default_folding():
 
 
 def test_default_folding_of_several_convolutions():
-    """The third layer and the outputs have a ninth of the second one's work; the first, with less than half of it, keeps all neurons."""
+    """With all neurons at once, the third layer has a ninth of the second one's work, and the outputs half of it: the third takes the
+    smallest vectors of whole words, the outputs half of their neurons at once; the first, with less than half of it, keeps all."""
     rng = np.random.default_rng(4)
-    shapes = [((6, 2, 1, 1), (4, 4), None), ((8, 6, 3, 3), (4, 4), None), ((9, 8, 1, 1), (2, 2), None)]
+    shapes = [((6, 2, 1, 1), (4, 4), None), ((8, 6, 3, 3), (4, 4), None), ((128, 8, 1, 1), (2, 2), None)]
     layers = [Layer(Conv2d(signs(rng, *kernels), shape), Single(np.ones(kernels[0], int)), pool) for kernels, shape, pool in shapes]
-    layers.append(Layer(Dense(signs(rng, 7, 36)), Single(np.ones(7, int))))
+    layers.append(Layer(Dense(signs(rng, 4, 512)), Single(np.ones(4, int))))
     network = Network(tuple(layers), 4)
     folding = default_folding(network)
-    assert folding.simd == (2, 6, 8, 9)
-    assert [plan.work(np.arange(size)).sum() for plan, size in zip(folding.plans(network), (16, 16, 4, 4), strict=True)] == [16, 36, 36, 28]
-    assert folding.pe == (6, 8, 1, 1)
+    assert folding.simd == (2, 6, 8, 32)
+    assert [plan.work(np.arange(size)).sum() for plan, size in zip(folding.plans(network), (16, 16, 4, 16), strict=True)] == [16, 36, 16, 32]
+    assert folding.pe == (6, 8, 32, 2)
