@@ -44,6 +44,7 @@ class ConversionRecipe(Options):
         drop_inputs: share of the inputs that are 0, anew for each frame and epoch.
         smoothing: share of the target that goes to all classes alike (label smoothing).
         validation: training frames held out to choose epoch and shift: a share below 1, or a number of frames.
+        average: as in `model.training_run.TrainingRun`, in epochs; 0: off.
 
     Raises:
         UserError: a value is out of range, or two do not go together.
@@ -77,6 +78,7 @@ class ConversionRecipe(Options):
     drop_inputs: float = 0.0
     smoothing: float = 0.0
     validation: float = 0.1
+    average: float = 0.0
 
     def __post_init__(self) -> None:
         self._check(

@@ -118,7 +118,7 @@ class ConversionTrainer(TrainingRun):
         return [total, right, 0, len(labels)]
 
     def _validate(self, epoch: int) -> OperatingPoint:
-        summary = run(self.network, self.validation.images, keep=0).summary()
+        summary = run(self.scored, self.validation.images, keep=0).summary()
         score = scores.score(summary, self.validation.labels.numpy())
         point = OperatingPoint(0, score.strict, score.silent_share, score.steps_mean, score.hidden_spikes_by_decision_mean)
         self._keep(epoch, point, [point])

@@ -36,6 +36,7 @@ class Options:
     augment: float
     mirror: bool
     validation: float
+    average: float
 
     def _check(self, integers: Iterable[tuple[str, int, int | None]], numbers: Iterable[tuple[Iterable[str], Fits, str]]) -> None:
         """Refuse values that are out of range.
@@ -57,6 +58,7 @@ class Options:
         common: list[tuple[Iterable[str], Fits, str]] = [
             (("learning_rate", "validation"), lambda value: 0 < value < math.inf, "a positive number"),
             (("augment",), lambda value: 0 <= value < math.inf, "a number of pixels, at least 0"),
+            (("average",), lambda value: 0 <= value < math.inf, "a number of epochs, at least 0"),
         ]
         for names, fits, what in (*common, *numbers):
             for name in names:
@@ -129,6 +131,7 @@ class Recipe(Options):
         mirror: whether augmentation swaps left and right, too.
         drop_spikes: share of the inputs that are kept from spiking, anew for each frame and epoch.
         validation: training frames held out to choose epoch and shift: a share below 1, or a number of frames.
+        average: as in `model.training_run.TrainingRun`, in epochs; 0: off.
         max_silent: the most silent frames that the chosen shift may leave, in percent of the validation frames.
         silent_start, silent_end: percent of silent frames that the output thresholds are held at, at the first and last update.
         window: half-width of the gradient's window, in units of √fan-in.
@@ -154,6 +157,7 @@ class Recipe(Options):
     mirror: bool = False
     drop_spikes: float = 0.0
     validation: float = 0.1
+    average: float = 0.0
     max_silent: float = 5.0
     silent_start: float = 40.0
     silent_end: float = 4.0

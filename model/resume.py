@@ -24,6 +24,8 @@ def save_state(path: str | Path, trainer: TrainingRun) -> None:
     assert trainer.best is not None
     tensors = {f"network.{name}": tensor for name, tensor in trainer.network.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in trainer.best.parameters.items()}
+    if trainer.average is not None:
+        tensors |= {f"average.{name}": tensor for name, tensor in trainer.average.state_dict().items()}
     for index, moments in trainer.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
     tensors["generator"] = trainer.generator.get_state()
@@ -74,12 +76,14 @@ def _check_same(header: dict[str, Any], trainer: TrainingRun) -> None:
 
 
 def _restore(tensors: dict[str, Any], header: dict[str, Any], trainer: TrainingRun) -> None:
-    parts: dict[str, dict[str, torch.Tensor]] = {"network": {}, "best": {}, "optimizer": {}}
+    parts: dict[str, dict[str, torch.Tensor]] = {"network": {}, "best": {}, "average": {}, "optimizer": {}}
     for name, array in tensors.items():
         group, _, rest = name.partition(".")
         if group in parts:
             parts[group][rest] = torch.from_numpy(array)
     trainer.network.load_state_dict(parts["network"])
+    if trainer.average is not None:
+        trainer.average.load_state_dict(parts["average"])
     moments: dict[int, dict[str, torch.Tensor]] = {}
     for name, tensor in parts["optimizer"].items():
         index, _, moment = name.partition(".")

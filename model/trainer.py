@@ -144,8 +144,8 @@ class Trainer(TrainingRun):
 
     def _validate(self, epoch: int) -> evaluation.OperatingPoint:
         """Choose the shift on the validation frames, and `_keep` the epoch."""
-        result, margins = evaluation.run(self.network, self.validation.times)
-        last = self.network.layers[-1]
+        result, margins = evaluation.run(self.scored, self.validation.times)
+        last = self.scored.layers[-1]
         thresholds = last.integer_thresholds().cpu().numpy()
         curve = evaluation.shift_curve(result, margins, thresholds, last.inputs, self.validation.labels.numpy())
         point = evaluation.choose_shift(curve, self.recipe.max_silent)

@@ -4,12 +4,14 @@ import hashlib
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from export import UserError, scores
@@ -50,6 +52,11 @@ class Labelled(Protocol):
 class TrainingRun(ABC):
     """A training run, epoch by epoch. Everything follows from data set, recipe and, to the last bit, the number of threads.
 
+    With ``recipe.average`` ``E``, the parameters that are scored and kept are an exponential mean over the updates, each of which has
+    the weight ``1 / (1 + E · updates per epoch)``: of latent weights, whose signs are the ±1 ones, thresholds and running statistics
+    alike (after B. T. Polyak and A. B. Juditsky, "Acceleration of Stochastic Approximation by Averaging", SIAM J. Control Optim. 30(4),
+    1992, with forgetting).
+
     Parameters:
         processes: where it computes, and what shares the work; by default this process on the CPU.
 
@@ -74,6 +81,20 @@ class TrainingRun(ABC):
         self.generator = torch.Generator().manual_seed(recipe.seed)
         self.epoch = 0
         self.best: Best | None = None
+
+    @cached_property
+    def average(self) -> AveragedModel | None:
+        """The exponential mean of the parameters; None: they are not averaged."""
+        if not self.recipe.average:
+            return None
+        batches = -(-len(self.train.labels) // self.recipe.batch_size)
+        kept = 1 - 1 / (1 + self.recipe.average * batches)
+        return AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(kept), use_buffers=True)
+
+    @property
+    def scored(self) -> Any:
+        """The network that is scored and kept."""
+        return self.network if self.average is None else self.average.module
 
     @abstractmethod
     def describe(self, epoch: Epoch) -> str:
@@ -116,6 +137,8 @@ class TrainingRun(ABC):
             progress = (self.epoch * len(batches) + number + 1) / (self.recipe.epochs * len(batches))
             part = self.processes.share(len(batch))
             totals += self._update(self._inputs(batch, part), self.train.labels[batch[part]], progress)
+            if self.average is not None:
+                self.average.update_parameters(self.network)
             seen += len(batch)
             loss, accuracy, silent, steps = totals / seen
             bar.set_postfix_str(
@@ -146,7 +169,7 @@ class TrainingRun(ABC):
     def _keep(self, epoch: int, point: evaluation.OperatingPoint, curve: list[evaluation.OperatingPoint]) -> None:
         """Keep the epoch if none before did better (of equals, the latest)."""
         if self.best is None or self._rank(point) >= self._rank(self.best.point):
-            parameters = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+            parameters = {name: tensor.clone() for name, tensor in self.scored.state_dict().items()}
             self.best = Best(epoch, point, curve, parameters)
 
     def _fingerprint(self) -> str:

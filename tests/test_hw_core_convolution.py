@@ -313,5 +313,6 @@ def test_default_folding_of_several_convolutions():
     network = Network(tuple(layers), 4)
     folding = default_folding(network)
     assert folding.simd == (2, 6, 8, 32)
-    assert [plan.work(np.arange(size)).sum() for plan, size in zip(folding.plans(network), (16, 16, 4, 16), strict=True)] == [16, 36, 16, 32]
+    words = (16, 16, 4, 16)
+    assert [plan.work(np.arange(count)).sum() for plan, count in zip(folding.plans(network), words, strict=True)] == [16, 36, 16, 32]
     assert folding.pe == (6, 8, 32, 2)

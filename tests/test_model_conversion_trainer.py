@@ -83,9 +83,9 @@ def test_the_best_epoch_on_validation_frames_is_kept(tmp_path):
     assert best == max(range(1, 9), key=lambda number: (epochs[number - 1], number))
 
 
-@pytest.mark.parametrize("augment", [0.0, 0.4])
-def test_interrupted_and_resumed_equals_never_interrupted(tmp_path, monkeypatch, augment):
-    recipe = replace(RECIPE, augment=augment, clip="rate-norm", drop_inputs=0.1)
+@pytest.mark.parametrize(("augment", "average"), [(0.0, 0.0), (0.4, 1.5)])
+def test_interrupted_and_resumed_equals_never_interrupted(tmp_path, monkeypatch, augment, average):
+    recipe = replace(RECIPE, augment=augment, average=average, clip="rate-norm", drop_inputs=0.1)
     train(tmp_path / "whole", recipe)
     original = ConversionTrainer.run_epoch
 
@@ -111,6 +111,16 @@ def test_a_state_from_before_an_option_was_there(tmp_path, monkeypatch):
     assert train(tmp_path, resume=True)[1][0] == "resumed after epoch 4 of 4"
     with pytest.raises(UserError, match=r"to resume, bias must be True as before, not False$"):
         train(tmp_path, replace(RECIPE, bias=False), resume=True)
+
+
+def test_average_is_kept(tmp_path):
+    """Of the running statistics as well, so that the network that is kept is normalised as its averaged weights were."""
+    trainers = []
+    train(tmp_path, replace(RECIPE, average=1.0, epochs=1), observe=lambda trainer, epoch, seconds: trainers.append(trainer))
+    averaged, last = trainers[0].average.module, trainers[0].best.parameters
+    source = conversion_checkpoint.read(tmp_path / "checkpoint.safetensors").network
+    assert all(torch.equal(tensor, source.state_dict()[name]) for name, tensor in averaged.state_dict().items() if "norm" in name)
+    assert all(torch.equal(tensor, last[name]) for name, tensor in averaged.state_dict().items())
 
 
 def test_one_training_serves_all_codes(tmp_path):

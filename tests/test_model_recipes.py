@@ -51,6 +51,7 @@ def test_silence_falls_and_then_stays():
         ("mirror", True, "mirror must be false where augment is 0"),
         ("drop_spikes", 1.0, "drop_spikes must be a share from 0 to below 1, not 1.0"),
         ("drop_spikes", -0.1, "drop_spikes must be a share from 0 to below 1, not -0.1"),
+        ("average", -1.0, "average must be a number of epochs, at least 0, not -1.0"),
         ("augment", -0.5, "augment must be a number of pixels, at least 0, not -0.5"),
         ("max_silent", 0.0, "max_silent must be in percent, above 0 and at most 100, not 0.0"),
         ("silent_end", 101.0, "silent_end must be in percent, above 0 and at most 100, not 101.0"),

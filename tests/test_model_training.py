@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from tqdm import tqdm
 
 from export import UserError, reference, scores
 from export.artifact import read_tensors
@@ -57,6 +58,7 @@ def stop_after(monkeypatch, epochs):
         ((24,), {"steps": 300}),
         ((24,), {"p_min": 100}),
         ((24,), {"drop_spikes": 0.1}),
+        ((24,), {"average": 0.5}),
     ],
 )
 def test_learns_far_above_chance(tmp_path, hidden, changes):
@@ -108,9 +110,9 @@ def test_deterministic(tmp_path):
     assert tensors_of(tmp_path / "c") != tensors_of(tmp_path / "a")
 
 
-@pytest.mark.parametrize("augment", [0.0, 0.4])
-def test_interrupted_and_resumed_equals_never_interrupted(tmp_path, monkeypatch, augment):
-    recipe = dataclasses.replace(RECIPE, augment=augment)
+@pytest.mark.parametrize("changes", [{}, {"augment": 0.4}, {"average": 1.5}])
+def test_interrupted_and_resumed_equals_never_interrupted(tmp_path, monkeypatch, changes):
+    recipe = dataclasses.replace(RECIPE, **changes)
     train(tmp_path / "whole", recipe=recipe)
     with monkeypatch.context() as patch:
         stop_after(patch, 2)
@@ -120,6 +122,30 @@ def test_interrupted_and_resumed_equals_never_interrupted(tmp_path, monkeypatch,
     assert lines[0] == "resumed after epoch 2 of 4"
     for file in ("checkpoint.safetensors", "resume.safetensors"):
         assert (tmp_path / "parts" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+
+
+def test_average_is_kept_and_the_training_does_not_depend_on_it():
+    """The mean as a recursion, update by update; of one epoch alone, which is the best then."""
+    recipe = dataclasses.replace(RECIPE, epochs=1)
+    plain, averaged = (Trainer(stripes(), dataclasses.replace(recipe, average=average)) for average in (0.0, 2.0))
+    updates = math.ceil(len(plain.train.labels) / recipe.batch_size)
+    update, expected = plain._update, []
+
+    def follow(*arguments):
+        found = update(*arguments)
+        values = [parameter.detach().clone() for parameter in plain.network.parameters()]
+        weight = 1 / (1 + 2.0 * updates) if expected else 1.0
+        expected[:] = [before.lerp(now, weight) for before, now in zip(expected or values, values, strict=True)]
+        return found
+
+    plain._update = follow
+    for trainer in (plain, averaged):
+        with tqdm(disable=True) as bar:
+            trainer.run_epoch(bar)
+    assert all(torch.equal(*pair) for pair in zip(plain.network.parameters(), averaged.network.parameters(), strict=True))
+    torch.testing.assert_close(list(averaged.scored.parameters()), expected)
+    torch.testing.assert_close(averaged.best.parameters, averaged.scored.state_dict(), rtol=0, atol=0)
+    assert not torch.equal(averaged.best.parameters["layers.0.weights"], plain.best.parameters["layers.0.weights"])
 
 
 def test_ctrl_c_keeps_what_the_finished_epochs_gave(tmp_path, monkeypatch):
