@@ -1,7 +1,7 @@
 """A training run of a network that is to be converted: ±1 weights, activations of several levels or real ones, no time."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from export import UserError, reference, scores
 from model import conversion_checkpoint
-from model.augmentation import RandomAffine
+from model.augmentation import RandomDistortion
 from model.conversion_recipe import ConversionRecipe
 from model.data.dataset import Dataset, split_stratified
 from model.encoding import arranged
@@ -72,10 +72,10 @@ class ConversionTrainer(TrainingRun):
             raise UserError(f"method conversion must train in one process, since it normalises over batches, not in {self.processes.count}")
         device = self.processes.device
         self.train, self.validation = split(dataset, recipe)
-        self.affine = None
+        self.distort = None
         if recipe.augment:
-            how = {"mirror": recipe.mirror, "shifts": recipe.shifts}
-            self.affine = RandomAffine(dataset.image_shape, recipe.augment, self.generator, **how)
+            how: dict[str, Any] = {"elastic": recipe.elastic, "mirror": recipe.mirror, "shifts": recipe.shifts}
+            self.distort = RandomDistortion(dataset.image_shape, recipe.augment, self.generator, **how)
         classes = len(dataset.class_names)
         inputs = inputs_of(recipe.stages(classes), dataset.inputs, dataset.image_shape)
         self.network = QuantizedNetwork.of(recipe, inputs, classes, self.generator).to(device)
@@ -95,8 +95,8 @@ class ConversionTrainer(TrainingRun):
 
     def _inputs(self, batch: Tensor, part: slice) -> Tensor:
         images = self.train.images[batch[part]]
-        if self.affine is not None:
-            images = self.affine(images)
+        if self.distort is not None:
+            images = self.distort(images)
         images = arranged(images, self.network.input_map)
         if self.recipe.drop_inputs:
             kept = torch.rand(images.shape, generator=self.generator) >= self.recipe.drop_inputs
