@@ -1,9 +1,9 @@
 """Harness of a convolution: its vectors are those of the definition, for any kernels, thresholds and frames."""
 
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
-from amaranth.asserts import AnySeq
 from amaranth.hdl import Array, Assert, Assume, Cat, Const, Cover, Fragment, Module, Mux, Signal, Value, signed
 
 from export import Conv2d, Dense, Layer, Network, Readout
@@ -15,11 +15,13 @@ from hw.core.streams import input_format
 from hw.core.words import WordFormat
 from sim.proofs import symbolic
 from sim.proofs.definition import CodedLayer, SymbolicLayer, coefficient, total
-from sim.proofs.layer import Frames, once
+from sim.proofs.layer import ChosenFrame, Frames, once
 from sim.proofs.parts import Harness
 
 GREATEST = 3
 """Greatest threshold of neurons with coefficients; potentials to start from are as far from 0 at most."""
+Sends: TypeAlias = dict[int, list[list[Signal]]]
+"""By position and channel, what a neuron sends in each step."""
 
 
 def positions(
@@ -46,62 +48,65 @@ def positions(
         frames = Frames(m, plan, dut.i)
         word, vector, form = dut.i.payload, dut.o.payload, replace(input_format(plan), frames=0)
 
-        # The chosen frame: any one.
-        there, over, chosen = Signal(), Signal(), Signal.like(word.frame)
-        entered = Signal()  # its first word is taken; vectors that come before are of others, of which one may have the same tag
-        choose, mine, behind, others = Signal(), Signal(), Signal(), Signal()
-        m.d.comb += [
-            choose.eq(AnySeq(1) & frames.comes & word.first & ~there),
-            mine.eq(frames.comes & ~over & (choose | (there & (word.frame == chosen) & ~word.first))),
-        ]
-        m.d.sync += [others.eq(others | frames.comes), entered.eq(entered | ((there | choose) & dut.i.valid & dut.i.ready))]
-        with m.If(choose):
-            m.d.sync += [there.eq(1), chosen.eq(word.frame), behind.eq(others)]
-        once(m, word, mine, form)
-        closed = Signal(steps)
-        with m.If(mine & word.last_of_step & ~word.error):
-            m.d.sync += closed.bit_select(word.time, 1).eq(1)
+        frame = ChosenFrame(m, frames, dut, steps, takes_first=True)
+        once(m, word, frame.mine, form)
         sends = {
-            place: [_sends(m, plan, layer, form, word, mine, place * shape.channels + channel) for channel in range(shape.channels)]
+            place: [_sends(m, plan, layer, form, word, frame.mine, place * shape.channels + channel) for channel in range(shape.channels)]
             for place in range(plan.positions)
             if position in (None, place)
         }
-
-        # Its vectors.
-        folds, bits, context_bits = plan.neuron_folds, plan.coefficient_bits, (plan.contexts - 1).bit_length()
-        given, again, of_context, of_chosen = Signal(steps), Signal(), Signal(), Signal()
-        number, least = Signal(range(plan.positions * folds + 1)), Signal(range(plan.positions * folds + 1))
-        came, had_to_come = Signal(plan.positions * folds), Signal(plan.positions * folds)
-        m.d.comb += [
-            of_context.eq(dut.o.valid & entered & (vector.frame[:context_bits] == chosen[:context_bits])),
-            of_chosen.eq(of_context & ~over & (vector.frame == chosen)),
-            again.eq(given.bit_select(vector.time, 1)),  # an empty word may end a frame and close its last step again
-            number.eq(vector.position * folds + vector.fold),
-        ]
-        with m.If((of_context & (vector.frame != chosen) & given.any()) | (of_chosen & vector.last_of_step & vector.last_of_frame)):
-            m.d.sync += over.eq(1)
-        with m.If(of_chosen):
-            m.d.sync += [least.eq(Mux(vector.last_of_step, 0, number + 1)), came.eq(Mux(vector.last_of_step, 0, came | (1 << number)))]
-            m.d.comb += [Assert((vector.position < plan.positions) & (vector.fold < folds)), Assert(number >= least)]
-        with m.If(of_chosen & ~vector.error):
-            with m.If(vector.last_of_step):
-                m.d.sync += given.bit_select(vector.time, 1).eq(1)
-                m.d.comb += Assert((had_to_come & ~(came | (1 << number))) == 0)
-            m.d.comb += [
-                Assert(closed.bit_select(vector.time, 1)),
-                Assert(~again | vector.last_of_frame),
-                Assert(vector.first == ~given.any()),
-                Cover((vector.time == steps - 1) & vector.fire.any() & (given == (1 << (steps - 1)) - 1)),
-                Cover((vector.time == steps - 1) & vector.fire.any() & behind),
-            ]
-        for place in sends:
-            for fold in range(folds):
-                expected = _expected(sends[place], vector, again, plan, fold)
-                m.d.comb += had_to_come[place * folds + fold].eq(Cat(expected).any())
-                with m.If(of_chosen & ~vector.error & (number == place * folds + fold)):
-                    m.d.comb += [Assert(vector.fire.word_select(lane, bits) == sent) for lane, sent in enumerate(expected)]
+        (_all_in_order if plan.by_rows else _due_in_order)(m, plan, frame, vector, sends)
 
     return Harness(fill)
+
+
+def _due_in_order(m: Module, plan: ConvPlan, frame: ChosenFrame, vector, sends: Sends) -> None:
+    """When a step closes, the vectors of those that spike come, and may be others; each holds what its neurons send."""
+    folds, bits = plan.neuron_folds, plan.coefficient_bits
+    number, least = Signal(range(plan.positions * folds + 1)), Signal(range(plan.positions * folds + 1))
+    came, had_to_come = Signal(plan.positions * folds), Signal(plan.positions * folds)
+    m.d.comb += number.eq(vector.position * folds + vector.fold)
+    with m.If(frame.comes):
+        m.d.sync += [least.eq(Mux(vector.last_of_step, 0, number + 1)), came.eq(Mux(vector.last_of_step, 0, came | (1 << number)))]
+        m.d.comb += [Assert((vector.position < plan.positions) & (vector.fold < folds)), Assert(number >= least)]
+    with m.If(frame.comes & ~vector.error):
+        with m.If(vector.last_of_step):
+            m.d.comb += Assert((had_to_come & ~(came | (1 << number))) == 0)
+        frame.says_what_is_so(m)
+    for place in sends:
+        for fold in range(folds):
+            expected = _expected(sends[place], vector, frame.again, plan, fold)
+            m.d.comb += had_to_come[place * folds + fold].eq(Cat(expected).any())
+            with m.If(frame.comes & ~vector.error & (number == place * folds + fold)):
+                m.d.comb += [Assert(vector.fire.word_select(lane, bits) == sent) for lane, sent in enumerate(expected)]
+
+
+def _all_in_order(m: Module, plan: ConvPlan, frame: ChosenFrame, vector, sends: Sends) -> None:
+    """By rows, all vectors come, rows before the step closes, and what came until then is held against the whole step."""
+    folds, bits = plan.neuron_folds, plan.coefficient_bits
+    number, last = Signal(range(plan.positions * folds + 1)), Signal()
+    m.d.comb += last.eq(number == Mux(frame.given, folds, plan.positions * folds) - 1)
+    with m.If(frame.comes):
+        m.d.sync += number.eq(Mux(vector.last_of_step, 0, number + 1))
+        m.d.comb += Assert(vector.last_of_step == last)
+        if plan.addressed:
+            m.d.comb += Assert(vector.position * folds + vector.fold == number)
+    right = frame.comes & ~vector.error
+    with m.If(right & vector.last_of_step):
+        frame.says_what_is_so(m)
+    with m.If(right & frame.again):
+        m.d.comb += Assert(vector.fire == 0)
+    m.d.comb += Cover(right & vector.fire.any() & ~frame.closed)
+    for place in sends:
+        for fold in range(folds):
+            kept, came = (Signal.like(vector.fire, name=f"{name}_{place}_{fold}") for name in ("kept", "came"))
+            m.d.comb += came.eq(Mux(number == place * folds + fold, vector.fire, kept))
+            with m.If(frame.comes & ~frame.again):
+                m.d.sync += kept.eq(came)
+            expected = _expected(sends[place], vector, Const(0), plan, fold)
+            with m.If(right & vector.last_of_step & ~frame.again):
+                m.d.comb += [Assert(came.word_select(lane, bits) == sent) for lane, sent in enumerate(expected)]
+                m.d.comb += Cover(came.any() & frame.behind)
 
 
 def _plan(shape: Conv2d, steps: int, folding: Folding, code: str, options: dict[str, object]) -> ConvPlan:

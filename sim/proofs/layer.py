@@ -23,10 +23,11 @@ class Frames:
 
     Attributes:
         comes: a word is offered for the first time; there may be vectors of it before it is taken.
+        contexts: whose frames take turns.
     """
 
     def __init__(self, m: Module, plan: LayerPlan, port):
-        word = port.payload
+        self.contexts, word = plan.contexts, port.payload
         offer(m, port)
         taken, waits = Signal(name="word_taken"), Signal(name="word_waits")
         self.comes = Signal(name="word_comes")
@@ -58,6 +59,68 @@ class Frames:
                 m.d.sync += number.eq(number + plan.contexts)
 
 
+class ChosenFrame:
+    """Any one of the frames that a layer gets, and its vectors.
+
+    Parameters:
+        frames: what the layer gets.
+        layer: it.
+        steps: ``T``.
+        takes_first: no vectors of a frame come before its first word is taken; of one that has the same tag, there may be some till then.
+
+    Attributes:
+        mine: a word of it is offered for the first time.
+        closed: its steps that a word without an error has closed.
+        comes: there is a vector of it.
+        given: its steps whose last vector has come.
+        again: the vector's step is one of these, since an empty word may end a frame and close its last step again.
+        behind: other frames came before it.
+    """
+
+    def __init__(self, m: Module, frames: Frames, layer: IFLayer, steps: int, *, takes_first: bool = False):
+        self._steps, port, word, vector = steps, layer.i, layer.i.payload, layer.o.payload
+        self._vector, context_bits = vector, (frames.contexts - 1).bit_length()
+        there, over, chosen, choose = Signal(name="there"), Signal(name="over"), Signal.like(word.frame, name="chosen"), Signal(name="choose")
+        self.mine, others, self.behind = Signal(name="mine"), Signal(name="others"), Signal(name="behind")
+        m.d.comb += [
+            choose.eq(AnySeq(1) & frames.comes & word.first & ~there),
+            self.mine.eq(frames.comes & ~over & (choose | (there & (word.frame == chosen) & ~word.first))),
+        ]
+        m.d.sync += others.eq(others | frames.comes)
+        with m.If(choose):
+            m.d.sync += [there.eq(1), chosen.eq(word.frame), self.behind.eq(others)]
+        self.closed = Signal(steps, name="closed")
+        with m.If(self.mine & word.last_of_step & ~word.error):
+            m.d.sync += self.closed.bit_select(word.time, 1).eq(1)
+        can_come = there
+        if takes_first:
+            can_come = Signal(name="entered")
+            m.d.sync += can_come.eq(can_come | ((there | choose) & port.valid & port.ready))
+        self.given, self.again, of_context, self.comes = (
+            Signal(steps if name == "given" else 1, name=name) for name in ("given", "again", "of_context", "of_chosen")
+        )
+        m.d.comb += [
+            of_context.eq(layer.o.valid & can_come & (vector.frame[:context_bits] == chosen[:context_bits])),
+            self.comes.eq(of_context & ~over & (vector.frame == chosen)),
+            self.again.eq(self.given.bit_select(vector.time, 1)),
+        ]
+        with m.If((of_context & (vector.frame != chosen) & self.given.any()) | (self.comes & vector.last_of_step & vector.last_of_frame)):
+            m.d.sync += over.eq(1)
+
+    def says_what_is_so(self, m: Module) -> None:
+        """Where a vector of it has no error: note whether it is the last of its step, which must be closed, and assert what it says."""
+        vector, steps = self._vector, self._steps
+        with m.If(vector.last_of_step):
+            m.d.sync += self.given.bit_select(vector.time, 1).eq(1)
+        m.d.comb += [
+            Assert(self.closed.bit_select(vector.time, 1)),
+            Assert(~self.again | vector.last_of_frame),
+            Assert(vector.first == ~self.given.any()),
+            Cover((vector.time == steps - 1) & vector.fire.any() & (self.given == (1 << (steps - 1)) - 1)),
+            Cover((vector.time == steps - 1) & vector.fire.any() & self.behind),
+        ]
+
+
 def neuron_vectors(
     sizes: tuple[int, int], steps: int, folding: Folding, *, holds_vectors: bool = True, neuron: int | None = None
 ) -> Harness:
@@ -82,49 +145,18 @@ def neuron_vectors(
             m.d.comb += [dut.o.release.eq(AnySeq(1) & (held != 0)), Assert(~dut.o.valid | (held != plan.vector_slots))]
             m.d.sync += held.eq(held + dut.o.valid - dut.o.release)
 
-        # The chosen frame: any one.
-        there, over, chosen = Signal(), Signal(), Signal.like(word.frame)
-        choose, mine = Signal(), Signal()
-        m.d.comb += [
-            choose.eq(AnySeq(1) & frames.comes & word.first & ~there),
-            mine.eq(frames.comes & ~over & (choose | (there & (word.frame == chosen) & ~word.first))),
-        ]
-        others, behind = Signal(), Signal()  # came before the chosen one
-        m.d.sync += others.eq(others | frames.comes)
-        with m.If(choose):
-            m.d.sync += [there.eq(1), chosen.eq(word.frame), behind.eq(others)]
+        frame = ChosenFrame(m, frames, dut, steps)
         golden = (AgreementObserver if plan.form == "xnor" else Observer)(
-            m, layer, WordFormat(sizes[0], steps, plan.simd), word, mine, "golden"
+            m, layer, WordFormat(sizes[0], steps, plan.simd), word, frame.mine, "golden"
         )
-        once(m, word, mine, WordFormat(sizes[0], steps, plan.simd))
-        closed = Signal(steps)
-        with m.If(mine & word.last_of_step & ~word.error):
-            m.d.sync += closed.bit_select(word.time, 1).eq(1)
-
-        # Its vectors.
-        given, again, context_bits = Signal(steps), Signal(), (plan.contexts - 1).bit_length()
-        of_context, of_chosen, before = Signal(), Signal(), Signal.like(vector.fold)
-        m.d.comb += [
-            of_context.eq(dut.o.valid & there & (vector.frame[:context_bits] == chosen[:context_bits])),
-            of_chosen.eq(of_context & ~over & (vector.frame == chosen)),
-            again.eq(given.bit_select(vector.time, 1)),  # an empty word may end a frame and close its last step again
-        ]
-        with m.If((of_context & (vector.frame != chosen) & given.any()) | (of_chosen & vector.last_of_step & vector.last_of_frame)):
-            m.d.sync += over.eq(1)
-        with m.If(of_chosen):
+        once(m, word, frame.mine, WordFormat(sizes[0], steps, plan.simd))
+        before = Signal.like(vector.fold)
+        with m.If(frame.comes):
             m.d.sync += before.eq(Mux(vector.last_of_step, 0, vector.fold + 1))
             m.d.comb += [Assert(vector.fold == before), Assert(vector.last_of_step == (vector.fold == plan.neuron_folds - 1))]
-        with m.If(of_chosen & ~vector.error):
-            with m.If(vector.last_of_step):
-                m.d.sync += given.bit_select(vector.time, 1).eq(1)
-            m.d.comb += [
-                Assert(closed.bit_select(vector.time, 1)),
-                Assert(~again | vector.last_of_frame),
-                Assert(vector.first == ~given.any()),
-                Cover((vector.time == steps - 1) & vector.fire.any() & (given == (1 << (steps - 1)) - 1)),
-                Cover((vector.time == steps - 1) & vector.fire.any() & behind),
-                Cover(vector.last_of_frame & vector.last_of_step & ~vector.fire.any() & given.any()),
-            ]
+        with m.If(frame.comes & ~vector.error):
+            frame.says_what_is_so(m)
+            m.d.comb += Cover(vector.last_of_frame & vector.last_of_step & ~vector.fire.any() & frame.given.any())
             for fold in range(plan.neuron_folds):
                 with m.If(vector.fold == fold):
                     for lane in range(plan.pe):
@@ -132,7 +164,7 @@ def neuron_vectors(
                         if j >= sizes[1]:
                             m.d.comb += Assert(~vector.fire[lane])
                         elif neuron in (None, j):
-                            m.d.comb += Assert(vector.fire[lane] == ((golden.times[j] == vector.time) & ~again))
+                            m.d.comb += Assert(vector.fire[lane] == ((golden.times[j] == vector.time) & ~frame.again))
                             m.d.comb += Assert(margin == Array(golden.closings[j])[vector.time])
 
     return Harness(fill)
