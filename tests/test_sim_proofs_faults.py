@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from amaranth.back import rtlil
-from amaranth.hdl import Assume, Mux, Signal
+from amaranth.hdl import Assume, Const, Mux, Signal
 
 import hw.core.accelerator
 import hw.core.readout
@@ -19,11 +19,12 @@ from hw import Folding
 from hw.core.convolution import ConvPlan
 from hw.core.frame_check import FrameCheck
 from hw.core.layer import IFLayer
-from hw.core.membranes import Membranes, StateMemory
+from hw.core.membranes import Membranes, RingMemory, StateMemory
 from hw.core.neurons import NEURONS, GradedNeurons, IFNeurons, RateNeurons, Response, TernaryNeurons
 from hw.core.pool import Pool
 from hw.core.readout import Readout
 from hw.core.reorder_buffer import ReorderBuffer
+from hw.core.rows import RowSequencer
 from hw.core.words import WordFormat
 from hw.encoder.codes import LatencyCode
 from sim.proofs import catalogue, circuit, coded_layer, conv_layer, encoder, layer, observer, pool
@@ -191,6 +192,74 @@ def upside_down(plan):
 
 
 REACH = ConvPlan.reach
+
+
+class KeepsItsMembranes(RingMemory):
+    """A test leaves the potential that it looked at to the next frame, or to a later row of the same."""
+
+    def elaborate(self, platform):
+        m = super().elaborate(platform)
+        (write,) = m.submodules.memory.write_ports
+        with m.If(self.now.test):
+            m.d.comb += write.data.eq(self.new_potential)
+        return m
+
+
+class BeginsAsItIs(RowSequencer):
+    """Membranes are not made as new after a reset."""
+
+    def _clean(self, m, *, again=None):
+        return Const(0), Const(0)
+
+
+class TestsTwice(RowSequencer):
+    """Each position."""
+
+    __test__ = False
+
+    def _fold_counter(self, m, *, moves):
+        again = Signal()
+        with m.If(self.tests):
+            m.d.sync += again.eq(~again)
+        return Const(0, 1), Const(0, 1), ~self.tests | again
+
+
+class TestsTooSoon(RowSequencer):
+    """The first row of positions, before a word that still reaches it."""
+
+    __test__ = False
+
+    @staticmethod
+    def rom(plan):
+        line = plan.walk_layout["line"]
+        return plan.walk_layout.size, [row | (row & 1) << line.offset for row in plan.walk_rows]
+
+
+class SendsTwice(IFLayer):
+    """Neurons that begin above their threshold spike again where the step is closed again."""
+
+    def elaborate(self, platform):
+        m = super().elaborate(platform)
+        m.d.comb += self.o.payload.fire.eq(m.submodules.neurons.fire)
+        return m
+
+
+@pytest.mark.parametrize(
+    ("target", "fault", "options", "place"),
+    [
+        ("hw.core.layer.RowSequencer", TestsTooSoon, {}, "came.word_select"),
+        pytest.param("hw.core.membranes.RingMemory", KeepsItsMembranes, {}, "came.word_select", marks=pytest.mark.proofs),
+        pytest.param("hw.core.layer.RowSequencer", BeginsAsItIs, {}, "came.word_select", marks=pytest.mark.proofs),
+        pytest.param("hw.core.layer.RowSequencer", TestsTwice, {}, "vector.last_of_step == last", marks=pytest.mark.proofs),
+        pytest.param(
+            "sim.proofs.conv_layer.IFLayer", SendsTwice, {"code": "graded", "levels": 2}, "vector.fire == 0", marks=pytest.mark.proofs
+        ),
+    ],
+)
+def test_convolutions_by_rows(target, fault, options, place, monkeypatch):
+    monkeypatch.setattr(target, fault)
+    harness = conv_layer.positions(Conv2d(np.ones((1, 1, 2, 2)), (3, 2)), 1, Folding((1, 1), (1, 1), ("delta", "delta")), **options)
+    assert place in fails(harness, 14, "bmc")
 
 
 class SendsAll(Pool):

@@ -254,22 +254,41 @@ SHAPES = {
     "1C2 of 3x3": Conv2d(np.ones((1, 1, 2, 2)), (3, 3)),
     "1C2s2p1 of 3x3": Conv2d(np.ones((1, 1, 2, 2)), (3, 3), stride=2, padding=1),
     "2C2 of 3x2": Conv2d(np.ones((2, 1, 2, 2)), (3, 2)),
+    "3C2 of 3x2": Conv2d(np.ones((3, 1, 2, 2)), (3, 2)),
     "1C2 of 3x2": Conv2d(np.ones((1, 1, 2, 2)), (3, 2)),
+    "1C2 of 4x2": Conv2d(np.ones((1, 1, 2, 2)), (4, 2)),
+    "P2x1-1C2 of 6x2": Conv2d(np.ones((1, 1, 2, 2)), (3, 2)),
 }
+SUMS = {"P2x1-1C2 of 6x2": Pool2d((6, 2), 1, (2, 1), "sum")}
+"""Pools in front of convolutions."""
+
+
+def _convolution(
+    name: str, shape: str, steps: int, folding: Folding, code: str, depth: int, why: str, what: str, *, holds_vectors: bool = False
+) -> Iterator[Proof]:
+    """A proof for each position of a convolution."""
+    for place in range(SHAPES[shape].outputs // SHAPES[shape].channels):
+        yield _bounded(
+            f"{name}, position {place}",
+            f"a convolution, {shape}, T = {steps}: of any frame, {what.format(place)}, for any kernels, thresholds and words, whatever "
+            "frames came before",
+            partial(
+                conv_layer.positions,
+                *(SHAPES[shape], steps, folding, code),
+                **CODES[code][1] if code in CODES else {},
+                pool=SUMS.get(shape),
+                holds_vectors=holds_vectors,
+                position=place,
+            ),
+            depth=depth,
+            why=why,
+        )
+
+
+DUE = "vectors come in order, none twice, and position {} sends in each step what the definition says"
+ALL = "vectors of all positions come in order, each once, and position {} sends what the definition says of the whole step"
 CONVOLUTIONS = tuple(
-    _bounded(
-        f"convolution, {name}, position {place}",
-        f"a convolution, {shape}, T = 2: of any frame, vectors come in order, none twice, and position {place} sends in each step what the "
-        "definition says, for any kernels, thresholds and words, whatever frames came before",
-        partial(
-            conv_layer.positions,
-            *(SHAPES[shape], 2, Folding((1, 1), (1, 1), DELTA * 2, contexts=contexts), code),
-            **CODES[code][1] if code in CODES else {},
-            position=place,
-        ),
-        depth=depth,
-        why="a spike in the last step of a frame, and of one behind another, are covered: of frames of few words",
-    )
+    proof
     for name, shape, contexts, code, depth in (
         ("single", "1C2 of 3x3", 1, "single", 16),
         ("single, stride and padding", "1C2s2p1 of 3x3", 1, "single", 16),
@@ -278,7 +297,32 @@ CONVOLUTIONS = tuple(
         ("graded", "1C2 of 3x2", 1, "graded", 16),
         ("rate", "1C2 of 3x2", 1, "rate", 15),
     )
-    for place in range(SHAPES[shape].outputs // SHAPES[shape].channels)
+    for proof in _convolution(
+        *(f"convolution, {name}", shape, 2, Folding((1, 1), (1, 1), DELTA * 2, contexts=contexts), code, depth),
+        "a spike in the last step of a frame, and of one behind another, are covered: of frames of few words",
+        DUE,
+    )
+)
+WHOLE, FEW = "a frame in which all inputs spike, behind an empty one, takes {} cycles", "of frames of few words"
+ROWS = tuple(
+    proof
+    for name, shape, pe, contexts, waits, code, depth, reach in (
+        ("single", "1C2 of 3x3", 1, 1, False, "single", 19, FEW),
+        ("single, ring of two rows", "1C2 of 4x2", 1, 1, False, "single", 23, WHOLE),
+        ("single, stride and padding", "1C2s2p1 of 3x3", 1, 1, False, "single", 22, WHOLE),
+        ("single, folded", "2C2 of 3x2", 1, 1, False, "single", 19, FEW),
+        ("single, a fold not full", "3C2 of 3x2", 2, 1, False, "single", 19, FEW),
+        ("single, two contexts", "1C2 of 3x2", 1, 2, False, "single", 17, WHOLE),
+        ("single, vectors wait", "1C2 of 3x2", 1, 1, True, "single", 17, WHOLE),
+        ("single, pool", "P2x1-1C2 of 6x2", 1, 1, False, "single", 18, FEW),
+        ("graded", "1C2 of 4x2", 1, 1, False, "graded", 16, FEW),
+    )
+    for proof in _convolution(
+        *(f"convolution by rows, {name}", shape, 1, Folding((1, 1), (pe, 1), DELTA * 2, contexts=contexts), code, depth),
+        f"a row that is sent before its step closes, and a frame behind another, are covered: {reach.format(depth)}",
+        ALL,
+        holds_vectors=waits,
+    )
 )
 
 CIRCUITS = (
@@ -327,7 +371,7 @@ WRAPPERS = (
         reach=20,
     ),
 )
-PROOFS = PARTS + LAYERS + CODED_LAYERS + POOLS + CONVOLUTIONS + CIRCUITS + WRAPPERS
+PROOFS = PARTS + LAYERS + CODED_LAYERS + POOLS + CONVOLUTIONS + ROWS + CIRCUITS + WRAPPERS
 
 
 def rows(names: Sequence[str], out: Path, *, timeout: int) -> Iterator[Row]:

@@ -6,7 +6,7 @@ from typing import TypeAlias
 import numpy as np
 from amaranth.hdl import Array, Assert, Assume, Cat, Const, Cover, Fragment, Module, Mux, Signal, Value, signed
 
-from export import Conv2d, Dense, Layer, Network, Readout
+from export import Conv2d, Dense, Layer, Network, Pool2d, Readout
 from export.neurons import NEURONS
 from hw import Folding
 from hw.core.convolution import ConvPlan
@@ -15,7 +15,7 @@ from hw.core.streams import input_format
 from hw.core.words import WordFormat
 from sim.proofs import symbolic
 from sim.proofs.definition import CodedLayer, SymbolicLayer, coefficient, total
-from sim.proofs.layer import ChosenFrame, Frames, once
+from sim.proofs.layer import ChosenFrame, Frames, hold_vectors, once
 from sim.proofs.parts import Harness
 
 GREATEST = 3
@@ -25,27 +25,39 @@ Sends: TypeAlias = dict[int, list[list[Signal]]]
 
 
 def positions(
-    shape: Conv2d, steps: int, folding: Folding, code: str = "single", *, position: int | None = None, **options: object
+    shape: Conv2d,
+    steps: int,
+    folding: Folding,
+    code: str = "single",
+    *,
+    pool: Pool2d | None = None,
+    holds_vectors: bool = False,
+    position: int | None = None,
+    **options: object,
 ) -> Harness:
     """Any frame, whatever came before: of each step that closes come the vectors of all positions and folds that spike, once and in order,
-    and no other coefficients than those of the definition [S15].
+    and no other coefficients than those of the definition [S15]. Of one step, those of all positions come, rows before the step closes.
 
     Parameters:
         shape: sizes, stride and padding; its weights are not looked at.
         steps: ``T``.
         folding: of the layer, and of an output layer that is not looked at.
         code: kind of the neurons; options: more of it. Inputs spike once.
+        pool: in front of it, of kind ``sum``.
+        holds_vectors: vectors go to a receiver that has few places for them, and frees them at any time.
         position: the one whose coefficients are looked at; None: all.
     """
 
     def fill(m: Module) -> None:
-        plan = _plan(shape, steps, folding, code, options)
+        plan = _plan(shape, steps, folding, code, pool, options)
         sizes = shape.weights.shape[1], shape.channels
         layer = SymbolicLayer(m, *sizes, 0) if code == "single" else CodedLayer(m, *sizes, GREATEST)
         m.d.comb += [Assume(threshold >= 1) for threshold in layer.thresholds]
-        dut = IFLayer(plan, holds_vectors=False)
+        dut = IFLayer(plan, holds_vectors=holds_vectors)
         m.submodules.dut = Fragment.get(dut, symbolic.SymbolicMemories({plan: layer}))
         frames = Frames(m, plan, dut.i)
+        if holds_vectors:
+            hold_vectors(m, plan, dut)
         word, vector, form = dut.i.payload, dut.o.payload, replace(input_format(plan), frames=0)
 
         frame = ChosenFrame(m, frames, dut, steps, takes_first=True)
@@ -109,7 +121,7 @@ def _all_in_order(m: Module, plan: ConvPlan, frame: ChosenFrame, vector, sends: 
                 m.d.comb += Cover(came.any() & frame.behind)
 
 
-def _plan(shape: Conv2d, steps: int, folding: Folding, code: str, options: dict[str, object]) -> ConvPlan:
+def _plan(shape: Conv2d, steps: int, folding: Folding, code: str, pool: Pool2d | None, options: dict[str, object]) -> ConvPlan:
     """The plan of a layer that is as wide as any of its weights, thresholds and potentials to start from need."""
     fan_in, channels = shape.weights.shape[1], shape.channels
     found = []
@@ -118,7 +130,7 @@ def _plan(shape: Conv2d, steps: int, folding: Folding, code: str, options: dict[
             thresholds, kernels = np.full(channels, threshold), sign * np.ones_like(shape.kernels)
             initial = {} if code == "single" else {"initial": np.full(channels, GREATEST * sign)}
             neuron = NEURONS[code](thresholds, **initial, **options)  # type: ignore[call-arg]
-            hidden = Layer(replace(shape, kernels=kernels), neuron)
+            hidden = Layer(replace(shape, kernels=kernels), neuron, pool)
             output = Layer(Dense(np.ones((1, shape.outputs))), Readout(np.zeros(1, int)))
             found.append(folding.plans(Network((hidden, output), steps)))
     plan = replace(found[-1][0], given_membrane_bits=max(plans[0].membrane_bits for plans in found))
@@ -132,7 +144,7 @@ def _sends(m: Module, plan: ConvPlan, layer: SymbolicLayer, form: WordFormat, wo
     threshold = layer.thresholds[channel]
     terms = [
         Mux((word.index == i // form.simd) & word.bits[i % form.simd], Mux(layer.positive[channel][weight], 1, -1), 0)
-        for i, weight in _synapses(plan.connection, position)
+        for i, weight in _synapses(plan, position)
     ]
     began, fired = Signal(name=f"began_{neuron}"), Signal(name=f"fired_{neuron}")
     kept, potential = (Signal(signed(plan.membrane_bits + 3), name=f"{name}_{neuron}") for name in ("kept", "potential"))
@@ -156,8 +168,9 @@ def _sends(m: Module, plan: ConvPlan, layer: SymbolicLayer, form: WordFormat, wo
     return sends
 
 
-def _synapses(connection: Conv2d, position: int) -> list[tuple[int, int]]:
-    """Inputs of a position that lie under the kernel, and which of its weights they have [S15]."""
+def _synapses(plan: ConvPlan, position: int) -> list[tuple[int, int]]:
+    """Inputs of a position that lie, behind the pool, under the kernel, and which of its weights they have [S15], [S16]."""
+    connection, pool = plan.connection, plan.layer.pool
     (height, width, channels), (across, down) = connection.input_map, connection.kernel_shape[::-1]
     row, column = divmod(position, connection.output_map[1])
     found = []
@@ -166,7 +179,9 @@ def _synapses(connection: Conv2d, position: int) -> list[tuple[int, int]]:
             y, x = row * connection.strides[0] - connection.paddings[0] + ky, column * connection.strides[1] - connection.paddings[1] + kx
             if 0 <= y < height and 0 <= x < width:
                 found += [((y * width + x) * channels + c, (ky * across + kx) * channels + c) for c in range(channels)]
-    return found
+    if pool is None:
+        return found
+    return [(i, weight) for window, weight in found for i in np.flatnonzero(pool.address == window).tolist()]
 
 
 def _expected(sends: list[list[Signal]], vector, again: Value, plan: ConvPlan, fold: int) -> list[Value]:

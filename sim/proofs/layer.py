@@ -78,10 +78,12 @@ class ChosenFrame:
     """
 
     def __init__(self, m: Module, frames: Frames, layer: IFLayer, steps: int, *, takes_first: bool = False):
-        self._steps, port, word, vector = steps, layer.i, layer.i.payload, layer.o.payload
-        self._vector, context_bits = vector, (frames.contexts - 1).bit_length()
-        there, over, chosen, choose = Signal(name="there"), Signal(name="over"), Signal.like(word.frame, name="chosen"), Signal(name="choose")
-        self.mine, others, self.behind = Signal(name="mine"), Signal(name="others"), Signal(name="behind")
+        port, word, vector = layer.i, layer.i.payload, layer.o.payload
+        self._steps, self._vector, context_bits = steps, vector, (frames.contexts - 1).bit_length()
+        there, over, choose, others, chosen = (
+            Signal(len(word.frame) if name == "chosen" else 1, name=name) for name in ("there", "over", "choose", "others", "chosen")
+        )
+        self.mine, self.behind, self.closed = Signal(name="mine"), Signal(name="behind"), Signal(steps, name="closed")
         m.d.comb += [
             choose.eq(AnySeq(1) & frames.comes & word.first & ~there),
             self.mine.eq(frames.comes & ~over & (choose | (there & (word.frame == chosen) & ~word.first))),
@@ -89,15 +91,14 @@ class ChosenFrame:
         m.d.sync += others.eq(others | frames.comes)
         with m.If(choose):
             m.d.sync += [there.eq(1), chosen.eq(word.frame), self.behind.eq(others)]
-        self.closed = Signal(steps, name="closed")
         with m.If(self.mine & word.last_of_step & ~word.error):
             m.d.sync += self.closed.bit_select(word.time, 1).eq(1)
         can_come = there
         if takes_first:
             can_come = Signal(name="entered")
             m.d.sync += can_come.eq(can_come | ((there | choose) & port.valid & port.ready))
-        self.given, self.again, of_context, self.comes = (
-            Signal(steps if name == "given" else 1, name=name) for name in ("given", "again", "of_context", "of_chosen")
+        self.given, self.again, self.comes, of_context = (
+            Signal(steps if name == "given" else 1, name=name) for name in ("given", "again", "comes", "of_context")
         )
         m.d.comb += [
             of_context.eq(layer.o.valid & can_come & (vector.frame[:context_bits] == chosen[:context_bits])),
@@ -141,9 +142,7 @@ def neuron_vectors(
         frames = Frames(m, plan, dut.i)
         word, vector = dut.i.payload, dut.o.payload
         if holds_vectors:
-            held = Signal(range(plan.vector_slots + 1))
-            m.d.comb += [dut.o.release.eq(AnySeq(1) & (held != 0)), Assert(~dut.o.valid | (held != plan.vector_slots))]
-            m.d.sync += held.eq(held + dut.o.valid - dut.o.release)
+            hold_vectors(m, plan, dut)
 
         frame = ChosenFrame(m, frames, dut, steps)
         golden = (AgreementObserver if plan.form == "xnor" else Observer)(
@@ -168,6 +167,13 @@ def neuron_vectors(
                             m.d.comb += Assert(margin == Array(golden.closings[j])[vector.time])
 
     return Harness(fill)
+
+
+def hold_vectors(m: Module, plan: LayerPlan, layer: IFLayer) -> None:
+    """A receiver that has `LayerPlan.vector_slots` places for vectors, and frees them at any time: assert that there is always one."""
+    held = Signal(range(plan.vector_slots + 1))
+    m.d.comb += [layer.o.release.eq(AnySeq(1) & (held != 0)), Assert(~layer.o.valid | (held != plan.vector_slots))]
+    m.d.sync += held.eq(held + layer.o.valid - layer.o.release)
 
 
 def once(m: Module, word, mine, form: WordFormat) -> None:
