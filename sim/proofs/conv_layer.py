@@ -104,19 +104,21 @@ def _all_in_order(m: Module, plan: ConvPlan, frame: ChosenFrame, vector, sends: 
         if plan.addressed:
             m.d.comb += Assert(vector.position * folds + vector.fold == number)
     right = frame.comes & ~vector.error
-    with m.If(right & vector.last_of_step):
-        frame.says_what_is_so(m)
-    with m.If(right & frame.again):
-        m.d.comb += Assert(vector.fire == 0)
+    with m.If(right):
+        m.d.comb += Assert((vector.time == 0) & (vector.first == ~frame.given))
+        with m.If(vector.last_of_step):
+            frame.says_what_is_so(m)
+        with m.If(frame.given):
+            m.d.comb += Assert(vector.fire == 0)
     m.d.comb += Cover(right & vector.fire.any() & ~frame.closed)
     for place in sends:
         for fold in range(folds):
             kept, came = (Signal.like(vector.fire, name=f"{name}_{place}_{fold}") for name in ("kept", "came"))
             m.d.comb += came.eq(Mux(number == place * folds + fold, vector.fire, kept))
-            with m.If(frame.comes & ~frame.again):
+            with m.If(frame.comes & ~frame.given):
                 m.d.sync += kept.eq(came)
             expected = _expected(sends[place], vector, Const(0), plan, fold)
-            with m.If(right & vector.last_of_step & ~frame.again):
+            with m.If(right & vector.last_of_step & ~frame.given):
                 m.d.comb += [Assert(came.word_select(lane, bits) == sent) for lane, sent in enumerate(expected)]
                 m.d.comb += Cover(came.any() & frame.behind)
 
