@@ -15,10 +15,13 @@ from model.conversion_recipe import ConversionRecipe
 from model.data.dataset import Dataset, split_stratified
 from model.encoding import arranged
 from model.evaluation import OperatingPoint
+from model.normalisation import MOMENTUM
 from model.processes import Processes
 from model.quantized import QuantizedNetwork
 from model.synapses import inputs_of
 from model.training_run import Epoch, TrainingRun
+
+SETTLING = 50  # batches that averaged weights are normalised by
 
 
 class Images(NamedTuple):
@@ -118,11 +121,26 @@ class ConversionTrainer(TrainingRun):
         return [total, right, 0, len(labels)]
 
     def _validate(self, epoch: int) -> OperatingPoint:
+        if self.average is not None:
+            self._settle(self.scored)
         summary = run(self.scored, self.validation.images, keep=0).summary()
         score = scores.score(summary, self.validation.labels.numpy())
         point = OperatingPoint(0, score.strict, score.silent_share, score.steps_mean, score.hidden_spikes_by_decision_mean)
         self._keep(epoch, point, [point])
         return point
+
+    @torch.no_grad()
+    def _settle(self, network: QuantizedNetwork) -> None:
+        """Take the running statistics anew, as means over batches of training frames, since averaged weights have other sums."""
+        norms = [layer.norm for layer in network.layers]
+        network.train()
+        order = torch.randperm(len(self.train.labels), generator=self.generator).to(self.processes.device)
+        for number, batch in enumerate(order.split(self.recipe.batch_size)[:SETTLING], 1):
+            for norm in norms:
+                norm.momentum = 1 / number
+            network(self._inputs(batch, slice(None)))
+        for norm in norms:
+            norm.momentum = MOMENTUM
 
     def _rank(self, point: OperatingPoint) -> float:
         return point.strict
