@@ -93,7 +93,7 @@ def test_class_names_of_fashion_mnist(idx, tmp_path):
 
 
 def test_unknown_name():
-    names = "digits, mnist, fashion-mnist, cifar-10, caltech, spoken-digits, spoken-digits-without-SPEAKER, shd, n-mnist, n-mnist-counts"
+    names = "digits, mnist, fashion-mnist, fashion-mnist-thermometer, cifar-10, caltech, spoken-digits, spoken-digits-without-SPEAKER, shd, n-mnist, n-mnist-counts"
     assert refused("minst") == f"data set must be {names} or a .npz file, not 'minst'"
 
 
