@@ -11,17 +11,8 @@ from model.data import caltech, cifar, digits, heidelberg, idx, n_mnist, npz, sp
 from model.data.dataset import Dataset
 
 NAMES = (
-    *(
-        "digits",
-        "mnist",
-        "fashion-mnist",
-        "fashion-mnist-thermometer",
-        "cifar-10",
-        "caltech",
-        "spoken-digits",
-        "spoken-digits-without-SPEAKER",
-        "shd",
-    ),
+    *("digits", "mnist", "fashion-mnist", "fashion-mnist-thermometer", "cifar-10", "caltech"),
+    *("spoken-digits", "spoken-digits-without-SPEAKER", "shd"),
     *n_mnist.NAMES,
 )
 CHOICES = f"{', '.join(NAMES)} or a .npz file"
