@@ -1,11 +1,9 @@
 """``python -m hw estimate``: areas, and the search for foldings."""
 
 import re
-import subprocess
-import sys
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,14 +11,15 @@ import pytest
 import export
 from export import reference
 from hw import Folding, cost, inputs
+from hw.__main__ import main
 from hw.cost.speed import Speed
 from hw.fpga import pareto, search
 from hw.fpga.area import AreaModel
 from hw.fpga.devices import DEVICES, FAMILIES
+from tests.command_line import call
 from tests.maps import Shape, map_network, random_inputs
 from tests.networks import random_network
 
-ROOT = Path(__file__).parent.parent
 DEVICE = DEVICES["ecp5-25k"]
 
 
@@ -34,9 +33,7 @@ def found(network):
     return search.search(network, DEVICE, inputs.random_events(network, 60, 0), "words")
 
 
-def command(*arguments):
-    every = [sys.executable, "-m", "hw", "estimate", *map(str, arguments)]
-    return subprocess.run(every, cwd=ROOT, capture_output=True, text=True, check=False)
+command = partial(call, main, "estimate")
 
 
 @pytest.fixture(scope="module")
