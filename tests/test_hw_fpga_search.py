@@ -158,14 +158,16 @@ def test_estimate_where_there_is_no_place_and_route(artifact, network):
     assert any(line.startswith("images per second") and line.endswith(" at 100 MHz") for line in lines)
 
 
-def test_estimate_for_a_board(tmp_path):
+@pytest.mark.parametrize("how", ["formula", pytest.param("synthesis", marks=pytest.mark.proofs)])
+def test_estimate_for_a_board(tmp_path, how):
     network = replace(random_network(np.random.default_rng(3), (40, 24, 5), 8), encoder=export.Encoder("latency"))
     export.save(network, tmp_path / "network.safetensors")
     np.savez(tmp_path / "set.npz", x_test=np.zeros((30, 40), np.uint8) + 200, y_test=np.zeros(30, int))
     given = (tmp_path / "network.safetensors", "--dataset", tmp_path / "set.npz", "--simd", "4,8", "--pe", "8,5")
-    done = command(*given, "--board", "ulx3s-25f")
+    done = command(*given, "--board", "ulx3s-25f", *(["--formula"] if how == "formula" else []))
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
+    assert any(line.startswith(f"area                  {'by formula' if how == 'formula' else 'sum of '}") for line in lines)
     assert "device                ecp5-25k (LFE5U-25F, CABGA381, speed grade 6), on ulx3s-25f, with host link" in lines
     assert any(line.startswith("folding") and line.endswith("; pixels in") for line in lines)
     assert any(line.startswith("images per second") and line.endswith(" at 50 MHz") for line in lines)

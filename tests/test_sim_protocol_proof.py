@@ -53,7 +53,7 @@ def test_networks_decide_at_every_step_and_never(network):
 @pytest.mark.parametrize(
     ("kind", "place"),
     [
-        pytest.param(kind, place, id=f"{kind}-{place}", marks=[pytest.mark.proofs] if place > 1 else [])
+        pytest.param(kind, place, id=f"{kind}-{place}", marks=[pytest.mark.proofs] if place else [])
         for kind, of_kind in BY_KIND.items()
         for place in range(len(of_kind))
     ],
