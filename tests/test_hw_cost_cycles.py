@@ -59,8 +59,8 @@ WAYS = {  # form and order of two layers
 def test_many_steps(pe, order, contexts):
     """Steps of one word, of which one can close in each cycle."""
     rng = np.random.default_rng(7)
-    network = random_network(rng, (40, 24, 4), 60, spread=0.6)
-    times = np.where(rng.random((12, 40)) < 0.8, rng.permuted(np.tile(np.arange(60), (12, 1)), axis=1)[:, :40], 60)
+    network = random_network(rng, (24, 24, 4), 30, spread=0.6)
+    times = np.where(rng.random((12, 24)) < 0.8, rng.permuted(np.tile(np.arange(30), (12, 1)), axis=1)[:, :24], 30)
     folding = Folding((1, 6), pe, ("delta", "delta"), (order, "event"), contexts=contexts)
     assert_predicted(network, folding, times, [False, True])
 
