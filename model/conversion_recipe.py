@@ -38,7 +38,8 @@ class ConversionRecipe(Options):
         seed: of the split, the initial weights, the order of frames and the augmentation.
         batch_size: frames per update.
         learning_rate: Adam's; falls to 0 along half a cosine.
-        augment: reach in pixels of `model.augmentation.RandomAffine`, anew for each frame and epoch; 0: off.
+        augment: reach in pixels of `model.augmentation.RandomDistortion`, anew for each frame and epoch; 0: off.
+        elastic: reach in pixels of its elastic displacements.
         shifts: whether augmentation is by whole pixels only: shifts.
         mirror: whether augmentation swaps left and right, too.
         drop_inputs: share of the inputs that are 0, anew for each frame and epoch.
@@ -73,6 +74,7 @@ class ConversionRecipe(Options):
     batch_size: int = 256
     learning_rate: float = 0.002
     augment: float = 0.0
+    elastic: float = 0.0
     shifts: bool = False
     mirror: bool = False
     drop_inputs: float = 0.0

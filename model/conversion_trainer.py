@@ -1,7 +1,7 @@
 """A training run of a network that is to be converted: ±1 weights, activations of several levels or real ones, no time."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,15 +10,18 @@ from torch.nn import functional
 
 from export import UserError, reference, scores
 from model import conversion_checkpoint
-from model.augmentation import RandomAffine
+from model.augmentation import RandomDistortion
 from model.conversion_recipe import ConversionRecipe
 from model.data.dataset import Dataset, split_stratified
 from model.encoding import arranged
 from model.evaluation import OperatingPoint
+from model.normalisation import MOMENTUM
 from model.processes import Processes
 from model.quantized import QuantizedNetwork
 from model.synapses import inputs_of
 from model.training_run import Epoch, TrainingRun
+
+SETTLING = 50  # batches that averaged weights are normalised by
 
 
 class Images(NamedTuple):
@@ -72,10 +75,10 @@ class ConversionTrainer(TrainingRun):
             raise UserError(f"method conversion must train in one process, since it normalises over batches, not in {self.processes.count}")
         device = self.processes.device
         self.train, self.validation = split(dataset, recipe)
-        self.affine = None
+        self.distort = None
         if recipe.augment:
-            how = {"mirror": recipe.mirror, "shifts": recipe.shifts}
-            self.affine = RandomAffine(dataset.image_shape, recipe.augment, self.generator, **how)
+            how: dict[str, Any] = {"elastic": recipe.elastic, "mirror": recipe.mirror, "shifts": recipe.shifts}
+            self.distort = RandomDistortion(dataset.image_shape, recipe.augment, self.generator, **how)
         classes = len(dataset.class_names)
         inputs = inputs_of(recipe.stages(classes), dataset.inputs, dataset.image_shape)
         self.network = QuantizedNetwork.of(recipe, inputs, classes, self.generator).to(device)
@@ -95,8 +98,8 @@ class ConversionTrainer(TrainingRun):
 
     def _inputs(self, batch: Tensor, part: slice) -> Tensor:
         images = self.train.images[batch[part]]
-        if self.affine is not None:
-            images = self.affine(images)
+        if self.distort is not None:
+            images = self.distort(images)
         images = arranged(images, self.network.input_map)
         if self.recipe.drop_inputs:
             kept = torch.rand(images.shape, generator=self.generator) >= self.recipe.drop_inputs
@@ -118,11 +121,26 @@ class ConversionTrainer(TrainingRun):
         return [total, right, 0, len(labels)]
 
     def _validate(self, epoch: int) -> OperatingPoint:
+        if self.average is not None:
+            self._settle(self.scored)
         summary = run(self.scored, self.validation.images, keep=0).summary()
         score = scores.score(summary, self.validation.labels.numpy())
         point = OperatingPoint(0, score.strict, score.silent_share, score.steps_mean, score.hidden_spikes_by_decision_mean)
         self._keep(epoch, point, [point])
         return point
+
+    @torch.no_grad()
+    def _settle(self, network: QuantizedNetwork) -> None:
+        """Take the running statistics anew, as means over batches of training frames, since averaged weights have other sums."""
+        norms = [layer.norm for layer in network.layers]
+        network.train()
+        order = torch.randperm(len(self.train.labels), generator=self.generator).to(self.processes.device)
+        for number, batch in enumerate(order.split(self.recipe.batch_size)[:SETTLING], 1):
+            for norm in norms:
+                norm.momentum = 1 / number
+            network(self._inputs(batch, slice(None)))
+        for norm in norms:
+            norm.momentum = MOMENTUM
 
     def _rank(self, point: OperatingPoint) -> float:
         return point.strict

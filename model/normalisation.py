@@ -9,7 +9,7 @@ from export import UserError
 from model.conversion_recipe import NORMS
 from model.fused import Moments
 
-MOMENTUM = 0.1  # of the running mean and scale
+MOMENTUM = 0.1  # of the running mean and scale in training
 LEAST_SCALE = 1e-3  # of a sum: that of a neuron whose inputs never change would be 0
 GREATEST = (1 + math.sqrt(math.pi * math.log(4))) / 2  # of C(n)
 LEAST_GAIN = 1e-2  # a gain stays positive: a negative one is that of the opposite weights
@@ -29,12 +29,16 @@ class Normalisation(nn.Module):
         shared: one scale and one gain for all neurons.
         centred: without it ``μ`` and ``β`` stay 0, ``σ`` is taken of the sums themselves, and so no bias is left.
 
+    Attributes:
+        mean, scale: the running ones, float (channels,) and (channels,) or (1,); those of a batch have the weight ``momentum``.
+
     Raises:
         UserError: the kind is unknown.
     """
 
     mean: Tensor
     scale: Tensor
+    momentum = MOMENTUM
 
     def __init__(self, channels: int, kind: str = "batch", *, shared: bool = False, centred: bool = True, gain: float = 1.0) -> None:
         super().__init__()
@@ -68,8 +72,8 @@ class Normalisation(nn.Module):
         if self.training and sums[..., 0].numel() > 1:
             mean, scale = self.statistics(sums)
             with torch.no_grad():
-                self.mean.lerp_(mean, MOMENTUM)
-                self.scale.lerp_(scale, MOMENTUM)
+                self.mean.lerp_(mean, self.momentum)
+                self.scale.lerp_(scale, self.momentum)
         else:
             mean, scale = self.mean, self.scale
         unit = scale / self.gain

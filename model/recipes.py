@@ -34,6 +34,7 @@ class Options:
     batch_size: int
     learning_rate: float
     augment: float
+    elastic: float
     mirror: bool
     validation: float
     average: float
@@ -57,15 +58,16 @@ class Options:
                 raise UserError(f"{name} must be an integer, at least {least}{up_to}, not {value!r}")
         common: list[tuple[Iterable[str], Fits, str]] = [
             (("learning_rate", "validation"), lambda value: 0 < value < math.inf, "a positive number"),
-            (("augment",), lambda value: 0 <= value < math.inf, "a number of pixels, at least 0"),
+            (("augment", "elastic"), lambda value: 0 <= value < math.inf, "a number of pixels, at least 0"),
             (("average",), lambda value: 0 <= value < math.inf, "a number of epochs, at least 0"),
         ]
         for names, fits, what in (*common, *numbers):
             for name in names:
                 if not fits(value := getattr(self, name)):
                     raise UserError(f"{name} must be {what}, not {value!r}")
-        if self.mirror and not self.augment:
-            raise UserError("mirror must be false where augment is 0")
+        for name in ("elastic", "mirror"):
+            if getattr(self, name) and not self.augment:
+                raise UserError(f"{name} must be {'0' if name == 'elastic' else 'false'} where augment is 0")
         if self.structure is not None:
             if self.hidden:
                 raise UserError(f"hidden must be left out where there is a structure, not {list(self.hidden)}")
@@ -127,7 +129,8 @@ class Recipe(Options):
         learning_rate: Adam's, for the latent weights; falls to 0 along half a cosine.
         threshold_rate: the same for the thresholds, in units of potential; 0: only the level of the outputs is trained, by homeostasis.
         p_min: the encoder's smallest intensity that spikes; None stands for its default.
-        augment: reach in pixels of `model.augmentation.RandomAffine`, anew for each frame and epoch; 0: off.
+        augment: reach in pixels of `model.augmentation.RandomDistortion`, anew for each frame and epoch; 0: off.
+        elastic: reach in pixels of its elastic displacements.
         mirror: whether augmentation swaps left and right, too.
         drop_spikes: share of the inputs that are kept from spiking, anew for each frame and epoch.
         validation: training frames held out to choose epoch and shift: a share below 1, or a number of frames.
@@ -154,6 +157,7 @@ class Recipe(Options):
     threshold_rate: float = 0.05
     p_min: int | None = None
     augment: float = 0.0
+    elastic: float = 0.0
     mirror: bool = False
     drop_spikes: float = 0.0
     validation: float = 0.1

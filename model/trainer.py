@@ -12,7 +12,7 @@ from torch import Tensor
 from export import Encoder, UserError, scores
 from export.maps import Map
 from model import checkpoint, evaluation
-from model.augmentation import DropSpikes, RandomAffine
+from model.augmentation import DropSpikes, RandomDistortion
 from model.bstdg import margin_loss, timing_loss
 from model.data.dataset import Dataset, split_stratified
 from model.encoding import LatencyEncoder, arranged, as_spike_times
@@ -105,14 +105,15 @@ class Trainer(TrainingRun):
         frames = Frames(as_spike_times(times, steps), torch.from_numpy(dataset.train_labels))
         distorted = None
         if self.recipe.augment:
-            affine = RandomAffine(dataset.image_shape, self.recipe.augment, self.generator, mirror=self.recipe.mirror)
+            how: dict[str, Any] = {"elastic": self.recipe.elastic, "mirror": self.recipe.mirror}
+            distort = RandomDistortion(dataset.image_shape, self.recipe.augment, self.generator, **how)
             encode = LatencyEncoder(steps, self.recipe.p_min).to(self.processes.device)
-            assert images is not None, "spike times from outside have no image shape, which RandomAffine refuses"
+            assert images is not None, "spike times from outside have no image shape, which RandomDistortion refuses"
             pixels = torch.from_numpy(images[train]).to(self.processes.device)
 
             def distorted(batch: Tensor, part: slice = slice(None)) -> Tensor:
-                maps = affine.draw(len(batch))  # of the whole batch, whatever part of it is wanted
-                return encode(arranged(affine(pixels[batch[part]], maps[part]), self.input_map))
+                grid = distort.draw(len(batch))  # of the whole batch, whatever part of it is wanted
+                return encode(arranged(distort(pixels[batch[part]], grid[part]), self.input_map))
 
         return frames.select(train).to(self.processes.device), frames.select(validation), distorted
 

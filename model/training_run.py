@@ -53,9 +53,9 @@ class TrainingRun(ABC):
     """A training run, epoch by epoch. Everything follows from data set, recipe and, to the last bit, the number of threads.
 
     With ``recipe.average`` ``E``, the parameters that are scored and kept are an exponential mean over the updates, each of which has
-    the weight ``1 / (1 + E · updates per epoch)``: of latent weights, whose signs are the ±1 ones, thresholds and running statistics
-    alike (after B. T. Polyak and A. B. Juditsky, "Acceleration of Stochastic Approximation by Averaging", SIAM J. Control Optim. 30(4),
-    1992, with forgetting).
+    the weight ``1 / (1 + E · updates per epoch)``: of latent weights, whose signs are the ±1 ones, and of all others alike (after
+    B. T. Polyak and A. B. Juditsky, "Acceleration of Stochastic Approximation by Averaging", SIAM J. Control Optim. 30(4), 1992, with
+    forgetting).
 
     Parameters:
         processes: where it computes, and what shares the work; by default this process on the CPU.
@@ -89,7 +89,7 @@ class TrainingRun(ABC):
             return None
         batches = -(-len(self.train.labels) // self.recipe.batch_size)
         kept = 1 - 1 / (1 + self.recipe.average * batches)
-        return AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(kept), use_buffers=True)
+        return AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(kept))
 
     @property
     def scored(self) -> Any:

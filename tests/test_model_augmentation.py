@@ -2,11 +2,11 @@ import pytest
 import torch
 
 from export import UserError
-from model.augmentation import DropSpikes, RandomAffine
+from model.augmentation import DropSpikes, RandomDistortion
 
 
 def affine(shape, pixels, seed=0, **options):
-    return RandomAffine(shape, pixels, torch.Generator().manual_seed(seed), **options)
+    return RandomDistortion(shape, pixels, torch.Generator().manual_seed(seed), **options)
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (5, 9)])
@@ -35,6 +35,17 @@ def test_planes_change_alike():
     images = torch.randint(0, 256, (4, 1, 6, 9), generator=torch.Generator().manual_seed(3)).to(torch.uint8).expand(4, 3, 6, 9)
     planes = affine((3, 6, 9), 1.0)(images.flatten(1)).view(4, 3, -1)
     assert torch.equal(planes, affine((6, 9), 1.0)(images[:, 0].flatten(1))[:, None].expand(4, 3, -1))
+
+
+def test_elastic_displacements_are_smooth_and_within_reach():
+    """Bicubic interpolation may overshoot its nodes by a little; the grid is finer than the nodes, so that neighbours move alike."""
+    height, width = 28, 21
+    still = affine((height, width), 1e-6).draw(300)
+    moves = (affine((height, width), 1e-6, elastic=2.0).draw(300) - still) * torch.tensor([width / 2, height / 2])
+    assert 1.8 < moves.abs().amax() < 2 * 1.6
+    assert moves.mean(0).abs().amax() < 0.3
+    assert all(moves.diff(dim=axis).abs().amax() < 1.5 for axis in (1, 2))
+    assert moves[:, 0, 0].std(0).min() > 1  # corners, too; uniform within ± 2: 1.15
 
 
 def test_mirror_swaps_left_and_right_in_half_of_the_images():

@@ -9,6 +9,7 @@ from export import UserError
 from model import conversion_checkpoint, datasets, training
 from model.conversion_recipe import ConversionRecipe
 from model.conversion_trainer import ConversionTrainer, run
+from model.normalisation import MOMENTUM
 from model.processes import Processes
 from model.recipes import Recipe
 from tests.small_data import stripes
@@ -113,14 +114,22 @@ def test_a_state_from_before_an_option_was_there(tmp_path, monkeypatch):
         train(tmp_path, replace(RECIPE, bias=False), resume=True)
 
 
-def test_average_is_kept(tmp_path):
-    """Of the running statistics as well, so that the network that is kept is normalised as its averaged weights were."""
+def test_average_is_kept_and_normalised_as_its_weights_need(tmp_path):
+    """The running statistics are means over batches of those of the averaged weights; of a single batch here."""
     trainers = []
-    train(tmp_path, replace(RECIPE, average=1.0, epochs=1), observe=lambda trainer, epoch, seconds: trainers.append(trainer))
+    recipe = replace(RECIPE, average=1.0, epochs=1)
+    train(tmp_path, recipe, observe=lambda trainer, epoch, seconds: trainers.append(trainer))
     averaged, last = trainers[0].average.module, trainers[0].best.parameters
     source = conversion_checkpoint.read(tmp_path / "checkpoint.safetensors").network
     assert all(torch.equal(tensor, source.state_dict()[name]) for name, tensor in averaged.state_dict().items() if "norm" in name)
     assert all(torch.equal(tensor, last[name]) for name, tensor in averaged.state_dict().items())
+    assert [layer.norm.momentum for layer in averaged.layers] == [MOMENTUM] * len(averaged.layers)
+    frames = trainers[0].train.images[: trainers[0].recipe.batch_size]
+    trainers[0].train = trainers[0].train._replace(images=frames, labels=trainers[0].train.labels[: len(frames)])
+    trainers[0]._settle(averaged)
+    first, sums = averaged.layers[0], averaged.layers[0].sums(averaged.intensities(frames))
+    torch.testing.assert_close(first.norm.mean, sums.mean(0))
+    torch.testing.assert_close(first.norm.scale, sums.std(0, correction=0))
 
 
 def test_one_training_serves_all_codes(tmp_path):

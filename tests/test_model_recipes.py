@@ -49,6 +49,8 @@ def test_silence_falls_and_then_stays():
         ("fire", -1.0, "fire must be a number, at least 0, not -1.0"),
         ("wait", math.inf, "wait must be a number, at least 0, not inf"),
         ("mirror", True, "mirror must be false where augment is 0"),
+        ("elastic", 1.0, "elastic must be 0 where augment is 0"),
+        ("elastic", -1.0, "elastic must be a number of pixels, at least 0, not -1.0"),
         ("drop_spikes", 1.0, "drop_spikes must be a share from 0 to below 1, not 1.0"),
         ("drop_spikes", -0.1, "drop_spikes must be a share from 0 to below 1, not -0.1"),
         ("average", -1.0, "average must be a number of epochs, at least 0, not -1.0"),

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from export import UserError
 from export.text import dashed
-from model.augmentation import RandomAffine
+from model.augmentation import RandomDistortion
 from model.bstdg import margin_loss
 from model.comparison.bptt import UnrolledNetwork
 from model.comparison.measuring import Comparison, Row, clock, interleave, peak_bytes
@@ -148,7 +148,7 @@ def _at(steps: int, dataset: Dataset, sizes: tuple[int, ...], batch: int, seed: 
         "ours": Update(ours, batches, scale),
     }
     if dataset.image_shape is not None:
-        affine = RandomAffine(dataset.image_shape, AUGMENT, generator)
+        affine = RandomDistortion(dataset.image_shape, AUGMENT, generator)
         functions["augmentation"] = lambda: encode(affine(images[:batch]))
     return functions
 
