@@ -225,8 +225,9 @@ class _Port:
         self._ctx, self._values = ctx, {}
 
     def set(self, signal, value) -> None:
-        if self._values.get(id(signal), self) != value:
-            self._values[id(signal)] = value
+        _, before = self._values.get(id(signal), (signal, self))
+        if before != value:
+            self._values[id(signal)] = signal, value  # the signal is kept, so that no other one gets its identity
             self._ctx.set(signal, value)
 
 
