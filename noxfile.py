@@ -55,8 +55,8 @@ def cosim(session: nox.Session) -> None:
     parser = argparse.ArgumentParser(prog="nox -s cosim --", usage="nox -s cosim -- [OPTION …]", allow_abbrev=False)
     parser.add_argument(
         "--dataset",
-        help="digits, mnist, fashion-mnist, cifar-10, caltech, spoken-digits, spoken-digits-without-SPEAKER, shd, n-mnist, "
-        "n-mnist-counts or FILE.npz; "
+        help="digits, mnist, fashion-mnist, fashion-mnist-thermometer, cifar-10, caltech, spoken-digits, spoken-digits-without-SPEAKER, "
+        "shd, n-mnist, n-mnist-counts or FILE.npz; "
         "with --network also random (default: digits, or what the network was trained on)",
     )
     parser.add_argument("--recipe", type=Path, help="a recipe to train by, such as recipes/mnist-graded.toml")

@@ -17,8 +17,8 @@ def add_frame_arguments(parser: ArgumentParser) -> None:
     """Add ``--dataset`` and ``--images``."""
     parser.add_argument(
         "--dataset",
-        help="digits, mnist, fashion-mnist, cifar-10, caltech, spoken-digits, spoken-digits-without-SPEAKER, shd, n-mnist, "
-        "n-mnist-counts, a .npz file, or random (default: what the network was trained on)",
+        help="digits, mnist, fashion-mnist, fashion-mnist-thermometer, cifar-10, caltech, spoken-digits, spoken-digits-without-SPEAKER, "
+        "shd, n-mnist, n-mnist-counts, a .npz file, or random (default: what the network was trained on)",
     )
     parser.add_argument("--images", type=positive, metavar="N", help="the first N test frames only (default: all; random: 1000)")
 

@@ -7,11 +7,12 @@ or else downloaded (`model.data.download`). Any other name is a user's own ``.np
 from pathlib import Path
 
 from export import UserError
-from model.data import caltech, cifar, digits, heidelberg, idx, n_mnist, npz, spoken_digits
+from model.data import caltech, cifar, digits, heidelberg, idx, n_mnist, npz, spoken_digits, thermometer
 from model.data.dataset import Dataset
 
 NAMES = (
-    *("digits", "mnist", "fashion-mnist", "cifar-10", "caltech", "spoken-digits", "spoken-digits-without-SPEAKER", "shd"),
+    *("digits", "mnist", "fashion-mnist", "fashion-mnist-thermometer", "cifar-10", "caltech"),
+    *("spoken-digits", "spoken-digits-without-SPEAKER", "shd"),
     *n_mnist.NAMES,
 )
 CHOICES = f"{', '.join(NAMES)} or a .npz file"
@@ -34,6 +35,8 @@ def load(name: str | Path, data_dir: str | Path | None = None) -> Dataset:
         return digits.load()
     if name in ("mnist", "fashion-mnist"):
         return idx.load(name, data_dir)
+    if name == f"fashion-mnist{thermometer.SUFFIX}":
+        return thermometer.planes(idx.load("fashion-mnist", data_dir))
     if name == "cifar-10":
         return cifar.load(data_dir)
     if name == "caltech":

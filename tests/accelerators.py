@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -15,7 +16,7 @@ from export.reference import run as golden_run
 from hw import Accelerator, Folding, cost
 from hw.core.words import WordFormat
 from hw.cost.cycles import step_words
-from tests.circuit import Part, Sink, Source, fields, run
+from tests.circuit import Part, Sink, Source, fields, runs
 from tests.payloads import Payload, word_payloads
 
 
@@ -74,27 +75,35 @@ class Record:
 
 
 def simulate(
+    accelerator: Accelerator, frames: list[list[Payload]], *, early: bool | Callable[[], Iterator[bool]], **options: Any
+) -> Record:
+    """The record of one run of `simulate_modes`."""
+    (record,) = simulate_modes(accelerator, frames, [early], **options)
+    return record
+
+
+def simulate_modes(
     accelerator: Accelerator,
     frames: list[list[Payload]],
+    modes: Sequence[bool | Callable[[], Iterator[bool]]],
     *,
-    early: bool | Callable[[], Iterator[bool]],
     gaps: float = 0.0,
     stalls: float = 0.0,
     seed: int = 0,
     reset_at: int | None = None,
     load: bytes = b"",
     beside: Sequence[Part] = (),
-) -> Record:
+) -> list[Record]:
     """Send frames back to back, take one result per frame, see every stream inside hold its payload until it is taken.
 
     Before that, ``load`` fills the circuit's memories, if it is loadable. Parts ``beside`` look on.
 
-    ``early`` is the mode, or gives one for each cycle. With ``reset_at``, the circuit is reset in that cycle and all frames are sent again;
-    what came before is forgotten.
+    All of that once for each of ``modes``: early or not, or what gives that for each cycle. With ``reset_at``, the circuit is reset in that
+    cycle and all frames are sent again; what came before is forgotten.
     """
 
     class Mode(Part):
-        def __init__(self):
+        def __init__(self, early):
             self._modes = early() if callable(early) else itertools.repeat(early)
 
         def drive(self, ctx):
@@ -103,7 +112,7 @@ def simulate(
     names = accelerator.input_names
     contexts = accelerator.folding.contexts
 
-    def start():
+    def start(early):
         loader = None
         if load:
             content = [{"data": byte, "first": int(place == 0)} for place, byte in enumerate(load)]
@@ -115,15 +124,19 @@ def simulate(
             sources.append(Source(stream, own, gaps=gaps, cancel=cancel, after=loader, seed=seed + offset))
         sink = Sink(accelerator.o, len(frames), stalls=stalls, seed=seed)
         ports = [getattr(accelerator, f"monitor_{k}") for k in range(len(accelerator.plans))]
-        return [Mode(), sink, *(Monitor(port, len(frames), contexts=contexts) for port in ports), *beside, *sources]
+        return [Mode(early), sink, *(Monitor(port, len(frames), contexts=contexts) for port in ports), *beside, *sources]
+
+    def record(parts):
+        _, sink, *rest = parts
+        monitors, sources = rest[: len(accelerator.plans)], rest[-len(names) :]
+        first, last = ([0] * len(frames) for _ in range(2))
+        for offset, source in enumerate(sources):
+            first[offset :: len(names)], last[offset :: len(names)] = source.first_cycles, source.last_cycles
+        return Record([monitor.frames for monitor in monitors], sink.received, sink.cycles, first, last)
 
     with streams_inside() as streams:
-        _, sink, *rest = run(accelerator, start, watch=lambda: [accelerator.o, *streams()], reset_at=reset_at)
-    monitors, sources = rest[: len(accelerator.plans)], rest[-len(names) :]
-    first, last = ([0] * len(frames) for _ in range(2))
-    for offset, source in enumerate(sources):
-        first[offset :: len(names)], last[offset :: len(names)] = source.first_cycles, source.last_cycles
-    return Record([monitor.frames for monitor in monitors], sink.received, sink.cycles, first, last)
+        starts = [partial(start, early) for early in modes]
+        return [record(parts) for parts in runs(accelerator, starts, watch=lambda: [accelerator.o, *streams()], reset_at=reset_at)]
 
 
 def events_of(record: Record, layer: int, form: WordFormat) -> list[tuple[int, int, int, int]]:
@@ -149,8 +162,8 @@ def assert_right(network: Network, folding: Folding, events: Events, **stress: A
     accelerator = Accelerator(network, folding)
     frames = word_payloads(accelerator.input_format.from_events(events))
     assert sum(map(len, golden.events[:-1])), "there is nothing to compare"
-    for early in (False, True):
-        record = simulate(accelerator, frames, early=early, **stress)
+    modes = (False, True)
+    for early, record in zip(modes, simulate_modes(accelerator, frames, modes, **stress), strict=True):
         decisions = golden.decisions
         for name, expected in (("class_index", decisions.class_index), ("step", decisions.step), ("margin", decisions.margin)):
             assert [result[name] for result in record.results] == expected.tolist(), name

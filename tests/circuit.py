@@ -1,7 +1,7 @@
 """Runs circuits in Amaranth's own simulator, with parts that drive and watch their ports cycle by cycle."""
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from amaranth.hdl import Assert, ClockDomain, Fragment, Module, ResetInserter, Signal
@@ -157,16 +157,29 @@ def fields(ctx, payload) -> Payload:
     return {name: getattr(value, name) for name, _ in payload.shape()}
 
 
-def run(dut, start: Callable[[], list], *, watch: Callable[[], Iterable] = list, reset_at: int | None = None, limit: int = 20_000) -> list:
-    """Simulate until all parts are done, and `IDLE_CYCLES` more.
+def run(dut, start: Callable[[], list], **options) -> list:
+    """The parts of one run of `runs`."""
+    (parts,) = runs(dut, [start], **options)
+    return parts
+
+
+def runs(
+    dut,
+    starts: Iterable[Callable[[], list]],
+    *,
+    watch: Callable[[], Iterable] = list,
+    reset_at: int | None = None,
+    limit: int = 20_000,
+) -> Iterator[list]:
+    """Simulate until all parts are done, and `IDLE_CYCLES` more; once for each of ``starts``, from power-up.
 
     Parameters:
-        dut: the circuit.
-        start: makes the parts. It is called again after a reset: what was seen before is forgotten.
+        dut: the circuit, which is built once.
+        starts: make the parts. They are called again after a reset: what was seen before is forgotten.
         watch: streams that must hold their payload (see `HoldsUntilTaken`).
         reset_at: a cycle in which the circuit is reset.
 
-    Returns:
+    Yields:
         the parts.
     """
     reset = Signal()
@@ -174,18 +187,18 @@ def run(dut, start: Callable[[], list], *, watch: Callable[[], Iterable] = list,
     m.domains.sync = ClockDomain()
     m.submodules.dut = ResetInserter(reset)(dut)
     m.submodules.holds = ResetInserter(reset)(HoldsUntilTaken(watch))
-    parts = start()
 
     async def bench(ctx):
         nonlocal parts
+        port = _Port(ctx)
         idle = 0
         for cycle in range(limit):
-            ctx.set(reset, cycle == reset_at)
+            port.set(reset, cycle == reset_at)
             if cycle == reset_at:
                 parts = start()
             else:
                 for part in parts:
-                    part.drive(ctx)
+                    part.drive(port)
                 for part in parts:
                     part.look(ctx, cycle)
                 idle = idle + 1 if all(part.done for part in parts) else 0
@@ -197,8 +210,25 @@ def run(dut, start: Callable[[], list], *, watch: Callable[[], Iterable] = list,
     simulator = Simulator(Fragment.get(m, HostilePlatform()))
     simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
-    simulator.run()
-    return parts
+    for number, start in enumerate(starts):
+        if number:
+            simulator.reset()
+        parts = start()
+        simulator.run()
+        yield parts
+
+
+class _Port:
+    """Sets signals, which settles the circuit each time, only where they change."""
+
+    def __init__(self, ctx):
+        self._ctx, self._values = ctx, {}
+
+    def set(self, signal, value) -> None:
+        _, before = self._values.get(id(signal), (signal, self))
+        if before != value:
+            self._values[id(signal)] = signal, value  # the signal is kept, so that no other one gets its identity
+            self._ctx.set(signal, value)
 
 
 def settle(m: Module, bench: Callable) -> None:

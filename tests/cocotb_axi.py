@@ -262,7 +262,7 @@ async def reset_in_the_middle(dut, whole, gaps):
     bench = Bench(dut, gaps=gaps, stalls=0.5)
     generator = random.Random(3)
     await bench.start()
-    for attempt in range(8):
+    for attempt in range(5):
         await bench.send(*FRAMES)
         await bench.cycles(5 * attempt + generator.randrange(40))
         if whole:

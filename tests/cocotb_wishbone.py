@@ -166,7 +166,7 @@ async def frames_and_results_in_batches(dut, early, wait):
     """As many frames as results can wait; the sender looks for room, or waits for it."""
     bench = Bench(dut, gaps=0.1, seed=2)
     await bench.start(control=early, waiting=wait)
-    for _ in range(3):
+    for _ in range(2):
         for words in FRAMES[:RESULTS]:
             while not wait and (await bench.read("queues"))["room"] < len(words):
                 pass
@@ -175,7 +175,7 @@ async def frames_and_results_in_batches(dut, early, wait):
         assert (await bench.read("queues"))["results"] == RESULTS
         assert int(dut.interrupt_o.value)
         assert await bench.receive(RESULTS) == golden_results(np.arange(RESULTS))
-    await bench.nothing_left(3 * RESULTS)
+    await bench.nothing_left(2 * RESULTS)
 
 
 @cocotb.test
@@ -241,7 +241,7 @@ async def reset_in_the_middle(dut, whole):
     """By register, or by wb_rst_i, after any part of some frames."""
     bench = Bench(dut, gaps=0.2, seed=5)
     await bench.start(control=0)
-    for attempt in range(10):
+    for attempt in range(5):
         sent = [word for frame in FRAMES for word in frame][: bench.random.randrange(60)]
         for at in range(0, len(sent), 5):
             await bench.send(sent[at : at + 5])

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import sys
+from unittest import mock
 
 import pytest
 
@@ -29,6 +31,25 @@ def _cache(tmp_path_factory):
         yield
         del os.environ["FIRSTSPIKE_CACHE"]
     else:
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_builds():
+    """Simulators are compiled without optimization: tests simulate little, and most build another circuit.
+
+    Those of a command that is run in a process of its own are compiled as always.
+    """
+    build = sys.modules.get("sim.build")  # all tests are imported by now
+    if build is None:
+        yield
+        return
+    object_cache = build.object_cache
+
+    def variables():
+        return object_cache() | {"OPT_FAST": "-O0"}
+
+    with mock.patch.object(build, "object_cache", variables):
         yield
 
 

@@ -1,8 +1,10 @@
-"""Fewer cases than all combinations: each two values of different options meet in some case."""
+"""Fewer cases than all: of options, each two values of different ones meet in some case; of seeds, the first ones."""
 
 import itertools
 from collections.abc import Sequence
 from typing import Any
+
+import pytest
 
 
 def pairwise(*options: Sequence[Any]) -> list[tuple]:
@@ -27,3 +29,8 @@ def pairwise(*options: Sequence[Any]) -> list[tuple]:
 def zipped(*options: Sequence[Any]) -> list[tuple]:
     """As many cases as the longest option has values; the others' values take turns."""
     return [tuple(values[case % len(values)] for values in options) for case in range(max(map(len, options)))]
+
+
+def seeds(few: int, many: int) -> list:
+    """Seeds from 0 on: few, and as many as there are in ``nox -s proofs``."""
+    return [pytest.param(seed, marks=[pytest.mark.proofs] * (seed >= few)) for seed in range(many)]

@@ -1,11 +1,9 @@
 """The documentation says what is so: its examples run, its links lead somewhere, its statements are those that the code cites."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -171,13 +169,11 @@ def test_unpack_in_c_refuses(unpack, tmp_path, arguments):
     assert subprocess.run([unpack, *arguments], cwd=tmp_path).returncode == 2
 
 
-def test_from_arrays(tmp_path):
+def test_from_arrays(tmp_path, monkeypatch, capsys):
     """The whole page runs, and leaves what it says."""
-    program = "\n".join(blocks("docs/from-arrays.md"))
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert len(re.findall(r"equal to the golden model: \d+ frames, .* 0 differences", done.stdout)) == 2
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(blocks("docs/from-arrays.md")), {})
+    assert len(re.findall(r"equal to the golden model: \d+ frames, .* 0 differences", capsys.readouterr().out)) == 2
     assert {path.name for path in tmp_path.iterdir()} == {
         "convolutional.safetensors",
         "cosim",
@@ -190,16 +186,16 @@ def test_from_arrays(tmp_path):
     assert report["spikes_compared"] > 0
 
 
-def test_frameworks(tmp_path):
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_frameworks(tmp_path, monkeypatch, capsys):
     """The whole page runs, with weights in the place of BS4NN's that have as many pixels as the digits."""
     rng = np.random.default_rng(3)
     for layer, shape in enumerate([(20, 64, 1), (10, 20, 1)]):
         np.save(tmp_path / f"W{layer}_binary.npy", rng.normal(1.5, 1, shape))
-    program = "\n".join(blocks("docs/frameworks.md"))
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    found = re.findall(r"^(\w+)$|equal to the golden model: (\d+) frames, .* 0 differences", done.stdout, re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(blocks("docs/frameworks.md")), {})
+    said = capsys.readouterr().out
+    found = re.findall(r"^(\w+)$|equal to the golden model: (\d+) frames, .* 0 differences", said, re.MULTILINE)
     assert ["".join(part) for part in found] == ["brevitas", "200", "larq", "200", "snntorch", "200", "bs4nn", "50"]
     assert {path.stem for path in tmp_path.glob("*.v")} == {"brevitas", "larq", "snntorch", "bs4nn"}
 

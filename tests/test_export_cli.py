@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,15 @@ import pytest
 
 import export
 from export import UserError
+from export.__main__ import main
 from export.cli import Parser, run
+from tests.command_line import call
 from tests.networks import graded_example, map_example, random_network, random_spike_times, worked_example, write_checkpoint
 
 ROOT = Path(__file__).parent.parent
 
 
-def command(*arguments):
-    return subprocess.run([sys.executable, "-m", "export", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True)
+command = partial(call, main)
 
 
 def assert_refused(done, message):

@@ -1,5 +1,7 @@
-"""[S11] of the networks in ``artifacts/``, every neuron: counts of hidden neurons are those of an integer network. Of dense networks every
-test frame, of networks with maps the first ones."""
+"""[S11] of the networks in ``artifacts/``, every neuron: counts of hidden neurons are those of an integer network.
+
+Of ternary networks every test frame, of the others the first ones; in ``nox -s proofs`` more of them, and of dense networks all.
+"""
 
 import os
 from dataclasses import replace
@@ -17,7 +19,7 @@ from tests.multi_spike import dense
 
 NETWORKS = {path.stem: load(path) for path in sorted((Path(__file__).parents[1] / "artifacts").glob("*.safetensors"))}
 BATCH = 500  # frames
-NUMBERS = 1 << 25  # neurons of all frames that are compared, more or less
+FEW, MANY = 1 << 22, 1 << 25  # neurons of all frames that are compared, more or less
 
 
 def of_kind(kind: type[Ternary]) -> list[str]:
@@ -25,15 +27,15 @@ def of_kind(kind: type[Ternary]) -> list[str]:
     return [name for name, network in NETWORKS.items() if all(type(layer.neuron) is kind for layer in network.layers[:-1])]
 
 
-def frames_of(network: Network) -> np.ndarray:
-    """The test frames, uint8 (frames, pixels)."""
+def frames_of(network: Network, numbers: int) -> np.ndarray:
+    """The test frames, uint8 (frames, pixels), or as many of them as have about so many neurons in all."""
     name = network.provenance["dataset"]
     folder = name.removesuffix("-counts")
     if not (Path(os.environ.get("FIRSTSPIKE_DATA", "nowhere")) / folder).is_dir():
         pytest.skip(f"FIRSTSPIKE_DATA names no directory with a folder {folder!r}")
     images = datasets.load(name).test_images
     assert len(images) == 10_000 or folder == "n-mnist"
-    return images[: NUMBERS // sum(network.shape)]
+    return images[: numbers // sum(network.shape)]
 
 
 def sums(layer: Layer, totals: np.ndarray) -> np.ndarray:
@@ -90,10 +92,11 @@ def differences(network: Network, images: np.ndarray, further: int = 0) -> list[
     return found.tolist()
 
 
+@pytest.mark.parametrize("numbers", [FEW, pytest.param(MANY, marks=pytest.mark.proofs)])
 @pytest.mark.parametrize("name", of_kind(Graded))
-def test_graded_after_every_step(name):
+def test_graded_after_every_step(name, numbers):
     network = NETWORKS[name]
-    assert differences(network, frames_of(network)) == [0] * network.steps
+    assert differences(network, frames_of(network, numbers)) == [0] * network.steps
 
 
 @pytest.mark.parametrize("name", of_kind(Ternary))
@@ -102,7 +105,7 @@ def test_ternary_after_settling(name):
     network = NETWORKS[name]
     settling = network.provenance["conversion"]["settling_steps"]
     assert settling > 0
-    *early, last = differences(network, frames_of(network), settling)
+    *early, last = differences(network, frames_of(network, MANY), settling)
     assert all(early)
     assert last == 0
 

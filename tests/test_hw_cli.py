@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +12,18 @@ import pytest
 
 import export
 from hw import Accelerator, Folding, default_folding, verilog
+from hw.__main__ import main
 from hw.loading.command import read_capacity
 from hw.loading.fit import fit_into
 from hw.loading.loader import load_content
 from hw.verilog.reserved import RESERVED_IN_VHDL
+from tests.command_line import call
 from tests.networks import random_network
 
 ROOT = Path(__file__).parent.parent
 
 
-def command(*arguments):
-    return subprocess.run([sys.executable, "-m", "hw", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True)
+command = partial(call, main)
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +196,7 @@ def test_missing_and_damaged_artifact(tmp_path, artifact):
 
 
 def test_out_must_be_named(artifact):
-    done = command(artifact)
+    done = subprocess.run([sys.executable, "-m", "hw", artifact], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (2, "error: the following arguments are required: --out (see python -m hw --help)\n")
 
 

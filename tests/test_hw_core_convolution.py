@@ -14,8 +14,9 @@ from export.reference import run as golden_run
 from hw import Accelerator, Folding, cost, default_folding
 from hw.core.convolution import ConvPlan
 from tests import oracle_maps
-from tests.accelerators import assert_right, simulate
+from tests.accelerators import assert_right, simulate, simulate_modes
 from tests.maps import CODES, Shape, map_network, random_inputs, random_map_network, signs
+from tests.pairwise import seeds
 from tests.payloads import pixel_payloads, word_payloads
 
 
@@ -36,7 +37,7 @@ def random_map_folding(rng, network):
 
 
 @pytest.mark.parametrize("code", CODES)
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", seeds(2, 4))
 def test_random_networks(seed, code):
     """Kernels, strides, paddings and pools of any size, any neurons, any folding."""
     rng = np.random.default_rng([seed, CODES.index(code)])
@@ -59,7 +60,7 @@ def test_gaps_stalls_and_resets(code, gaps, stalls, reset_at):
     rng = np.random.default_rng([7, len(code)])
     network = map_network(rng, (7, 6, 2), TWO, 3, 4, code, last_pool=(2, 1))
     folding = Folding((1, 2, 5), (3, 5, 2), ("delta",) * 3, contexts=2)
-    inputs = Events.from_dense(random_inputs(rng, network, 8))
+    inputs = Events.from_dense(random_inputs(rng, network, 4))
     assert_right(network, folding, inputs, gaps=gaps, stalls=stalls, reset_at=reset_at)
 
 
@@ -130,19 +131,20 @@ def test_one_position(kernel):
     assert_right(network, Folding((2, 3), (2, 2), ("delta", "delta"), contexts=2), Events.from_dense(random_inputs(rng, network, 12)))
 
 
-@pytest.mark.parametrize("early", [False, True])
-def test_pixels(early):
+def test_pixels():
     rng = np.random.default_rng(12)
     network = map_network(rng, (6, 5, 1), [Shape(3, (3, 3))], 2, 4, "single", encoder=Encoder("latency"), last_pool=(2, 2))
     images = (rng.integers(0, 256, (10, 30)) * (rng.random((10, 30)) < 0.7)).astype(np.uint8)
     folding = Folding((1, 3), (3, 2), ("delta", "delta"), contexts=2, pixels=3)
     golden = golden_run(network, network.encode(images))
-    record = simulate(Accelerator(network, folding, frames_in="pixels"), pixel_payloads(images, 3), early=early)
-    for name in ("class_index", "step", "margin"):
-        assert [result[name] for result in record.results] == getattr(golden.decisions, name).tolist(), name
-    cycles = cost.predict(network, folding, network.encode(images), golden, early=early, frames_in="pixels")
-    assert cycles.first_word.tolist() == record.first_word_cycles
-    assert cycles.result.tolist() == record.result_cycles
+    modes = (False, True)
+    records = simulate_modes(Accelerator(network, folding, frames_in="pixels"), pixel_payloads(images, 3), modes)
+    for early, record in zip(modes, records, strict=True):
+        for name in ("class_index", "step", "margin"):
+            assert [result[name] for result in record.results] == getattr(golden.decisions, name).tolist(), name
+        cycles = cost.predict(network, folding, network.encode(images), golden, early=early, frames_in="pixels")
+        assert cycles.first_word.tolist() == record.first_word_cycles
+        assert cycles.result.tolist() == record.result_cycles
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -11,7 +11,7 @@ from export.reference import run as golden_run
 from hw import Accelerator, Folding, cost
 from hw.core.neurons import NEURONS, IFNeurons
 from hw.loading.fit import fit_into
-from tests.accelerators import simulate
+from tests.accelerators import simulate_modes
 from tests.networks import random_spike_times
 from tests.payloads import pixel_payloads, word_payloads
 
@@ -80,8 +80,8 @@ def network(shape, kinds, *, seed, encoder="none"):
 def assert_right(network, folding, times, frames, *, frames_in="words"):
     golden = golden_run(network, times)
     accelerator = Accelerator(network, folding, frames_in=frames_in)
-    for early in (False, True):
-        record = simulate(accelerator, frames(accelerator), early=early)
+    modes = (False, True)
+    for early, record in zip(modes, simulate_modes(accelerator, frames(accelerator), modes), strict=True):
         decisions = golden.decisions
         for name, expected in (("class_index", decisions.class_index), ("step", decisions.step), ("margin", decisions.margin)):
             assert [result[name] for result in record.results] == expected.tolist(), name

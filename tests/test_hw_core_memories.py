@@ -123,7 +123,7 @@ def test_nothing_to_keep(shape):
 
 @pytest.mark.parametrize(
     ("width", "rows", "writable", "rams"),
-    [(64, 7840, True, 4), (20, 4000, True, 2), (16, 40_000, True, 3), (33, 20_000, True, 0), (64, 1024, True, 0), (64, 7840, False, 0)],
+    [(64, 1100, True, 4), (20, 4000, True, 2), (16, 40_000, True, 3), (65, 1100, True, 0), (64, 1024, True, 0), (64, 1100, False, 0)],
 )
 def test_single_port_rams(width, rows, writable, rams):
     """Only where they are, where nothing is there from the start, where it is worth it, and where there are enough."""

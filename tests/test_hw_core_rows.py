@@ -11,7 +11,7 @@ from export import Conv2d, Dense, Encoder, Events, Graded, Layer, Network, Reado
 from export.reference import run as golden_run
 from hw import Accelerator, Folding, cost
 from hw.loading.loader import load_content
-from tests.accelerators import assert_right, simulate
+from tests.accelerators import assert_right, simulate, simulate_modes
 from tests.maps import CODES, Shape, map_network, random_inputs, signs
 from tests.payloads import pixel_payloads, word_payloads
 
@@ -140,20 +140,21 @@ def test_an_error_that_shows_when_the_last_row_sends_nothing():
     assert [len(words) for words in record.words[0]] == [1, 1, 1, 1]
 
 
-@pytest.mark.parametrize("early", [False, True])
-def test_pixels(early):
+def test_pixels():
     rng = np.random.default_rng(26)
     network = map_network(rng, (6, 5, 2), [Shape(3, (3, 3))], 2, 1, "graded", encoder=Encoder("spread", bits=3), last_pool=(2, 2))
     images = (rng.integers(0, 256, (10, 60)) * (rng.random((10, 60)) < 0.7)).astype(np.uint8)
     folding = Folding((2, 3), (3, 2), ("delta", "delta"), contexts=2, pixels=3)
     events = network.encode(images)
     golden = golden_run(network, events)
-    record = simulate(Accelerator(network, folding, frames_in="pixels"), pixel_payloads(images, 3), early=early)
-    for name in ("class_index", "step", "margin"):
-        assert [result[name] for result in record.results] == getattr(golden.decisions, name).tolist(), name
-    cycles = cost.predict(network, folding, events, golden, early=early, frames_in="pixels")
-    assert cycles.first_word.tolist() == record.first_word_cycles
-    assert cycles.result.tolist() == record.result_cycles
+    modes = (False, True)
+    records = simulate_modes(Accelerator(network, folding, frames_in="pixels"), pixel_payloads(images, 3), modes)
+    for early, record in zip(modes, records, strict=True):
+        for name in ("class_index", "step", "margin"):
+            assert [result[name] for result in record.results] == getattr(golden.decisions, name).tolist(), name
+        cycles = cost.predict(network, folding, events, golden, early=early, frames_in="pixels")
+        assert cycles.first_word.tolist() == record.first_word_cycles
+        assert cycles.result.tolist() == record.result_cycles
 
 
 def test_few_places_for_vectors(monkeypatch):

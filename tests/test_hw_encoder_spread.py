@@ -13,7 +13,7 @@ from hw.core.words import WordFormat
 from hw.encoder.codes import SpreadCode, code_of
 from hw.encoder.cost import EncoderCost
 from hw.encoder.encoder import PixelEncoder
-from tests.accelerators import simulate
+from tests.accelerators import simulate_modes
 from tests.circuit import Source, run
 from tests.multi_spike import code_network, random_images, spread
 from tests.oracle_codes import spread as golden_spread
@@ -102,8 +102,8 @@ def test_accelerator(code, pixels, contexts):
     golden = golden_run(network, events)
     folding = Folding((2, 3), (5, 2), ("delta", "delta"), contexts=contexts, pixels=pixels)
     accelerator = Accelerator(network, folding, frames_in="pixels")
-    for early in (False, True):
-        record = simulate(accelerator, pixel_payloads(images, pixels), early=early)
+    modes = (False, True)
+    for early, record in zip(modes, simulate_modes(accelerator, pixel_payloads(images, pixels), modes), strict=True):
         assert [result["class_index"] for result in record.results] == golden.decisions.class_index.tolist()
         assert [result["margin"] for result in record.results] == golden.decisions.margin.tolist()
         cycles = cost.predict(network, folding, events, golden, early=early, frames_in="pixels")

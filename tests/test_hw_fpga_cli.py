@@ -1,10 +1,9 @@
 """``python -m hw fpga`` as a user meets it."""
 
 import json
-import os
-import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +12,17 @@ import pytest
 import export
 from export import reference
 from hw import Folding, cost, default_folding, inputs, verilog
+from hw.__main__ import main
 from hw.fpga import command as fpga
 from hw.fpga import flow
 from hw.fpga.area import AreaModel
 from hw.fpga.devices import ICE40
 from hw.fpga.tools import Made
 from hw.host.boards import BOARDS
+from tests.command_line import call
 from tests.networks import random_network
 
-ROOT = Path(__file__).parent.parent
-
-
-def command(*arguments, **variables):
-    every = [sys.executable, "-m", "hw", "fpga", *map(str, arguments)]
-    return subprocess.run(every, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False)
+command = partial(call, main, "fpga")
 
 
 @pytest.fixture(scope="module")
@@ -253,13 +249,11 @@ def test_network_that_does_not_say_what_it_was_trained_on(tmp_path):
 
 def test_tool_that_fails(tmp_path, artifact, monkeypatch, capsys):
     """Exit status 3, one line that names the log, and no output folder."""
-    import hw.__main__ as hw_main
-
     generate = verilog.generate
     monkeypatch.setattr(verilog, "generate", lambda accelerator: generate(accelerator).replace("endmodule", "end module"))
     arguments = ["hw", "fpga", str(artifact), "--device", "xc7", *FOLDING, "--out", str(tmp_path / "out")]
     monkeypatch.setattr(sys, "argv", arguments)
-    assert hw_main.main() == 3
+    assert main() == 3
     said = capsys.readouterr().err
     assert said.startswith("error: yosys failed (")
     assert said.count("\n") == 1

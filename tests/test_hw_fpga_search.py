@@ -1,11 +1,9 @@
 """``python -m hw estimate``: areas, and the search for foldings."""
 
 import re
-import subprocess
-import sys
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,14 +11,15 @@ import pytest
 import export
 from export import reference
 from hw import Folding, cost, inputs
+from hw.__main__ import main
 from hw.cost.speed import Speed
 from hw.fpga import pareto, search
 from hw.fpga.area import AreaModel
 from hw.fpga.devices import DEVICES, FAMILIES
+from tests.command_line import call
 from tests.maps import Shape, map_network, random_inputs
 from tests.networks import random_network
 
-ROOT = Path(__file__).parent.parent
 DEVICE = DEVICES["ecp5-25k"]
 
 
@@ -34,9 +33,7 @@ def found(network):
     return search.search(network, DEVICE, inputs.random_events(network, 60, 0), "words")
 
 
-def command(*arguments):
-    every = [sys.executable, "-m", "hw", "estimate", *map(str, arguments)]
-    return subprocess.run(every, cwd=ROOT, capture_output=True, text=True, check=False)
+command = partial(call, main, "estimate")
 
 
 @pytest.fixture(scope="module")
@@ -161,14 +158,16 @@ def test_estimate_where_there_is_no_place_and_route(artifact, network):
     assert any(line.startswith("images per second") and line.endswith(" at 100 MHz") for line in lines)
 
 
-def test_estimate_for_a_board(tmp_path):
+@pytest.mark.parametrize("how", ["formula", pytest.param("synthesis", marks=pytest.mark.proofs)])
+def test_estimate_for_a_board(tmp_path, how):
     network = replace(random_network(np.random.default_rng(3), (40, 24, 5), 8), encoder=export.Encoder("latency"))
     export.save(network, tmp_path / "network.safetensors")
     np.savez(tmp_path / "set.npz", x_test=np.zeros((30, 40), np.uint8) + 200, y_test=np.zeros(30, int))
     given = (tmp_path / "network.safetensors", "--dataset", tmp_path / "set.npz", "--simd", "4,8", "--pe", "8,5")
-    done = command(*given, "--board", "ulx3s-25f")
+    done = command(*given, "--board", "ulx3s-25f", *(["--formula"] if how == "formula" else []))
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
+    assert any(line.startswith(f"area                  {'by formula' if how == 'formula' else 'sum of '}") for line in lines)
     assert "device                ecp5-25k (LFE5U-25F, CABGA381, speed grade 6), on ulx3s-25f, with host link" in lines
     assert any(line.startswith("folding") and line.endswith("; pixels in") for line in lines)
     assert any(line.startswith("images per second") and line.endswith(" at 50 MHz") for line in lines)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from export import UserError
-from model.data.dataset import split_stratified
+from model.data import thermometer
+from model.data.dataset import Dataset, split_stratified
 from model.datasets import load
 from tests.small_data import FILES, write_idx
 
@@ -93,8 +94,30 @@ def test_class_names_of_fashion_mnist(idx, tmp_path):
 
 
 def test_unknown_name():
-    names = "digits, mnist, fashion-mnist, cifar-10, caltech, spoken-digits, spoken-digits-without-SPEAKER, shd, n-mnist, n-mnist-counts"
+    names = (
+        "digits, mnist, fashion-mnist, fashion-mnist-thermometer, cifar-10, caltech, spoken-digits, spoken-digits-without-SPEAKER, shd, "
+        "n-mnist, n-mnist-counts"
+    )
     assert refused("minst") == f"data set must be {names} or a .npz file, not 'minst'"
+
+
+def test_thermometer_counts_the_levels_that_an_intensity_reaches():
+    """Pixel by pixel, by another formula: full planes below, a part of one, and empty ones above."""
+    images = np.arange(256, dtype=np.uint8).reshape(1, 256)
+    plain = Dataset("ramp", ("a",), "0" * 64, "none", test_images=images, image_shape=(16, 16))
+    data = thermometer.planes(plain)
+    assert (data.name, data.image_shape, data.train_images) == ("ramp-thermometer", (4, 16, 16), None)
+    assert data.digest != plain.digest
+    found = data.test_images.reshape(4, 256)
+    for intensity in range(256):
+        full, rest = divmod(intensity, 64)
+        assert found[:, intensity].tolist() == [255] * full + [4 * rest] + [0] * (3 - full)
+
+
+def test_thermometer_of_fashion_mnist(idx, tmp_path):
+    (tmp_path / "fashion-mnist").symlink_to(idx[0] / "mnist")
+    data = load("fashion-mnist-thermometer", tmp_path)
+    assert (data.name, data.inputs, data.class_names[8]) == ("fashion-mnist-thermometer", 4 * 784, "Bag")
 
 
 def test_empty_directory(tmp_path):

@@ -95,12 +95,14 @@ def test_maps(code, weights):
     assert full.spikes_received == full.spikes_compared > early.spikes_compared > 10
 
 
+@pytest.mark.proofs
 def test_top_of_a_board_with_maps(tmp_path):
     network = map_board_network()
     design = board_named("ulx3s-85f").design(network, MAPS)
     board_top.run(tmp_path, design, design.verilog, network, frames(network, 4).images)
 
 
+@pytest.mark.proofs
 def test_top_of_a_board_with_coefficients(tmp_path):
     network = coded_network("graded")
     design = board_named("ulx3s-25f").design(network, FOLDINGS["event"])

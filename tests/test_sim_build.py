@@ -69,6 +69,7 @@ SIGNS = """a $x (b) 'c' & d; #e : f " g * h"""
 
 def test_names_with_signs_and_an_environment_that_is_not_ours(cache, tmp_path, monkeypatch):
     """Cache, temporary files, Python, project, cocotb and Verilator lie in folders with such names; variables would break the build."""
+    counter()  # whatever objects such a build shares are there
     strange = tmp_path / SIGNS
     strange.mkdir()
     monkeypatch.setenv("FIRSTSPIKE_CACHE", str(strange))
@@ -101,8 +102,7 @@ def test_names_with_signs_and_an_environment_that_is_not_ours(cache, tmp_path, m
     assert SIGNS in str(build.folder)
     assert (build.folder / "counter").exists()
     assert counter().cached
-    if before:
-        assert {path.name for path in (cache / "objects").iterdir()} == before, "objects must be the same in every folder"
+    assert {path.name for path in (cache / "objects").iterdir()} == before, "objects must be the same in every folder"
 
 
 @pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b""), lambda path: path.write_bytes(path.read_bytes()[:-1])])

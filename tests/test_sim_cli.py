@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,20 @@ import pytest
 
 from export import Dense, Encoder, Layer, Network, Single, reference, save
 from export.scores import score
-from hw import inputs
+from hw import inputs, verilog
 from model.datasets import CHOICES
+from sim.__main__ import main
+from tests.command_line import call
 from tests.networks import random_network
 
 ROOT = Path(__file__).parent.parent
 
 
-def sim(*arguments, **variables):
+sim = partial(call, main)
+
+
+def process(*arguments, **variables):
+    """The same in a process of its own, which looks for a tool chain anew."""
     command = [sys.executable, "-m", "sim", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False)
 
@@ -91,29 +98,28 @@ def test_some_of_the_frames_are_not_compared_with_pytorch(images, tmp_path):
     assert json.loads((tmp_path / "report.json").read_text())["accuracy"]["pytorch"] is None
 
 
-def spoilt(network, out, change):
-    """Run the command line with a generator whose Verilog is changed."""
-    program = (
-        "import runpy, sys, hw.verilog as v\n"
-        "honest = v.generate\n"
-        f"v.generate = lambda accelerator: honest(accelerator).replace{change}\n"
-        "sys.argv[0] = 'sim'\n"
-        "runpy.run_module('sim', run_name='__main__')\n"
-    )
-    command = [sys.executable, "-c", program, str(network), "--dataset", "random", "--images", "5", "--out", str(out)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+@pytest.fixture
+def spoilt(network, monkeypatch):
+    """Runs the command line with a generator whose Verilog is changed."""
+
+    def command(out, *change):
+        honest = verilog.generate
+        monkeypatch.setattr(verilog, "generate", lambda accelerator: honest(accelerator).replace(*change))
+        return sim(network, "--dataset", "random", "--images", 5, "--out", out)
+
+    return command
 
 
-def test_a_difference_is_exit_status_1(network, tmp_path):
-    done = spoilt(network, tmp_path, (" > $signed(", " < $signed("))
+def test_a_difference_is_exit_status_1(spoilt, tmp_path):
+    done = spoilt(tmp_path, " > $signed(", " < $signed(")
     assert done.returncode == 1, done.stderr
     assert "DIFFERS from the golden model" in done.stdout
     assert "first difference      full mode, frame 0, readout" in done.stdout
     assert json.loads((tmp_path / "report.json").read_text())["passed"] is False
 
 
-def test_a_circuit_that_does_not_compile_is_exit_status_3(network, tmp_path):
-    done = spoilt(network, tmp_path / "out", ("endmodule", "end module"))
+def test_a_circuit_that_does_not_compile_is_exit_status_3(spoilt, tmp_path):
+    done = spoilt(tmp_path / "out", "endmodule", "end module")
     assert (done.returncode, done.stderr.count("\n")) == (3, 1)
     assert "error: the simulator could not be built" in done.stderr
     assert not list((tmp_path / "out").iterdir())
@@ -180,14 +186,14 @@ def test_not_a_network(tmp_path):
 
 
 def test_no_compiler(network, tmp_path):
-    done = sim(network, "--dataset", "random", "--images", 2, "--out", tmp_path / "out", CXX="no-such-compiler")
+    done = process(network, "--dataset", "random", "--images", 2, "--out", tmp_path / "out", CXX="no-such-compiler")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "'no-such-compiler' is not found" in done.stderr
     assert not list((tmp_path / "out").iterdir())
 
 
 def test_out_cannot_be_written(network):
-    done = sim(network, "--dataset", "random", "--images", 2, "--out", "/proc/x", CXX="no-such-compiler")
+    done = sim(network, "--dataset", "random", "--images", 2, "--out", "/proc/x")
     assert (done.returncode, done.stderr) == (2, "error: /proc/x: No such file or directory\n")
 
 

@@ -137,7 +137,7 @@ class AddsTheBiasTwice(BiasTwice, GradedNeurons):
 @pytest.mark.parametrize(
     ("make", "options"),
     [
-        (Ungated, {"levels": 2}),
+        pytest.param(Ungated, {"levels": 2}, marks=pytest.mark.proofs),
         (AddsTheBiasTwice, {"levels": 2, "fraction": 1, "biased": True}),
         pytest.param(LosesTheNegative, {"levels": 2}, marks=pytest.mark.proofs),
         pytest.param(TakesTooMuch, {}, marks=pytest.mark.proofs),
@@ -149,6 +149,7 @@ def test_coefficients(make, options, monkeypatch):
     assert "worth == Mux(again, 0" in fails(harness, 10)
 
 
+@pytest.mark.proofs
 def test_counts_that_are_not_reset(monkeypatch):
     """A frame begins with the count that another one ended with."""
     elaborate = StateMemory.elaborate

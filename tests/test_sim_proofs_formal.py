@@ -56,11 +56,13 @@ def test_frame_check_that_lets_something_pass(form):
     assert not holds(parts.frame_check(FORM, lambda _: FrameCheck(form))).holds
 
 
+@pytest.mark.proofs
 def test_frame_check_that_lets_indices_fall():
     form = replace(FORM, ascending=True)
     assert not holds(parts.frame_check(form, lambda _: FrameCheck(FORM))).holds
 
 
+@pytest.mark.proofs
 @pytest.mark.parametrize("change", [{"skips_empty_steps": True}, {"inputs": 6}], ids=["skips", "padding"])
 def test_frame_check_of_coefficients_that_lets_something_pass(change):
     form = replace(catalogue.CODED, **change)
@@ -121,10 +123,10 @@ class CountsForTooLittle(GradedNeurons):
     ("neuron", "make"),
     [
         (Rate(np.array([15])), TakesTooMuch),
-        (Ternary(np.array([15]), levels=3), Ungated),
-        (Graded(np.array([15]), levels=15), DividesNarrowly),
+        pytest.param(Ternary(np.array([15]), levels=3), Ungated, marks=pytest.mark.proofs),
+        pytest.param(Graded(np.array([15]), levels=15), DividesNarrowly, marks=pytest.mark.proofs),
         pytest.param(Graded(np.array([15]), levels=3), KeepsTheCount, marks=pytest.mark.proofs),
-        (Rate(np.array([15]), **catalogue.BIASED), AddsTheBiasTwice),
+        pytest.param(Rate(np.array([15]), **catalogue.BIASED), AddsTheBiasTwice, marks=pytest.mark.proofs),
         pytest.param(Graded(np.array([15]), levels=3, **catalogue.BIASED), AddsTheBiasAtEveryWord, marks=pytest.mark.proofs),
         pytest.param(Graded(np.array([15]), levels=3, **catalogue.BIASED), CountsForTooLittle, marks=pytest.mark.proofs),
     ],

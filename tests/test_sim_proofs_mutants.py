@@ -45,6 +45,10 @@ def test_mutants(mutated):
     for mutant in mutated.mutants:
         assert re.fullmatch(r"\S+ [A-Z]\w*\[\d+\]( \(\S+\))? (inv|const0|const1|cnot0 by \[\d+\]|cnot1 by \[\d+\])", mutant.place)
     assert f"reg [{SELECTOR_BITS - 1}:0] mutant;" in mutated.verilog
+
+
+@pytest.mark.proofs
+def test_mutants_are_the_same_every_time(mutated):
     assert mutate(NETWORK, FOLDING, COUNT).mutants == mutated.mutants
 
 
@@ -77,6 +81,7 @@ def test_undecided(mutated, monkeypatch):
     assert equivalent(mutated, constant(mutated)) is None
 
 
+@pytest.mark.proofs
 def test_a_clock_that_is_changed_is_undecided(mutated):
     """Of registers with several clocks, sby says that it does not know them."""
     register = re.search(r"^  cell \$\w*dff\w* (\S+)$", mutated.netlist, re.MULTILINE)[1]

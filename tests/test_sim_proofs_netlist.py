@@ -80,6 +80,7 @@ def test_cell_that_is_left(netlists):
         replace(sound, cells=sound.cells - Counter(LUT4=10**6)).flat()
 
 
+@pytest.mark.proofs
 def test_coefficient_for_coefficient():
     """Neurons that spike with coefficients: a divider, and words of several bits for each input."""
     network = code_network(np.random.default_rng(6), (5, 4, 2), 3, "graded, signed", levels=2, bits=3)

@@ -1,17 +1,14 @@
 """A small share of the proof ``python -m sim protocol``, and faults that it has to see."""
 
-import os
 import re
-import subprocess
-import sys
 from functools import cache, partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from export import reference
 from hw.core.words import WordFormat
+from sim.__main__ import main
 from sim.proofs import record
 from sim.protocol import command
 from sim.protocol.circuits import BY_KIND, CIRCUITS, THREE_LAYERS, TWO_LAYERS, Circuit, sizes
@@ -20,8 +17,8 @@ from sim.protocol.expectation import _events
 from sim.protocol.proof import MODES, prove
 from sim.protocol.rules import judge
 from sim.protocol.sequences import sequence
+from tests.command_line import call
 
-ROOT = Path(__file__).parent.parent
 CODED = [circuit for kind, of_kind in BY_KIND.items() for circuit in of_kind if kind != "single"]
 SHARE = 200
 """Sequences, of the 10,000 of each kind; its circuits share them."""
@@ -56,7 +53,7 @@ def test_networks_decide_at_every_step_and_never(network):
 @pytest.mark.parametrize(
     ("kind", "place"),
     [
-        pytest.param(kind, place, id=f"{kind}-{place}", marks=[pytest.mark.proofs] if place > 1 else [])
+        pytest.param(kind, place, id=f"{kind}-{place}", marks=[pytest.mark.proofs] if place else [])
         for kind, of_kind in BY_KIND.items()
         for place in range(len(of_kind))
     ],
@@ -176,9 +173,7 @@ def test_command_with_a_fault(monkeypatch, tmp_path, capsys):
     assert row.result in said
 
 
-def run(*arguments, **variables):
-    command = [sys.executable, "-m", "sim", "protocol", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False)
+run = partial(call, main, "protocol")
 
 
 def test_command(tmp_path):
