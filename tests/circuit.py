@@ -230,6 +230,9 @@ class _Port:
             self._values[id(signal)] = signal, value  # the signal is kept, so that no other one gets its identity
             self._ctx.set(signal, value)
 
+    def get(self, signal):
+        return self._ctx.get(signal)
+
 
 def settle(m: Module, bench: Callable) -> None:
     """Run ``bench(set, get)`` on a combinational circuit."""

@@ -195,7 +195,7 @@ def test_training_images_come_position_by_position():
     batch = torch.arange(20)
     wanted = trainer.train.images[batch].view(20, 2, 6, 5).permute(0, 2, 3, 1).flatten(1)
     assert torch.equal(trainer._inputs(batch, slice(None)), wanted)
-    trainer.affine = lambda images: images.flip(0)
+    trainer.distort = lambda images: images.flip(0)
     assert torch.equal(trainer._inputs(batch, slice(None)), wanted.flip(0))
     _, validation = conversion_trainer.split(data, trainer.recipe)
     assert torch.equal(trainer.validation.images, validation.images.view(-1, 2, 6, 5).permute(0, 2, 3, 1).flatten(1))
