@@ -65,9 +65,9 @@ class Options:
             for name in names:
                 if not fits(value := getattr(self, name)):
                     raise UserError(f"{name} must be {what}, not {value!r}")
-        for name in ("elastic", "mirror"):
+        for name, off in (("elastic", "0"), ("mirror", "false")):
             if getattr(self, name) and not self.augment:
-                raise UserError(f"{name} must be {'0' if name == 'elastic' else 'false'} where augment is 0")
+                raise UserError(f"{name} must be {off} where augment is 0")
         if self.structure is not None:
             if self.hidden:
                 raise UserError(f"hidden must be left out where there is a structure, not {list(self.hidden)}")

@@ -186,7 +186,6 @@ def test_from_arrays(tmp_path, monkeypatch, capsys):
     assert report["spikes_compared"] > 0
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 def test_frameworks(tmp_path, monkeypatch, capsys):
     """The whole page runs, with weights in the place of BS4NN's that have as many pixels as the digits."""
     rng = np.random.default_rng(3)

@@ -148,8 +148,8 @@ def _at(steps: int, dataset: Dataset, sizes: tuple[int, ...], batch: int, seed: 
         "ours": Update(ours, batches, scale),
     }
     if dataset.image_shape is not None:
-        affine = RandomDistortion(dataset.image_shape, AUGMENT, generator)
-        functions["augmentation"] = lambda: encode(affine(images[:batch]))
+        distort = RandomDistortion(dataset.image_shape, AUGMENT, generator)
+        functions["augmentation"] = lambda: encode(distort(images[:batch]))
     return functions
 
 
