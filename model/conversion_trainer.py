@@ -1,7 +1,7 @@
 """A training run of a network that is to be converted: ±1 weights, activations of several levels or real ones, no time."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -60,10 +60,14 @@ class Outcome(NamedTuple):
 class ConversionTrainer(TrainingRun):
     """A training run of a `QuantizedNetwork`, by cross-entropy and Adam.
 
+    Attributes:
+        pool_kind: of the network's pools.
+
     Raises:
         UserError: the data set cannot be trained on with this recipe, or several processes are to train.
     """
 
+    pool_kind: ClassVar[str] = "sum"
     network: QuantizedNetwork
     recipe: ConversionRecipe
     train: Images
@@ -81,7 +85,7 @@ class ConversionTrainer(TrainingRun):
             self.distort = RandomDistortion(dataset.image_shape, recipe.augment, self.generator, **how)
         classes = len(dataset.class_names)
         inputs = inputs_of(recipe.stages(classes), dataset.inputs, dataset.image_shape)
-        self.network = QuantizedNetwork.of(recipe, inputs, classes, self.generator).to(device)
+        self.network = QuantizedNetwork.of(recipe, inputs, classes, self.generator, self.pool_kind).to(device)
         self.dataset = dataset.arranged(self.network.input_map)
         self.validation = split(self.dataset, recipe)[1]
         self.train = Images(*(part.to(device) for part in self.train))

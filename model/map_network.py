@@ -102,7 +102,8 @@ class MapNetwork(SingleSpikeNetwork):
                 reached = layer.patches.of(times < self.steps)
                 highest = highest[reached.frames * layer.patches.positions + reached.positions]
             ordered = highest.sort(0).values
-            layer.thresholds.copy_(ordered[min(len(ordered) - 1, int((1 - share) * len(ordered)))])
+            if len(ordered):  # spikes reach something
+                layer.thresholds.copy_(ordered[min(len(ordered) - 1, int((1 - share) * len(ordered)))])
             times = self._settled(layer, times).fired_at
 
     def _pooled(self, index: int, times: Tensor) -> Tensor:

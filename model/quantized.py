@@ -69,18 +69,21 @@ class QuantizedNetwork(nn.Module):
                 raise UserError(f"sums of layer {index} must stay below {EXACT}, where float32 is exact, but can reach {reach}")
 
     @classmethod
-    def of(cls, recipe: ConversionRecipe, inputs: Shape, classes: int, generator: torch.Generator | None = None) -> "QuantizedNetwork":
+    def of(
+        cls, recipe: ConversionRecipe, inputs: Shape, classes: int, generator: torch.Generator | None = None, pool_kind: str = "sum"
+    ) -> "QuantizedNetwork":
         """The network of a recipe, before training.
 
         Parameters:
             inputs: the shape of the images: (pixels,), or the map (height, width, planes).
+            pool_kind: of all pools, as in `model.synapses.Synapses`.
 
         Raises:
             UserError: they do not fit the recipe's structure.
         """
         names = ("bits", "norm", "clip", "quantised", "integer", "bias", "precision")
         options: dict[str, Any] = {name: getattr(recipe, name) for name in names}
-        return cls(chain(recipe.stages(classes), inputs), recipe.levels, generator=generator, **options)
+        return cls(chain(recipe.stages(classes), inputs, pool_kind), recipe.levels, generator=generator, **options)
 
     @property
     def layers(self) -> list[BinaryLayer]:

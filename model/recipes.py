@@ -124,6 +124,7 @@ class Recipe(Options):
         hidden, structure: as in `Options`.
         steps: ``T``, the number of time steps.
         epochs: passes over the training frames.
+        pretrain: passes before that without time, as in `model.pretraining`.
         seed: of the split, the initial weights, the order of frames and the augmentation.
         batch_size: frames per update.
         learning_rate: Adam's, for the latent weights; falls to 0 along half a cosine.
@@ -151,6 +152,7 @@ class Recipe(Options):
     structure: str | None = None
     steps: int = 8
     epochs: int = 30
+    pretrain: int = 0
     seed: int = 0
     batch_size: int = 256
     learning_rate: float = 0.002
@@ -173,7 +175,7 @@ class Recipe(Options):
 
     def __post_init__(self) -> None:
         self._check(
-            [("steps", 1, 1 << 15)],
+            [("steps", 1, 1 << 15), ("pretrain", 0, None)],
             [
                 (("window", "loss_scale"), lambda value: 0 < value < math.inf, "a positive number"),
                 (("threshold_rate", "fire", "wait"), lambda value: 0 <= value < math.inf, "a number, at least 0"),

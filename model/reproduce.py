@@ -77,7 +77,7 @@ class Runner:
                 before = metrics.read(folder / metrics.FILE)
                 check_same(before, file, dataset, folder)
                 before = before if before["finished"] and (folder / training.CHECKPOINT).is_file() else None
-            return before, (folder / training.RESUME).is_file()
+            return before, training.resumable(file.recipe, folder)
 
         finished, resume = self.processes.from_first(found)
         if finished is not None:

@@ -102,7 +102,10 @@ class Synapses(ABC):
         inputs = inputs.reshape(-1, *self.inputs)
         if self.pooling is None:
             return inputs
-        return functional.avg_pool2d(inputs.permute(0, 3, 1, 2), self.pool, divisor_override=1).permute(0, 2, 3, 1)
+        planes = inputs.permute(0, 3, 1, 2)
+        if self.pool_kind == "max":
+            return functional.max_pool2d(planes, self.pool).permute(0, 2, 3, 1)
+        return functional.avg_pool2d(planes, self.pool, divisor_override=1).permute(0, 2, 3, 1)
 
 
 @dataclass(frozen=True)

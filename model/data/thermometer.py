@@ -13,7 +13,7 @@ import numpy as np
 from model.data.dataset import Dataset
 
 SUFFIX = "-thermometer"
-PLANES = 4
+PLANES = 8
 
 
 def planes(dataset: Dataset) -> Dataset:
