@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from model.spikes import SpikeTrain, compared
 
+LEAST_SCALE = 1.0  # of the standard deviation of potentials
 ROWS = 64  # frames worked on at a time in `_weight_gradient` from which several steps at once gain little; the order of its sums follows
 
 
@@ -41,6 +42,8 @@ class SpikeTimes(torch.autograd.Function):
         ∂L/∂w_ji = Σ_frames δ_j · [t_i ≤ τ_j]      (only where the latent |w_ji| ≤ 1)
         ∂L/∂θ_j = -Σ_frames δ_j                    (straight through the rounding)
         -∂L/∂t_i = Σ_j δ_j · w_ji
+
+    If potentials are normalised, the ``δ_j`` of the first and of the last line are those of `normalised`.
     """
 
     @staticmethod
@@ -53,18 +56,22 @@ class SpikeTimes(torch.autograd.Function):
         best_step: Tensor,  # (B, M) τ
         best_margin: Tensor,  # (B, M) V(τ) - θ
         window: float,
+        normalise: bool = False,
     ) -> Tensor:
         context.save_for_backward(times, latent, best_step, best_margin)
-        context.window = window
+        context.window, context.normalise = window, normalise
         return fired_at.to(latent.dtype)
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         times, latent, best_step, best_margin = context.saved_tensors
         delta = windowed(best_margin, gradients[0], context.window)
+        thresholds = -delta.sum(0)
+        if context.normalise:
+            delta = normalised(delta, best_margin)
         weights = _weight_gradient(times, best_step, delta).T.mul_(latent.abs() <= 1) if context.needs_input_grad[1] else None
         inputs = -(delta @ binarize(latent)) if context.needs_input_grad[0] else None
-        return inputs, weights, -delta.sum(0), None, None, None, None
+        return inputs, weights, thresholds, *(None,) * 5
 
 
 class Margins(torch.autograd.Function):
@@ -99,6 +106,32 @@ class Margins(torch.autograd.Function):
 def windowed(margin: Tensor, gradient: Tensor, window: float) -> Tensor:
     """``δ`` of margins ``m`` and gradients ``∂L/∂t``, with a window of half-width ``window``."""
     return (1 - margin.abs() / window).clamp_(min=0).div_(window).mul_(gradient).neg_()
+
+
+def normalised(delta: Tensor, margin: Tensor) -> Tensor:
+    """``δ`` as batch normalisation of the potentials passes it on: without what would move or scale them all alike.
+
+    With the mean ``μ_j`` and standard deviation ``σ_j`` of ``V_j(τ_j)`` over the batch and ``x = (V - μ) / σ``, it is
+    ``δ - mean(δ) - x · mean(δ x)`` (S. Ioffe and C. Szegedy, "Batch Normalization", ICML 2015, section 3, for ``γ = σ``).
+
+    Parameters:
+        delta: float (R, M), of R frames, or frames and positions.
+        margin: float (R, M), ``V(τ) - θ``; -inf where there is no potential, which counts for nothing.
+    """
+    counts, mean = moments(margin)
+    there = margin > -torch.inf
+    deviation = torch.where(there, margin - mean, 0)
+    scale = (deviation.square().sum(0) / counts).sqrt().clamp_(min=LEAST_SCALE)
+    deviation /= scale
+    delta = torch.where(there, delta, 0)
+    return torch.where(there, delta - delta.sum(0) / counts - deviation * ((delta * deviation).sum(0) / counts), 0)
+
+
+def moments(margin: Tensor) -> tuple[Tensor, Tensor]:
+    """How many margins are not -inf, at least 1, and their mean, float (M,) both, of float (R, M)."""
+    there = margin > -torch.inf
+    counts = there.sum(0).clamp_(min=1).to(margin.dtype)
+    return counts, torch.where(there, margin, 0).sum(0) / counts
 
 
 def _weight_gradient(times: Tensor, best_step: Tensor, delta: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from export import Pool2d
 from export.maps import Map
-from model.bstdg import windowed
+from model.bstdg import normalised, windowed
 from model.layers import SingleSpikeLayer, State
 from model.synapses import Conv2d
 
@@ -165,6 +165,8 @@ class MapTimes(torch.autograd.Function):
         layer = context.layer
         delta = windowed(margin, gradients[0], layer.window)
         thresholds = -delta.view(-1, layer.outputs).sum(0)
+        if layer.normalise:
+            delta = normalised(delta.view(-1, layer.outputs), margin.view(-1, layer.outputs)).view(delta.shape)
         if context.chosen is not None:
             delta = torch.zeros(step.shape, dtype=delta.dtype, device=delta.device).scatter_(1, context.chosen, delta)
         weights = layer.weight_gradient(times, delta, step, last).mul_(latent.abs() <= 1) if context.needs_input_grad[1] else None
@@ -241,6 +243,8 @@ class ConvolutionLayer(SingleSpikeLayer):
         if pooling is not None:
             chosen = pooling.chosen(state)
             margin, fired_at = margin.gather(1, chosen), pooling.first(fired_at)
+        if self.normalise and self.training:
+            self._follow(margin.view(-1, self.outputs))
         return cast("Tensor", MapTimes.apply(times, self.weights, self.thresholds, fired_at, margin, chosen, step, last, self))
 
     def weight_gradient(self, times: Tensor, delta: Tensor, step: Tensor, last: Tensor) -> Tensor:

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from export import UserError
 from export.maps import Map
-from model.bstdg import Margins, SpikeTimes, binarize, round_thresholds
+from model.bstdg import Margins, SpikeTimes, binarize, moments, round_thresholds
 from model.encoding import check_steps
 from model.spikes import FEW, ROWS, Spikes, SpikeTrain, as_bool, compared, drive_of, falling, time_dtype
 
 LATENT_RANGE = 0.1  # latent weights start uniformly within ± this: a tenth of the way to where their gradient stops
+MOMENTUM = 0.1  # of a batch in the running mean of potentials
 GRADIENT_AT = ("peak", "spike", "end")
 
 
@@ -33,6 +34,9 @@ class State(NamedTuple):
 class SingleSpikeLayer(nn.Module):
     """A fully connected layer of integrate-and-fire neurons that spike at most once, with ±1 weights [S3].
 
+    Attributes:
+        mean: where potentials are normalised, the running mean of ``V(τ)``, float (outputs,); NaN before the first batch.
+
     Parameters (of the module, both trained):
         weights: float (outputs, inputs), latent; the forward pass takes their sign, with sign(0) = +1.
         thresholds: float (outputs,); the forward pass rounds them up and clips them to ``-inputs … inputs + 1``.
@@ -43,11 +47,15 @@ class SingleSpikeLayer(nn.Module):
         window: half-width of the gradient's window around the threshold, in units of √inputs.
         gradient_at: the step ``τ`` that a neuron's gradient is taken at: ``peak``, the first at which its potential was highest; ``spike``,
             the same, but nothing after its spike counts; ``end``, the last step.
+        normalise: take the gradient as batch normalisation of the potentials ``V(τ)`` gives it (`model.bstdg.normalised`), and let the
+            thresholds follow the running mean of these.
         generator: source of the initial latent weights.
 
     Raises:
         UserError: a size or the number of steps is not a positive integer, or ``gradient_at`` is unknown.
     """
+
+    mean: Tensor
 
     def __init__(
         self,
@@ -57,6 +65,7 @@ class SingleSpikeLayer(nn.Module):
         *,
         window: float = 0.5,
         gradient_at: str = "peak",
+        normalise: bool = False,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -71,6 +80,9 @@ class SingleSpikeLayer(nn.Module):
         self.window, self.gradient_at = window * math.sqrt(inputs), gradient_at
         self.weights = nn.Parameter((torch.rand(outputs, inputs, generator=generator) * 2 - 1) * LATENT_RANGE)
         self.thresholds = nn.Parameter(torch.full((outputs,), math.sqrt(inputs) / 2))
+        self.normalise = normalise
+        if normalise:
+            self.register_buffer("mean", torch.full((outputs,), math.nan))
 
     def extra_repr(self) -> str:
         return f"{self.inputs}, {self.outputs}, steps={self.steps}"
@@ -192,7 +204,17 @@ class SingleSpikeLayer(nn.Module):
         step, margin = state.best_step, state.best_margin
         if self.gradient_at == "end":
             step, margin = last[:, None].expand_as(step), state.margin
-        return SpikeTimes.apply(times, self.weights, self.thresholds, state.fired_at, step, margin, self.window)
+        if self.normalise and self.training:
+            self._follow(margin)
+        return SpikeTimes.apply(times, self.weights, self.thresholds, state.fired_at, step, margin, self.window, self.normalise)
+
+    @torch.no_grad()
+    def _follow(self, margin: Tensor) -> None:
+        """Move the thresholds as the running mean of ``V(τ)`` moves with a batch, given ``V(τ) - θ`` float (R, outputs)."""
+        mean = moments(margin)[1] + self.integer_thresholds()
+        moved = ((mean - self.mean) * MOMENTUM).nan_to_num_()  # NaN before the first batch
+        self.mean.copy_(torch.where(self.mean.isnan(), mean, self.mean + moved))
+        self.thresholds.add_(moved)
 
 
 class Decisions(NamedTuple):
@@ -227,7 +249,9 @@ class SingleSpikeNetwork(nn.Module):
         if len(sizes) < 2:
             raise UserError(f"a network's sizes must be at least two, inputs and outputs, not {list(sizes)}")
         self.steps = steps
-        layers = [SingleSpikeLayer(inputs, outputs, steps, **options) for inputs, outputs in itertools.pairwise(sizes)]
+        pairs = list(itertools.pairwise(sizes))
+        layers = [SingleSpikeLayer(*pair, steps, **options) for pair in pairs[:-1]]
+        layers.append(SingleSpikeLayer(*pairs[-1], steps, **options | {"normalise": False}))
         self.layers = cast("list[SingleSpikeLayer]", nn.ModuleList(layers))
 
     @property

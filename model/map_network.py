@@ -34,12 +34,14 @@ class MapNetwork(SingleSpikeNetwork):
     def __init__(self, synapses: Sequence[Synapses], steps: int, **options: Any) -> None:
         nn.Module.__init__(self)
         self.steps, self.synapses = steps, list(synapses)
+        *before, last = synapses
         layers = [
             ConvolutionLayer(each, steps, **options)
             if isinstance(each, Conv2d)
             else SingleSpikeLayer(each.fan_in, each.channels, steps, **options)
-            for each in synapses
+            for each in before
         ]
+        layers.append(SingleSpikeLayer(last.fan_in, last.channels, steps, **options | {"normalise": False}))
         self.layers = cast("list[SingleSpikeLayer]", nn.ModuleList(layers))
         reaches = [1, *(2 * each.fan_in + 1 for each in synapses)]
         self.poolings = [

@@ -140,6 +140,7 @@ class Recipe(Options):
         silent_start, silent_end: percent of silent frames that the output thresholds are held at, at the first and last update.
         window: half-width of the gradient's window, in units of √fan-in.
         gradient_at: the step that a hidden neuron's gradient is taken at, as in `model.layers.SingleSpikeLayer`.
+        normalise: whether the gradient is that of batch normalisation of the potentials, as in `model.layers.SingleSpikeLayer`.
         loss_scale: logits per unit of potential, in units of 1/√fan-in of the output layer.
         fire, wait: weights of the two parts of `model.bstdg.timing_loss`.
 
@@ -169,6 +170,7 @@ class Recipe(Options):
     silent_end: float = 4.0
     window: float = 0.5
     gradient_at: str = "peak"
+    normalise: bool = False
     loss_scale: float = 3.7
     fire: float = 0.0
     wait: float = 0.0

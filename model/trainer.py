@@ -56,6 +56,8 @@ class Trainer(TrainingRun):
 
     def __init__(self, dataset: Dataset, recipe: Recipe, processes: Processes | None = None) -> None:
         super().__init__(dataset, recipe, processes)
+        if recipe.normalise and self.processes.count > 1:
+            raise UserError(f"normalise must be false in {self.processes.count} processes, since it is over whole batches")
         kind = "none" if dataset.train_images is None else "latency"
         self.encoder = Encoder(kind, recipe.p_min).resolved(recipe.steps)
         stages = recipe.stages(len(dataset.class_names))
@@ -65,7 +67,13 @@ class Trainer(TrainingRun):
         self.train, self.validation, self.distorted = self._split(dataset.train_images)
         self.drop = DropSpikes(recipe.drop_spikes, recipe.steps, self.generator) if recipe.drop_spikes else None
         self.network = network_of(
-            stages, inputs, recipe.steps, window=recipe.window, gradient_at=recipe.gradient_at, generator=self.generator
+            stages,
+            inputs,
+            recipe.steps,
+            window=recipe.window,
+            gradient_at=recipe.gradient_at,
+            normalise=recipe.normalise,
+            generator=self.generator,
         ).to(self.processes.device)
         first = torch.randperm(len(self.train.labels), generator=self.generator)[:INITIAL_FRAMES]
         self.network.initialize_thresholds(self.train.times[first], FIRING, FIRING_OUTPUTS)

@@ -8,7 +8,7 @@ import torch
 
 from export.check import binarize as exported_sign
 from export.check import round_thresholds as exported_rounding
-from model.bstdg import Margins, SpikeTimes, binarize, margin_loss, round_thresholds, timing_loss
+from model.bstdg import Margins, SpikeTimes, binarize, margin_loss, normalised, round_thresholds, timing_loss, windowed
 
 B, N, M, T, WINDOW = 5, 7, 4, 6, 8.0
 
@@ -50,6 +50,38 @@ def test_spike_times_follow_the_formulas(case):
     assert case["thresholds"].grad.tolist() == thresholds.tolist()
     assert case["times"].grad.tolist() == times.tolist()
     assert np.count_nonzero(weights) > 5
+
+
+def test_normalised_gradients_are_those_of_batch_normalisation():
+    """By autograd, of PyTorch's own with the gain σ: of potentials, some of which are not there."""
+    rng = np.random.default_rng(4)
+    potentials = torch.from_numpy(rng.integers(-30, 31, (40, M))).double().requires_grad_()
+    delta, there = torch.from_numpy(rng.normal(size=(40, M))), torch.from_numpy(rng.random((40, M)) < 0.7)
+    found = normalised(delta, torch.where(there, potentials.detach() - 3, -math.inf))
+    for j in range(M):
+        column = potentials[there[:, j], j][:, None]
+        gain = column.std(correction=0).detach()
+        torch.nn.functional.batch_norm(column, None, None, gain[None], torch.zeros(1).double(), training=True, eps=1e-12).backward(
+            delta[there[:, j], j][:, None]
+        )
+    torch.testing.assert_close(found, potentials.grad)
+    assert not found[~there].any()
+    assert not normalised(delta, torch.full_like(delta, -math.inf)).any()
+    assert torch.isfinite(normalised(delta, torch.full_like(delta, 2.0))).all()  # all alike
+
+
+def test_a_layer_takes_normalised_gradients_but_for_its_thresholds(case):
+    parts = [case[name] for name in ("times", "latent", "thresholds", "fired_at", "best_step", "best_margin")]
+    SpikeTimes.apply(*parts, WINDOW).backward(case["upstream"])
+    plain = case["thresholds"].grad.clone()
+    for name in ("times", "latent", "thresholds"):
+        case[name].grad = None
+    SpikeTimes.apply(*parts, WINDOW, True).backward(case["upstream"])
+    delta = normalised(windowed(case["best_margin"], case["upstream"], WINDOW), case["best_margin"])
+    weights = torch.einsum("fj,fji->ji", delta, (case["times"][:, None] <= case["best_step"][..., None]).float())
+    torch.testing.assert_close(case["latent"].grad, (weights * (case["latent"].abs() <= 1)).detach())
+    torch.testing.assert_close(case["times"].grad, -delta @ binarize(case["latent"].detach()))
+    assert torch.equal(case["thresholds"].grad, plain)
 
 
 def test_margins_follow_the_formulas(case):

@@ -6,6 +6,7 @@ import torch
 
 from export import Conv2d, Pool2d, reference
 from export.network import Network
+from model.bstdg import normalised, windowed
 from model.convolution import ConvolutionLayer, Patches, Pooling
 from model.layers import State
 from model.map_network import MapNetwork, network_of
@@ -130,6 +131,48 @@ def test_gradients_follow_the_formulas(stride, padding, pool, gradient_at):
     assert np.array_equal(layer.thresholds.grad.numpy(), thresholds)
     assert np.array_equal(carrier.grad.numpy(), inputs)
     assert np.count_nonzero(weights) > 10
+
+
+@pytest.mark.parametrize("pool", [1, 2])
+def test_normalised_gradients_of_a_map(pool, monkeypatch):
+    """Those of `normalised`, over frames and positions of a channel, but for the thresholds, which follow the mean."""
+    rng, steps, shape = np.random.default_rng(5), 4, (5, 4, 4)
+    synapses = chain(parse("3C2" + (f"-P{pool}" if pool > 1 else "") + "-2"), shape, "max")
+    times, last = random_spike_times(rng, 4, 80, steps), np.array([3, 0, 3, 2])
+    times[:2, :48] = steps  # so that nothing reaches some positions
+    gradients, margins = [], []
+    for normalise in (True, False):
+        layer = ConvolutionLayer(synapses[0], steps, window=1.0, normalise=normalise, generator=torch.Generator().manual_seed(3))
+        with torch.no_grad():
+            layer.thresholds.copy_(torch.tensor([1.0, 2.0, 3.0]))
+        carrier = torch.from_numpy(times).float().requires_grad_()
+        behind = None if pool == 1 else Pooling(synapses[1].pooling, 2 * layer.inputs + 1)
+        state = run_until(layer, torch.from_numpy(times.astype(np.uint8)), last)
+        out = layer.attach(carrier, state, torch.from_numpy(last), behind)
+        upstream = torch.from_numpy(np.random.default_rng(8).integers(-4, 5, out.shape).astype(np.float32))
+        if normalise:
+            out.backward(upstream, retain_graph=True)
+            mean = layer.mean
+        else:
+            out.backward(upstream, retain_graph=True)
+            thresholds = layer.thresholds.grad.clone()
+            layer.weights.grad = carrier.grad = None
+
+            def spread(margin, gradient, window):
+                margins.append(margin.view(-1, 3))
+                return normalised(windowed(margin, gradient, window).view(-1, 3), margins[-1]).view(margin.shape)
+
+            monkeypatch.setattr("model.convolution.windowed", spread)
+            out.backward(upstream)
+        gradients.append((layer.weights.grad, carrier.grad))
+        if normalise:
+            found = layer.thresholds.grad
+    torch.testing.assert_close(gradients[0], gradients[1])
+    assert torch.equal(found, thresholds)
+    there = margins[0] > -np.inf
+    assert 0 < there.sum() < there.numel()
+    expected = [float(column[rows].mean()) + threshold for column, rows, threshold in zip(margins[0].T, there.T, (1, 2, 3), strict=True)]
+    assert mean.tolist() == pytest.approx(expected)
 
 
 def run_until(layer, times, last):

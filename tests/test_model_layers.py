@@ -63,7 +63,7 @@ def test_where_the_gradient_is_taken(gradient_at, steps, rows, monkeypatch):
 
     class Recorded:
         @staticmethod
-        def apply(times, weights, thresholds, fired_at, best_step, best_margin, window):
+        def apply(times, weights, thresholds, fired_at, best_step, best_margin, *options):
             taken.append((fired_at, best_step, best_margin))
             return fired_at.to(torch.float32)
 
@@ -174,3 +174,27 @@ def test_bad_parameters(make, message):
     with pytest.raises(UserError) as caught:
         make()
     assert str(caught.value) == message
+
+
+def test_thresholds_follow_the_running_mean_of_potentials():
+    """A tenth of the way with each batch but the first; the outputs' do not."""
+    rng, generator = np.random.default_rng(6), torch.Generator().manual_seed(6)
+    network = SingleSpikeNetwork((20, 9, 4), 8, normalise=True, generator=generator)
+    layer, means, thresholds = network.layers[0], [], []
+    start, outputs = layer.thresholds.detach().clone(), network.layers[-1].thresholds.detach().clone()
+    for _ in range(3):
+        times = torch.from_numpy(random_spike_times(rng, 40, 20, 8))
+        states, _, _ = network._run_to_decision(times)
+        means.append((states[0].best_margin + layer.integer_thresholds()).mean(0))
+        network(times)
+        thresholds.append(layer.thresholds.detach().clone())
+    running = means[0].clone()
+    assert torch.equal(thresholds[0], start)
+    for mean, before, after in zip(means[1:], thresholds, thresholds[1:], strict=False):
+        torch.testing.assert_close(after - before, 0.1 * (mean - running), rtol=0, atol=1e-5)
+        running += 0.1 * (mean - running)
+    torch.testing.assert_close(layer.mean, running)
+    assert torch.equal(network.layers[-1].thresholds, outputs)
+    network.eval()
+    network(times)
+    assert torch.equal(layer.thresholds, thresholds[-1])
