@@ -54,6 +54,7 @@ def measure(
     balances: Sequence[str] | None,
     options: dict[str, Any],
     command: str,
+    names: Sequence[str] = tuple(CODES),
 ) -> dict[str, Any]:
     """The table, as a JSON object: accuracy after the last step, in percent, and hidden events per frame.
 
@@ -65,6 +66,7 @@ def measure(
         steps: each ``T``.
         balances: by name; None: all that the network can have.
         options: of `model.conversion.Conversion`.
+        names: of `CODES`, at least one.
 
     Raises:
         UserError: the data are others than those of the training, the sources differ in more than the seed, or a value is out of range.
@@ -74,7 +76,9 @@ def measure(
     if differ := [index for index, recipe in enumerate(recipes) if recipe != recipes[0]]:
         raise UserError(f"checkpoints must be of one recipe, seeds apart, but number {differ[0] + 1} is of another than the first")
     frames = [_part(source, dataset, part) for source in sources]
-    found = [_rows(source, *both, steps, balances, options) for source, both in zip(sources, frames, strict=True)]
+    if idle := [name for name in names if name in SPREAD and not first.recipe.bias and tuple(names) != tuple(CODES)]:
+        raise UserError(f"code must be another than {idle[0]!r}, since the network has no bias")
+    found = [_rows(source, *both, steps, balances, options, names) for source, both in zip(sources, frames, strict=True)]
     trained = [source.provenance["scores"][part]["strict"] for source in sources]
     made = {"command": command, "date": now(), "commit": commit(), "machine": machine()}
     what = {"dataset": first.provenance["dataset"], "part": part, "frames": len(frames[0][1].labels)}
@@ -99,16 +103,23 @@ def _part(source: Source, dataset: Dataset, part: str) -> tuple[Images, Images]:
 
 
 def _rows(
-    source: Source, train: Images, frames: Images, steps: Sequence[int], balances: Sequence[str] | None, options: dict[str, Any]
+    source: Source,
+    train: Images,
+    frames: Images,
+    steps: Sequence[int],
+    balances: Sequence[str] | None,
+    options: dict[str, Any],
+    names: Sequence[str],
 ) -> list[dict[str, Any]]:
     """The rows of one source."""
     images, labels = frames.images, frames.labels.numpy()
     rows, balances = [], possible(source) if balances is None else balances
     found = balancing_activations(source, train, balances)
     for balance in balances:
-        for name, rule in CODES.items():
+        for name in names:
             if name in SPREAD and not source.recipe.bias:
                 continue
+            rule = CODES[name]
             for count in steps:
                 choices = options | rule | {"steps": count, "balance": balance}
                 if rule["code"] == "rate":
@@ -162,8 +173,11 @@ def accuracy(values: dict[str, Any], name: str, several: bool) -> str:
 
 
 def claims(content: dict[str, Any]) -> list[str]:
-    """What the table says of the claims that are made for double thresholds and augmented spikes; a line for each balance and claim."""
-    lines = []
+    """What the table says of the claims that are made for double thresholds and augmented spikes; a line for each balance and claim, none
+    where a code is missing."""
+    lines: list[str] = []
+    if not {"rate", "ternary", "graded"} <= {row["code"] for row in content["rows"]}:
+        return lines
     for balance in dict.fromkeys(row["balance"] for row in content["rows"]):
         found = {(row["code"], row["steps"]): row for row in content["rows"] if row["balance"] == balance}
         steps = sorted({count for _, count in found})

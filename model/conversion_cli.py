@@ -49,6 +49,7 @@ def add(commands: Any) -> None:
     part.add_argument("--levels", type=int, metavar="L", help="greatest count of ternary and graded neurons (default: as convert has it)")
     part.add_argument("--balance", metavar="NAME[,NAME…]", help=f"of {', '.join(BALANCES)} (default: all that the network can have)")
     _add_balance(part)
+    part.add_argument("--code", action="append", metavar="NAME", help="a row of the table, such as 'rate, bias spread' (default: all)")
     part.add_argument("--split", choices=("test", "validation"), default="test", help="which frames (default: test)")
     part.add_argument("--out", type=Path, metavar="JSON", help="(default: codes.json beside the first checkpoint); a picture is beside it")
     part.set_defaults(function=codes)
@@ -115,12 +116,15 @@ def codes(arguments: argparse.Namespace) -> int:
     from model import codes as table
     from model import conversion_checkpoint
 
+    names = tuple(dict.fromkeys(arguments.code or table.CODES))
+    if unknown := [name for name in names if name not in table.CODES]:
+        raise UserError(f"code must be one of {', '.join(map(repr, table.CODES))}, not {unknown[0]!r}")
     sources = [conversion_checkpoint.read(path) for path in arguments.checkpoint]
     options = {"levels": arguments.levels, "per": arguments.per or "layer"}
     if arguments.percentile is not None:
         options["percentile"] = arguments.percentile
     dataset = _load(sources[0], arguments.dataset)
-    content = table.measure(sources, dataset, arguments.split, arguments.steps, balances, options, command(sys.argv[1:]))
+    content = table.measure(sources, dataset, arguments.split, arguments.steps, balances, options, command(sys.argv[1:]), names)
     print(table.text(content))
     out = arguments.out or arguments.checkpoint[0].with_name("codes.json")
     print(*table.write(content, out), sep="\n")

@@ -47,6 +47,17 @@ def test_rows_are_what_was_measured(source, content, code, options):
     assert row["hidden_events_mean"] == sum(int((part != 0).sum()) for part in run.coefficients) / 100
 
 
+def test_some_codes_only(source, content):
+    arguments = (1, 3), ("max",), {"levels": None}, "python -m model codes"
+    some = codes.measure([source], stripes(), "test", *arguments, ("ternary, bias spread", "rate"))
+    wanted = {("max", "ternary, bias spread"), ("max", "rate")}
+    assert [row for row in content["rows"] if (row["balance"], row["code"]) in wanted] == sorted(some["rows"], key=lambda row: row["code"])
+    assert codes.claims(some) == []
+    plain = source._replace(recipe=replace(source.recipe, bias=False))
+    with pytest.raises(UserError, match="code must be another than 'ternary, bias spread', since the network has no bias"):
+        codes.measure([plain], stripes(), "test", *arguments, ("ternary, bias spread",))
+
+
 def test_graded_has_the_accuracy_of_its_source(source, content):
     rows = [row for row in content["rows"] if row["code"] == "graded" and row["balance"] == "trained"]
     assert {row["strict"] for row in rows} == {content["source"]} == {source.provenance["scores"]["test"]["strict"]}
