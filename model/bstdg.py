@@ -43,7 +43,7 @@ class SpikeTimes(torch.autograd.Function):
         ∂L/∂θ_j = -Σ_frames δ_j                    (straight through the rounding)
         -∂L/∂t_i = Σ_j δ_j · w_ji
 
-    If potentials are normalised, the ``δ_j`` of the first and of the last line are those of `normalised`.
+    If potentials are normalised, ``δ_j`` in ``∂L/∂w_ji`` and in ``-∂L/∂t_i``, not in ``∂L/∂θ_j``, is that of `normalised`.
     """
 
     @staticmethod
@@ -112,7 +112,8 @@ def normalised(delta: Tensor, margin: Tensor) -> Tensor:
     """``δ`` as batch normalisation of the potentials passes it on: without what would move or scale them all alike.
 
     With the mean ``μ_j`` and standard deviation ``σ_j`` of ``V_j(τ_j)`` over the batch and ``x = (V - μ) / σ``, it is
-    ``δ - mean(δ) - x · mean(δ x)`` (S. Ioffe and C. Szegedy, "Batch Normalization", ICML 2015, section 3, for ``γ = σ``).
+    ``δ - mean(δ) - x · mean(δ x)``, with ``σ`` at least `LEAST_SCALE` (S. Ioffe and C. Szegedy,
+    "Batch Normalization", ICML 2015, section 3, for ``γ = σ``).
 
     Parameters:
         delta: float (R, M), of R frames, or frames and positions.

@@ -54,7 +54,7 @@ def measure(
     balances: Sequence[str] | None,
     options: dict[str, Any],
     command: str,
-    names: Sequence[str] = tuple(CODES),
+    names: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """The table, as a JSON object: accuracy after the last step, in percent, and hidden events per frame.
 
@@ -66,7 +66,7 @@ def measure(
         steps: each ``T``.
         balances: by name; None: all that the network can have.
         options: of `model.conversion.Conversion`.
-        names: of `CODES`, at least one.
+        names: of `CODES`; None: all that the network can have.
 
     Raises:
         UserError: the data are others than those of the training, the sources differ in more than the seed, or a value is out of range.
@@ -75,9 +75,11 @@ def measure(
     recipes = [source.recipe.training() | {"seed": None} for source in sources]
     if differ := [index for index, recipe in enumerate(recipes) if recipe != recipes[0]]:
         raise UserError(f"checkpoints must be of one recipe, seeds apart, but number {differ[0] + 1} is of another than the first")
+    possible_names = [name for name in CODES if first.recipe.bias or name not in SPREAD]
+    names = possible_names if names is None else names
+    if unknown := [name for name in names if name not in possible_names]:
+        raise UserError(f"code must be one of {', '.join(map(repr, possible_names))}, not {unknown[0]!r}")
     frames = [_part(source, dataset, part) for source in sources]
-    if idle := [name for name in names if name in SPREAD and not first.recipe.bias and tuple(names) != tuple(CODES)]:
-        raise UserError(f"code must be another than {idle[0]!r}, since the network has no bias")
     found = [_rows(source, *both, steps, balances, options, names) for source, both in zip(sources, frames, strict=True)]
     trained = [source.provenance["scores"][part]["strict"] for source in sources]
     made = {"command": command, "date": now(), "commit": commit(), "machine": machine()}
@@ -117,8 +119,6 @@ def _rows(
     found = balancing_activations(source, train, balances)
     for balance in balances:
         for name in names:
-            if name in SPREAD and not source.recipe.bias:
-                continue
             rule = CODES[name]
             for count in steps:
                 choices = options | rule | {"steps": count, "balance": balance}

@@ -116,15 +116,12 @@ def codes(arguments: argparse.Namespace) -> int:
     from model import codes as table
     from model import conversion_checkpoint
 
-    names = tuple(dict.fromkeys(arguments.code or table.CODES))
-    if unknown := [name for name in names if name not in table.CODES]:
-        raise UserError(f"code must be one of {', '.join(map(repr, table.CODES))}, not {unknown[0]!r}")
     sources = [conversion_checkpoint.read(path) for path in arguments.checkpoint]
     options = {"levels": arguments.levels, "per": arguments.per or "layer"}
     if arguments.percentile is not None:
         options["percentile"] = arguments.percentile
     dataset = _load(sources[0], arguments.dataset)
-    content = table.measure(sources, dataset, arguments.split, arguments.steps, balances, options, command(sys.argv[1:]), names)
+    content = table.measure(sources, dataset, arguments.split, arguments.steps, balances, options, command(sys.argv[1:]), arguments.code)
     print(table.text(content))
     out = arguments.out or arguments.checkpoint[0].with_name("codes.json")
     print(*table.write(content, out), sep="\n")

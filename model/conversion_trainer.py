@@ -173,7 +173,7 @@ def split(dataset: Dataset, recipe: ConversionRecipe) -> tuple[Images, Images]:
         UserError: the data set has no images with labels to train on.
     """
     if dataset.train_images is None or dataset.train_labels is None:
-        raise UserError(f"{dataset.name} must have training images with labels for the method conversion, but has none")
+        raise UserError(f"{dataset.name} must have training images with labels to be trained on without time, but has none")
     images, labels = dataset.train_images, dataset.train_labels
     train, validation = split_stratified(labels, recipe.held_out(len(labels)), recipe.seed)
     return Images.of(images[train], labels[train]), Images.of(images[validation], labels[validation])

@@ -156,7 +156,7 @@ class MapTimes(torch.autograd.Function):
         layer: "ConvolutionLayer",
     ) -> Tensor:
         context.save_for_backward(times, latent, margin, step, last)
-        context.chosen, context.layer = chosen, layer
+        context.chosen, context.layer, context.normalise = chosen, layer, layer.normalise and layer.training
         return fired_at.to(latent.dtype)
 
     @staticmethod
@@ -165,7 +165,7 @@ class MapTimes(torch.autograd.Function):
         layer = context.layer
         delta = windowed(margin, gradients[0], layer.window)
         thresholds = -delta.view(-1, layer.outputs).sum(0)
-        if layer.normalise:
+        if context.normalise:
             delta = normalised(delta.view(-1, layer.outputs), margin.view(-1, layer.outputs)).view(delta.shape)
         if context.chosen is not None:
             delta = torch.zeros(step.shape, dtype=delta.dtype, device=delta.device).scatter_(1, context.chosen, delta)
@@ -184,7 +184,7 @@ class ConvolutionLayer(SingleSpikeLayer):
 
     Parameters (of the constructor):
         synapses: the convolution; the pool in front of it is not the layer's.
-        steps, window, gradient_at, generator: as in `SingleSpikeLayer`.
+        steps, window, gradient_at, normalise, generator: as in `SingleSpikeLayer`.
     """
 
     def __init__(self, synapses: Conv2d, steps: int, **options: Any) -> None:

@@ -48,7 +48,7 @@ class SingleSpikeLayer(nn.Module):
         gradient_at: the step ``τ`` that a neuron's gradient is taken at: ``peak``, the first at which its potential was highest; ``spike``,
             the same, but nothing after its spike counts; ``end``, the last step.
         normalise: take the gradient as batch normalisation of the potentials ``V(τ)`` gives it (`model.bstdg.normalised`), and let the
-            thresholds follow the running mean of these.
+            thresholds follow the running mean of these, with each forward pass; in training mode only.
         generator: source of the initial latent weights.
 
     Raises:
@@ -204,14 +204,15 @@ class SingleSpikeLayer(nn.Module):
         step, margin = state.best_step, state.best_margin
         if self.gradient_at == "end":
             step, margin = last[:, None].expand_as(step), state.margin
-        if self.normalise and self.training:
+        if normalise := self.normalise and self.training:
             self._follow(margin)
-        return SpikeTimes.apply(times, self.weights, self.thresholds, state.fired_at, step, margin, self.window, self.normalise)
+        return SpikeTimes.apply(times, self.weights, self.thresholds, state.fired_at, step, margin, self.window, normalise)
 
     @torch.no_grad()
     def _follow(self, margin: Tensor) -> None:
         """Move the thresholds as the running mean of ``V(τ)`` moves with a batch, given ``V(τ) - θ`` float (R, outputs)."""
         mean = moments(margin)[1] + self.integer_thresholds()
+        mean = torch.where((margin > -math.inf).any(0), mean, self.mean)  # as before where there was no potential
         moved = ((mean - self.mean) * MOMENTUM).nan_to_num_()  # NaN before the first batch
         self.mean.copy_(torch.where(self.mean.isnan(), mean, self.mean + moved))
         self.thresholds.add_(moved)
@@ -238,7 +239,7 @@ class SingleSpikeNetwork(nn.Module):
 
     Parameters:
         sizes: from the inputs to the outputs, such as (784, 600, 10).
-        steps, options: as in `SingleSpikeLayer`.
+        steps, options: as in `SingleSpikeLayer`; the outputs are never normalised.
 
     Raises:
         UserError: fewer than two sizes, or as in `SingleSpikeLayer`.

@@ -28,7 +28,7 @@ class MapNetwork(SingleSpikeNetwork):
 
     Parameters:
         synapses: of the layers, one after the other, at least one; the last is dense.
-        steps, options: as in `SingleSpikeLayer`.
+        steps, options: as in `SingleSpikeNetwork`.
     """
 
     def __init__(self, synapses: Sequence[Synapses], steps: int, **options: Any) -> None:
@@ -158,7 +158,7 @@ def network_of(stages: Sequence[Stage], inputs: Shape, steps: int, **options: An
 
     Parameters:
         inputs: shape of the network's inputs.
-        steps, options: as in `SingleSpikeLayer`.
+        steps, options: as in `SingleSpikeNetwork`.
 
     Raises:
         UserError: a layer does not fit what comes in.

@@ -70,12 +70,13 @@ class Log:
             "seconds_per_epoch": before.get("seconds_per_epoch"),
             "frames_per_second": before.get("frames_per_second"),
             "epochs": before.get("epochs", []),
+            "pretraining": before.get("pretraining", []),
         }
 
     def epoch(self, trainer: "TrainingRun", epoch: "Epoch", seconds: float) -> None:
-        """Log an epoch; ``seconds`` include its validation."""
+        """Log an epoch of the run, or of its pretraining; ``seconds`` include its validation."""
         self.content["machine"] = machine(str(trainer.processes.device)) | {"processes": trainer.processes.count}
-        records = [record for record in self.content["epochs"] if record["epoch"] < trainer.epoch]
+        records = [record for record in self.content[trainer.log] if record["epoch"] < trainer.epoch]
         records.append(
             {
                 "epoch": trainer.epoch,
@@ -87,8 +88,10 @@ class Log:
                 "validation": epoch.validation.as_dict(),
             }
         )
-        mean = sum(record["seconds"] for record in records) / len(records)
-        self.content |= {"epochs": records, "seconds_per_epoch": mean, "frames_per_second": len(trainer.train.labels) / mean}
+        self.content[trainer.log] = records
+        if records := self.content["epochs"]:
+            mean = sum(record["seconds"] for record in records) / len(records)
+            self.content |= {"seconds_per_epoch": mean, "frames_per_second": len(trainer.train.labels) / mean}
         self._write()
 
     def finish(self, network: Network, dataset: Dataset) -> None:

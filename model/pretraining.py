@@ -1,21 +1,21 @@
 """Training without time before training by spike times: a binary network, whose weights and thresholds a single-spike network starts with.
 
 A neuron that spikes at most once has fired by the end of a step if ``Σ_i w_i · [t_i ≤ t] ≥ θ``, now or in a step before. With all spikes
-in one step that is a neuron of a binary network; so one with the same layers, which sees the inputs that spike in the first half of the
-frame, is a start close by, and batch normalisation makes it quick to train.
+in one step that is a neuron of a binary network; so one with the same layers, which sees the inputs of at least half of the full intensity,
+those of the first half of the frame, is a start close by, and batch normalisation makes it quick to train.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from export import UserError
 from model.conversion_recipe import ConversionRecipe
 from model.conversion_trainer import ConversionTrainer
 from model.convolution import ConvolutionLayer
 from model.data.dataset import Dataset
 from model.processes import Processes
+from model.quantized import QuantizedNetwork
 from model.quantized_layers import BinaryLayer, OutputLayer, QuantizedLayer
 from model.recipes import Recipe
 from model.synapses import Conv2d
@@ -36,11 +36,10 @@ class Pretraining(ConversionTrainer):
         UserError: the data set has no images with labels to train on, or several processes are to train.
     """
 
-    pool_kind: ClassVar[str] = "max"
+    log = "pretraining"
+    pool_kind = "max"
 
     def __init__(self, dataset: Dataset, recipe: Recipe, processes: Processes | None = None) -> None:
-        if processes is not None and processes.count > 1:
-            raise UserError(f"pretrain must be 0 in several processes, since it normalises over batches, not {recipe.pretrain}")
         same = {name: getattr(recipe, name) for name in ("hidden", "structure", "seed", "augment", "elastic", "mirror", "validation")}
         own: dict[str, Any] = {
             "levels": 1,
@@ -54,12 +53,12 @@ class Pretraining(ConversionTrainer):
 
     def _update(self, inputs: Tensor, labels: Tensor, progress: float) -> list[float]:
         found = super()._update(inputs, labels, progress)
-        with torch.no_grad():  # thresholds of single spikes in convolutions are at least 1: β ≤ (μ - 1) · γ / σ + c / 2
-            for layer in self.network.hidden:
-                norm = layer.norm
-                if isinstance(layer.synapses, Conv2d) and norm.offset is not None:
-                    norm.offset.copy_(torch.minimum(norm.offset, (norm.mean - 1) * norm.gain / norm.scale + layer.ceiling() / 2))
+        _bound(self.network)
         return found
+
+    def _settle(self, network: QuantizedNetwork) -> None:
+        super()._settle(network)
+        _bound(network)
 
     @torch.no_grad()
     def hand_over(self, trainer: Trainer) -> None:
@@ -81,6 +80,15 @@ class Pretraining(ConversionTrainer):
         frames = torch.randperm(len(trainer.train.labels), generator=trainer.generator)[:INITIAL_FRAMES]
         best = trainer.network.run(trainer.train.times[frames])[1].amax((0, 2))
         trainer.thresholds[-1].add_(torch.quantile(best, trainer.recipe.silent_start / 100))
+
+
+@torch.no_grad()
+def _bound(network: QuantizedNetwork) -> None:
+    """Lower offsets so that thresholds in convolutions are at least 1, as single spikes have them: ``β ≤ (μ - 1) · γ / σ + c / 2``."""
+    for layer in network.hidden:
+        norm = layer.norm
+        if isinstance(layer.synapses, Conv2d) and norm.offset is not None:
+            norm.offset.copy_(torch.minimum(norm.offset, (norm.mean - 1) * norm.gain / norm.scale + layer.ceiling() / 2))
 
 
 def _potential(layer: BinaryLayer) -> Tensor:

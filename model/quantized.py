@@ -62,10 +62,10 @@ class QuantizedNetwork(nn.Module):
         self.hidden = cast("list[QuantizedLayer]", nn.ModuleList(layers))
         self.output = OutputLayer(last, **options)
         for index, each in enumerate(layers[1:], 1):
-            if precision == "bfloat16" and (most := levels * each.synapses.pool**2) > HALF_EXACT:
+            if precision == "bfloat16" and (most := levels * each.synapses.summed) > HALF_EXACT:
                 raise UserError(f"inputs of layer {index} must be at most {HALF_EXACT} where precision is 'bfloat16', not up to {most}")
         for index, (layer, most) in enumerate(zip(self.layers, [2**bits - 1, *([levels] * len(layers))], strict=True)):
-            if (reach := layer.synapses.fan_in * layer.synapses.pool**2 * most) >= EXACT:
+            if (reach := layer.synapses.fan_in * layer.synapses.summed * most) >= EXACT:
                 raise UserError(f"sums of layer {index} must stay below {EXACT}, where float32 is exact, but can reach {reach}")
 
     @classmethod

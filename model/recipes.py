@@ -128,7 +128,8 @@ class Recipe(Options):
         seed: of the split, the initial weights, the order of frames and the augmentation.
         batch_size: frames per update.
         learning_rate: Adam's, for the latent weights; falls to 0 along half a cosine.
-        threshold_rate: the same for the thresholds, in units of potential; 0: only the level of the outputs is trained, by homeostasis.
+        threshold_rate: the same for the thresholds, in units of potential; 0: only the level of the outputs is trained, by homeostasis,
+            and hidden ones follow the mean with ``normalise``.
         p_min: the encoder's smallest intensity that spikes; None stands for its default.
         augment: reach in pixels of `model.augmentation.RandomDistortion`, anew for each frame and epoch; 0: off.
         elastic: reach in pixels of its elastic displacements.
@@ -140,7 +141,8 @@ class Recipe(Options):
         silent_start, silent_end: percent of silent frames that the output thresholds are held at, at the first and last update.
         window: half-width of the gradient's window, in units of √fan-in.
         gradient_at: the step that a hidden neuron's gradient is taken at, as in `model.layers.SingleSpikeLayer`.
-        normalise: whether the gradient is that of batch normalisation of the potentials, as in `model.layers.SingleSpikeLayer`.
+        normalise: whether hidden layers take the gradient of batch normalisation of their potentials, as in
+            `model.layers.SingleSpikeLayer`.
         loss_scale: logits per unit of potential, in units of 1/√fan-in of the output layer.
         fire, wait: weights of the two parts of `model.bstdg.timing_loss`.
 

@@ -65,6 +65,11 @@ class Synapses(ABC):
         return Pool2d((height, width), channels, self.pool, self.pool_kind) if self.pool > 1 else None
 
     @property
+    def summed(self) -> int:
+        """The most inputs that a window of the pool adds up; 1 where there is none, or it takes the greatest."""
+        return self.pool**2 if self.pool_kind == "sum" else 1
+
+    @property
     def taken(self) -> Shape:
         """The shape of what comes in, behind the pool."""
         return self.inputs if self.pooling is None else self.pooling.output_map

@@ -56,8 +56,9 @@ class Trainer(TrainingRun):
 
     def __init__(self, dataset: Dataset, recipe: Recipe, processes: Processes | None = None) -> None:
         super().__init__(dataset, recipe, processes)
-        if recipe.normalise and self.processes.count > 1:
-            raise UserError(f"normalise must be false in {self.processes.count} processes, since it is over whole batches")
+        for name, off in (("normalise", "false"), ("pretrain", "0")):
+            if getattr(recipe, name) and self.processes.count > 1:
+                raise UserError(f"{name} must be {off} in several processes, since it is over whole batches")
         kind = "none" if dataset.train_images is None else "latency"
         self.encoder = Encoder(kind, recipe.p_min).resolved(recipe.steps)
         stages = recipe.stages(len(dataset.class_names))

@@ -10,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from export import scores
+from export.errors import prefixed
 from export.files import remove_unfinished
 from model import advice
 from model.conversion_recipe import ConversionRecipe
@@ -38,7 +39,8 @@ def train(
     """Train, and write ``out/checkpoint.safetensors``; ``out/resume.safetensors`` after every epoch, and, while it pretrains,
     ``out/pretrained.safetensors``.
 
-    Ctrl-C keeps what the finished epochs gave: the checkpoint is written, then KeyboardInterrupt raised again.
+    Ctrl-C keeps what the finished epochs gave: the checkpoint is written, but for those of pretraining, then KeyboardInterrupt raised
+    again.
 
     Parameters:
         resume: go on after the last finished epoch of ``out/resume.safetensors``, or of ``out/pretrained.safetensors`` if it did not
@@ -65,7 +67,7 @@ def train(
 
     warn(advice.on_data(trainer))
     if isinstance(trainer, Trainer) and trainer.recipe.pretrain:
-        resume = _pretrain(trainer, dataset, out, resume, say)
+        resume = _pretrain(trainer, dataset, out, resume, say, observe)
     if resume:
         load_state(out / RESUME, trainer)
         say(f"resumed after epoch {trainer.epoch} of {recipe.epochs}")
@@ -76,7 +78,8 @@ def train(
             warn(advice.on_epoch(trainer, epoch))
     except KeyboardInterrupt:
         if trainer.best is None:
-            say("interrupted before the first epoch ended: there is nothing to keep")
+            kept = "pretraining is kept, --resume goes on" if resumable(recipe, out) else "there is nothing to keep"
+            say(f"interrupted before the first epoch ended: {kept}")
             raise
         interrupted = True
         say(f"interrupted: keeping epoch {trainer.best.epoch}, the best of {trainer.epoch}; --resume goes on")
@@ -125,22 +128,24 @@ def _epochs(
         yield name, epoch
 
 
-def _pretrain(trainer: Trainer, dataset: Dataset, out: Path, resume: bool, say: Any) -> bool:
+def _pretrain(
+    trainer: Trainer, dataset: Dataset, out: Path, resume: bool, say: Any, observe: Callable[[TrainingRun, Epoch, float], None] | None
+) -> bool:
     """Pretrain a run, or go on with that; whether it is to be resumed from a later state."""
     if resume and (out / RESUME).is_file():
         return True
-    before = Pretraining(dataset, trainer.recipe, trainer.processes)
+    with prefixed("pretraining"):
+        before = Pretraining(dataset, trainer.recipe, trainer.processes)
+        if resume:
+            load_state(out / PRETRAINED, before)
     if resume:
-        load_state(out / PRETRAINED, before)
         say(f"resumed after pretraining epoch {before.epoch} of {before.recipe.epochs}")
-    else:
-        for name in (RESUME, PRETRAINED):  # of a run before, from which this one must not be resumed
-            (out / name).unlink(missing_ok=True)
     try:
-        for name, epoch in _epochs(before, out / PRETRAINED):
+        for name, epoch in _epochs(before, out / PRETRAINED, observe):
+            (out / RESUME).unlink(missing_ok=True)  # of a run before, from which this one must not be resumed
             say(f"pretraining, {name}: {before.describe(epoch)}")
     except KeyboardInterrupt:
-        kept = f"{before.epoch} epochs are kept, --resume goes on" if before.epoch else "there is nothing to keep"
+        kept = f"epoch {before.epoch} is kept, --resume goes on" if before.epoch else "there is nothing to keep"
         say(f"interrupted in pretraining: {kept}")
         raise
     before.hand_over(trainer)

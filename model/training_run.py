@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -67,7 +67,10 @@ class TrainingRun(ABC):
         train, validation: the frames.
         epoch: finished epochs.
         best: the best epoch so far; None before the first.
+        log: the list of `model.metrics` that its epochs go into.
     """
+
+    log: ClassVar[str] = "epochs"
 
     network: nn.Module
     optimizer: torch.optim.Optimizer

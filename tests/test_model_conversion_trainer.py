@@ -154,7 +154,7 @@ def test_a_checkpoint_of_single_spikes_is_refused(tmp_path):
 def test_spike_times_cannot_be_trained_on(tmp_path):
     data = stripes()
     times = dataclasses.replace(data, train_images=None, train_spike_times=data.train_images.astype(np.int32))
-    with pytest.raises(UserError, match="must have training images with labels for the method conversion, but has none"):
+    with pytest.raises(UserError, match="must have training images with labels to be trained on without time, but has none"):
         train(tmp_path, dataset=times)
 
 

@@ -106,18 +106,18 @@ def test_thermometer_counts_the_levels_that_an_intensity_reaches():
     images = np.arange(256, dtype=np.uint8).reshape(1, 256)
     plain = Dataset("ramp", ("a",), "0" * 64, "none", test_images=images, image_shape=(16, 16))
     data = thermometer.planes(plain)
-    assert (data.name, data.image_shape, data.train_images) == ("ramp-thermometer", (4, 16, 16), None)
+    assert (data.name, data.image_shape, data.train_images) == ("ramp-thermometer", (8, 16, 16), None)
     assert data.digest != plain.digest
-    found = data.test_images.reshape(4, 256)
+    found = data.test_images.reshape(8, 256)
     for intensity in range(256):
-        full, rest = divmod(intensity, 64)
-        assert found[:, intensity].tolist() == [255] * full + [4 * rest] + [0] * (3 - full)
+        full, rest = divmod(intensity, 32)
+        assert found[:, intensity].tolist() == [255] * full + [8 * rest] + [0] * (7 - full)
 
 
 def test_thermometer_of_fashion_mnist(idx, tmp_path):
     (tmp_path / "fashion-mnist").symlink_to(idx[0] / "mnist")
     data = load("fashion-mnist-thermometer", tmp_path)
-    assert (data.name, data.inputs, data.class_names[8]) == ("fashion-mnist-thermometer", 4 * 784, "Bag")
+    assert (data.name, data.inputs, data.class_names[8]) == ("fashion-mnist-thermometer", 8 * 784, "Bag")
 
 
 def test_empty_directory(tmp_path):

@@ -195,6 +195,20 @@ def test_thresholds_follow_the_running_mean_of_potentials():
         running += 0.1 * (mean - running)
     torch.testing.assert_close(layer.mean, running)
     assert torch.equal(network.layers[-1].thresholds, outputs)
-    network.eval()
-    network(times)
+    layer._follow(torch.full((40, 9), -torch.inf))  # of no potential: nothing
     assert torch.equal(layer.thresholds, thresholds[-1])
+    torch.testing.assert_close(layer.mean, running)
+
+
+def test_in_evaluation_mode_nothing_is_normalised():
+    rng, gradients = np.random.default_rng(6), []
+    times = torch.from_numpy(random_spike_times(rng, 40, 20, 8))
+    for normalise in (False, True):
+        generator = torch.Generator().manual_seed(6)
+        network = SingleSpikeNetwork((20, 9, 4), 8, normalise=normalise, generator=generator).eval()
+        before = network.layers[0].thresholds.detach().clone()
+        network(times).margins.square().sum().backward()
+        gradients.append(network.layers[0].weights.grad)
+        assert torch.equal(network.layers[0].thresholds, before)
+    assert torch.equal(*gradients)
+    assert gradients[0].any()

@@ -7,7 +7,7 @@ import torch
 from tqdm import tqdm
 
 from export import UserError
-from model import training
+from model import metrics, training
 from model.pretraining import Pretraining
 from model.processes import Processes
 from model.recipe_file import RecipeFile
@@ -29,10 +29,9 @@ def test_what_is_handed_over_computes_the_same(changes):
     with tqdm(disable=True) as bar:
         before.run_epoch(bar)
         before.run_epoch(bar)
-    before.best.parameters = before.network.state_dict()
     before.hand_over(trainer)
     images = torch.from_numpy(before.dataset.test_images)
-    counts, margins = before.network.eval().run(images)
+    counts, margins = before.network.eval().run(images)  # of the averaged network, which was handed over
     fired_at, found = trainer.network.run(torch.where(images >= 128, 0, recipe.steps))
     assert 0 < sum(layer.sum() for layer in counts) < sum(layer.numel() for layer in counts)
     for spikes, activations in zip(fired_at[:-1], counts, strict=True):
@@ -70,25 +69,43 @@ def test_interrupted_and_resumed_equals_never_interrupted(tmp_path, monkeypatch,
             raise KeyboardInterrupt
         return run_epoch(trainer, bar)
 
+    said = []
     with monkeypatch.context() as patch:
         patch.setattr(stopped, "run_epoch", stop)
         with pytest.raises(KeyboardInterrupt):
-            train("parts")
+            training.train(striped_planes(), RECIPE, tmp_path / "parts", say=said.append)
+    assert (
+        said[-1]
+        == {
+            (Pretraining, 1): "interrupted in pretraining: epoch 1 is kept, --resume goes on",
+            (Trainer, 0): "interrupted before the first epoch ended: pretraining is kept, --resume goes on",
+            (Trainer, 1): "interrupted: keeping epoch 1, the best of 1; --resume goes on",
+        }[stopped, epoch]
+    )
     assert training.resumable(RECIPE, tmp_path / "parts")
     assert train("parts", resume=True)[-1] == whole[-1]
     for file in ("checkpoint.safetensors", "resume.safetensors"):
         assert (tmp_path / "parts" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
 
 
-def test_a_run_from_the_start_forgets_another(tmp_path, monkeypatch):
-    """Stopped before its own first epoch, it is not resumed from the state of the run before."""
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_a_run_from_the_start_replaces_another(tmp_path, monkeypatch, epochs):
+    """As soon as it has a state of its own; till then, nothing is lost."""
     training.train(striped_planes(), RECIPE, tmp_path, say=lambda line: None)
-    monkeypatch.setattr(Pretraining, "run_epoch", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    lines = []
+    run_epoch, lines = Pretraining.run_epoch, []
+
+    def stop(trainer, bar):
+        if trainer.epoch == epochs:
+            raise KeyboardInterrupt
+        return run_epoch(trainer, bar)
+
+    monkeypatch.setattr(Pretraining, "run_epoch", stop)
     with pytest.raises(KeyboardInterrupt):
         training.train(striped_planes(), RECIPE, tmp_path, say=lines.append)
-    assert lines == ["interrupted in pretraining: there is nothing to keep"]
-    assert not training.resumable(RECIPE, tmp_path)
+    kept = "epoch 1 is kept, --resume goes on" if epochs else "there is nothing to keep"
+    assert lines[-1] == f"interrupted in pretraining: {kept}"
+    assert (tmp_path / "resume.safetensors").exists() == (epochs == 0)
+    assert training.resumable(RECIPE, tmp_path)
 
 
 def test_reproduce_goes_on_with_pretraining(tmp_path, monkeypatch):
@@ -101,13 +118,46 @@ def test_reproduce_goes_on_with_pretraining(tmp_path, monkeypatch):
     runner.reproduce(file, striped_planes(), (0,), tmp_path)
     assert "resumed after pretraining epoch 2 of 2" in lines
     assert sum(line.startswith("pretraining, epoch") for line in lines) == 2
+    log = metrics.read(tmp_path / "seed-0" / metrics.FILE)
+    assert [record["epoch"] for record in log["pretraining"]] == [record["epoch"] for record in log["epochs"]] == [1, 2]
+    assert log["sessions"] == 2
+    assert log["wall_seconds"] > sum(record["seconds"] for record in log["pretraining"])
 
 
-def test_what_cannot_be_pretrained():
-    with pytest.raises(UserError, match="pretrain must be 0 in several processes, since it normalises over batches, not 2"):
-        Pretraining(striped_planes(), RECIPE, Processes(count=2))
+def refused(tmp_path, data, recipe, **options):
+    with pytest.raises(UserError) as caught:
+        training.train(data, recipe, tmp_path, say=lambda line: None, **options)
+    return str(caught.value)
+
+
+def test_what_cannot_be_pretrained(tmp_path):
+    for changes, off in (({"pretrain": 2}, "pretrain must be 0"), ({"pretrain": 0, "normalise": True}, "normalise must be false")):
+        with pytest.raises(UserError) as caught:
+            Trainer(striped_planes(), dataclasses.replace(RECIPE, **changes), Processes(count=2))
+        assert str(caught.value) == f"{off} in several processes, since it is over whole batches"
     spikes = dataclasses.replace(stripes(), train_images=None, train_spike_times=stripes().train_images.astype("int32") % 3)
-    with pytest.raises(UserError, match="stripes must have training images with labels"):
-        Pretraining(spikes, dataclasses.replace(RECIPE, structure=None, hidden=(5,)))
+    recipe = dataclasses.replace(RECIPE, structure=None, hidden=(5,))
+    assert refused(tmp_path, spikes, recipe) == (
+        "pretraining: stripes must have training images with labels to be trained on without time, but has none"
+    )
     with pytest.raises(UserError, match="pretrain must be an integer, at least 0, not -1"):
         dataclasses.replace(RECIPE, pretrain=-1)
+
+
+def test_resumed_with_other_options(tmp_path, monkeypatch):
+    """Those that pretraining does not depend on may be others."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "run_epoch", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            training.train(striped_planes(), RECIPE, tmp_path, say=lambda line: None)
+    said = refused(tmp_path, striped_planes(), dataclasses.replace(RECIPE, pretrain=3), resume=True)
+    assert said == f"pretraining: {tmp_path}/pretrained.safetensors: to resume, epochs must be 2 as before, not 3"
+    training.train(
+        striped_planes(), dataclasses.replace(RECIPE, learning_rate=0.001, epochs=1), tmp_path, say=lambda line: None, resume=True
+    )
+
+
+def test_pools_that_take_the_greatest_do_not_add_up():
+    """Wherever they are, bfloat16 has their inputs."""
+    data = stripes(side=20)
+    assert Pretraining(data, dataclasses.replace(RECIPE, structure="4C3-P17-8-4")).network.layers[1].synapses.summed == 1
