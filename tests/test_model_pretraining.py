@@ -74,14 +74,12 @@ def test_interrupted_and_resumed_equals_never_interrupted(tmp_path, monkeypatch,
         patch.setattr(stopped, "run_epoch", stop)
         with pytest.raises(KeyboardInterrupt):
             training.train(striped_planes(), RECIPE, tmp_path / "parts", say=said.append)
-    assert (
-        said[-1]
-        == {
-            (Pretraining, 1): "interrupted in pretraining: epoch 1 is kept, --resume goes on",
-            (Trainer, 0): "interrupted before the first epoch ended: pretraining is kept, --resume goes on",
-            (Trainer, 1): "interrupted: keeping epoch 1, the best of 1; --resume goes on",
-        }[stopped, epoch]
-    )
+    messages = {
+        (Pretraining, 1): "interrupted in pretraining: epoch 1 is kept, --resume goes on",
+        (Trainer, 0): "interrupted before the first epoch ended: pretraining is kept, --resume goes on",
+        (Trainer, 1): "interrupted: keeping epoch 1, the best of 1; --resume goes on",
+    }
+    assert messages[stopped, epoch] in said
     assert training.resumable(RECIPE, tmp_path / "parts")
     assert train("parts", resume=True)[-1] == whole[-1]
     for file in ("checkpoint.safetensors", "resume.safetensors"):
@@ -152,9 +150,9 @@ def test_resumed_with_other_options(tmp_path, monkeypatch):
             training.train(striped_planes(), RECIPE, tmp_path, say=lambda line: None)
     said = refused(tmp_path, striped_planes(), dataclasses.replace(RECIPE, pretrain=3), resume=True)
     assert said == f"pretraining: {tmp_path}/pretrained.safetensors: to resume, epochs must be 2 as before, not 3"
-    training.train(
-        striped_planes(), dataclasses.replace(RECIPE, learning_rate=0.001, epochs=1), tmp_path, say=lambda line: None, resume=True
-    )
+    other, lines = dataclasses.replace(RECIPE, learning_rate=0.001, epochs=1), []
+    training.train(striped_planes(), other, tmp_path, say=lines.append, resume=True)
+    assert lines[0] == "resumed after pretraining epoch 2 of 2"
 
 
 def test_pools_that_take_the_greatest_do_not_add_up():
