@@ -94,18 +94,19 @@ class MapNetwork(SingleSpikeNetwork):
 
     @torch.no_grad()
     def initialize_thresholds(self, times: Tensor, firing: float, firing_outputs: float) -> None:
-        """Data-dependent initialization: each neuron fires in that share of the frames, a channel of the positions that spikes reach."""
+        """Data-dependent initialization: each neuron fires in that share of the frames, a channel of the positions that spikes reach; where
+        they reach none, its threshold stays."""
         for index, layer in enumerate(self.layers):
             times = self._pooled(index, times)
             share = firing_outputs if layer is self.layers[-1] else firing
+            before = layer.thresholds.clone()
             layer.thresholds.fill_(layer.inputs + 1)  # none fires, so that the highest potential is that of the whole frame
             highest = self._settled(layer, times).best_margin.view(-1, layer.outputs) + layer.integer_thresholds()
             if isinstance(layer, ConvolutionLayer):
                 reached = layer.patches.of(times < self.steps)
                 highest = highest[reached.frames * layer.patches.positions + reached.positions]
             ordered = highest.sort(0).values
-            if len(ordered):  # spikes reach something
-                layer.thresholds.copy_(ordered[min(len(ordered) - 1, int((1 - share) * len(ordered)))])
+            layer.thresholds.copy_(ordered[min(len(ordered) - 1, int((1 - share) * len(ordered)))] if len(ordered) else before)
             times = self._settled(layer, times).fired_at
 
     def _pooled(self, index: int, times: Tensor) -> Tensor:

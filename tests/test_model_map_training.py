@@ -83,6 +83,13 @@ def test_resumed_and_repeated_runs_are_equal(tmp_path, monkeypatch):
             assert (tmp_path / name / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
 
 
+def test_frames_without_spikes_leave_initial_thresholds():
+    network = Trainer(striped_planes(), RECIPE).network
+    before = network.layers[0].thresholds.detach().clone()
+    network.initialize_thresholds(torch.full((3, network.inputs), network.steps), 0.25, 0.03)
+    assert torch.equal(network.layers[0].thresholds, before)
+
+
 def test_a_large_networks_check_set_has_the_spikes_of_its_first_frames(trained, tmp_path, monkeypatch):
     network, encoder, header = checkpoint.read(trained[0])
     data = striped_planes().arranged(network.input_map)
