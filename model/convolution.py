@@ -156,7 +156,7 @@ class MapTimes(torch.autograd.Function):
         layer: "ConvolutionLayer",
     ) -> Tensor:
         context.save_for_backward(times, latent, margin, step, last)
-        context.chosen, context.layer, context.normalise = chosen, layer, layer.normalise and layer.training
+        context.chosen, context.layer, context.normalise = chosen, layer, layer.normalising
         return fired_at.to(latent.dtype)
 
     @staticmethod
@@ -243,7 +243,7 @@ class ConvolutionLayer(SingleSpikeLayer):
         if pooling is not None:
             chosen = pooling.chosen(state)
             margin, fired_at = margin.gather(1, chosen), pooling.first(fired_at)
-        if self.normalise and self.training:
+        if self.normalising:
             self._follow(margin.view(-1, self.outputs))
         return cast("Tensor", MapTimes.apply(times, self.weights, self.thresholds, fired_at, margin, chosen, step, last, self))
 

@@ -87,6 +87,11 @@ class SingleSpikeLayer(nn.Module):
     def extra_repr(self) -> str:
         return f"{self.inputs}, {self.outputs}, steps={self.steps}"
 
+    @property
+    def normalising(self) -> bool:
+        """Whether potentials are normalised now: only in training mode."""
+        return self.normalise and self.training
+
     def binary_weights(self) -> Tensor:
         """±1, float (outputs, inputs)."""
         return binarize(self.weights.detach())
@@ -204,9 +209,9 @@ class SingleSpikeLayer(nn.Module):
         step, margin = state.best_step, state.best_margin
         if self.gradient_at == "end":
             step, margin = last[:, None].expand_as(step), state.margin
-        if normalise := self.normalise and self.training:
+        if self.normalising:
             self._follow(margin)
-        return SpikeTimes.apply(times, self.weights, self.thresholds, state.fired_at, step, margin, self.window, normalise)
+        return SpikeTimes.apply(times, self.weights, self.thresholds, state.fired_at, step, margin, self.window, self.normalising)
 
     @torch.no_grad()
     def _follow(self, margin: Tensor) -> None:

@@ -40,16 +40,10 @@ class Pretraining(ConversionTrainer):
     pool_kind = "max"
 
     def __init__(self, dataset: Dataset, recipe: Recipe, processes: Processes | None = None) -> None:
-        same = {name: getattr(recipe, name) for name in ("hidden", "structure", "seed", "augment", "elastic", "mirror", "validation")}
-        own: dict[str, Any] = {
-            "levels": 1,
-            "bits": 1,
-            "learning_rate": RATE,
-            "batch_size": BATCH,
-            "average": AVERAGE,
-            "precision": "bfloat16",
-        }
-        super().__init__(dataset, ConversionRecipe(**same, **own, epochs=recipe.pretrain), processes)
+        names = ("hidden", "structure", "seed", "augment", "elastic", "mirror", "validation")
+        same: dict[str, Any] = {name: getattr(recipe, name) for name in names}
+        how: dict[str, Any] = {"epochs": recipe.pretrain, "learning_rate": RATE, "batch_size": BATCH, "average": AVERAGE}
+        super().__init__(dataset, ConversionRecipe(levels=1, bits=1, precision="bfloat16", **same, **how), processes)
 
     def _update(self, inputs: Tensor, labels: Tensor, progress: float) -> list[float]:
         found = super()._update(inputs, labels, progress)

@@ -23,6 +23,7 @@ from model.resume import load_state, save_state
 from model.trainer import Trainer
 from model.training_run import Epoch, TrainingRun
 
+Observe = Callable[[TrainingRun, Epoch, float], None]
 CHECKPOINT, RESUME, PRETRAINED = "checkpoint.safetensors", "resume.safetensors", "pretrained.safetensors"
 
 
@@ -33,7 +34,7 @@ def train(
     *,
     resume: bool = False,
     say: Any = print,
-    observe: Callable[[TrainingRun, Epoch, float], None] | None = None,
+    observe: Observe | None = None,
     processes: Processes | None = None,
 ) -> dict[str, scores.Scores]:
     """Train, and write ``out/checkpoint.safetensors``; ``out/resume.safetensors`` after every epoch, and, while it pretrains,
@@ -107,9 +108,7 @@ def start(dataset: Dataset, recipe: Options, processes: Processes) -> TrainingRu
     return Trainer(dataset, recipe, processes)
 
 
-def _epochs(
-    trainer: TrainingRun, path: Path, observe: Callable[[TrainingRun, Epoch, float], None] | None = None
-) -> Iterator[tuple[str, Epoch]]:
+def _epochs(trainer: TrainingRun, path: Path, observe: Observe | None) -> Iterator[tuple[str, Epoch]]:
     """Run the epochs that are left, keeping the state in a file after each; its name, and what it gave."""
     processes = trainer.processes
 
@@ -128,9 +127,7 @@ def _epochs(
         yield name, epoch
 
 
-def _pretrain(
-    trainer: Trainer, dataset: Dataset, out: Path, resume: bool, say: Any, observe: Callable[[TrainingRun, Epoch, float], None] | None
-) -> bool:
+def _pretrain(trainer: Trainer, dataset: Dataset, out: Path, resume: bool, say: Any, observe: Observe | None) -> bool:
     """Pretrain a run, or go on with that; whether it is to be resumed from a later state."""
     if resume and (out / RESUME).is_file():
         return True

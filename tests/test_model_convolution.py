@@ -140,7 +140,7 @@ def test_normalised_gradients_of_a_map(pool, monkeypatch):
     synapses = chain(parse("3C2" + (f"-P{pool}" if pool > 1 else "") + "-2"), shape, "max")
     times, last = random_spike_times(rng, 4, 80, steps), np.array([3, 0, 3, 2])
     times[:2, :48] = steps  # so that nothing reaches some positions
-    gradients, margins = [], []
+    gradients, thresholds, margins = [], [], []
     for normalise in (True, False):
         layer = ConvolutionLayer(synapses[0], steps, window=1.0, normalise=normalise, generator=torch.Generator().manual_seed(3))
         with torch.no_grad():
@@ -150,12 +150,11 @@ def test_normalised_gradients_of_a_map(pool, monkeypatch):
         state = run_until(layer, torch.from_numpy(times.astype(np.uint8)), last)
         out = layer.attach(carrier, state, torch.from_numpy(last), behind)
         upstream = torch.from_numpy(np.random.default_rng(8).integers(-4, 5, out.shape).astype(np.float32))
+        out.backward(upstream, retain_graph=True)
+        thresholds.append(layer.thresholds.grad.clone())
         if normalise:
-            out.backward(upstream, retain_graph=True)
             mean = layer.mean
         else:
-            out.backward(upstream, retain_graph=True)
-            thresholds = layer.thresholds.grad.clone()
             layer.weights.grad = carrier.grad = None
 
             def spread(margin, gradient, window):
@@ -165,14 +164,12 @@ def test_normalised_gradients_of_a_map(pool, monkeypatch):
             monkeypatch.setattr("model.convolution.windowed", spread)
             out.backward(upstream)
         gradients.append((layer.weights.grad, carrier.grad))
-        if normalise:
-            found = layer.thresholds.grad
     torch.testing.assert_close(gradients[0], gradients[1])
-    assert torch.equal(found, thresholds)
+    assert torch.equal(*thresholds)
     there = margins[0] > -np.inf
     assert 0 < there.sum() < there.numel()
-    expected = [float(column[rows].mean()) + threshold for column, rows, threshold in zip(margins[0].T, there.T, (1, 2, 3), strict=True)]
-    assert mean.tolist() == pytest.approx(expected)
+    expected = [column[rows].mean() + threshold for column, rows, threshold in zip(margins[0].T, there.T, (1, 2, 3), strict=True)]
+    assert torch.equal(mean, torch.stack(expected))
 
 
 def run_until(layer, times, last):

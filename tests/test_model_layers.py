@@ -185,19 +185,20 @@ def test_thresholds_follow_the_running_mean_of_potentials():
     for _ in range(3):
         times = torch.from_numpy(random_spike_times(rng, 40, 20, 8))
         states, _, _ = network._run_to_decision(times)
-        means.append((states[0].best_margin + layer.integer_thresholds()).mean(0))
+        means.append(states[0].best_margin.mean(0) + layer.integer_thresholds())
         network(times)
         thresholds.append(layer.thresholds.detach().clone())
     running = means[0].clone()
     assert torch.equal(thresholds[0], start)
     for mean, before, after in zip(means[1:], thresholds, thresholds[1:], strict=False):
-        torch.testing.assert_close(after - before, 0.1 * (mean - running), rtol=0, atol=1e-5)
-        running += 0.1 * (mean - running)
-    torch.testing.assert_close(layer.mean, running)
+        moved = (mean - running) * 0.1
+        assert torch.equal(after, before + moved)
+        running += moved
+    assert torch.equal(layer.mean, running)
     assert torch.equal(network.layers[-1].thresholds, outputs)
     layer._follow(torch.full((40, 9), -torch.inf))  # of no potential: nothing
     assert torch.equal(layer.thresholds, thresholds[-1])
-    torch.testing.assert_close(layer.mean, running)
+    assert torch.equal(layer.mean, running)
 
 
 def test_in_evaluation_mode_nothing_is_normalised():
