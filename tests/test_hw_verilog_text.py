@@ -227,7 +227,7 @@ def one_position():
         ("rows", lambda: maps(1)),
         ("one position", one_position),
         ("axi", lambda: wrap(accelerator("words", "xnor"), "axi")),
-        ("wishbone", lambda: WishboneAccelerator(accelerator("pixels", "delta"), room=4)),
+        pytest.param("wishbone", lambda: WishboneAccelerator(accelerator("pixels", "delta"), room=4), marks=pytest.mark.proofs),
     ],
 )
 def test_circuits_are_equivalent(tmp_path, name, make):
