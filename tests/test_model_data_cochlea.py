@@ -42,8 +42,21 @@ def test_loudness_does_not_matter():
 
 
 def test_what_follows_changes_no_drive():
-    sound = np.random.default_rng(2).normal(size=800)
-    assert (COCHLEA.drive(sound)[:, :500] == COCHLEA.drive(sound[:500])).all()
+    sound, cochlea = np.random.default_rng(2).normal(size=800), Cochlea(adaptation=0)
+    assert (cochlea.drive(sound)[:, :500] == cochlea.drive(sound[:500])).all()
+
+
+@pytest.mark.parametrize("adaptation", [0.0, 0.5, 1.0])
+def test_adaptation(adaptation):
+    """At 0.5, a channel whose drive is four times as strong as another's has twice its mean; at 1, the same."""
+    sound = np.random.default_rng(3).normal(size=4000)
+    before = Cochlea(adaptation=0).drive(sound).mean(1)
+    after = Cochlea(adaptation=adaptation).drive(sound).mean(1)
+    assert after == pytest.approx(before ** (1 - adaptation))
+
+
+def test_silence_has_no_drive():
+    assert not Cochlea(adaptation=1).drive(np.zeros(100)).any()
 
 
 def test_silence_has_no_events():

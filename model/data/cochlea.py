@@ -15,8 +15,10 @@ class Cochlea:
     1. Pre-emphasis, ``x[n] - pre_emphasis · x[n - 1]``: the outer and middle ear let high frequencies through better.
     2. Gammatone filters of fourth order (Slaney's recursive form, `scipy.signal.gammatone`) stand for the basilar membrane.
     3. Half-wave rectification and compression by a power stand for the hair cell's receptor.
-    4. The drive is scaled so that the recording's mean over time and channels is ``rate_hz``: loud and soft speakers sound alike.
-    5. A hair cell sums its drive and sends an event whenever the sum passes an integer.
+    4. A hair cell adapts to what is there for long: its drive is divided by a power of its mean over the recording, so that the spectrum of
+       a voice or a microphone weighs less.
+    5. The drive is scaled so that the recording's mean over time and channels is ``rate_hz``: loud and soft speakers sound alike.
+    6. A hair cell sums its drive and sends an event whenever the sum passes an integer.
 
     Parameters:
         sample_rate_hz: of the sound.
@@ -24,6 +26,7 @@ class Cochlea:
         lowest_hz, highest_hz: centre frequencies of the first and the last.
         pre_emphasis: 0 … 1.
         compression: exponent, above 0.
+        adaptation: exponent, 0 (none) … 1 (all hair cells have the same mean).
         rate_hz: events per second and channel, on average.
 
     Raises:
@@ -36,6 +39,7 @@ class Cochlea:
     highest_hz: float = 3800.0
     pre_emphasis: float = 0.97
     compression: float = 0.5
+    adaptation: float = 0.5
     rate_hz: float = 380.0
 
     def __post_init__(self) -> None:
@@ -56,12 +60,14 @@ class Cochlea:
         return [signal.gammatone(frequency, "iir", fs=self.sample_rate_hz) for frequency in self.centre_frequencies_hz]
 
     def drive(self, sound: np.ndarray) -> np.ndarray:
-        """What drives the hair cells, float64 (channels, samples), on any scale: steps 1 to 3."""
+        """What drives the hair cells, float64 (channels, samples), on any scale: steps 1 to 4."""
         from scipy import signal
 
         emphasised = sound - self.pre_emphasis * np.append(0, sound[:-1])
         waves = np.stack([signal.lfilter(*coefficients, emphasised) for coefficients in self._filters])
-        return np.maximum(0, waves) ** self.compression
+        drive = np.maximum(0, waves) ** self.compression
+        mean = drive.mean(1, keepdims=True)
+        return drive / np.where(mean > 0, mean, 1) ** self.adaptation
 
     def events(self, sound: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Events of a recording: their times int64 in microseconds, and their channels int64, channel by channel.
