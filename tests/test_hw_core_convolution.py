@@ -318,3 +318,10 @@ def test_default_folding_of_several_convolutions():
     words = (16, 16, 4, 16)
     assert [plan.work(np.arange(count)).sum() for plan, count in zip(folding.plans(network), words, strict=True)] == [16, 36, 16, 32]
     assert folding.pe == (6, 8, 32, 2)
+
+
+@pytest.mark.parametrize(("more", "contexts"), [(2, 4), (3, 8), (7, 16), (16, 16)])
+def test_default_contexts_of_deep_networks(more, contexts):
+    """Behind a convolution, at least as many as there are layers."""
+    deep = (Layer(Dense(np.ones((3, 3))), Single([1, 1, 1])),) * more
+    assert default_folding(Network((*NETWORK.layers, *deep), NETWORK.steps)).contexts == contexts
