@@ -226,6 +226,14 @@ def test_mistakes(artifact, device, options, message):
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {message}\n")
 
 
+def test_nothing_fits(artifact, tmp_path, monkeypatch):
+    monkeypatch.setattr("hw.fpga.estimate.search", lambda *given: [])
+    done = command(artifact, "--device", "up5k", "--images", 40, "--pareto", tmp_path / "p.svg")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: no folding of this network fits into up5k, by formula\n"
+    assert not (tmp_path / "p.svg").exists()
+
+
 def test_wishes_that_cannot_be_met(artifact):
     done = command(artifact, "--device", "ecp5-25k", "--target-fps", 1e9, "--max-luts", 900, "--images", 40)
     assert done.returncode == 2

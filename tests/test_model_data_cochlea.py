@@ -60,8 +60,9 @@ def test_silence_has_no_drive():
 
 
 def test_silence_has_no_events():
-    times, channels = COCHLEA.events(np.zeros(100, np.int16))
-    assert (len(times), len(channels)) == (0, 0)
+    for samples in (0, 100):
+        times, channels = COCHLEA.events(np.zeros(samples, np.int16))
+        assert (len(times), len(channels)) == (0, 0)
 
 
 def test_full_scale_does_not_overflow():
@@ -75,3 +76,9 @@ def test_bad_frequencies(lowest, highest):
     with pytest.raises(UserError) as caught:
         Cochlea(lowest_hz=lowest, highest_hz=highest)
     assert str(caught.value) == f"centre frequencies must rise from above 0 to below 4000 Hz, not from {lowest} to {highest} Hz"
+
+
+@pytest.mark.parametrize("adaptation", [-0.1, 1.5, float("nan")])
+def test_bad_adaptation(adaptation):
+    with pytest.raises(UserError, match=f"^adaptation must be 0 to 1, not {adaptation:g}$"):
+        Cochlea(adaptation=adaptation)

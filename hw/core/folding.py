@@ -26,7 +26,7 @@ PLANS: dict[str, type[LayerPlan]] = {"dense": DensePlan, "conv2d": ConvPlan}
 LOOP_ORDERS = ("event", "step")
 CONTEXTS = (1, 2, 4, 8, 16)
 MOST_BY_DEFAULT = 4
-"""Contexts of a circuit, if nothing is said."""
+"""Contexts of a circuit of dense layers, if nothing is said."""
 NEAR_LIMIT = 1.25
 """Cycles per frame ÷ limit up to which frames of many steps get no more contexts."""
 MAP_SIMD = 32
@@ -235,8 +235,8 @@ def default_contexts(network: Network, pe: tuple[int, ...]) -> int:
     Twice as many for several steps of neurons that spike in many of them: each layer works in each step, and waits for the next one. At
     least `_to_hide_way` for many steps.
 
-    Where the first layer is a convolution, whose words come when a step closes, at least four and as many as there are layers, so that
-    steps of several frames are under way and all layers work; but one for frames of one step, which follow each other anyway.
+    Where the first layer is a convolution, whose words come when a step closes, at least four and as many as there are layers
+    (rounded up to what `CONTEXTS` has), so that steps of several frames are under way and all layers work; but one for frames of one step, which follow each other anyway.
     """
     if network.layers[0].output_map is not None:
         return next((count for count in CONTEXTS if count >= max(4, len(network.layers))), CONTEXTS[-1]) if network.steps > 1 else 1

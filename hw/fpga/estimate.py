@@ -84,13 +84,13 @@ def main(arguments: Sequence[str]) -> int:
         area = synthesised(folding)
     else:
         found = search(network, device, frames.events, given.input, given.pixels, given.weights, board)
+        if not found:
+            raise UserError(f"no folding of this network fits into {device.name}, by formula")
         print(frontier_table(found, mhz))
         if given.pareto:
             from hw.fpga.pareto import draw
 
             print(draw(given.pareto, network, board.name if board else device.name, found, mhz))
-        if not found:
-            raise UserError(f"no folding of this network fits into {device.name}, by formula")
         if not given.target_fps and not given.max_luts:
             return 0
         folding, area = choose(given, device, found, mhz, synthesised)

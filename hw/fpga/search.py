@@ -30,7 +30,7 @@ def schedules(swaps: Iterable[int]) -> tuple[tuple[str, str, int], ...]:
 
 SCHEDULES = schedules((1, 4, 8, 16))
 CONTEXTS = (1, 2)
-CONTEXTS_OF_MAPS = (1, 2, 4)
+CONTEXTS_OF_MAPS = (1, 2, 4, 8)
 PACES = 40
 """Cycles per frame that are tried, from the fastest to the slowest folding."""
 PRICES = (0.0, 30.0, 300.0)

@@ -16,7 +16,7 @@ class Cochlea:
     2. Gammatone filters of fourth order (Slaney's recursive form, `scipy.signal.gammatone`) stand for the basilar membrane.
     3. Half-wave rectification and compression by a power stand for the hair cell's receptor.
     4. A hair cell adapts to what is there for long: its drive is divided by a power of its mean over the recording, so that the spectrum of
-       a voice or a microphone weighs less.
+       a voice or a microphone weighs less. (So what comes later in a recording matters to what is before.)
     5. The drive is scaled so that the recording's mean over time and channels is ``rate_hz``: loud and soft speakers sound alike.
     6. A hair cell sums its drive and sends an event whenever the sum passes an integer.
 
@@ -30,7 +30,7 @@ class Cochlea:
         rate_hz: events per second and channel, on average.
 
     Raises:
-        UserError: the frequencies are out of order or reach half the sample rate.
+        UserError: the frequencies are out of order or reach half the sample rate, or the adaptation is out of range.
     """
 
     sample_rate_hz: int = 8000
@@ -46,6 +46,8 @@ class Cochlea:
         if not 0 < self.lowest_hz < self.highest_hz < self.sample_rate_hz / 2:
             given = f"{self.lowest_hz:g} to {self.highest_hz:g} Hz"
             raise UserError(f"centre frequencies must rise from above 0 to below {self.sample_rate_hz / 2:g} Hz, not from {given}")
+        if not 0 <= self.adaptation <= 1:
+            raise UserError(f"adaptation must be 0 to 1, not {self.adaptation:g}")
 
     @property
     def centre_frequencies_hz(self) -> np.ndarray:
@@ -75,8 +77,8 @@ class Cochlea:
         Parameters:
             sound: (samples,), on any scale; silence has no events.
         """
-        drive = self.drive(np.asarray(sound, np.float64))
-        if not drive.any():
+        sound = np.asarray(sound, np.float64)
+        if not sound.any() or not (drive := self.drive(sound)).any():
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         total = np.floor(np.cumsum(drive, 1) * (self.rate_hz / self.sample_rate_hz / drive.mean())).astype(np.int64)
         fired = np.diff(total, axis=1, prepend=0)
