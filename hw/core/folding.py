@@ -235,8 +235,9 @@ def default_contexts(network: Network, pe: tuple[int, ...]) -> int:
     Twice as many for several steps of neurons that spike in many of them: each layer works in each step, and waits for the next one. At
     least `_to_hide_way` for many steps.
 
-    Where the first layer is a convolution, whose words come when a step closes, at least four and as many as there are layers
-    (rounded up to what `CONTEXTS` has), so that steps of several frames are under way and all layers work; but one for frames of one step, which follow each other anyway.
+    Where the first layer is a convolution, whose words come when a step closes, at least four and as many as there are layers, rounded up
+    to what `CONTEXTS` has, so that steps of several frames are under way and all layers work; but one for frames of one step, which follow
+    each other anyway.
     """
     if network.layers[0].output_map is not None:
         return next((count for count in CONTEXTS if count >= max(4, len(network.layers))), CONTEXTS[-1]) if network.steps > 1 else 1
