@@ -240,7 +240,8 @@ def default_contexts(network: Network, pe: tuple[int, ...]) -> int:
     each other anyway.
     """
     if network.layers[0].output_map is not None:
-        return next((count for count in CONTEXTS if count >= max(4, len(network.layers))), CONTEXTS[-1]) if network.steps > 1 else 1
+        least = max(4, len(network.layers)) if network.steps > 1 else 1
+        return next((count for count in CONTEXTS if count >= least), CONTEXTS[-1])
     least = _to_hide_way(network, pe[0]) if network.steps >= MANY_STEPS and network.encoder.spikes_once else 1
     if len(network.layers) == 1:
         return least
