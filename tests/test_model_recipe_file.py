@@ -35,7 +35,7 @@ CONVERTED = {  # data, sizes, code and steps, most weights
 }
 MAPS = {  # likewise, of networks with convolutions: data, seeds, inputs, code and steps, most weights
     "mnist-conv": ("mnist", (0, 1), (28, 28, 1), ("single", 8), 1_000_000),
-    "fashion-mnist-conv": ("fashion-mnist-thermometer", (0,), (28, 28, 8), ("single", 4), 2_000_000),
+    "fashion-mnist-conv": ("fashion-mnist-thermometer", (0, 1), (28, 28, 8), ("single", 4), 2_000_000),
     "mnist-conv-graded": ("mnist", (0, 1, 2), (28, 28, 1), ("graded", 1), 1_000_000),
     "fashion-mnist-conv-graded": ("fashion-mnist", (0, 1), (28, 28, 1), ("graded", 1), 1_000_000),
     "cifar-10-graded": ("cifar-10", (0,), (32, 32, 3), ("graded", 1), 2_000_000),
