@@ -81,7 +81,8 @@ def cache_folder() -> Path:
 
 def object_cache() -> dict[str, str]:
     """The variable with which Verilator's makefiles compile once what is the same in every simulator."""
-    return {"OBJCACHE": " ".join(toolchain.for_make(path) for path in (sys.executable, objcache.__file__, cache_folder() / "objects"))}
+    command = (sys.executable, "-IS", objcache.__file__, str(cache_folder() / "objects"))  # no search for packages
+    return {"OBJCACHE": " ".join(map(toolchain.for_make, command))}
 
 
 def build(design: Design, *, traced: bool = False, extra_flags: Sequence[str] = (), jobs: int = 2) -> Build:

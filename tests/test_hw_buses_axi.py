@@ -5,6 +5,6 @@ import pytest
 from tests.wrapping import run
 
 
-@pytest.mark.parametrize("name", ["words", "pixels"])
+@pytest.mark.parametrize("name", [pytest.param("words", marks=pytest.mark.proofs), "pixels"])
 def test_bus_models(tmp_path, name):
     run(tmp_path, "tests.cocotb_axi", "axi", name)

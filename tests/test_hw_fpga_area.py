@@ -137,7 +137,9 @@ DENSE_FOLDING = Folding((4, 6), (15, 6), ("delta", "delta"), ("step", "event"), 
 
 @pytest.mark.parametrize("name", ["ecp5-25k", *(pytest.param(name, marks=pytest.mark.proofs) for name in ("hx8k", "xc7"))])
 @pytest.mark.parametrize(
-    ("network", "folding"), [(DENSE, DENSE_FOLDING), (MAPS, MAPS_FOLDING), (ROWS, ROWS_FOLDING)], ids=["dense", "maps", "rows"]
+    ("network", "folding"),
+    [(DENSE, DENSE_FOLDING), (MAPS, MAPS_FOLDING), pytest.param(ROWS, ROWS_FOLDING, marks=pytest.mark.proofs)],
+    ids=["dense", "maps", "rows"],
 )
 def test_formula_is_a_filter_and_block_rams_are_exact(name, network, folding):
     """On a circuit with each way to keep potentials but one, and on two of convolutions and pools."""

@@ -129,7 +129,7 @@ def test_top_under_icarus(top, tmp_path):
     assert "FAIL full mode" in said
 
 
-@pytest.mark.parametrize("top", ["axi, loadable", "wishbone"])
+@pytest.mark.parametrize("top", ["axi, loadable", pytest.param("wishbone", marks=pytest.mark.proofs)])
 def test_top_under_verilator(top, tmp_path):
     write_top(tmp_path, **TOPS[top])
     build, full, early = commands(tmp_path, "verilator")
