@@ -1,6 +1,7 @@
 """Pretraining without time: what is handed over, and runs that are interrupted in it."""
 
 import dataclasses
+import json
 
 import pytest
 import torch
@@ -120,6 +121,18 @@ def test_reproduce_goes_on_with_pretraining(tmp_path, monkeypatch):
     assert [record["epoch"] for record in log["pretraining"]] == [record["epoch"] for record in log["epochs"]] == [1, 2]
     assert log["sessions"] == 2
     assert log["wall_seconds"] > sum(record["seconds"] for record in log["pretraining"])
+
+
+def test_epochs_that_are_done_anew_count_once(tmp_path):
+    """From the same pretraining: the time of the run before is not that of this one."""
+    file, runner, path = RecipeFile("planes", "planes", (0,), RECIPE), Runner("test", pictures=False), tmp_path / metrics.FILE
+    log = runner.run(file, striped_planes(), tmp_path)
+    for record in log["epochs"]:
+        record["seconds"] += 1000
+    path.write_text(json.dumps(log | {"wall_seconds": log["wall_seconds"] + 2000}))
+    (tmp_path / "resume.safetensors").unlink()
+    log = runner.run(file, striped_planes(), tmp_path, resume=True)
+    assert sum(record["seconds"] for record in log["pretraining"]) < log["wall_seconds"] < 1000
 
 
 def refused(tmp_path, data, recipe, **options):
