@@ -1,11 +1,8 @@
 """What all tests share."""
 
 import contextlib
-import functools
 import gc
 import os
-import shlex
-import subprocess
 import sys
 from unittest import mock
 
@@ -45,8 +42,8 @@ def _cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _quick_builds(tmp_path_factory):
-    """Simulators are compiled without optimization, with Verilator's header precompiled: tests simulate little, and build many circuits.
+def _quick_builds():
+    """Simulators are compiled without optimization, each in one unit: tests simulate little, and most build another circuit.
 
     Those of a command that is run in a process of its own are compiled as always.
     """
@@ -54,25 +51,13 @@ def _quick_builds(tmp_path_factory):
     if build is None:
         yield
         return
-    object_cache, toolchain = build.object_cache, build.toolchain
-    header = functools.cache(lambda: _precompiled(tmp_path_factory.mktemp("precompiled"), toolchain.find()))
+    object_cache = build.object_cache
 
     def variables():
-        header_first = f"-O0 -include {toolchain.for_make(header())}"
-        return object_cache() | {"OPT_FAST": header_first, "VM_PARALLEL_BUILDS": "0"}  # else large circuits bring a header of their own
+        return object_cache() | {"OPT_FAST": "-O0", "VM_PARALLEL_BUILDS": "0"}
 
     with mock.patch.object(build, "object_cache", variables):
         yield
-
-
-def _precompiled(folder, tools):
-    """A header with Verilator's in it, compiled for simulators without waveforms; with other options compilers read the text."""
-    header, traces = folder / "runtime.h", ("TRACE", "TRACE_FST", "TRACE_VCD", "TRACE_SAIF")
-    header.write_text("".join(f'#include "{tools.include / name}"\n' for name in ("verilated.h", "verilated_dpi.h")))
-    macros = ("VERILATOR=1", "VM_TIMING=1", *(f"VM_{name}=0" for name in ("COVERAGE", "SC", *traces)))
-    options = ["-O0", "-std=c++20", *(f"-D{macro}" for macro in macros), f"-I{tools.include}", f"-I{tools.include / 'vltstd'}"]
-    subprocess.run([*shlex.split(tools.cxx), *options, "-x", "c++-header", header, "-o", f"{header}.gch"], check=False)
-    return header
 
 
 @pytest.fixture(params=["events", "products"])

@@ -5,6 +5,6 @@ import pytest
 from tests.wrapping import run
 
 
-@pytest.mark.parametrize("name", ["coefficients", pytest.param("pixels", marks=pytest.mark.proofs)])
+@pytest.mark.parametrize("name", [pytest.param("coefficients", marks=pytest.mark.proofs), "pixels"])
 def test_bus_model(tmp_path, name):
     run(tmp_path, "tests.cocotb_wishbone", "wishbone", name)
