@@ -5,6 +5,8 @@
 OLD and NEW are checkouts of the project, OUT is a folder for texts (those that are there are kept). Cases are the rows of
 docs/results/foldings.toml of NEW. Run by a Python that can import NEW (PYTHONPATH).
 
+Run with Yosys 0.23 and its ABC, which are several times as fast as their WebAssembly builds.
+
 Registers, memories and ports are paired by name, fields of packed registers by the name of the field; contents of memories are
 compared as they are. What pairs is one input of both circuits' logic; what does not is free, or held by `relations`: what registers
 of one circuit alone are worth, and in what order neuron vectors come. Proven, for all inputs and all states in which the relations
@@ -49,7 +51,7 @@ RENAMED = {  # in flat names
     "new": [(r"^(layer_\d)\.membranes\.", r"\1."), (r"^(layer_\d)\.signal$", r"\1.kept_potential")],
 }
 NAMED = r"<(old:)?([a-z][\w.\[\]]*)>(\[[^\]]*\])?"
-MAP = "setundef -zero; simplemap; techmap; simplemap; aigmap; write_aiger -map {0}.map {0}.aig"
+MAP = "setundef -undriven -zero; setundef -zero; simplemap; techmap; simplemap; aigmap; write_aiger -map {0}.map {0}.aig"
 FLATTEN = """read_verilog {side}.v; hierarchy -check -top accelerator; proc -norom; flatten; memory_collect; opt_clean
 memory_map */emitter_0.queue; write_json {side}.json"""
 
@@ -283,9 +285,9 @@ def prove(folder: Path, plans: tuple[LayerPlan, ...]) -> str:
     checks += [(f"at reset {goal}", literal, 1) for goal, literal in zip(goals, related(reset)[-len(goals) :], strict=True)]
     for k in (1, 2):
         graph.write([check[k] for check in checks], folder / f"side_{k}.aig")
-    said = run(["yosys-abc", "-q", "cec side_1.aig side_2.aig"], folder)
+    said = run(["yosys-abc", "-q", "&r side_1.aig; &cec side_2.aig"], folder)
     if "Networks are equivalent" not in said:
-        places = [checks[int(k)][0] for k in re.findall(r"(?:PO|Output|po)\D*(\d+)", said)]
+        places = [checks[int(k)][0] for k in re.findall(r"(?:PO|Output|po|number)\D*(\d+)", said)]
         raise ValueError(f"{places[:5] or said.strip()[-400:]}")
     alone = [len(bits) for bits in free]
     return (
