@@ -126,6 +126,8 @@ def relations(plans: tuple[LayerPlan, ...], new: Circuit) -> tuple[dict[str, str
             worth[f"{stage}.state_row"] = "{" + ", ".join(f"<{stage}.{part}" for part in row) + "}" if row else "1'b0"
             worth[f"{stage}.last"] = f"(<{stage}.fold> == {folds - 1})"
             holds += [f"<{stage}.fold> < {folds}", f"!{valid} | <{stage}.integrate> != <old:{stage}.swap>"]
+        if plan.form == "xnor":
+            holds.append(f"<old:{layer}.sequencer.walk.swap> == 0")
         if f"{layer}.sequencer.fold" in new.registers:
             holds.append(f"<{layer}.sequencer.fold> < {folds}")
         if plan.is_last:
