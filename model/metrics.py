@@ -74,7 +74,10 @@ class Log:
         }
 
     def epoch(self, trainer: "TrainingRun", epoch: "Epoch", seconds: float) -> None:
-        """Log an epoch of the run, or of its pretraining; ``seconds`` include its validation. What was logged of it and later ones goes."""
+        """Log an epoch of the run, or of its pretraining; ``seconds`` include its validation.
+
+        It replaces what was logged of it, and of later epochs, whose seconds no longer count.
+        """
         self.content["machine"] = machine(str(trainer.processes.device)) | {"processes": trainer.processes.count}
         records = [record for record in self.content[trainer.log] if record["epoch"] < trainer.epoch]
         self.seconds_before -= sum(record["seconds"] for record in self.content[trainer.log][len(records) :])
